@@ -1,0 +1,1 @@
+//! Bytes to values and back: pure functions on slices that know no signal and no file.

@@ -1,0 +1,328 @@
+//! The labels of a series: its identity.
+//!
+//! All text of one series lives in one shared allocation, so that a clone costs a counter and two equal
+//! series have equal bytes.
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use xxhash_rust::xxh3::xxh3_128;
+
+/// The label that holds a metric's name.
+pub const METRIC_NAME: &str = "__name__";
+
+/// The labels of one series. Invariant: names strictly increase (bytewise), no value is empty (an empty
+/// value is the same as no label), so equal series have equal bytes. [`LabelsBuilder`] and
+/// [`Labels::from_pairs`] are the only ways in.
+///
+/// The text is `name value name value …`, each preceded by its length in bytes as ASCII digits of base 64
+/// (see [`push_text`]), which keeps the whole a `str` and makes reading it free of UTF-8 checks.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Labels(Arc<str>);
+
+/// The same name came twice.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("duplicate label {0:?}")]
+pub struct DuplicateLabel(pub String);
+
+impl Labels {
+    pub fn empty() -> Labels {
+        Labels(Arc::from(""))
+    }
+
+    /// Sorts; drops labels with an empty value; refuses a name that comes twice with a value.
+    pub fn from_pairs<N: AsRef<str>, V: AsRef<str>>(
+        pairs: impl IntoIterator<Item = (N, V)>,
+    ) -> Result<Labels, DuplicateLabel> {
+        let mut pairs: Vec<(N, V)> = pairs.into_iter().filter(|(_, v)| !v.as_ref().is_empty()).collect();
+        pairs.sort_by(|a, b| a.0.as_ref().cmp(b.0.as_ref()));
+        if let Some(twice) = pairs.windows(2).find(|w| w[0].0.as_ref() == w[1].0.as_ref()) {
+            return Err(DuplicateLabel(twice[0].0.as_ref().to_owned()));
+        }
+        Ok(Labels::from_sorted(pairs.iter().map(|(n, v)| (n.as_ref(), v.as_ref()))))
+    }
+
+    /// For pairs that already keep the invariant; it is asserted.
+    pub fn from_sorted<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Labels {
+        let mut text = String::new();
+        let mut last: Option<&str> = None;
+        for (name, value) in pairs {
+            assert!(last.is_none_or(|l| l < name) && !value.is_empty(), "labels out of order at {name:?}");
+            push_text(&mut text, name);
+            push_text(&mut text, value);
+            last = Some(name);
+        }
+        Labels(text.into())
+    }
+
+    pub fn iter(&self) -> LabelsIter<'_> {
+        LabelsIter { rest: &self.0 }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub fn len(&self) -> usize {
+        self.iter().count()
+    }
+
+    /// The value of a label; `""` where there is none, which PromQL takes for the same.
+    pub fn get(&self, name: &str) -> &str {
+        self.iter().find(|(n, _)| *n == name).map_or("", |(_, v)| v)
+    }
+
+    /// The metric's name, `""` where there is none.
+    pub fn metric_name(&self) -> &str {
+        self.get(METRIC_NAME)
+    }
+
+    /// These labels without those named.
+    pub fn without(&self, names: &[&str]) -> Labels {
+        Labels::from_sorted(self.iter().filter(|(n, _)| !names.contains(n)))
+    }
+
+    /// Only those of these labels that are named.
+    pub fn keep(&self, names: &[&str]) -> Labels {
+        Labels::from_sorted(self.iter().filter(|(n, _)| names.contains(n)))
+    }
+
+    /// A stable 128-bit hash of the whole set: the sum over its labels of [`label_hash`], so that a reader
+    /// who knows each label's hash need not see the text. Two series share one by chance with 2^-128 a pair.
+    pub fn fingerprint(&self) -> u128 {
+        self.iter().fold(0u128, |sum, (name, value)| sum.wrapping_add(label_hash(name, value)))
+    }
+
+    /// Bytes of text held, for accounting.
+    pub fn text_len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+/// The hash of one label; part of what [`Labels::fingerprint`] promises to keep stable.
+pub fn label_hash(name: &str, value: &str) -> u128 {
+    // 0xFF never occurs in UTF-8, so no other (name, value) has these bytes.
+    const ON_STACK: usize = 256;
+    let len = name.len() + 1 + value.len();
+    if len <= ON_STACK {
+        let mut buffer = [0u8; ON_STACK];
+        buffer[..name.len()].copy_from_slice(name.as_bytes());
+        buffer[name.len()] = 0xFF;
+        buffer[name.len() + 1..len].copy_from_slice(value.as_bytes());
+        return xxh3_128(&buffer[..len]);
+    }
+    let mut buffer = Vec::with_capacity(len);
+    buffer.extend_from_slice(name.as_bytes());
+    buffer.push(0xFF);
+    buffer.extend_from_slice(value.as_bytes());
+    xxh3_128(&buffer)
+}
+
+impl Default for Labels {
+    fn default() -> Labels {
+        Labels::empty()
+    }
+}
+
+impl PartialOrd for Labels {
+    fn partial_cmp(&self, other: &Labels) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// Pairwise by name, then value; the shorter set first: the order of Prometheus's results.
+impl Ord for Labels {
+    fn cmp(&self, other: &Labels) -> Ordering {
+        self.iter().cmp(other.iter())
+    }
+}
+
+/// As PromQL writes it: `up{job="api"}`.
+impl fmt::Display for Labels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.metric_name();
+        let plain = is_metric_name(name);
+        if plain {
+            f.write_str(name)?;
+        }
+        let mut rest = self.iter().filter(|(n, _)| !(plain && *n == METRIC_NAME)).peekable();
+        if rest.peek().is_none() && plain {
+            return Ok(());
+        }
+        f.write_str("{")?;
+        for (i, (name, value)) in rest.enumerate() {
+            if i > 0 {
+                f.write_str(", ")?;
+            }
+            if is_label_name(name) {
+                write!(f, "{name}={value:?}")?
+            } else {
+                write!(f, "{name:?}={value:?}")?
+            }
+        }
+        f.write_str("}")
+    }
+}
+
+impl fmt::Debug for Labels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A name of the classic form `[a-zA-Z_:][a-zA-Z0-9_:]*`, which needs no quotes.
+pub fn is_metric_name(name: &str) -> bool {
+    is_name(name, |b| b == b':')
+}
+
+/// A label name of the classic form `[a-zA-Z_][a-zA-Z0-9_]*`, which needs no quotes.
+pub fn is_label_name(name: &str) -> bool {
+    is_name(name, |_| false)
+}
+
+fn is_name(name: &str, also: impl Fn(u8) -> bool) -> bool {
+    let ok = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || also(b);
+    !name.is_empty() && !name.as_bytes()[0].is_ascii_digit() && name.bytes().all(ok)
+}
+
+/// Walks the labels in order of their names.
+#[derive(Clone)]
+pub struct LabelsIter<'a> {
+    rest: &'a str,
+}
+
+impl<'a> Iterator for LabelsIter<'a> {
+    type Item = (&'a str, &'a str);
+
+    fn next(&mut self) -> Option<(&'a str, &'a str)> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        Some((pop_text(&mut self.rest), pop_text(&mut self.rest)))
+    }
+}
+
+impl<'a> IntoIterator for &'a Labels {
+    type Item = (&'a str, &'a str);
+    type IntoIter = LabelsIter<'a>;
+
+    fn into_iter(self) -> LabelsIter<'a> {
+        self.iter()
+    }
+}
+
+// A length is written in base 64, least digit first, each digit one ASCII byte; 64 is added to all but the
+// last. A typical name or value (< 64 bytes) costs one byte.
+fn push_text(to: &mut String, text: &str) {
+    let mut len = text.len();
+    while len >= 64 {
+        to.push((64 + (len % 64)) as u8 as char);
+        len /= 64;
+    }
+    to.push(len as u8 as char);
+    to.push_str(text);
+}
+
+fn pop_text<'a>(from: &mut &'a str) -> &'a str {
+    let bytes = from.as_bytes();
+    let (mut len, mut shift, mut at) = (0usize, 0, 0);
+    loop {
+        let digit = bytes[at] as usize;
+        at += 1;
+        len |= (digit % 64) << shift;
+        shift += 6;
+        if digit < 64 {
+            break;
+        }
+    }
+    let text = &from[at..at + len];
+    *from = &from[at + len..];
+    text
+}
+
+/// Changes to a label set, collected; a value set to `""` is a removal.
+#[derive(Default, Clone, Debug)]
+pub struct LabelsBuilder(BTreeMap<String, String>);
+
+impl LabelsBuilder {
+    pub fn from_labels(labels: &Labels) -> LabelsBuilder {
+        LabelsBuilder(labels.iter().map(|(n, v)| (n.to_owned(), v.to_owned())).collect())
+    }
+
+    pub fn set(&mut self, name: &str, value: &str) -> &mut LabelsBuilder {
+        if value.is_empty() {
+            self.0.remove(name);
+        } else {
+            self.0.insert(name.to_owned(), value.to_owned());
+        }
+        self
+    }
+
+    pub fn remove(&mut self, name: &str) -> &mut LabelsBuilder {
+        self.0.remove(name);
+        self
+    }
+
+    pub fn get(&self, name: &str) -> &str {
+        self.0.get(name).map_or("", String::as_str)
+    }
+
+    pub fn build(&self) -> Labels {
+        Labels::from_sorted(self.0.iter().map(|(n, v)| (n.as_str(), v.as_str())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn labels(pairs: &[(&str, &str)]) -> Labels {
+        Labels::from_pairs(pairs.iter().copied()).unwrap()
+    }
+
+    #[test]
+    fn order_of_the_pairs_does_not_matter_and_empty_values_are_no_labels() {
+        let a = labels(&[("b", "2"), ("a", "1"), ("c", "")]);
+        assert_eq!(a, labels(&[("a", "1"), ("b", "2")]));
+        assert_eq!(a.iter().collect::<Vec<_>>(), [("a", "1"), ("b", "2")]);
+        assert_eq!(a.get("c"), "");
+    }
+
+    #[test]
+    fn a_name_that_comes_twice_is_refused() {
+        assert_eq!(Labels::from_pairs([("a", "1"), ("a", "1")]), Err(DuplicateLabel("a".into())));
+    }
+
+    #[test]
+    fn text_of_any_length_comes_back() {
+        for len in [0, 1, 63, 64, 65, 4095, 4096, 300_000] {
+            let long = "é".repeat(len) + "x";
+            assert_eq!(labels(&[("n", &long)]).get("n"), long);
+        }
+    }
+
+    #[test]
+    fn sets_compare_by_pairs_not_by_encoded_bytes() {
+        assert!(labels(&[("a", "b")]) > labels(&[("a", "aaaaaaaa")]));
+        assert!(labels(&[("a", "1")]) < labels(&[("a", "1"), ("b", "1")]));
+    }
+
+    #[test]
+    fn the_fingerprint_is_stable_and_the_sum_of_its_labels() {
+        let set = labels(&[("__name__", "up"), ("job", "api")]);
+        assert_eq!(set.fingerprint(), label_hash("job", "api").wrapping_add(label_hash("__name__", "up")));
+        assert_eq!(labels(&[("a", "b")]).fingerprint(), xxh3_128(b"a\xFFb"));
+    }
+
+    #[test]
+    fn labels_print_as_promql_writes_them() {
+        assert_eq!(labels(&[("__name__", "up"), ("job", "a\"b")]).to_string(), r#"up{job="a\"b"}"#);
+        assert_eq!(
+            labels(&[("__name__", "my.metric"), ("x.y", "1")]).to_string(),
+            r#"{__name__="my.metric", "x.y"="1"}"#
+        );
+        assert_eq!(Labels::empty().to_string(), "{}");
+    }
+}

@@ -1,0 +1,13 @@
+//! The nouns of the domain: time, labels, matchers, samples. No I/O, no serde, no protobuf.
+
+pub mod histogram;
+pub mod labels;
+pub mod matcher;
+pub mod metrics;
+pub mod time;
+
+pub use histogram::Histogram;
+pub use labels::{Labels, LabelsBuilder};
+pub use matcher::{MatchOp, Matcher};
+pub use metrics::{Exemplar, MetricMetadata, MetricType, Value};
+pub use time::{TimeRange, Timestamp};

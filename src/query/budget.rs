@@ -1,0 +1,107 @@
+//! What one query may use. Every loop that can grow asks it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
+
+/// The limits of one query and what it has used so far; shared by the threads that work on it. The only reading
+/// of a clock in this layer is that of the monotonic one, against the deadline it was given.
+#[derive(Clone, Debug)]
+pub struct Budget(Arc<State>);
+
+#[derive(Debug)]
+struct State {
+    deadline: Instant,
+    samples_max: u64,
+    series_max: u64,
+    bytes_max: u64,
+    samples: AtomicU64,
+    series: AtomicU64,
+    bytes: AtomicU64,
+    cancelled: AtomicBool,
+}
+
+/// The limits alone, as configured.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// 50 M: samples read from storage.
+    pub samples_max: u64,
+    /// 500 K: series selected.
+    pub series_max: u64,
+    /// 1 GiB: memory held for intermediate and final results.
+    pub bytes_max: u64,
+}
+
+/// Which limit a query met. The texts tell how to raise it; that of the deadline is Prometheus's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Exceeded {
+    #[error("query timed out in expression evaluation")]
+    Deadline,
+    #[error("query was canceled in expression evaluation")]
+    Cancelled,
+    #[error("query would load {wanted} samples > {max} (--query.max-samples)")]
+    Samples { wanted: u64, max: u64 },
+    #[error("query would select {wanted} series > {max} (--query.max-series)")]
+    Series { wanted: u64, max: u64 },
+    #[error("query would hold {wanted} bytes > {max} (--query.max-bytes)")]
+    Bytes { wanted: u64, max: u64 },
+}
+
+impl Budget {
+    pub fn new(deadline: Instant, limits: Limits) -> Budget {
+        Budget(Arc::new(State {
+            deadline,
+            samples_max: limits.samples_max,
+            series_max: limits.series_max,
+            bytes_max: limits.bytes_max,
+            samples: AtomicU64::new(0),
+            series: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            cancelled: AtomicBool::new(false),
+        }))
+    }
+
+    /// The client has gone: the query ends at its next check.
+    pub fn cancel(&self) {
+        self.0.cancelled.store(true, Ordering::Relaxed);
+    }
+
+    /// Time and cancellation; cheap enough for once a series or once a few thousand samples.
+    pub fn check(&self) -> Result<(), Exceeded> {
+        if self.0.cancelled.load(Ordering::Relaxed) {
+            return Err(Exceeded::Cancelled);
+        }
+        if Instant::now() >= self.0.deadline {
+            return Err(Exceeded::Deadline);
+        }
+        Ok(())
+    }
+
+    pub fn take_samples(&self, count: u64) -> Result<(), Exceeded> {
+        let (wanted, max) = (self.0.samples.fetch_add(count, Ordering::Relaxed) + count, self.0.samples_max);
+        if wanted > max { Err(Exceeded::Samples { wanted, max }) } else { Ok(()) }
+    }
+
+    pub fn take_series(&self, count: u64) -> Result<(), Exceeded> {
+        let (wanted, max) = (self.0.series.fetch_add(count, Ordering::Relaxed) + count, self.0.series_max);
+        if wanted > max { Err(Exceeded::Series { wanted, max }) } else { Ok(()) }
+    }
+
+    /// Accounts memory that is held until [`Budget::give_bytes`].
+    pub fn take_bytes(&self, count: u64) -> Result<(), Exceeded> {
+        let (wanted, max) = (self.0.bytes.fetch_add(count, Ordering::Relaxed) + count, self.0.bytes_max);
+        if wanted > max { Err(Exceeded::Bytes { wanted, max }) } else { Ok(()) }
+    }
+
+    pub fn give_bytes(&self, count: u64) {
+        self.0.bytes.fetch_sub(count, Ordering::Relaxed);
+    }
+
+    pub fn samples_used(&self) -> u64 {
+        self.0.samples.load(Ordering::Relaxed)
+    }
+
+    pub fn series_used(&self) -> u64 {
+        self.0.series.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,1 @@
+//! PromQL: text → tokens → syntax tree → checked tree → evaluation.

@@ -1,0 +1,5 @@
+//! The only door to files.
+
+mod mmap;
+
+pub use mmap::Mapped;

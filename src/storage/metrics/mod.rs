@@ -1,0 +1,27 @@
+//! Samples of series: the metrics room of the storage hall.
+
+mod batch;
+mod snapshot;
+
+pub use batch::{
+    DeltaHistogramRow, DeltaRow, ExemplarRow, HistogramRow, MetricBatch, MetricRows, SampleRow, StartRow,
+};
+pub use snapshot::{MetricsSnapshot, ReadError, SampleBuffer, Series, SeriesExemplars};
+
+/// A registered series: its shard and its id there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SeriesRef {
+    pub shard: u32,
+    pub id: u32,
+}
+
+/// Why a new series was not registered. Existing series are still written.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    #[error("series limit {max} reached (--limits.max-series); existing series are still written")]
+    SeriesLimit { max: usize },
+    #[error(
+        "more than {per_second} new series a second after a burst of {burst} (--limits.new-series-per-second); existing series are still written"
+    )]
+    SeriesRate { per_second: u64, burst: u64 },
+}
