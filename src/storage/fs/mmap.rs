@@ -1,6 +1,9 @@
 //! Sealed files as memory: the only `unsafe` of the project.
 
-#![allow(unsafe_code, reason = "mapping a file is unsafe by nature; the promise is kept by the writer of segments")]
+#![allow(
+    unsafe_code,
+    reason = "mapping a file is unsafe by nature; the promise is kept by the writer of segments"
+)]
 
 use std::fs::File;
 use std::io;
