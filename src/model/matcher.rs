@@ -10,7 +10,7 @@ pub enum MatchOp {
 }
 
 /// A condition on one label; a label that is not there has the value `""`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Matcher {
     pub name: String,
     pub op: MatchOp,
