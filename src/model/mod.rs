@@ -4,10 +4,12 @@ pub mod histogram;
 pub mod labels;
 pub mod matcher;
 pub mod metrics;
+pub mod re2;
+pub mod regex;
 pub mod time;
 
 pub use histogram::Histogram;
 pub use labels::{Labels, LabelsBuilder};
-pub use matcher::{MatchOp, Matcher};
+pub use matcher::{MatchOp, Matcher, RegexCache, RegexError};
 pub use metrics::{Exemplar, MetricMetadata, MetricType, Value};
 pub use time::{TimeRange, Timestamp};
