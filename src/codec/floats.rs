@@ -1,0 +1,381 @@
+//! Columns of floats, every bit of which comes back: NaN payloads, -0, subnormals.
+//!
+//! Most metrics are integers or decimals of few digits, and many of those are multiples of something (bytes of
+//! 4096): as integers they take a few bits. What is neither goes through its bits, or XOR.
+
+use super::bits::{BitReader, BitWriter};
+use super::varint::{read_i64, read_u64, write_i64, write_u64};
+use super::{Malformed, integers, take, take_count, take_u8};
+
+const CONSTANT: u8 = 1;
+const CONSTANT_INTEGER: u8 = 2;
+const DECIMAL: u8 = 3;
+const BITS: u8 = 4;
+const XOR: u8 = 5;
+
+const EXPONENT_MAX: usize = 18;
+const POWERS: [f64; EXPONENT_MAX + 1] =
+    [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18];
+
+/// Appends codec and payload.
+pub fn encode(values: &[f64], out: &mut Vec<u8>) {
+    let Some(&first) = values.first() else {
+        out.push(BITS);
+        integers::encode(&[], out);
+        return;
+    };
+    if values.iter().all(|v| v.to_bits() == first.to_bits()) {
+        return encode_constant(first, out);
+    }
+    if let Some(decimals) = Decimals::find(values) {
+        return decimals.encode(out);
+    }
+    let mut bits = vec![BITS];
+    integers::encode(&values.iter().map(|&v| ordered_bits(v)).collect::<Vec<_>>(), &mut bits);
+    let mut xor = vec![XOR];
+    xor.append(&mut encode_xor(values));
+    out.append(if bits.len() <= xor.len() { &mut bits } else { &mut xor });
+}
+
+/// Appends the `count` values that codec and payload in `bytes` stand for.
+pub fn decode(mut bytes: &[u8], count: usize, out: &mut Vec<f64>) -> Result<(), Malformed> {
+    let bytes = &mut bytes;
+    let start = out.len();
+    match take_u8(bytes)? {
+        CONSTANT => {
+            let bits = u64::from_le_bytes(take(bytes, 8)?.try_into().expect("eight bytes"));
+            out.resize(start + count, f64::from_bits(bits));
+        }
+        CONSTANT_INTEGER => out.resize(start + count, read_i64(bytes)? as f64),
+        DECIMAL => decode_decimals(bytes, count, out)?,
+        BITS => integers::for_each_group(bytes, count, |group| {
+            out.extend(group.iter().map(|&bits| from_ordered_bits(bits)))
+        })?,
+        XOR => return decode_xor(bytes, count, out),
+        _ => return Err(Malformed("unknown codec of floats")),
+    }
+    if bytes.is_empty() { Ok(()) } else { Err(Malformed("bytes after the values")) }
+}
+
+fn encode_constant(value: f64, out: &mut Vec<u8>) {
+    match as_decimal(value, 0) {
+        Some(integer) => {
+            out.push(CONSTANT_INTEGER);
+            write_i64(out, integer);
+        }
+        None => {
+            out.push(CONSTANT);
+            out.extend_from_slice(&value.to_bits().to_le_bytes());
+        }
+    }
+}
+
+/// The integer `m` with `m / 10^exponent` equal to `value` to the bit.
+fn as_decimal(value: f64, exponent: usize) -> Option<i64> {
+    if exponent == 0 {
+        let integer = value as i64;
+        return ((integer as f64).to_bits() == value.to_bits()).then_some(integer);
+    }
+    // Adding and taking away 1.5 * 2^52 rounds what is below 2^51 to an integer, faster than a call of `round`.
+    const ROUND: f64 = 6_755_399_441_055_744.0;
+    let scaled = value * POWERS[exponent];
+    if scaled.abs() >= (1u64 << 51) as f64 {
+        return None;
+    }
+    let rounded = (scaled + ROUND) - ROUND;
+    let integer = rounded as i64;
+    // Through the integer, as the reader will do it: there -0 is 0, and NaN is 0.
+    ((integer as f64 / POWERS[exponent]).to_bits() == value.to_bits()).then_some(integer)
+}
+
+/// Values as integers over a power of ten, but for a few patches.
+struct Decimals {
+    exponent: usize,
+    integers: Vec<i64>,
+    /// Position and bits of what is no such integer.
+    patches: Vec<(usize, u64)>,
+}
+
+impl Decimals {
+    fn find(values: &[f64]) -> Option<Decimals> {
+        // A patch takes nine bytes; values that are no decimals take up to eight each.
+        let patches_max = 1 + values.len() / 16;
+        let exponent = find_exponent(values, patches_max)?;
+        let mut integers = Vec::with_capacity(values.len());
+        let mut patches = Vec::new();
+        let mut last = None;
+        for (at, &value) in values.iter().enumerate() {
+            last = as_decimal(value, exponent).or_else(|| {
+                patches.push((at, value.to_bits()));
+                last
+            });
+            integers.push(last.unwrap_or(0));
+            if patches.len() > patches_max {
+                return None;
+            }
+        }
+        Some(Decimals { exponent, integers, patches })
+    }
+
+    fn encode(mut self, out: &mut Vec<u8>) {
+        out.push(DECIMAL);
+        write_u64(out, self.patches.len() as u64);
+        let mut next = 0;
+        for &(at, _) in &self.patches {
+            write_u64(out, (at - next) as u64);
+            next = at + 1;
+        }
+        for (_, bits) in &self.patches {
+            out.extend_from_slice(&bits.to_le_bytes());
+        }
+        out.push(self.exponent as u8);
+        let offset = self.integers[0];
+        let factor = common_factor(&self.integers, offset);
+        if factor > 1 {
+            self.integers.iter_mut().for_each(|m| *m = (*m - offset) / factor);
+        }
+        write_i64(out, if factor > 1 { offset } else { 0 });
+        write_u64(out, factor as u64);
+        integers::encode(&self.integers, out);
+    }
+}
+
+/// The least power of ten that makes all but a few of the values integers.
+fn find_exponent(values: &[f64], patches_max: usize) -> Option<usize> {
+    let (mut exponent, mut patches) = (0, 0);
+    for &value in values {
+        if as_decimal(value, exponent).is_some() {
+            continue;
+        }
+        match (exponent + 1..=EXPONENT_MAX).find(|&e| as_decimal(value, e).is_some()) {
+            Some(larger) => exponent = larger,
+            None => patches += 1,
+        }
+        if patches > patches_max {
+            return None;
+        }
+    }
+    Some(exponent)
+}
+
+/// The greatest factor of all distances from `offset`; 1 where a distance leaves 64 bits.
+fn common_factor(integers: &[i64], offset: i64) -> i64 {
+    let mut factor = 0i64;
+    for &integer in integers {
+        let Some(distance) = integer.checked_sub(offset).and_then(i64::checked_abs) else { return 1 };
+        if factor == 0 {
+            factor = distance;
+        } else if distance % factor != 0 {
+            let (mut a, mut b) = (factor, distance % factor);
+            while b != 0 {
+                (a, b) = (b, a % b);
+            }
+            factor = a;
+        }
+        if factor == 1 {
+            return 1;
+        }
+    }
+    factor.max(1)
+}
+
+fn decode_decimals(bytes: &mut &[u8], count: usize, out: &mut Vec<f64>) -> Result<(), Malformed> {
+    let start = out.len();
+    // A patch takes nine bytes at least.
+    let patch_count = take_count(bytes, count.min(bytes.len() / 9))?;
+    let mut positions = Vec::with_capacity(patch_count);
+    let mut next = 0u64;
+    for _ in 0..patch_count {
+        let at = next.checked_add(read_u64(bytes)?).filter(|&at| at < count as u64);
+        let at = at.ok_or(Malformed("a patch lies outside its block"))?;
+        positions.push(at as usize);
+        next = at + 1;
+    }
+    let patches = take(bytes, patch_count * 8)?;
+    let exponent = take_u8(bytes)? as usize;
+    let power = *POWERS.get(exponent).ok_or(Malformed("an exponent exceeds 18"))?;
+    let (offset, factor) = (read_i64(bytes)?, read_u64(bytes)? as i64);
+    match (exponent, factor) {
+        (0, 1) => integers::for_each_group(bytes, count, |group| {
+            out.extend(group.iter().map(|&m| m.wrapping_add(offset) as f64))
+        })?,
+        (0, _) => integers::for_each_group(bytes, count, |group| {
+            out.extend(group.iter().map(|&m| m.wrapping_mul(factor).wrapping_add(offset) as f64))
+        })?,
+        _ => integers::for_each_group(bytes, count, |group| {
+            out.extend(group.iter().map(|&m| m.wrapping_mul(factor).wrapping_add(offset) as f64 / power))
+        })?,
+    }
+    for (at, bits) in positions.into_iter().zip(patches.chunks_exact(8)) {
+        out[start + at] = f64::from_bits(u64::from_le_bytes(bits.try_into().expect("eight bytes")));
+    }
+    Ok(())
+}
+
+/// Bits as an integer that grows with the value.
+fn ordered_bits(value: f64) -> i64 {
+    from_sign_magnitude(value.to_bits() as i64)
+}
+
+fn from_ordered_bits(bits: i64) -> f64 {
+    f64::from_bits(from_sign_magnitude(bits) as u64)
+}
+
+/// Its own inverse.
+fn from_sign_magnitude(bits: i64) -> i64 {
+    bits ^ ((bits >> 63) & i64::MAX)
+}
+
+fn encode_xor(values: &[f64]) -> Vec<u8> {
+    let mut writer = BitWriter::default();
+    let mut last = values[0].to_bits();
+    writer.write(last, 64);
+    // Leading zeros and length of the window; no window yet.
+    let (mut leading, mut length) = (0, 0);
+    for value in &values[1..] {
+        let xor = value.to_bits() ^ last;
+        last = value.to_bits();
+        if xor == 0 {
+            writer.write(0, 1);
+            continue;
+        }
+        let (zeros, trailing) = (xor.leading_zeros(), xor.trailing_zeros());
+        let needed = 64 - zeros - trailing;
+        // A window of its own takes twelve bits more.
+        let fits = length > 0 && zeros >= leading && trailing >= 64 - leading - length;
+        if fits && length <= needed + 12 {
+            writer.write(0b10, 2);
+        } else {
+            (leading, length) = (zeros, needed);
+            writer.write(0b11, 2);
+            writer.write(u64::from(leading), 6);
+            writer.write(u64::from(length - 1), 6);
+        }
+        writer.write(xor >> (64 - leading - length), length);
+    }
+    writer.finish()
+}
+
+fn decode_xor(bytes: &[u8], count: usize, out: &mut Vec<f64>) -> Result<(), Malformed> {
+    if count == 0 {
+        return Ok(());
+    }
+    let mut reader = BitReader::new(bytes);
+    let mut last = reader.read(64)?;
+    out.push(f64::from_bits(last));
+    let (mut leading, mut length) = (0, 0);
+    for _ in 1..count {
+        if reader.read(1)? == 1 {
+            if reader.read(1)? == 1 {
+                leading = reader.read(6)? as u32;
+                length = reader.read(6)? as u32 + 1;
+            }
+            if length == 0 || leading + length > 64 {
+                return Err(Malformed("a XOR window exceeds 64 bits"));
+            }
+            last ^= reader.read(length)? << (64 - leading - length);
+        }
+        out.push(f64::from_bits(last));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn bytes_of(values: &[f64]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        encode(values, &mut bytes);
+        let mut back = vec![0.5];
+        decode(&bytes, values.len(), &mut back).unwrap();
+        let bits = |values: &[f64]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+        assert_eq!(bits(&back[1..]), bits(values));
+        bytes
+    }
+
+    #[test]
+    fn a_constant_takes_a_few_bytes_whatever_its_length() {
+        assert_eq!(bytes_of(&[7.0; 8192]).len(), 2);
+        assert_eq!(bytes_of(&[0.1; 8192]).len(), 9);
+        assert_eq!(bytes_of(&[-0.0; 100]).len(), 9);
+    }
+
+    #[test]
+    fn multiples_cost_only_their_steps() {
+        let pages: Vec<f64> = (0..1024).map(|i| 8e9 + 4096.0 * f64::from(i * i % 8)).collect();
+        assert!(bytes_of(&pages).len() < 1024 / 2);
+    }
+
+    #[test]
+    fn decimals_cost_only_their_digits() {
+        let seconds: Vec<f64> = (0..1024).map(|i| f64::from(1_234_567 + i * 3 + i % 4) / 100.0).collect();
+        let bytes = bytes_of(&seconds);
+        assert_eq!(bytes[0], DECIMAL);
+        assert!(bytes.len() < 1024 / 2);
+    }
+
+    #[test]
+    fn a_stale_marker_among_integers_costs_a_patch() {
+        let mut counter: Vec<f64> = (0..1000).map(|i| f64::from(i * 5)).collect();
+        let plain = bytes_of(&counter).len();
+        counter[999] = f64::from_bits(0x7ff0_0000_0000_0002);
+        assert!(bytes_of(&counter).len() <= plain + 24);
+    }
+
+    #[test]
+    fn extremes_come_back() {
+        let extremes = [0.0, -0.0, f64::NAN, -f64::NAN, f64::INFINITY, f64::NEG_INFINITY, f64::MIN_POSITIVE];
+        bytes_of(&extremes);
+        bytes_of(&[]);
+        bytes_of(&[9_223_372_036_854_775_808.0, -9_223_372_036_854_775_808.0, 0.0]);
+        bytes_of(&[
+            5e-324,
+            f64::MAX,
+            f64::from_bits(0x7ff0_0000_0000_0002),
+            f64::from_bits(0xfff8_dead_beef_0001),
+        ]);
+    }
+
+    fn any_bits() -> impl Strategy<Value = f64> {
+        any::<u64>().prop_map(f64::from_bits)
+    }
+
+    proptest! {
+        #[test]
+        fn any_floats_come_back(values in prop::collection::vec(any_bits(), 0..300)) {
+            bytes_of(&values);
+        }
+
+        #[test]
+        fn decimals_with_strangers_come_back(
+            digits in prop::collection::vec(-100_000i64..100_000, 1..300),
+            exponent in 0usize..8,
+            strangers in prop::collection::vec((any::<prop::sample::Index>(), any_bits()), 0..10),
+        ) {
+            let mut values: Vec<f64> = digits.iter().map(|&d| d as f64 / POWERS[exponent]).collect();
+            for (at, bits) in strangers {
+                let at = at.index(values.len());
+                values[at] = bits;
+            }
+            bytes_of(&values);
+        }
+
+        #[test]
+        fn smooth_floats_come_back(steps in prop::collection::vec(-1.0f64..1.0, 1..300)) {
+            let mut sum = 100.0;
+            let walk: Vec<f64> = steps.iter().map(|s| { sum += s / 3.0; sum }).collect();
+            bytes_of(&walk);
+            let mut xor = Vec::new();
+            decode_xor(&encode_xor(&walk), walk.len(), &mut xor).unwrap();
+            prop_assert_eq!(xor, walk);
+        }
+
+        #[test]
+        fn foreign_bytes_never_panic(codec in 0u8..8, bytes: Vec<u8>, count in 0usize..1000) {
+            let _ = decode(&[&[codec], &bytes[..]].concat(), count, &mut Vec::new());
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! Sequences of 64-bit integers that are close to each other, to their predecessors, or to a straight line.
+//!
+//! Values, differences or differences of differences, whichever is smallest, in groups of 128: a base, a width
+//! in bits for all, and a few exceptions that did not fit. Decoding is loops without branches per value.
+
+use super::bits::{self, GROUP};
+use super::varint::{read_i64, write_i64, write_u64, zigzag};
+use super::{Malformed, take, take_count, take_u8};
+
+const EXCEPTIONS: u8 = 0x80;
+
+/// Appends `values`; their count is not written.
+pub fn encode(values: &[i64], out: &mut Vec<u8>) {
+    let order = (0..=2).min_by_key(|&order| estimate(values, order)).expect("three orders");
+    encode_order(values, order, out);
+}
+
+/// Takes `count` integers off the front of `bytes` and appends them.
+pub fn decode(bytes: &mut &[u8], count: usize, out: &mut Vec<i64>) -> Result<(), Malformed> {
+    for_each_group(bytes, count, |group| out.extend_from_slice(group))
+}
+
+/// Takes `count` integers off the front of `bytes` and hands them over in short runs.
+pub fn for_each_group(
+    bytes: &mut &[u8],
+    count: usize,
+    mut each: impl FnMut(&[i64]),
+) -> Result<(), Malformed> {
+    let order = take_u8(bytes)?;
+    if order > 2 {
+        return Err(Malformed("unknown order of differences"));
+    }
+    let (mut value, mut difference) = (0i64, 0i64);
+    if order >= 1 && count >= 1 {
+        value = read_i64(bytes)?;
+        each(&[value]);
+    }
+    if order == 2 && count >= 2 {
+        difference = read_i64(bytes)?;
+        value = value.wrapping_add(difference);
+        each(&[value]);
+    }
+    let mut left = count.saturating_sub(order as usize);
+    let mut group = [0i64; GROUP];
+    while left > 0 {
+        let group = &mut group[..left.min(GROUP)];
+        decode_group(bytes, group)?;
+        match order {
+            0 => {}
+            1 => {
+                for slot in group.iter_mut() {
+                    value = value.wrapping_add(*slot);
+                    *slot = value;
+                }
+            }
+            _ => {
+                for slot in group.iter_mut() {
+                    difference = difference.wrapping_add(*slot);
+                    value = value.wrapping_add(difference);
+                    *slot = value;
+                }
+            }
+        }
+        each(group);
+        left -= group.len();
+    }
+    Ok(())
+}
+
+fn encode_order(values: &[i64], order: usize, out: &mut Vec<u8>) {
+    out.push(order as u8);
+    if order >= 1 && !values.is_empty() {
+        write_i64(out, values[0]);
+    }
+    if order == 2 && values.len() >= 2 {
+        write_i64(out, values[1].wrapping_sub(values[0]));
+    }
+    let mut group = [0; GROUP];
+    let mut at = order;
+    while at < values.len() {
+        let group = &mut group[..(values.len() - at).min(GROUP)];
+        residuals(values, order, at, group);
+        encode_group(group, out);
+        at += group.len();
+    }
+}
+
+/// The residuals of `values[at..]`, as many as `to` holds.
+fn residuals(values: &[i64], order: usize, at: usize, to: &mut [i64]) {
+    let end = at + to.len();
+    match order {
+        0 => to.copy_from_slice(&values[at..end]),
+        1 => {
+            for (slot, w) in to.iter_mut().zip(values[at - 1..end].windows(2)) {
+                *slot = w[1].wrapping_sub(w[0]);
+            }
+        }
+        _ => {
+            for (slot, w) in to.iter_mut().zip(values[at - 2..end].windows(3)) {
+                *slot = w[2].wrapping_sub(w[1]).wrapping_sub(w[1].wrapping_sub(w[0]));
+            }
+        }
+    }
+}
+
+/// How many bits `values` take with this order, measured on a few groups of them.
+fn estimate(values: &[i64], order: usize) -> usize {
+    const GROUPS_MEASURED_MAX: usize = 8;
+    let group_count = values.len().saturating_sub(order).div_ceil(GROUP);
+    let stride = group_count.div_ceil(GROUPS_MEASURED_MAX).max(1);
+    let mut bits = 0;
+    let mut group = [0; GROUP];
+    for at in (order..values.len()).step_by(GROUP * stride) {
+        let group = &mut group[..(values.len() - at).min(GROUP)];
+        residuals(values, order, at, group);
+        let window = choose_window(group);
+        bits += window.bits + 7 + (u64::BITS - zigzag(window.base).leading_zeros()) as usize;
+    }
+    let first: usize = values.iter().take(order).map(|&v| (64 - zigzag(v).leading_zeros()) as usize).sum();
+    bits + first / stride
+}
+
+/// Base and width of a group, how many values fall outside, and about how many bits all this takes.
+struct Window {
+    base: i64,
+    width: u32,
+    exceptions: usize,
+    bits: usize,
+}
+
+fn encode_group(residuals: &[i64], out: &mut Vec<u8>) {
+    let window = choose_window(residuals);
+    let offsets = |r: i64| r.wrapping_sub(window.base);
+    let high = |r: i64| if window.width == 64 { 0 } else { offsets(r) >> window.width };
+    let has_exceptions = window.exceptions > 0;
+    out.push(window.width as u8 | if has_exceptions { EXCEPTIONS } else { 0 });
+    write_i64(out, window.base);
+    if has_exceptions {
+        write_u64(out, window.exceptions as u64);
+    }
+    let mut packed = [0; GROUP];
+    for (slot, &r) in packed.iter_mut().zip(residuals) {
+        *slot = offsets(r) as u64;
+    }
+    bits::pack(&packed[..residuals.len()], window.width, out);
+    if has_exceptions {
+        let outside = || residuals.iter().enumerate().filter(|&(_, &r)| high(r) != 0);
+        out.extend(outside().map(|(at, _)| at as u8));
+        outside().for_each(|(_, &r)| write_i64(out, high(r)));
+    }
+}
+
+/// The cheapest window over the sorted residuals: leaving out the few smallest and largest may save bits on all.
+fn choose_window(residuals: &[i64]) -> Window {
+    // A position and a high part take about two bytes.
+    const EXCEPTION_BITS: usize = 16;
+    let (min, max) = residuals.iter().fold((i64::MAX, i64::MIN), |(l, h), &r| (l.min(r), h.max(r)));
+    if min == max {
+        return Window { base: min, width: 0, exceptions: 0, bits: 0 };
+    }
+    let mut sorted = [0; GROUP];
+    let sorted = &mut sorted[..residuals.len()];
+    sorted.copy_from_slice(residuals);
+    sorted.sort_unstable();
+    // A distance of 2^63 and more would turn the signed high part around.
+    let width_of = |low: i64, high: i64| match (high as i128 - low as i128) as u128 {
+        distance if distance >= 1 << 63 => 64,
+        distance => 128 - distance.leading_zeros(),
+    };
+    let count = residuals.len();
+    let mut best = (width_of(min, max) as usize * count, min, width_of(min, max));
+    for left_out in [1, 2, 3, 4, 6, 8, 12, 16, 24, 32] {
+        if left_out * 4 > count || left_out * EXCEPTION_BITS >= best.0 {
+            break;
+        }
+        for low in 0..=left_out {
+            let (base, top) = (sorted[low], sorted[count - 1 - (left_out - low)]);
+            let width = width_of(base, top);
+            let cost = width as usize * count + left_out * EXCEPTION_BITS + 8;
+            if cost < best.0 {
+                best = (cost, base, width);
+            }
+        }
+    }
+    let (bits, base, width) = best;
+    let is_outside = |r: &&i64| width < 64 && r.wrapping_sub(base) >> width != 0;
+    Window { base, width, exceptions: residuals.iter().filter(is_outside).count(), bits }
+}
+
+fn decode_group(bytes: &mut &[u8], group: &mut [i64]) -> Result<(), Malformed> {
+    let head = take_u8(bytes)?;
+    let width = u32::from(head & !EXCEPTIONS);
+    if width > 64 {
+        return Err(Malformed("a width exceeds 64 bits"));
+    }
+    let base = read_i64(bytes)?;
+    let exceptions = if head & EXCEPTIONS != 0 { take_count(bytes, group.len())? } else { 0 };
+    let mut packed = [0; GROUP];
+    let packed = &mut packed[..group.len()];
+    bits::unpack(bytes, width, packed)?;
+    for (slot, &low) in group.iter_mut().zip(packed.iter()) {
+        *slot = base.wrapping_add(low as i64);
+    }
+    for &at in take(bytes, exceptions)? {
+        let high = read_i64(bytes)?;
+        let slot = group.get_mut(at as usize).ok_or(Malformed("an exception lies outside its group"))?;
+        *slot = slot.wrapping_add(high.checked_shl(width).unwrap_or(0));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn bytes_of(values: &[i64]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        encode(values, &mut bytes);
+        let (mut slice, mut back) = (&bytes[..], Vec::new());
+        decode(&mut slice, values.len(), &mut back).unwrap();
+        assert_eq!(back, values);
+        assert!(slice.is_empty());
+        bytes
+    }
+
+    #[test]
+    fn a_straight_line_takes_next_to_nothing() {
+        let line: Vec<i64> = (0..8192).map(|i| 1_700_000_000_000 + i * 15_000).collect();
+        assert!(bytes_of(&line).len() < 300);
+    }
+
+    #[test]
+    fn one_outlier_of_either_sign_costs_a_few_bytes() {
+        let mut steps: Vec<i64> = (0..128).map(|i| i % 2).collect();
+        let plain = bytes_of(&steps).len();
+        for outlier in [1_000, -1_000] {
+            steps[64] = outlier;
+            assert!(bytes_of(&steps).len() <= plain + 8);
+        }
+    }
+
+    #[test]
+    fn extremes_come_back() {
+        bytes_of(&[]);
+        bytes_of(&[i64::MIN]);
+        bytes_of(&[i64::MIN, i64::MAX, 0, -1, i64::MAX, i64::MIN]);
+        let mut wild = vec![0; 300];
+        (wild[7], wild[70], wild[299]) = (i64::MAX, i64::MIN, i64::MIN + 1);
+        bytes_of(&wild);
+    }
+
+    proptest! {
+        #[test]
+        fn any_integers_come_back(values in prop::collection::vec(any::<i64>(), 0..400)) {
+            bytes_of(&values);
+        }
+
+        #[test]
+        fn small_and_rarely_large_integers_come_back(values in prop::collection::vec(prop_oneof![9 => -20i64..20, 1 => any::<i64>()], 0..400)) {
+            bytes_of(&values);
+        }
+
+        #[test]
+        fn foreign_bytes_never_panic(bytes: Vec<u8>, count in 0usize..1000) {
+            let mut out = Vec::new();
+            let _ = decode(&mut &bytes[..], count, &mut out);
+            prop_assert!(out.len() <= count);
+        }
+    }
+}
