@@ -2,6 +2,7 @@
 
 pub mod fs;
 pub mod metrics;
+pub mod segment;
 pub mod store;
 
 pub use store::{Busy, Completion, OpenError, Options, Store, WriteError};
