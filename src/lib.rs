@@ -12,6 +12,7 @@
 //! | server | all of the above, config |
 //! | cli, main | config, server, storage |
 
+pub mod clock;
 pub mod codec;
 pub mod model;
 pub mod wire;
@@ -20,3 +21,10 @@ pub mod storage;
 
 pub mod ingest;
 pub mod query;
+
+pub mod api;
+
+pub mod config;
+pub mod server;
+
+pub mod cli;

@@ -1,0 +1,233 @@
+//! JSON of the Prometheus API, written straight into chunks of bytes: no tree of values in between.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use axum::body::Body;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use hyper::body::{Frame, SizeHint};
+
+use super::error::ApiError;
+use crate::model::Labels;
+
+/// Large enough that a chunk's bookkeeping is nothing, small enough to be sent while the next is compressed.
+const CHUNK_BYTES: usize = 64 << 10;
+
+/// An answer being written. Refuses to grow beyond `bytes_max`.
+pub struct JsonWriter {
+    chunks: VecDeque<Bytes>,
+    chunk: String,
+    finished_bytes: usize,
+    bytes_max: usize,
+}
+
+impl JsonWriter {
+    /// Begins an answer that succeeded; what is written next is its `data`.
+    pub fn success(bytes_max: usize) -> JsonWriter {
+        let chunk = r#"{"status":"success","data":"#.to_owned();
+        JsonWriter { chunks: VecDeque::new(), chunk, finished_bytes: 0, bytes_max }
+    }
+
+    /// The text so far since the last [`JsonWriter::checkpoint`]; callers append to it.
+    pub fn text(&mut self) -> &mut String {
+        &mut self.chunk
+    }
+
+    pub fn raw(&mut self, text: &str) -> &mut JsonWriter {
+        self.chunk.push_str(text);
+        self
+    }
+
+    /// To be called once for each thing of which there may be many.
+    pub fn checkpoint(&mut self) -> Result<(), ApiError> {
+        if self.chunk.len() < CHUNK_BYTES {
+            return Ok(());
+        }
+        self.finished_bytes += self.chunk.len();
+        if self.finished_bytes > self.bytes_max {
+            return Err(ApiError::ResponseTooLarge { max: self.bytes_max });
+        }
+        let next = String::with_capacity(CHUNK_BYTES + CHUNK_BYTES / 8);
+        self.chunks.push_back(std::mem::replace(&mut self.chunk, next).into());
+        Ok(())
+    }
+
+    /// Writes a list, one item at a time.
+    pub fn list<T>(
+        &mut self,
+        items: impl IntoIterator<Item = T>,
+        mut write: impl FnMut(&mut JsonWriter, T) -> Result<(), ApiError>,
+    ) -> Result<(), ApiError> {
+        self.raw("[");
+        for (i, item) in items.into_iter().enumerate() {
+            if i > 0 {
+                self.raw(",");
+            }
+            write(self, item)?;
+            self.checkpoint()?;
+        }
+        self.raw("]");
+        Ok(())
+    }
+
+    /// A list of strings.
+    pub fn strings<T: AsRef<str>>(&mut self, items: &[T]) -> Result<(), ApiError> {
+        self.list(items, |json, item| {
+            push_string(json.text(), item.as_ref());
+            Ok(())
+        })
+    }
+
+    /// Ends the answer.
+    pub fn finish(mut self, warnings: &[String], infos: &[String]) -> Response {
+        push_annotations(&mut self.chunk, "warnings", "warning", warnings);
+        push_annotations(&mut self.chunk, "infos", "info", infos);
+        self.chunk.push('}');
+        self.chunks.push_back(self.chunk.into());
+        let left_bytes = self.chunks.iter().map(|chunk| chunk.len() as u64).sum();
+        let body = Body::new(Chunks { chunks: self.chunks, left_bytes });
+        ([(header::CONTENT_TYPE, "application/json")], body).into_response()
+    }
+}
+
+/// More than this many annotations of one kind are only counted.
+const ANNOTATIONS_MAX: usize = 10;
+
+fn push_annotations(to: &mut String, key: &str, kind: &str, texts: &[String]) {
+    if texts.is_empty() {
+        return;
+    }
+    to.push_str(&format!(",\"{key}\":["));
+    for (i, text) in texts.iter().take(ANNOTATIONS_MAX).enumerate() {
+        if i > 0 {
+            to.push(',');
+        }
+        push_message(to, text);
+    }
+    if texts.len() > ANNOTATIONS_MAX {
+        let omitted = texts.len() - ANNOTATIONS_MAX;
+        to.push_str(&format!(",\"{omitted} more {kind} annotations omitted\""));
+    }
+    to.push(']');
+}
+
+/// The envelope of an error.
+pub fn error_body(kind: &str, message: &str) -> String {
+    let mut body = format!(r#"{{"status":"error","errorType":"{kind}","error":"#);
+    push_message(&mut body, message);
+    body.push('}');
+    body
+}
+
+/// A label set as an object, in the order of its names.
+pub fn push_labels(to: &mut String, labels: &Labels) {
+    to.push('{');
+    for (i, (name, value)) in labels.iter().enumerate() {
+        if i > 0 {
+            to.push(',');
+        }
+        push_string(to, name);
+        to.push(':');
+        push_string(to, value);
+    }
+    to.push('}');
+}
+
+/// A string of data.
+pub fn push_string(to: &mut String, text: &str) {
+    push_escaped(to, text, |_| false);
+}
+
+/// A string of ours, escaped as Go does it so that it can stand in HTML.
+fn push_message(to: &mut String, text: &str) {
+    push_escaped(to, text, |c| matches!(c, '<' | '>' | '&' | '\u{2028}' | '\u{2029}'));
+}
+
+fn push_escaped(to: &mut String, text: &str, also: impl Fn(char) -> bool) {
+    to.push('"');
+    let mut plain_from = 0;
+    for (at, c) in text.char_indices() {
+        let escaped = match c {
+            '"' => "\\\"".to_owned(),
+            '\\' => "\\\\".to_owned(),
+            '\n' => "\\n".to_owned(),
+            '\r' => "\\r".to_owned(),
+            '\t' => "\\t".to_owned(),
+            c if c < ' ' || also(c) => format!("\\u{:04x}", c as u32),
+            _ => continue,
+        };
+        to.push_str(&text[plain_from..at]);
+        to.push_str(&escaped);
+        plain_from = at + c.len_utf8();
+    }
+    to.push_str(&text[plain_from..]);
+    to.push('"');
+}
+
+/// A finished answer on its way out.
+struct Chunks {
+    chunks: VecDeque<Bytes>,
+    left_bytes: u64,
+}
+
+impl hyper::body::Body for Chunks {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let chunk = self.chunks.pop_front();
+        self.left_bytes -= chunk.as_ref().map_or(0, |chunk| chunk.len() as u64);
+        Poll::Ready(chunk.map(|chunk| Ok(Frame::data(chunk))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.chunks.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left_bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn data_keeps_its_angle_brackets_and_messages_do_not() {
+        let (mut data, mut message) = (String::new(), String::new());
+        push_string(&mut data, "a<b>\"\\\n\u{1b}é");
+        push_message(&mut message, "a<b>&");
+        assert_eq!(data, r#""a<b>\"\\\n\u001bé""#);
+        assert_eq!(message, r#""a\u003cb\u003e\u0026""#);
+    }
+
+    #[test]
+    fn an_answer_stops_growing_at_its_limit() {
+        let mut json = JsonWriter::success(100_000);
+        let texts = vec!["x".repeat(1_000); 1_000];
+        let error = json.strings(&texts).unwrap_err();
+        assert_eq!(error.to_string(), "answer is longer than 100000 bytes (--query.max-response-bytes)");
+    }
+
+    #[tokio::test]
+    async fn the_eleventh_warning_is_only_counted() {
+        let mut json = JsonWriter::success(1_000);
+        json.raw("[]");
+        let warnings: Vec<String> = (0..12).map(|i| format!("w{i}")).collect();
+        let body = json.finish(&warnings, &["<i>".to_owned()]).into_body();
+        let body = axum::body::to_bytes(body, 1_000).await.unwrap();
+        let expected = concat!(
+            r#"{"status":"success","data":[],"warnings":["w0","w1","w2","w3","w4","w5","w6","w7","w8","w9","#,
+            r#""2 more warning annotations omitted"],"infos":["\u003ci\u003e"]}"#
+        );
+        assert_eq!(body, expected);
+    }
+}

@@ -1,0 +1,165 @@
+//! The async skin: decode parameters, call one of `Ingest` or `Querier`, encode the answer. Here: the route table.
+
+mod admin;
+mod error;
+mod form;
+mod json;
+mod limits;
+mod middleware;
+mod number;
+mod otlp;
+mod otlp_grpc;
+mod prometheus;
+mod result;
+mod status;
+mod workers;
+mod write;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::{get, post};
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::compression::CompressionLayer;
+
+use crate::clock::Clock;
+use crate::ingest::Ingest;
+use crate::model::Timestamp;
+use crate::query::Querier;
+use crate::query::budget::Limits;
+use crate::storage::Store;
+
+/// How the API behaves; the server fills it from the configuration.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub body_bytes_max: usize,
+    pub decoded_bytes_max: usize,
+    pub body_timeout: Duration,
+    pub query_timeout: Duration,
+    pub query_limits: Limits,
+    pub response_bytes_max: usize,
+    pub writes_max: usize,
+    pub queries_max: usize,
+    /// For `/api/v1/status/*`: every option's key and value, and where data are kept and for how long.
+    pub settings: Vec<(&'static str, String)>,
+    pub data_dir: PathBuf,
+    pub retention: String,
+    pub started_at: Timestamp,
+    /// Shown as the one scraped target.
+    pub self_target: Option<SelfTarget>,
+}
+
+/// The scrape of ourselves, as `/api/v1/targets` tells it.
+#[derive(Clone, Debug)]
+pub struct SelfTarget {
+    pub address: String,
+    pub interval: Duration,
+}
+
+/// All that a handler may use.
+pub struct Api {
+    pub ingest: Arc<Ingest>,
+    pub querier: Arc<Querier>,
+    pub store: Arc<Store>,
+    pub registry: ::prometheus::Registry,
+    pub clock: Clock,
+    workers: workers::Workers,
+    metrics: middleware::HttpMetrics,
+    options: Options,
+    draining: AtomicBool,
+}
+
+impl Api {
+    pub fn new(
+        store: Arc<Store>,
+        ingest: Arc<Ingest>,
+        querier: Arc<Querier>,
+        registry: ::prometheus::Registry,
+        options: Options,
+    ) -> Arc<Api> {
+        Arc::new(Api {
+            ingest,
+            querier,
+            store,
+            clock: Clock,
+            workers: workers::Workers::new(options.writes_max, options.queries_max),
+            metrics: middleware::HttpMetrics::new(&registry),
+            registry,
+            options,
+            draining: AtomicBool::new(false),
+        })
+    }
+
+    /// From now on `/-/ready` says 503, so that nobody new is sent here.
+    pub fn start_draining(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+}
+
+/// Everything, for `--listen`.
+pub fn routes(api: &Arc<Api>) -> Router {
+    let routes = Router::new()
+        .route("/api/v1/write", post(write::write))
+        .merge(otlp_http_paths())
+        .route("/api/v1/otlp/v1/metrics", post(otlp::metrics))
+        .route("/api/v1/query", get(prometheus::query).post(prometheus::query))
+        .route("/api/v1/query_range", get(prometheus::query_range).post(prometheus::query_range))
+        .route("/api/v1/query_exemplars", get(prometheus::query_exemplars).post(prometheus::query_exemplars))
+        .route("/api/v1/series", get(prometheus::series).post(prometheus::series))
+        .route("/api/v1/labels", get(prometheus::labels).post(prometheus::labels))
+        .route("/api/v1/label/{name}/values", get(prometheus::label_values))
+        .route("/api/v1/metadata", get(prometheus::metadata))
+        .route("/api/v1/rules", get(status::rules))
+        .route("/api/v1/alerts", get(status::alerts))
+        .route("/api/v1/alertmanagers", get(status::alertmanagers))
+        .route("/api/v1/targets", get(status::targets))
+        .route("/api/v1/status/buildinfo", get(status::buildinfo))
+        .route("/api/v1/status/runtimeinfo", get(status::runtimeinfo))
+        .route("/api/v1/status/tsdb", get(status::tsdb))
+        .route("/api/v1/status/flags", get(status::flags))
+        .route("/api/v1/status/config", get(status::config))
+        .route("/metrics", get(admin::metrics))
+        .route("/-/healthy", get(admin::healthy))
+        .route("/-/ready", get(admin::ready))
+        .with_state(api.clone())
+        .merge(otlp_grpc::routes(api));
+    dressed(api, routes)
+}
+
+/// OTLP's own HTTP port.
+pub fn otlp_http_routes(api: &Arc<Api>) -> Router {
+    dressed(api, otlp_http_paths().with_state(api.clone()))
+}
+
+/// OTLP's own gRPC port.
+pub fn otlp_grpc_routes(api: &Arc<Api>) -> Router {
+    dressed(api, otlp_grpc::routes(api))
+}
+
+fn otlp_http_paths() -> Router<Arc<Api>> {
+    Router::new()
+        .route("/v1/metrics", post(otlp::metrics))
+        .route("/v1/logs", post(otlp::not_yet))
+        .route("/v1/traces", post(otlp::not_yet))
+}
+
+/// What every request passes, outermost last.
+fn dressed(api: &Arc<Api>, routes: Router) -> Router {
+    routes
+        .fallback(middleware::not_found)
+        .method_not_allowed_fallback(middleware::method_not_allowed)
+        .layer(axum::middleware::from_fn(middleware::check_tenant))
+        .layer(
+            CompressionLayer::new().gzip(true).deflate(true).compress_when(middleware::worth_compressing()),
+        )
+        .layer(axum::middleware::from_fn(middleware::cors))
+        .layer(axum::middleware::from_fn_with_state(api.clone(), middleware::measure))
+        .layer(CatchPanicLayer::custom(middleware::panicked))
+}

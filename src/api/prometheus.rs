@@ -1,0 +1,292 @@
+//! Prometheus's query API: parameters in, `Querier` asked, JSON out.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::Uri;
+use axum::response::Response;
+
+use super::Api;
+use super::error::ApiError;
+use super::form::{Form, quoted};
+use super::json::{JsonWriter, push_labels, push_string};
+use super::limits::read_body;
+use super::number::{push_sample, push_timestamp};
+use super::result::push_answer;
+use crate::model::{Matcher, TimeRange};
+use crate::query::{Budget, InstantQuery, Listing, RangeQuery};
+
+type Answer = Result<Response, ApiError>;
+
+/// Prometheus's, so that a line on a screen has a few points for each pixel and no more.
+const POINTS_MAX: i64 = 11_000;
+
+/// `/api/v1/query`.
+pub async fn query(State(api): State<Arc<Api>>, uri: Uri, body: Body) -> Answer {
+    let form = read_form(&api, &uri, body).await?;
+    let limit = form.limit("limit")?;
+    let request = InstantQuery {
+        time: form.time_or("time", api.clock.now_ms())?,
+        expr: form.get("query").to_owned(),
+        lookback_ms: form.optional_duration("lookback_delta")?,
+        limit,
+    };
+    let with_stats = !form.get("stats").is_empty();
+    on_worker(&api, &form, move |api, budget| {
+        let started = Instant::now();
+        let answer = api.querier.instant(&request, budget).map_err(|e| ApiError::of_query("query", e))?;
+        let stats = with_stats.then(|| started.elapsed());
+        push_answer(api.json(), &answer, stats)
+    })
+    .await
+}
+
+/// `/api/v1/query_range`.
+pub async fn query_range(State(api): State<Arc<Api>>, uri: Uri, body: Body) -> Answer {
+    let form = read_form(&api, &uri, body).await?;
+    let limit = form.limit("limit")?;
+    let (start, end) = (form.time("start")?, form.time("end")?);
+    if end < start {
+        let reason = "end timestamp must not be before start time".to_owned();
+        return Err(ApiError::Parameter { name: "end", reason });
+    }
+    let step_ms = form.duration("step")?;
+    if step_ms <= 0 {
+        let reason = "zero or negative query resolution step widths are not accepted. Try a positive integer"
+            .to_owned();
+        return Err(ApiError::Parameter { name: "step", reason });
+    }
+    if end.saturating_sub(start) / step_ms > POINTS_MAX {
+        return Err(ApiError::BadData(
+            "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution \
+             (?step=XX)"
+                .to_owned(),
+        ));
+    }
+    let request = RangeQuery {
+        expr: form.get("query").to_owned(),
+        start,
+        end,
+        step_ms,
+        lookback_ms: form.optional_duration("lookback_delta")?,
+        limit,
+    };
+    let with_stats = !form.get("stats").is_empty();
+    on_worker(&api, &form, move |api, budget| {
+        let started = Instant::now();
+        let answer = api.querier.range(&request, budget).map_err(|e| ApiError::of_query("query", e))?;
+        let stats = with_stats.then(|| started.elapsed());
+        push_answer(api.json(), &answer, stats)
+    })
+    .await
+}
+
+/// `/api/v1/series`.
+pub async fn series(State(api): State<Arc<Api>>, uri: Uri, body: Body) -> Answer {
+    let form = read_form(&api, &uri, body).await?;
+    let (range, limit) = (form.range()?, form.limit("limit")?);
+    let selectors = selectors(&api, &form)?;
+    if selectors.is_empty() {
+        return Err(ApiError::BadData("no match[] parameter provided".to_owned()));
+    }
+    on_worker(&api, &form, move |api, budget| {
+        let found = api.querier.series(&selectors, range, limit, budget).map_err(ApiError::Query)?;
+        let mut json = api.json();
+        json.list(&found.items, |json, labels| {
+            push_labels(json.text(), labels);
+            Ok(())
+        })?;
+        Ok(finish(json, found))
+    })
+    .await
+}
+
+/// `/api/v1/labels`.
+pub async fn labels(State(api): State<Arc<Api>>, uri: Uri, body: Body) -> Answer {
+    let form = read_form(&api, &uri, body).await?;
+    let (range, limit) = (form.range()?, form.limit("limit")?);
+    let selectors = selectors(&api, &form)?;
+    on_worker(&api, &form, move |api, budget| {
+        let found = api.querier.label_names(&selectors, range, limit, budget).map_err(ApiError::Query)?;
+        let mut json = api.json();
+        json.strings(&found.items)?;
+        Ok(finish(json, found))
+    })
+    .await
+}
+
+/// `/api/v1/label/<name>/values`; the name may be escaped as `U__…`.
+pub async fn label_values(
+    State(api): State<Arc<Api>>,
+    Path(name): Path<String>,
+    uri: Uri,
+    body: Body,
+) -> Answer {
+    let form = read_form(&api, &uri, body).await?;
+    let (range, limit) = (form.range()?, form.limit("limit")?);
+    let selectors = selectors(&api, &form)?;
+    let name = unescape_name(&name).unwrap_or(name);
+    if name.is_empty() {
+        return Err(ApiError::BadData(format!("invalid label name: {}", quoted(&name))));
+    }
+    on_worker(&api, &form, move |api, budget| {
+        let found =
+            api.querier.label_values(&name, &selectors, range, limit, budget).map_err(ApiError::Query)?;
+        let mut json = api.json();
+        json.strings(&found.items)?;
+        Ok(finish(json, found))
+    })
+    .await
+}
+
+/// `/api/v1/metadata`.
+pub async fn metadata(State(api): State<Arc<Api>>, uri: Uri) -> Answer {
+    let form = Form::new(&uri, &Default::default());
+    let (limit, limit_per_metric) = (form.limit("limit")?, form.limit("limit_per_metric")?);
+    let metric = Some(form.get("metric").to_owned()).filter(|metric| !metric.is_empty());
+    let or_all = |limit: usize| if limit == 0 { usize::MAX } else { limit };
+    on_worker(&api, &form, move |api, _| {
+        let families = api.querier.metadata(metric.as_deref());
+        let mut json = api.json();
+        json.raw("{");
+        for (i, (family, entries)) in families.iter().take(or_all(limit)).enumerate() {
+            json.raw(if i > 0 { "," } else { "" });
+            push_string(json.text(), family);
+            json.raw(":");
+            json.list(entries.iter().take(or_all(limit_per_metric)), |json, entry| {
+                for (key, value) in [
+                    ("{\"type\":", entry.metric_type.as_str()),
+                    (",\"help\":", &entry.help),
+                    (",\"unit\":", &entry.unit),
+                ] {
+                    json.raw(key);
+                    push_string(json.text(), value);
+                }
+                json.raw("}");
+                Ok(())
+            })?;
+        }
+        json.raw("}");
+        Ok(json.finish(&[], &[]))
+    })
+    .await
+}
+
+/// `/api/v1/query_exemplars`.
+pub async fn query_exemplars(State(api): State<Arc<Api>>, uri: Uri, body: Body) -> Answer {
+    let form = read_form(&api, &uri, body).await?;
+    let (start, end) = (form.time("start")?, form.time("end")?);
+    if end < start {
+        let reason = "end timestamp must not be before start time".to_owned();
+        return Err(ApiError::BadData(reason));
+    }
+    let expr = form.get("query").to_owned();
+    on_worker(&api, &form, move |api, budget| {
+        let found = api
+            .querier
+            .exemplars(&expr, TimeRange::closed(start, end), budget)
+            .map_err(|e| ApiError::of_query("query", e))?;
+        let mut json = api.json();
+        json.list(found.iter().filter(|series| !series.exemplars.is_empty()), |json, series| {
+            json.raw("{\"seriesLabels\":");
+            push_labels(json.text(), &series.labels);
+            json.raw(",\"exemplars\":");
+            json.list(&series.exemplars, |json, exemplar| {
+                json.raw("{\"labels\":");
+                push_labels(json.text(), &exemplar.labels);
+                json.raw(",\"value\":\"");
+                push_sample(json.text(), exemplar.value);
+                json.raw("\",\"timestamp\":");
+                push_timestamp(json.text(), exemplar.timestamp);
+                json.raw("}");
+                Ok(())
+            })?;
+            json.raw("}");
+            Ok(())
+        })?;
+        Ok(json.finish(&[], &[]))
+    })
+    .await
+}
+
+impl Api {
+    /// An answer that will succeed, unless it grows too long.
+    pub fn json(&self) -> JsonWriter {
+        JsonWriter::success(self.options.response_bytes_max)
+    }
+}
+
+async fn read_form(api: &Api, uri: &Uri, body: Body) -> Result<Form, ApiError> {
+    Ok(Form::new(uri, &read_body(api, body).await?))
+}
+
+fn selectors(api: &Api, form: &Form) -> Result<Vec<Vec<Matcher>>, ApiError> {
+    api.querier.selectors(&form.all("match[]")).map_err(|e| ApiError::of_query("match[]", e))
+}
+
+/// Runs `job` in the query pool within the budget that options and `timeout` give it.
+async fn on_worker(
+    api: &Arc<Api>,
+    form: &Form,
+    job: impl FnOnce(&Api, &Budget) -> Answer + Send + 'static,
+) -> Answer {
+    let asked = form.optional_duration("timeout")?.map(|ms| Duration::from_millis(ms.max(0) as u64));
+    let timeout = asked.unwrap_or(Duration::MAX).min(api.options.query_timeout);
+    let deadline = Instant::now() + timeout;
+    let budget = Budget::new(deadline, api.options.query_limits);
+    let worker = api.clone();
+    api.workers.query(budget, deadline, move |budget| job(&worker, budget)).await?
+}
+
+fn finish<T>(json: JsonWriter, listing: Listing<T>) -> Response {
+    let mut warnings = listing.warnings;
+    if listing.truncated {
+        warnings.push("results truncated due to limit".to_owned());
+    }
+    json.finish(&warnings, &[])
+}
+
+/// The name behind `U__my_2e_name`; `None` where the text is no such escape and means itself.
+fn unescape_name(text: &str) -> Option<String> {
+    let mut rest = text.strip_prefix("U__")?;
+    let mut name = String::new();
+    while let Some(at) = rest.find('_') {
+        name.push_str(&rest[..at]);
+        rest = &rest[at + 1..];
+        let end = rest.find('_')?;
+        match &rest[..end] {
+            "" => name.push('_'),
+            hex if hex.len() <= 6 && hex.bytes().all(|b| b.is_ascii_hexdigit()) => {
+                name.push(char::from_u32(u32::from_str_radix(hex, 16).ok()?)?);
+            }
+            _ => return None,
+        }
+        rest = &rest[end + 1..];
+    }
+    name.push_str(rest);
+    Some(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escaped_names_are_read_and_others_mean_themselves() {
+        for (text, name) in [
+            ("U__my_2e_name", Some("my.name")),
+            ("U__a__b", Some("a_b")),
+            ("U___20ac_", Some("€")),
+            ("U__a_1f600_", Some("a😀")),
+            ("U__a_zz_", None),
+            ("U__a_2e", None),
+            ("U__a_d800_", None),
+            ("U__a_1234567_", None),
+            ("job", None),
+        ] {
+            assert_eq!(unescape_name(text).as_deref(), name, "{text}");
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! The result of a query as JSON: vectors, matrices, scalars, strings, histograms.
+
+use std::time::Duration;
+
+use axum::response::Response;
+
+use super::error::ApiError;
+use super::json::{JsonWriter, push_labels, push_string};
+use super::number::{push_plain, push_sample, push_timestamp, push_timestamp_as_float};
+use crate::model::{Histogram, Timestamp};
+use crate::query::{Answer, MatrixSeries, QueryStats, QueryValue, SampleValue, VectorSample};
+
+/// Writes `{resultType, result[, stats]}` and ends the answer.
+pub fn push_answer(
+    mut json: JsonWriter,
+    answer: &Answer,
+    took: Option<Duration>,
+) -> Result<Response, ApiError> {
+    match &answer.value {
+        QueryValue::Scalar(timestamp, value) => {
+            json.raw(r#"{"resultType":"scalar","result":["#);
+            push_timestamp_as_float(json.text(), *timestamp);
+            json.raw(",\"");
+            push_plain(json.text(), *value);
+            json.raw("\"]");
+        }
+        QueryValue::String(timestamp, bytes) => {
+            json.raw(r#"{"resultType":"string","result":["#);
+            push_timestamp_as_float(json.text(), *timestamp);
+            json.raw(",");
+            push_string(json.text(), &String::from_utf8_lossy(bytes));
+            json.raw("]");
+        }
+        QueryValue::Vector(samples) => {
+            json.raw(r#"{"resultType":"vector","result":"#);
+            json.list(samples, push_vector_sample)?;
+        }
+        QueryValue::Matrix(series) => {
+            json.raw(r#"{"resultType":"matrix","result":"#);
+            json.list(series, push_matrix_series)?;
+        }
+    }
+    if let Some(took) = took {
+        push_stats(json.text(), &answer.stats, took);
+    }
+    json.raw("}");
+    Ok(json.finish(&answer.warnings, &answer.infos))
+}
+
+fn push_vector_sample(json: &mut JsonWriter, sample: &VectorSample) -> Result<(), ApiError> {
+    json.raw("{\"metric\":");
+    push_labels(json.text(), &sample.labels);
+    match &sample.value {
+        SampleValue::Float(value) => {
+            json.raw(",\"value\":");
+            push_point(json.text(), sample.timestamp, *value);
+        }
+        SampleValue::Histogram(histogram) => {
+            json.raw(",\"histogram\":");
+            push_histogram_point(json.text(), sample.timestamp, histogram);
+        }
+    }
+    json.raw("}");
+    Ok(())
+}
+
+fn push_matrix_series(json: &mut JsonWriter, series: &MatrixSeries) -> Result<(), ApiError> {
+    json.raw("{\"metric\":");
+    push_labels(json.text(), &series.labels);
+    if !series.floats.is_empty() {
+        json.raw(",\"values\":");
+        json.list(&series.floats, |json, (timestamp, value)| {
+            push_point(json.text(), *timestamp, *value);
+            Ok(())
+        })?;
+    }
+    if !series.histograms.is_empty() {
+        json.raw(",\"histograms\":");
+        json.list(&series.histograms, |json, (timestamp, histogram)| {
+            push_histogram_point(json.text(), *timestamp, histogram);
+            Ok(())
+        })?;
+    }
+    json.raw("}");
+    Ok(())
+}
+
+fn push_point(to: &mut String, timestamp: Timestamp, value: f64) {
+    to.push('[');
+    push_timestamp(to, timestamp);
+    to.push_str(",\"");
+    push_sample(to, value);
+    to.push_str("\"]");
+}
+
+fn push_histogram_point(to: &mut String, timestamp: Timestamp, histogram: &Histogram) {
+    to.push('[');
+    push_timestamp(to, timestamp);
+    to.push_str(",{\"count\":\"");
+    push_sample(to, histogram.count);
+    to.push_str("\",\"sum\":\"");
+    push_sample(to, histogram.sum);
+    to.push_str("\"}]");
+}
+
+/// One evaluation is one interval here: preparing, evaluating and sorting are not told apart.
+fn push_stats(to: &mut String, stats: &QueryStats, took: Duration) {
+    let seconds = took.as_secs_f64();
+    to.push_str(&format!(
+        ",\"stats\":{{\"timings\":{{\"evalTotalTime\":{seconds},\"resultSortTime\":0,\"queryPreparationTime\":0,\
+         \"innerEvalTime\":{seconds},\"execQueueTime\":0,\"execTotalTime\":{seconds}}},\
+         \"samples\":{{\"totalQueryableSamples\":{read},\"samplesRead\":{read},\"peakSamples\":{peak}}}}}",
+        read = stats.samples_read,
+        peak = stats.samples_peak,
+    ));
+}

@@ -1,0 +1,185 @@
+//! The bridge from async to sync: two bounded pools, one for writes and one for queries.
+//!
+//! Each runs `running_max` jobs at once; as many times [`WAITING_PER_RUNNING`] wait for their turn; who comes then is
+//! refused and told to come back. A client that goes away cancels its query's budget; its job ends at the next check.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::error::ApiError;
+use crate::query::{Budget, Exceeded};
+
+const WAITING_PER_RUNNING: usize = 16;
+
+pub struct Workers {
+    writes: Pool,
+    queries: Pool,
+}
+
+impl Workers {
+    pub fn new(writes_max: usize, queries_max: usize) -> Workers {
+        Workers { writes: Pool::new("write", writes_max), queries: Pool::new("query", queries_max) }
+    }
+
+    /// Runs a write on a pool thread.
+    pub async fn write<T: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let turn = self.writes.queue()?.turn().await;
+        turn.run(job).await
+    }
+
+    /// Runs a query on a pool thread, within its budget: waiting for a free thread counts.
+    pub async fn query<T: Send + 'static>(
+        &self,
+        budget: Budget,
+        deadline: Instant,
+        job: impl FnOnce(&Budget) -> T + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let queued = self.queries.queue()?;
+        let turn = tokio::time::timeout_at(deadline.into(), queued.turn())
+            .await
+            .map_err(|_| ApiError::from(Exceeded::Deadline))?;
+        let _gone = CancelOnDrop(budget.clone());
+        turn.run(move || job(&budget)).await
+    }
+}
+
+/// Cancels when the handler's future is dropped, which is what happens when its client goes away.
+struct CancelOnDrop(Budget);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
+
+struct Pool {
+    name: &'static str,
+    running: Arc<Semaphore>,
+    admitted: Arc<Semaphore>,
+    admitted_max: usize,
+}
+
+impl Pool {
+    fn new(name: &'static str, running_max: usize) -> Pool {
+        let admitted_max = running_max * (1 + WAITING_PER_RUNNING);
+        Pool {
+            name,
+            running: Arc::new(Semaphore::new(running_max)),
+            admitted: Arc::new(Semaphore::new(admitted_max)),
+            admitted_max,
+        }
+    }
+
+    fn queue(&self) -> Result<Queued, ApiError> {
+        let admitted = self
+            .admitted
+            .clone()
+            .try_acquire_owned()
+            .map_err(|_| ApiError::PoolFull { pool: self.name, admitted_max: self.admitted_max })?;
+        Ok(Queued { running: self.running.clone(), admitted })
+    }
+}
+
+/// A place in the queue.
+struct Queued {
+    running: Arc<Semaphore>,
+    admitted: OwnedSemaphorePermit,
+}
+
+impl Queued {
+    async fn turn(self) -> Turn {
+        let running = self.running.acquire_owned().await.expect("the pool's semaphore is never closed");
+        Turn { _admitted: self.admitted, _running: running }
+    }
+}
+
+/// The right to run, given back when the job is done: not when its client stops waiting.
+struct Turn {
+    _admitted: OwnedSemaphorePermit,
+    _running: OwnedSemaphorePermit,
+}
+
+impl Turn {
+    async fn run<T: Send + 'static>(self, job: impl FnOnce() -> T + Send + 'static) -> Result<T, ApiError> {
+        let job = move || {
+            let result = job();
+            drop(self);
+            result
+        };
+        tokio::task::spawn_blocking(job).await.map_err(|_| ApiError::Panicked)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::query::budget::Limits;
+
+    fn budget() -> (Budget, Instant) {
+        let deadline = Instant::now() + Duration::from_millis(50);
+        let limits = Limits { samples_max: 1, series_max: 1, bytes_max: 1 };
+        (Budget::new(deadline, limits), deadline)
+    }
+
+    #[tokio::test]
+    async fn who_comes_when_the_queue_is_full_is_refused() {
+        let workers = Arc::new(Workers::new(1, 1));
+        let (release, wait) = mpsc::channel::<()>();
+        let first = workers.clone();
+        let running = tokio::spawn(async move { first.write(move || wait.recv()).await });
+        let mut waiting = Vec::new();
+        for _ in 0..WAITING_PER_RUNNING {
+            let workers = workers.clone();
+            waiting.push(tokio::spawn(async move { workers.write(|| ()).await }));
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let refused = workers.write(|| ()).await;
+        assert!(matches!(refused, Err(ApiError::PoolFull { .. })));
+        release.send(()).unwrap();
+        assert!(running.await.unwrap().is_ok());
+        for waiting in waiting {
+            assert!(waiting.await.unwrap().is_ok());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_query_that_waits_past_its_deadline_times_out() {
+        let workers = Arc::new(Workers::new(1, 1));
+        let (release, wait) = mpsc::channel::<()>();
+        let (first, (long, deadline)) = (workers.clone(), budget());
+        let running = tokio::spawn(async move { first.query(long, deadline, move |_| wait.recv()).await });
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        let (short, deadline) = budget();
+        let late = workers.query(short, deadline, |_| ()).await;
+        assert_eq!(late.unwrap_err().to_string(), "query timed out in expression evaluation");
+        release.send(()).unwrap();
+        assert!(running.await.unwrap().is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_client_that_leaves_cancels_its_query() {
+        let workers = Workers::new(1, 1);
+        let (budget, deadline) = (budget().0, Instant::now() + Duration::from_secs(9));
+        let seen = budget.clone();
+        let (started, is_running) = tokio::sync::oneshot::channel();
+        let query = workers.query(budget, deadline, move |budget| {
+            started.send(()).unwrap();
+            while budget.check() != Err(Exceeded::Cancelled) {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        });
+        tokio::select! {
+            _ = query => panic!("the query ended although nobody left"),
+            _ = is_running => {}
+        }
+        assert_eq!(seen.check(), Err(Exceeded::Cancelled));
+    }
+}

@@ -1,0 +1,104 @@
+//! Prometheus remote write, 1.0 and 2.0: decompressed, decoded and admitted by `Ingest`; answered when durable.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use tokio::sync::oneshot;
+
+use super::Api;
+use super::error::ApiError;
+use super::limits::{content_encoding, media_type, read_body};
+use crate::ingest::{Encoding, IngestError, Outcome, RemoteWriteVersion};
+use crate::storage::{Completion, WriteError};
+
+/// `POST /api/v1/write`.
+pub async fn write(State(api): State<Arc<Api>>, headers: HeaderMap, body: Body) -> Response {
+    let version = match version(&headers) {
+        Ok(version) => version,
+        Err(error) => return error.into_response(),
+    };
+    let (outcome, error) = match receive(&api, body, version).await {
+        Ok(outcome) => {
+            let error = rejection(&outcome);
+            (outcome, error)
+        }
+        Err(error) => (Outcome::default(), Some(error)),
+    };
+    let mut response = match error {
+        None => StatusCode::NO_CONTENT.into_response(),
+        Some(error) => error.into_response(),
+    };
+    if version == RemoteWriteVersion::V2 {
+        tell_written(response.headers_mut(), &outcome);
+    }
+    response
+}
+
+async fn receive(api: &Arc<Api>, body: Body, version: RemoteWriteVersion) -> Result<Outcome, ApiError> {
+    let body = read_body(api, body).await?;
+    let now = api.clock.now_ms();
+    let worker = api.clone();
+    durable(api, move |done| worker.ingest.remote_write(&body, version, now, done)).await
+}
+
+/// Runs one of the receivers and waits until what it admitted is durable.
+pub async fn durable(
+    api: &Arc<Api>,
+    receiver: impl FnOnce(Completion) -> Result<Outcome, IngestError> + Send + 'static,
+) -> Result<Outcome, ApiError> {
+    let (tell, durable) = oneshot::channel();
+    // A client that has left is not told.
+    let done: Completion = Box::new(move |result| drop(tell.send(result)));
+    let outcome = api.workers.write(move || receiver(done)).await??;
+    // The store keeps its promise to call `done`, unless it dies first.
+    durable.await.unwrap_or(Err(WriteError::Closed))?;
+    Ok(outcome)
+}
+
+/// The error that names the rows refused, if any were.
+pub fn rejection(outcome: &Outcome) -> Option<ApiError> {
+    (outcome.rejected > 0).then(|| ApiError::Rejected {
+        rejected: outcome.rejected,
+        stored: outcome.samples + outcome.histograms + outcome.exemplars,
+        reasons: outcome.reasons.join("; "),
+        retryable: outcome.retryable,
+    })
+}
+
+/// What the content type says; senders older than the types send none, and mean 1.0 in snappy.
+fn version(headers: &HeaderMap) -> Result<RemoteWriteVersion, ApiError> {
+    let (essence, parameters) = media_type(headers);
+    if !matches!(essence.as_str(), "" | "application/x-protobuf") {
+        return Err(ApiError::UnsupportedMedia(format!(
+            "content-type {} is not supported: use application/x-protobuf",
+            super::form::quoted(&essence)
+        )));
+    }
+    let is_named = headers.contains_key("content-encoding");
+    if is_named && content_encoding(headers)? != Encoding::Snappy {
+        return Err(ApiError::UnsupportedMedia(
+            "remote write is compressed with snappy (block format) and nothing else".to_owned(),
+        ));
+    }
+    match parameters.iter().find(|(name, _)| name == "proto").map(|(_, value)| value.as_str()) {
+        None | Some("prometheus.WriteRequest") => Ok(RemoteWriteVersion::V1),
+        Some("io.prometheus.write.v2.Request") => Ok(RemoteWriteVersion::V2),
+        Some(other) => Err(ApiError::UnsupportedMedia(format!(
+            "message {} is not supported: use prometheus.WriteRequest or io.prometheus.write.v2.Request",
+            super::form::quoted(other)
+        ))),
+    }
+}
+
+fn tell_written(headers: &mut HeaderMap, outcome: &Outcome) {
+    for (name, count) in [
+        ("x-prometheus-remote-write-samples-written", outcome.samples),
+        ("x-prometheus-remote-write-histograms-written", outcome.histograms),
+        ("x-prometheus-remote-write-exemplars-written", outcome.exemplars),
+    ] {
+        headers.insert(HeaderName::from_static(name), HeaderValue::from(count));
+    }
+}

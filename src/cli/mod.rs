@@ -1,0 +1,135 @@
+//! The command line: each command a thin caller of the layers.
+
+mod config_args;
+mod serve;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::config::ConfigError;
+use crate::server::ServeError;
+use config_args::ConfigArgs;
+
+/// Keeps metrics on one small machine and answers PromQL. Without a command: `serve`.
+///
+/// Every option is a flag, an environment variable and a key of the TOML file given by --config, in that order of
+/// precedence; config.example.toml lists them all.
+#[derive(Parser)]
+#[command(name = "icecore", version, args_conflicts_with_subcommands = true, max_term_width = 110)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: ConfigArgs,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the server (what `icecore` alone does).
+    Serve(ConfigArgs),
+    /// Check something without touching any data.
+    Check {
+        #[command(subcommand)]
+        what: Check,
+    },
+    /// Print the version.
+    Version,
+    /// Print a script that completes icecore's commands and options in a shell.
+    Completions { shell: clap_complete::Shell },
+}
+
+#[derive(Subcommand)]
+enum Check {
+    /// Read the configuration as `serve` would, and print what is in force.
+    Config(ConfigArgs),
+}
+
+/// Why a command failed; each text is one line.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    #[error("{0}")]
+    Usage(String),
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    #[error("cannot write to {what}: {source}")]
+    Output { what: PathBuf, source: std::io::Error },
+}
+
+impl CliError {
+    /// 2: the caller must change something (usage, configuration, port, data directory). 1: all else.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            CliError::Usage(_) | CliError::Config(_) => 2,
+            CliError::Serve(error) => error.exit_code(),
+            CliError::Output { .. } => 1,
+        }
+    }
+}
+
+/// Runs the command that `args` (the program's name first) ask for.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> Result<(), CliError> {
+    let cli = match Cli::command().try_get_matches_from(args).and_then(|m| Cli::from_arg_matches(&m)) {
+        Ok(cli) => cli,
+        Err(error) if !error.use_stderr() => {
+            print!("{}", error.render().ansi());
+            return Ok(());
+        }
+        Err(error) => return Err(CliError::Usage(one_line(&error))),
+    };
+    match cli.command.unwrap_or(Command::Serve(cli.serve)) {
+        Command::Serve(args) => serve::run(&args),
+        Command::Check { what: Check::Config(args) } => serve::check(&args),
+        Command::Version => {
+            println!("icecore {}", env!("CARGO_PKG_VERSION"));
+            Ok(())
+        }
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "icecore", &mut std::io::stdout());
+            Ok(())
+        }
+    }
+}
+
+/// clap's paragraphs as one line: what is wrong, then its tip.
+fn one_line(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let first = lines.next().unwrap_or("bad usage").trim_start_matches("error: ").to_owned();
+    match lines.find_map(|line| line.strip_prefix("tip: ")) {
+        Some(tip) => format!("{first} ({tip}); icecore --help tells more"),
+        None => format!("{first}; icecore --help tells more"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error_of(args: &[&str]) -> (String, u8) {
+        let error = run(args.iter().map(OsString::from)).unwrap_err();
+        (error.to_string(), error.exit_code())
+    }
+
+    #[test]
+    fn the_commands_are_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn bad_usage_is_one_line_and_exit_code_two() {
+        for (args, part) in [
+            (&["icecore", "--wal.snyc", "off"][..], "unexpected argument '--wal.snyc'"),
+            (&["icecore", "check", "config", "--wal.sync", "never"], "expected group, interval or off"),
+            (&["icecore", "check", "config", "--config", "/no/such/file"], "/no/such/file: cannot read"),
+            (&["icecore", "frobnicate"], "frobnicate"),
+        ] {
+            let (text, code) = error_of(args);
+            assert!(text.contains(part) && text.lines().count() == 1, "{text}");
+            assert_eq!(code, 2, "{text}");
+        }
+    }
+}

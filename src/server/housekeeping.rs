@@ -1,0 +1,86 @@
+//! What turns on its own while the server serves: the scrape of our own metrics.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus::proto::{LabelPair, MetricFamily, MetricType};
+use tokio::time::MissedTickBehavior;
+
+use super::shutdown::Shutdown;
+use crate::api::Api;
+use crate::ingest::OwnSample;
+use crate::model::labels::METRIC_NAME;
+use crate::model::{Labels, LabelsBuilder};
+
+const JOB: &str = "icecore";
+
+/// Runs until the end begins.
+pub async fn run(api: Arc<Api>, scrape_every: Option<Duration>, address: SocketAddr, shutdown: Shutdown) {
+    let Some(interval) = scrape_every else { return shutdown.asked().await };
+    let mut scrape = tokio::time::interval(interval);
+    scrape.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    loop {
+        tokio::select! {
+            _ = scrape.tick() => {}
+            () = shutdown.asked() => return,
+        }
+        let api = api.clone();
+        if tokio::task::spawn_blocking(move || scrape_self(&api, address)).await.is_err() {
+            tracing::error!("the scrape of our own metrics panicked");
+        }
+    }
+}
+
+/// Hands our own metrics to our own store, as a scrape of `/metrics` would.
+fn scrape_self(api: &Api, address: SocketAddr) {
+    let target =
+        LabelsBuilder::from_labels(&Labels::from_sorted([("instance", &*address.to_string()), ("job", JOB)]));
+    let mut samples = vec![OwnSample { labels: named(&target, "up"), value: 1.0 }];
+    for family in api.registry.gather() {
+        push_family(&mut samples, &target, &family);
+    }
+    let result = api.ingest.own_metrics(&samples, api.clock.now_ms(), Box::new(|_| {}));
+    if let Err(error) = result {
+        tracing::warn!(%error, "our own metrics were not stored");
+    }
+}
+
+fn named(labels: &LabelsBuilder, name: &str) -> Labels {
+    labels.clone().set(METRIC_NAME, name).build()
+}
+
+fn push_family(to: &mut Vec<OwnSample>, target: &LabelsBuilder, family: &MetricFamily) {
+    let name = family.name();
+    for metric in family.get_metric() {
+        let labels = with_pairs(target, metric.get_label());
+        let mut push = |labels: &LabelsBuilder, name: &str, value: f64| {
+            to.push(OwnSample { labels: named(labels, name), value });
+        };
+        match family.get_field_type() {
+            MetricType::COUNTER => push(&labels, name, metric.get_counter().get_value()),
+            MetricType::GAUGE => push(&labels, name, metric.get_gauge().get_value()),
+            MetricType::HISTOGRAM => {
+                let histogram = metric.get_histogram();
+                let bucket_name = format!("{name}_bucket");
+                for bucket in histogram.get_bucket() {
+                    let mut labels = labels.clone();
+                    labels.set("le", &bucket.upper_bound().to_string());
+                    push(&labels, &bucket_name, bucket.cumulative_count() as f64);
+                }
+                push(labels.clone().set("le", "+Inf"), &bucket_name, histogram.get_sample_count() as f64);
+                push(&labels, &format!("{name}_sum"), histogram.get_sample_sum());
+                push(&labels, &format!("{name}_count"), histogram.get_sample_count() as f64);
+            }
+            MetricType::SUMMARY | MetricType::UNTYPED => {}
+        }
+    }
+}
+
+fn with_pairs(target: &LabelsBuilder, pairs: &[LabelPair]) -> LabelsBuilder {
+    let mut labels = target.clone();
+    for pair in pairs {
+        labels.set(pair.name(), pair.value());
+    }
+    labels
+}

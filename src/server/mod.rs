@@ -1,0 +1,138 @@
+//! [`run`]: open, bind, serve, drain, close. The order is the documentation.
+
+mod housekeeping;
+mod listener;
+mod settings;
+mod shutdown;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+
+use crate::api::{self, Api};
+use crate::clock::Clock;
+use crate::config::{Config, WalSync};
+use crate::ingest::Ingest;
+use crate::query::Querier;
+use crate::storage::{OpenError, Store};
+use listener::Serving;
+use shutdown::Shutdown;
+
+/// Why the server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error("cannot listen on {address} ({option}): {source}")]
+    Bind { option: &'static str, address: SocketAddr, source: std::io::Error },
+    #[error("cannot start: {0}")]
+    Runtime(std::io::Error),
+}
+
+impl ServeError {
+    /// 2: the operator must change something. 1: the machine did not do what it should.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            ServeError::Open(_) | ServeError::Bind { .. } => 2,
+            ServeError::Runtime(_) => 1,
+        }
+    }
+}
+
+/// Serves until SIGTERM or Ctrl-C. Returns when everything acknowledged is in sealed files.
+pub fn run(config: &Config) -> Result<(), ServeError> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(ServeError::Runtime)?
+        .block_on(serve(config))
+}
+
+async fn serve(config: &Config) -> Result<(), ServeError> {
+    let shutdown = Shutdown::on_signals().map_err(ServeError::Runtime)?;
+
+    // Open.
+    let started_at = Clock.now_ms();
+    let registry = settings::registry();
+    let store = Store::open(settings::storage(config), started_at)?;
+    let ingest = Arc::new(Ingest::new(store.clone(), settings::ingest(config), &registry));
+    let querier = Arc::new(Querier::new(store.clone(), settings::query(config), &registry));
+
+    // Bind.
+    let main = bind("--listen", config.listen).await?;
+    let address = main.local_addr().unwrap_or(config.listen);
+    let otlp_grpc = bind_optional("--otlp-grpc", config.otlp_grpc).await?;
+    let otlp_http = bind_optional("--otlp-http", config.otlp_http).await?;
+    let api = Api::new(store, ingest, querier, registry, settings::api(config, address, started_at));
+
+    // Serve.
+    announce(config, address, &otlp_grpc, &otlp_http);
+    let serving = Serving::new(settings::connections(config), shutdown.clone());
+    serving.accept(main, api::routes(&api));
+    if let Some(listener) = otlp_grpc {
+        serving.accept(listener, api::otlp_grpc_routes(&api));
+    }
+    if let Some(listener) = otlp_http {
+        serving.accept(listener, api::otlp_http_routes(&api));
+    }
+    let housekeeping = tokio::spawn(housekeeping::run(
+        api.clone(),
+        config.self_scrape.then_some(config.self_scrape_interval),
+        address,
+        shutdown.clone(),
+    ));
+    shutdown.asked().await;
+
+    // Drain.
+    tracing::info!("stopping: finishing what is in flight; another signal stops at once");
+    api.start_draining();
+    serving.drained().await;
+    if housekeeping.await.is_err() {
+        tracing::error!("housekeeping had panicked");
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+async fn bind(option: &'static str, address: SocketAddr) -> Result<TcpListener, ServeError> {
+    TcpListener::bind(address).await.map_err(|source| ServeError::Bind { option, address, source })
+}
+
+async fn bind_optional(
+    option: &'static str,
+    address: Option<SocketAddr>,
+) -> Result<Option<TcpListener>, ServeError> {
+    match address {
+        Some(address) => bind(option, address).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+/// Tells on stdout where the server listens, what to do next, and what a crash can cost.
+fn announce(
+    config: &Config,
+    address: SocketAddr,
+    otlp_grpc: &Option<TcpListener>,
+    otlp_http: &Option<TcpListener>,
+) {
+    let address_of = |listener: &Option<TcpListener>| {
+        let bound = listener.as_ref().and_then(|listener| listener.local_addr().ok());
+        bound.map_or("off".to_owned(), |address| address.to_string())
+    };
+    println!("Icecore {} keeps its data in {}", env!("CARGO_PKG_VERSION"), config.data_dir.display());
+    println!("listening on http://{address}");
+    println!("OTLP/gRPC on {}, OTLP/HTTP on {}", address_of(otlp_grpc), address_of(otlp_http));
+    println!("wal.sync = {}", sync_promise(config.wal_sync));
+    println!(
+        "next: icecore query 'up'   |   remote_write to http://{address}/api/v1/write   |   Grafana: Prometheus at http://{address}"
+    );
+}
+
+fn sync_promise(mode: WalSync) -> &'static str {
+    match mode {
+        WalSync::Group => "group: what was acknowledged survives a crash and a power cut",
+        WalSync::Interval => "interval: a power cut may lose the last second of acknowledged writes",
+        WalSync::Off => "off: a power cut may lose acknowledged writes that the kernel had not written yet",
+    }
+}

@@ -1,0 +1,99 @@
+//! The configuration as each layer's own options.
+
+use std::net::SocketAddr;
+use std::thread::available_parallelism;
+
+use prometheus::{Gauge, Opts, Registry};
+
+use super::listener::ConnectionLimits;
+use crate::api::{self, SelfTarget};
+use crate::config::{Config, Setting};
+use crate::model::Timestamp;
+use crate::query::budget::Limits;
+use crate::{ingest, query, storage};
+
+/// The subquery step where none is named: Prometheus's default evaluation interval.
+const SUBQUERY_STEP_MS: i64 = 60_000;
+const REGEXES_MAX: usize = 64;
+
+/// What waits for the network is not counted as work: twice the cores keep them busy.
+const WRITES_PER_CORE: usize = 2;
+
+fn cores() -> usize {
+    available_parallelism().map_or(1, usize::from)
+}
+
+pub fn storage(config: &Config) -> storage::Options {
+    storage::Options {
+        data_dir: config.data_dir.clone(),
+        shards: if config.shards == 0 { cores() } else { config.shards as usize },
+        series_max: config.limits.series_max as usize,
+        new_series_burst: config.limits.new_series_burst,
+        new_series_per_second: config.limits.new_series_per_second,
+    }
+}
+
+pub fn ingest(config: &Config) -> ingest::Options {
+    let limits = &config.limits;
+    ingest::Options {
+        decoded_bytes_max: limits.decoded_bytes_max.0 as usize,
+        labels_max: limits.labels_max as usize,
+        label_name_bytes_max: limits.label_name_bytes_max.0 as usize,
+        label_value_bytes_max: limits.label_value_bytes_max.0 as usize,
+        histogram_buckets_max: limits.histogram_buckets_max as usize,
+        ahead_max_ms: limits.ahead_max.as_millis() as i64,
+        behind_max_ms: config.retention.hot.as_millis() as i64,
+    }
+}
+
+pub fn query(config: &Config) -> query::Options {
+    query::Options {
+        lookback_ms: config.query.lookback.as_millis() as i64,
+        subquery_step_ms: SUBQUERY_STEP_MS,
+        regexes_max: REGEXES_MAX,
+    }
+}
+
+pub fn api(config: &Config, address: SocketAddr, started_at: Timestamp) -> api::Options {
+    api::Options {
+        body_bytes_max: config.limits.body_bytes_max.0 as usize,
+        decoded_bytes_max: config.limits.decoded_bytes_max.0 as usize,
+        body_timeout: config.limits.body_timeout,
+        query_timeout: config.query.timeout,
+        query_limits: Limits {
+            samples_max: config.query.samples_max,
+            series_max: config.query.series_max,
+            bytes_max: config.query.bytes_max.0,
+        },
+        response_bytes_max: config.query.response_bytes_max.0 as usize,
+        writes_max: cores() * WRITES_PER_CORE,
+        queries_max: config.query.concurrency_max as usize,
+        settings: config.entries(),
+        data_dir: config.data_dir.clone(),
+        retention: config.retention.hot.show(),
+        started_at,
+        self_target: config
+            .self_scrape
+            .then(|| SelfTarget { address: address.to_string(), interval: config.self_scrape_interval }),
+    }
+}
+
+pub fn connections(config: &Config) -> ConnectionLimits {
+    ConnectionLimits {
+        connections_max: config.limits.connections_max as usize,
+        header_timeout: config.limits.header_timeout,
+    }
+}
+
+/// A registry with the metrics of the process itself.
+pub fn registry() -> Registry {
+    const ONCE: &str = "the name is valid and registered once";
+    let registry = Registry::new();
+    registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self())).expect(ONCE);
+    let build = Opts::new("icecore_build_info", "Always 1; the version is in the label.")
+        .const_label("version", env!("CARGO_PKG_VERSION"));
+    let build = Gauge::with_opts(build).expect(ONCE);
+    build.set(1.0);
+    registry.register(Box::new(build)).expect(ONCE);
+    registry
+}
