@@ -117,7 +117,7 @@ pub fn panicked(_: Box<dyn Any + Send>) -> Response {
 }
 
 /// Short answers and gRPC, which compresses on its own, are sent as they are.
-pub fn worth_compressing() -> impl Predicate + Clone + Send + Sync + 'static {
+pub fn worth_compressing() -> impl Predicate + Send + Sync + 'static {
     const SHORT_BYTES: u16 = 1_024;
     SizeAbove::new(SHORT_BYTES.into()).and(NotForContentType::GRPC)
 }
