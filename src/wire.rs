@@ -1,1 +1,11 @@
 //! The wire formats that no crate carries, generated from `proto/` at build time; nothing written by hand.
+
+/// Prometheus remote write 1.0.
+pub mod remote_write_v1 {
+    include!(concat!(env!("OUT_DIR"), "/icecore.remote_write_v1.rs"));
+}
+
+/// Prometheus remote write 2.0.
+pub mod remote_write_v2 {
+    include!(concat!(env!("OUT_DIR"), "/icecore.remote_write_v2.rs"));
+}

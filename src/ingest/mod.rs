@@ -1,11 +1,28 @@
 //! From the bytes of a request to an admitted batch in the store's queues; synchronous, knows no HTTP.
 
+mod admission;
+mod decompress;
+mod intake;
+mod protobuf;
+mod remote_write;
+mod series_cache;
+mod stats;
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 
+use crate::model::time::{DAY, MINUTE};
 use crate::model::{Labels, Timestamp};
 use crate::storage::{Busy, Completion, Store};
+
+use decompress::BufferPool;
+use intake::Intake;
+use protobuf::WireError;
+use series_cache::{SeriesCache, SpellingHash};
+use stats::{Protocol, Stats};
 
 /// How a body is compressed, by the names of HTTP's Content-Encoding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +61,20 @@ pub struct Options {
     pub behind_max_ms: i64,
 }
 
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            decoded_bytes_max: 32 << 20,
+            labels_max: 64,
+            label_name_bytes_max: 1 << 10,
+            label_value_bytes_max: 2 << 10,
+            histogram_buckets_max: 1_000,
+            ahead_max_ms: 10 * MINUTE,
+            behind_max_ms: 15 * DAY,
+        }
+    }
+}
+
 /// What became of an admissible request: the good rows are in the queues, the bad ones are named.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
@@ -62,6 +93,9 @@ pub struct Outcome {
 pub enum IngestError {
     #[error("decoded size {size} > {max} (--limits.max-decoded-bytes)")]
     TooLarge { size: u64, max: u64 },
+    /// Of a format that does not declare its size.
+    #[error("decompressed more than {} (--limits.max-decoded-bytes)", mebibytes(*max))]
+    DecompressesTooFar { max: u64 },
     #[error("invalid {what} at byte {offset}: {reason}")]
     Malformed { what: &'static str, offset: usize, reason: String },
     #[error(transparent)]
@@ -74,24 +108,62 @@ pub struct OwnSample {
     pub value: f64,
 }
 
+impl From<WireError> for IngestError {
+    fn from(error: WireError) -> IngestError {
+        IngestError::Malformed { what: "protobuf", offset: error.offset, reason: error.reason.to_owned() }
+    }
+}
+
 /// The receivers. Every method: on `Ok`, `done` is called exactly once when the good rows are durable (at once if
 /// there are none); on `Err`, never.
-pub struct Ingest {}
+pub struct Ingest {
+    store: Arc<Store>,
+    options: Options,
+    buffers: BufferPool,
+    spelling_hash: SpellingHash,
+    series: SeriesCache,
+    /// Of metric families and what was told of them.
+    families: SeriesCache,
+    stats: Stats,
+}
 
 impl Ingest {
-    pub fn new(_store: Arc<Store>, _options: Options, _registry: &prometheus::Registry) -> Ingest {
-        todo!()
+    pub fn new(store: Arc<Store>, options: Options, registry: &prometheus::Registry) -> Ingest {
+        let epoch = store.series_epoch();
+        Ingest {
+            store,
+            options,
+            buffers: BufferPool::new(),
+            spelling_hash: SpellingHash::new(),
+            series: SeriesCache::new(series_cache::ENTRIES_MAX, epoch),
+            families: SeriesCache::new(FAMILIES_MAX, epoch),
+            stats: Stats::new(registry),
+        }
     }
 
     /// Prometheus remote write; `body` as it came, compressed with snappy's block format.
     pub fn remote_write(
         &self,
-        _body: &[u8],
-        _version: RemoteWriteVersion,
-        _now: Timestamp,
-        _done: Completion,
+        body: &[u8],
+        version: RemoteWriteVersion,
+        now: Timestamp,
+        done: Completion,
     ) -> Result<Outcome, IngestError> {
-        todo!()
+        let protocol = match version {
+            RemoteWriteVersion::V1 => Protocol::RemoteWriteV1,
+            RemoteWriteVersion::V2 => Protocol::RemoteWriteV2,
+        };
+        self.stats.received(protocol, body.len());
+        self.counting_refusals(|| {
+            let body = self.buffers.decompress(body, Encoding::Snappy, self.options.decoded_bytes_max)?;
+            self.stats.decoded(protocol, body.len());
+            let mut intake = self.intake(now);
+            match version {
+                RemoteWriteVersion::V1 => remote_write::v1::read(&body, &self.spelling_hash, &mut intake)?,
+                RemoteWriteVersion::V2 => remote_write::v2::read(&body, &self.spelling_hash, &mut intake)?,
+            }
+            self.append(intake, protocol, done)
+        })
     }
 
     /// OTLP/HTTP; `body` as it came.
@@ -119,10 +191,67 @@ impl Ingest {
     /// Our own metrics, scraped at `now`.
     pub fn own_metrics(
         &self,
-        _samples: &[OwnSample],
-        _now: Timestamp,
-        _done: Completion,
+        samples: &[OwnSample],
+        now: Timestamp,
+        done: Completion,
     ) -> Result<Outcome, IngestError> {
-        todo!()
+        self.stats.received(Protocol::OwnMetrics, 0);
+        self.counting_refusals(|| {
+            let mut intake = self.intake(now);
+            for sample in samples {
+                let spelling = sample.labels.fingerprint();
+                let written = intake
+                    .resolve(spelling, |_| Ok(sample.labels.clone()))
+                    .and_then(|series| intake.sample(series, now, sample.value));
+                written.unwrap_or_else(|rejection| intake.refuse(rejection, 1));
+            }
+            self.append(intake, Protocol::OwnMetrics, done)
+        })
+    }
+
+    fn intake(&self, now: Timestamp) -> Intake<'_> {
+        let series = self.series.lookup(|| self.store.series_epoch());
+        // The store may forget metadata with the segments that held it, so it is told again now and then.
+        let retell = now.div_euclid(METADATA_RETOLD_EVERY_MS) as u64;
+        let families = self.families.lookup(|| self.store.series_epoch() << 32 ^ retell);
+        Intake::new(&self.options, &self.store, series, families, now)
+    }
+
+    fn append(
+        &self,
+        mut intake: Intake<'_>,
+        protocol: Protocol,
+        done: Completion,
+    ) -> Result<Outcome, IngestError> {
+        self.stats.read(&intake);
+        intake.append(done)?;
+        let outcome = intake.outcome;
+        self.stats.accepted(
+            protocol,
+            outcome.samples + outcome.histograms,
+            outcome.exemplars,
+            self.series.len(),
+        );
+        Ok(outcome)
+    }
+
+    fn counting_refusals(
+        &self,
+        receive: impl FnOnce() -> Result<Outcome, IngestError>,
+    ) -> Result<Outcome, IngestError> {
+        receive().inspect_err(|error| self.stats.refused(error))
+    }
+}
+
+// A family and all that was ever told of it is one entry; Prometheus servers have a few thousand.
+const FAMILIES_MAX: usize = 1 << 18;
+
+const METADATA_RETOLD_EVERY_MS: i64 = 10 * MINUTE;
+
+/// A size as the limits are usually given.
+fn mebibytes(bytes: u64) -> String {
+    match bytes % (1 << 20) {
+        0 => format!("{} MiB", bytes >> 20),
+        _ => format!("{bytes} bytes"),
     }
 }

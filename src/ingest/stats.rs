@@ -1,0 +1,153 @@
+//! What the receivers count, for `/metrics`.
+
+use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+
+use super::IngestError;
+use super::admission::Reason;
+use super::intake::Intake;
+use crate::storage::Busy;
+
+/// How a request came in: the label `protocol`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Protocol {
+    RemoteWriteV1,
+    RemoteWriteV2,
+    Otlp,
+    OwnMetrics,
+}
+
+impl Protocol {
+    const ALL: [Protocol; 4] =
+        [Protocol::RemoteWriteV1, Protocol::RemoteWriteV2, Protocol::Otlp, Protocol::OwnMetrics];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Protocol::RemoteWriteV1 => "remote_write_1",
+            Protocol::RemoteWriteV2 => "remote_write_2",
+            Protocol::Otlp => "otlp",
+            Protocol::OwnMetrics => "own_metrics",
+        }
+    }
+}
+
+struct ProtocolStats {
+    requests: IntCounter,
+    body_bytes: IntCounter,
+    decoded_bytes: IntCounter,
+    samples: IntCounter,
+    exemplars: IntCounter,
+}
+
+pub(super) struct Stats {
+    /// By `Protocol as usize`.
+    protocols: [ProtocolStats; Protocol::ALL.len()],
+    /// By `Reason as usize`.
+    rejected: [IntCounter; Reason::ALL.len()],
+    cache_hits: IntCounter,
+    cache_misses: IntCounter,
+    cache_entries: IntGauge,
+}
+
+impl Stats {
+    pub fn new(registry: &Registry) -> Stats {
+        let by_protocol = |name, help| vector(registry, name, help, "protocol");
+        let requests = by_protocol("icecore_ingest_requests_total", "Requests received.");
+        let body_bytes =
+            by_protocol("icecore_ingest_body_bytes_total", "Bytes of request bodies, as they came.");
+        let decoded_bytes =
+            by_protocol("icecore_ingest_decoded_bytes_total", "Bytes of request bodies, decompressed.");
+        let samples =
+            by_protocol("icecore_ingest_samples_total", "Samples accepted, floats and native histograms.");
+        let exemplars = by_protocol("icecore_ingest_exemplars_total", "Exemplars accepted.");
+        let rejected = vector(
+            registry,
+            "icecore_ingest_rejected_total",
+            "Samples, or requests as a whole, that were refused.",
+            "reason",
+        );
+        Stats {
+            protocols: Protocol::ALL.map(|protocol| ProtocolStats {
+                requests: requests.with_label_values(&[protocol.as_str()]),
+                body_bytes: body_bytes.with_label_values(&[protocol.as_str()]),
+                decoded_bytes: decoded_bytes.with_label_values(&[protocol.as_str()]),
+                samples: samples.with_label_values(&[protocol.as_str()]),
+                exemplars: exemplars.with_label_values(&[protocol.as_str()]),
+            }),
+            rejected: Reason::ALL.map(|reason| rejected.with_label_values(&[reason.as_str()])),
+            cache_hits: counter(
+                registry,
+                "icecore_ingest_series_cache_hits_total",
+                "Series whose labels were known by their bytes.",
+            ),
+            cache_misses: counter(
+                registry,
+                "icecore_ingest_series_cache_misses_total",
+                "Series whose labels had to be parsed.",
+            ),
+            cache_entries: gauge(
+                registry,
+                "icecore_ingest_series_cache_entries",
+                "Spellings of series that are known.",
+            ),
+        }
+    }
+
+    pub fn received(&self, protocol: Protocol, body_bytes: usize) {
+        let stats = &self.protocols[protocol as usize];
+        stats.requests.inc();
+        stats.body_bytes.inc_by(body_bytes as u64);
+    }
+
+    pub fn decoded(&self, protocol: Protocol, bytes: usize) {
+        self.protocols[protocol as usize].decoded_bytes.inc_by(bytes as u64);
+    }
+
+    /// A request that was read to its end, before it is appended.
+    pub fn read(&self, intake: &Intake<'_>) {
+        self.cache_hits.inc_by(intake.series.hits);
+        self.cache_misses.inc_by(intake.series.miss_count() as u64);
+        for reason in Reason::ALL {
+            if intake.refused[reason as usize] > 0 {
+                self.rejected[reason as usize].inc_by(intake.refused[reason as usize]);
+            }
+        }
+    }
+
+    pub fn accepted(&self, protocol: Protocol, samples: u64, exemplars: u64, cache_entries: usize) {
+        let stats = &self.protocols[protocol as usize];
+        stats.samples.inc_by(samples);
+        stats.exemplars.inc_by(exemplars);
+        self.cache_entries.set(cache_entries as i64);
+    }
+
+    pub fn refused(&self, error: &IngestError) {
+        let reason = match error {
+            IngestError::TooLarge { .. } | IngestError::DecompressesTooFar { .. } => Reason::DecodedSize,
+            IngestError::Malformed { .. } => Reason::Malformed,
+            IngestError::Busy(Busy::QueueFull { .. }) => Reason::QueueFull,
+            IngestError::Busy(Busy::DiskFull { .. }) => Reason::DiskFull,
+            IngestError::Busy(Busy::Closing) => Reason::Closing,
+        };
+        self.rejected[reason as usize].inc();
+    }
+}
+
+const REGISTERED: &str = "the name is valid and registered once";
+
+fn vector(registry: &Registry, name: &str, help: &str, label: &str) -> IntCounterVec {
+    let vector = IntCounterVec::new(Opts::new(name, help), &[label]).expect(REGISTERED);
+    registry.register(Box::new(vector.clone())).expect(REGISTERED);
+    vector
+}
+
+fn counter(registry: &Registry, name: &str, help: &str) -> IntCounter {
+    let counter = IntCounter::new(name, help).expect(REGISTERED);
+    registry.register(Box::new(counter.clone())).expect(REGISTERED);
+    counter
+}
+
+fn gauge(registry: &Registry, name: &str, help: &str) -> IntGauge {
+    let gauge = IntGauge::new(name, help).expect(REGISTERED);
+    registry.register(Box::new(gauge.clone())).expect(REGISTERED);
+    gauge
+}
