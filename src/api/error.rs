@@ -99,9 +99,8 @@ impl ApiError {
 
     pub fn status(&self) -> StatusCode {
         match self {
-            ApiError::Ingest(IngestError::TooLarge { .. }) | ApiError::BodyTooLarge { .. } => {
-                StatusCode::PAYLOAD_TOO_LARGE
-            }
+            ApiError::Ingest(IngestError::TooLarge { .. } | IngestError::DecompressesTooFar { .. })
+            | ApiError::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             ApiError::Rejected { retryable: true, .. } | ApiError::PoolFull { pool: "write", .. } => {
                 StatusCode::TOO_MANY_REQUESTS
             }

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use crate::model::histogram::{CUSTOM_BUCKETS_SCHEMA, Span};
+use crate::model::histogram::HistogramError;
 use crate::model::time::{DAY, HOUR, MINUTE, SECOND};
 use crate::model::{Histogram, Labels, Timestamp};
 use crate::storage::metrics::Refusal;
@@ -255,22 +255,14 @@ impl Window {
     }
 }
 
-/// Whether a histogram can be stored; the limit on its buckets is checked where it is decoded.
-pub(super) fn admit_histogram(histogram: &Histogram) -> Result<(), Rejection> {
-    let spanned = |spans: &[Span]| spans.iter().map(|s| s.length as u64).sum::<u64>();
-    let fault = match histogram.schema {
-        -4..=8 | CUSTOM_BUCKETS_SCHEMA => None,
-        schema => Some(format!("schema {schema}")),
-    };
-    let fault = fault.or_else(|| {
-        let is_whole = spanned(&histogram.positive_spans) == histogram.positive_buckets.len() as u64
-            && spanned(&histogram.negative_spans) == histogram.negative_buckets.len() as u64;
-        (!is_whole).then(|| "spans and buckets differ in number".to_owned())
-    });
-    match fault {
-        Some(fault) => Err(Rejection::new(Reason::HistogramInvalid, format!("invalid histogram: {fault}"))),
-        None => Ok(()),
-    }
+/// Whether a histogram can be stored.
+pub(super) fn admit_histogram(histogram: &Histogram, options: &Options) -> Result<(), Rejection> {
+    histogram.validate(options.histogram_buckets_max).map_err(|e| match e {
+        HistogramError::TooManyBuckets { .. } => {
+            Rejection::new(Reason::HistogramBuckets, format!("{e} (--limits.max-histogram-buckets)"))
+        }
+        _ => Rejection::new(Reason::HistogramInvalid, format!("invalid histogram: {e}")),
+    })
 }
 
 /// Milliseconds in whole units of the largest kind, for people.

@@ -120,7 +120,7 @@ impl<'a> Intake<'a> {
         histogram: Box<Histogram>,
     ) -> Result<(), Rejection> {
         self.window.admit(timestamp)?;
-        admit_histogram(&histogram)?;
+        admit_histogram(&histogram, self.options)?;
         let id = to.series.id;
         self.rows(to).histograms.push(HistogramRow { id, timestamp, histogram });
         self.outcome.histograms += 1;
@@ -150,7 +150,7 @@ impl<'a> Intake<'a> {
         delta: Box<Histogram>,
     ) -> Result<(), Rejection> {
         self.window.admit(timestamp)?;
-        admit_histogram(&delta)?;
+        admit_histogram(&delta, self.options)?;
         let id = to.series.id;
         self.rows(to).delta_histograms.push(DeltaHistogramRow { id, start, timestamp, delta });
         self.outcome.histograms += 1;
