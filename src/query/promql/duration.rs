@@ -145,7 +145,7 @@ pub fn format_duration(ms: i64) -> String {
     let mut rest = ms.unsigned_abs();
     for (name, unit_ms) in UNITS.map(|(name, unit_ms)| (name, unit_ms.unsigned_abs())) {
         let only_whole = matches!(name, "y" | "w");
-        if rest < unit_ms || only_whole && rest % unit_ms != 0 {
+        if rest < unit_ms || only_whole && !rest.is_multiple_of(unit_ms) {
             continue;
         }
         text.push_str(&format!("{}{name}", rest / unit_ms));

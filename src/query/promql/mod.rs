@@ -1,5 +1,18 @@
 //! PromQL: text → tokens → syntax tree → checked tree → evaluation.
 
 pub mod ast;
+pub mod check;
 pub mod duration;
 pub mod functions_table;
+pub mod lexer;
+pub mod number;
+mod parse_durations;
+mod parse_matching;
+mod parse_selectors;
+pub mod parser;
+pub mod position;
+pub mod strings;
+pub mod token;
+
+pub use parser::{ParseOptions, parse, parse_selector};
+pub use position::{ParseError, line_column};
