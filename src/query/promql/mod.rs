@@ -16,3 +16,10 @@ pub mod token;
 
 pub use parser::{ParseOptions, parse, parse_selector};
 pub use position::{ParseError, line_column};
+pub mod classic_histogram;
+pub mod duration;
+pub mod functions_table;
+pub mod histogram_functions;
+pub mod histogram_rate;
+pub mod histogram_total;
+pub mod histogram_trim;
