@@ -7,7 +7,8 @@ use axum::response::Response;
 use super::error::ApiError;
 use super::json::{JsonWriter, push_labels, push_string};
 use super::number::{push_plain, push_sample, push_timestamp, push_timestamp_as_float};
-use crate::model::{Histogram, Timestamp};
+use crate::model::histogram::{Bucket, Histogram};
+use crate::model::Timestamp;
 use crate::query::{Answer, MatrixSeries, QueryStats, QueryValue, SampleValue, VectorSample};
 
 /// Writes `{resultType, result[, stats]}` and ends the answer.
@@ -100,7 +101,24 @@ fn push_histogram_point(to: &mut String, timestamp: Timestamp, histogram: &Histo
     push_sample(to, histogram.count);
     to.push_str("\",\"sum\":\"");
     push_sample(to, histogram.sum);
-    to.push_str("\"}]");
+    to.push('"');
+    let mut before = ",\"buckets\":[";
+    for bucket in histogram.buckets().filter(|bucket| bucket.count != 0.0) {
+        to.push_str(std::mem::replace(&mut before, ","));
+        push_bucket(to, &bucket);
+    }
+    to.push_str(if before == "," { "]}]" } else { "}]" });
+}
+
+fn push_bucket(to: &mut String, bucket: &Bucket) {
+    to.push('[');
+    to.push_str(&bucket.boundaries().to_string());
+    for value in [bucket.lower, bucket.upper, bucket.count] {
+        to.push_str(",\"");
+        push_sample(to, value);
+        to.push('"');
+    }
+    to.push(']');
 }
 
 /// One evaluation is one interval here: preparing, evaluating and sorting are not told apart.
@@ -113,4 +131,37 @@ fn push_stats(to: &mut String, stats: &QueryStats, took: Duration) {
         read = stats.samples_read,
         peak = stats.samples_peak,
     ));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::histogram::Span;
+
+    #[test]
+    fn a_histogram_lists_its_populated_buckets_in_ascending_order() {
+        let histogram = Histogram {
+            schema: 0,
+            zero_threshold: 0.5,
+            zero_count: 1.0,
+            count: 6.0,
+            sum: -0.25,
+            positive_spans: vec![Span { offset: 1, length: 2 }],
+            positive_buckets: vec![0.0, 3.0],
+            negative_spans: vec![Span { offset: 1, length: 1 }],
+            negative_buckets: vec![2.0],
+            ..Histogram::default()
+        };
+        let mut text = String::new();
+        push_histogram_point(&mut text, 1_500, &histogram);
+        let buckets = r#"[1,"-2","-1","2"],[3,"-0.5","0.5","1"],[0,"2","4","3"]"#;
+        assert_eq!(text, format!(r#"[1.500,{{"count":"6","sum":"-0.25","buckets":[{buckets}]}}]"#));
+    }
+
+    #[test]
+    fn an_empty_histogram_has_no_buckets() {
+        let mut text = String::new();
+        push_histogram_point(&mut text, 2_000, &Histogram::default());
+        assert_eq!(text, r#"[2,{"count":"0","sum":"0"}]"#);
+    }
 }

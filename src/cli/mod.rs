@@ -1,10 +1,12 @@
 //! The command line: each command a thin caller of the layers.
 
+mod answer;
 mod config_args;
+mod plot;
+mod query;
 mod serve;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
@@ -34,6 +36,10 @@ enum Command {
         #[command(subcommand)]
         what: Check,
     },
+    /// Ask a running server a PromQL question.
+    ///
+    /// `icecore query 'up'` asks for this moment; --start, --end, --step or --plot ask for a range.
+    Query(query::QueryArgs),
     /// Print the version.
     Version,
     /// Print a script that completes icecore's commands and options in a shell.
@@ -55,8 +61,12 @@ pub enum CliError {
     Config(#[from] ConfigError),
     #[error(transparent)]
     Serve(#[from] ServeError),
-    #[error("cannot write to {what}: {source}")]
-    Output { what: PathBuf, source: std::io::Error },
+    #[error("cannot reach {url}: {source}; is the server running? (--url)")]
+    Unreachable { url: String, source: Box<ureq::Error> },
+    #[error("{url} does not answer as Prometheus does (--url)")]
+    NotPrometheus { url: String },
+    #[error("{0}")]
+    Refused(String),
 }
 
 impl CliError {
@@ -65,7 +75,7 @@ impl CliError {
         match self {
             CliError::Usage(_) | CliError::Config(_) => 2,
             CliError::Serve(error) => error.exit_code(),
-            CliError::Output { .. } => 1,
+            CliError::Unreachable { .. } | CliError::NotPrometheus { .. } | CliError::Refused(_) => 1,
         }
     }
 }
@@ -83,6 +93,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Result<(), CliError> {
     match cli.command.unwrap_or(Command::Serve(cli.serve)) {
         Command::Serve(args) => serve::run(&args),
         Command::Check { what: Check::Config(args) } => serve::check(&args),
+        Command::Query(args) => query::run(&args),
         Command::Version => {
             println!("icecore {}", env!("CARGO_PKG_VERSION"));
             Ok(())
