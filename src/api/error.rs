@@ -2,6 +2,7 @@
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 
 use super::json;
 use crate::ingest::IngestError;
@@ -134,15 +135,11 @@ impl From<Exceeded> for ApiError {
     }
 }
 
-impl IntoResponse for ApiError {
-    /// Prometheus's error envelope.
-    fn into_response(self) -> Response {
-        let mut response = (
-            self.status(),
-            [(header::CONTENT_TYPE, "application/json")],
-            json::error_body(self.kind().as_str(), &self.to_string()),
-        )
-            .into_response();
+impl ApiError {
+    /// The error as a response with this body.
+    pub fn respond(&self, content_type: &'static str, body: impl Into<Bytes>) -> Response {
+        let mut response =
+            (self.status(), [(header::CONTENT_TYPE, content_type)], body.into()).into_response();
         if let Some(seconds) = self.retry_after_seconds() {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
@@ -151,5 +148,12 @@ impl IntoResponse for ApiError {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         response
+    }
+}
+
+impl IntoResponse for ApiError {
+    /// Prometheus's error envelope.
+    fn into_response(self) -> Response {
+        self.respond("application/json", json::error_body(self.kind().as_str(), &self.to_string()))
     }
 }

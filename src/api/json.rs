@@ -123,6 +123,15 @@ pub fn error_body(kind: &str, message: &str) -> String {
     body
 }
 
+/// The envelope of an error of remote write, whose senders log the text as it comes; `stored` and `rejected` count
+/// rows.
+pub fn write_error_body(kind: &str, message: &str, stored: u64, rejected: u64) -> String {
+    let mut body = format!(r#"{{"status":"error","errorType":"{kind}","error":"#);
+    push_string(&mut body, message);
+    body.push_str(&format!(r#","data":{{"stored":{stored},"rejected":{rejected}}}}}"#));
+    body
+}
+
 /// A label set as an object, in the order of its names.
 pub fn push_labels(to: &mut String, labels: &Labels) {
     to.push('{');

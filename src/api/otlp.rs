@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use opentelemetry_proto::tonic::collector::metrics::v1::{
     ExportMetricsPartialSuccess, ExportMetricsServiceResponse,
@@ -97,20 +97,16 @@ fn success(answer: &ExportMetricsServiceResponse, format: OtlpFormat) -> Respons
 }
 
 fn failure(error: &ApiError, format: OtlpFormat) -> Response {
-    let status = match error.status() {
-        // A client drops what was answered with 500, and sends again after 503.
-        StatusCode::INTERNAL_SERVER_ERROR => StatusCode::SERVICE_UNAVAILABLE,
-        status => status,
-    };
     let code = error.grpc_code() as i32;
     let message = error.to_string();
     let body = match format {
         OtlpFormat::Protobuf => RpcStatus { code, message, details: Vec::new() }.encode_to_vec(),
         OtlpFormat::Json => json!({"code": code, "message": message}).to_string().into_bytes(),
     };
-    let mut response = (status, [(header::CONTENT_TYPE, content_type(format))], body).into_response();
-    if let Some(seconds) = error.retry_after_seconds() {
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    let mut response = error.respond(content_type(format), body);
+    if response.status() == StatusCode::INTERNAL_SERVER_ERROR {
+        // A client drops what was answered with 500, and sends again after 503.
+        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     }
     response
 }

@@ -7,8 +7,8 @@ use axum::response::Response;
 use super::error::ApiError;
 use super::json::{JsonWriter, push_labels, push_string};
 use super::number::{push_plain, push_sample, push_timestamp, push_timestamp_as_float};
-use crate::model::histogram::{Bucket, Histogram};
 use crate::model::Timestamp;
+use crate::model::histogram::{Bucket, Histogram};
 use crate::query::{Answer, MatrixSeries, QueryStats, QueryValue, SampleValue, VectorSample};
 
 /// Writes `{resultType, result[, stats]}` and ends the answer.

@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 
 use super::Api;
 use super::error::ApiError;
+use super::json::write_error_body;
 use super::limits::{content_encoding, media_type, read_body};
 use crate::ingest::{Encoding, IngestError, Outcome, RemoteWriteVersion};
 use crate::storage::{Completion, WriteError};
@@ -18,7 +19,7 @@ use crate::storage::{Completion, WriteError};
 pub async fn write(State(api): State<Arc<Api>>, headers: HeaderMap, body: Body) -> Response {
     let version = match version(&headers) {
         Ok(version) => version,
-        Err(error) => return error.into_response(),
+        Err(error) => return failure(&error, &Outcome::default()),
     };
     let (outcome, error) = match receive(&api, body, version).await {
         Ok(outcome) => {
@@ -29,7 +30,7 @@ pub async fn write(State(api): State<Arc<Api>>, headers: HeaderMap, body: Body) 
     };
     let mut response = match error {
         None => StatusCode::NO_CONTENT.into_response(),
-        Some(error) => error.into_response(),
+        Some(error) => failure(&error, &outcome),
     };
     if version == RemoteWriteVersion::V2 {
         tell_written(response.headers_mut(), &outcome);
@@ -62,10 +63,20 @@ pub async fn durable(
 pub fn rejection(outcome: &Outcome) -> Option<ApiError> {
     (outcome.rejected > 0).then(|| ApiError::Rejected {
         rejected: outcome.rejected,
-        stored: outcome.samples + outcome.histograms + outcome.exemplars,
+        stored: stored(outcome),
         reasons: outcome.reasons.join("; "),
         retryable: outcome.retryable,
     })
+}
+
+fn stored(outcome: &Outcome) -> u64 {
+    outcome.samples + outcome.histograms + outcome.exemplars
+}
+
+/// Prometheus's envelope with counts; the sender logs the text as it comes.
+fn failure(error: &ApiError, outcome: &Outcome) -> Response {
+    let (kind, message) = (error.kind().as_str(), error.to_string());
+    error.respond("application/json", write_error_body(kind, &message, stored(outcome), outcome.rejected))
 }
 
 /// What the content type says; senders older than the types send none, and mean 1.0 in snappy.

@@ -111,14 +111,16 @@ fn post(url: &str, endpoint: &str, form: &[(&str, String)]) -> Result<String, Cl
     for (name, value) in form {
         body.append_pair(name, value);
     }
-    let config = ureq::Agent::config_builder().timeout_global(Some(PATIENCE)).http_status_as_error(false).build();
+    let config =
+        ureq::Agent::config_builder().timeout_global(Some(PATIENCE)).http_status_as_error(false).build();
     let unreachable = |source| CliError::Unreachable { url: url.to_owned(), source: Box::new(source) };
     let mut response = ureq::Agent::from(config)
         .post(format!("{}/api/v1/{endpoint}", url.trim_end_matches('/')))
         .content_type("application/x-www-form-urlencoded")
         .send(body.finish())
         .map_err(unreachable)?;
-    let text = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_string().map_err(unreachable)?;
+    let text =
+        response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_string().map_err(unreachable)?;
     if response.status().is_success() {
         return Ok(text);
     }

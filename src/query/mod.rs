@@ -111,24 +111,25 @@ pub enum QueryError {
     Internal(String),
 }
 
+/// Interim: the engine comes with its own body.
 pub struct Querier {}
 
 impl Querier {
     pub fn new(_store: Arc<Store>, _options: Options, _registry: &prometheus::Registry) -> Querier {
-        todo!()
+        Querier {}
     }
 
     pub fn instant(&self, _request: &InstantQuery, _budget: &Budget) -> Result<Answer, QueryError> {
-        todo!()
+        Err(QueryError::Internal("the query engine is not built in yet".to_owned()))
     }
 
     pub fn range(&self, _request: &RangeQuery, _budget: &Budget) -> Result<Answer, QueryError> {
-        todo!()
+        Err(QueryError::Internal("the query engine is not built in yet".to_owned()))
     }
 
     /// Parses `match[]` parameters: `1:6: parse error: …` or the matchers of each.
     pub fn selectors(&self, _texts: &[String]) -> Result<Vec<Vec<Matcher>>, QueryError> {
-        todo!()
+        Err(QueryError::Internal("the query engine is not built in yet".to_owned()))
     }
 
     /// Label sets that any of the selectors lets through, sorted. `limit` 0: all.
@@ -139,7 +140,7 @@ impl Querier {
         _limit: usize,
         _budget: &Budget,
     ) -> Result<Listing<Labels>, QueryError> {
-        todo!()
+        Err(QueryError::Internal("the query engine is not built in yet".to_owned()))
     }
 
     pub fn label_names(
@@ -149,7 +150,7 @@ impl Querier {
         _limit: usize,
         _budget: &Budget,
     ) -> Result<Listing<String>, QueryError> {
-        todo!()
+        Err(QueryError::Internal("the query engine is not built in yet".to_owned()))
     }
 
     pub fn label_values(
@@ -160,7 +161,7 @@ impl Querier {
         _limit: usize,
         _budget: &Budget,
     ) -> Result<Listing<String>, QueryError> {
-        todo!()
+        Err(QueryError::Internal("the query engine is not built in yet".to_owned()))
     }
 
     /// Exemplars of every selector in the expression.
@@ -170,10 +171,10 @@ impl Querier {
         _range: TimeRange,
         _budget: &Budget,
     ) -> Result<Vec<SeriesExemplars>, QueryError> {
-        todo!()
+        Err(QueryError::Internal("the query engine is not built in yet".to_owned()))
     }
 
     pub fn metadata(&self, _metric: Option<&str>) -> Vec<(String, Vec<MetricMetadata>)> {
-        todo!()
+        Vec::new()
     }
 }
