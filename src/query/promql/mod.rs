@@ -2,8 +2,13 @@
 
 pub mod ast;
 pub mod check;
+pub mod classic_histogram;
 pub mod duration;
 pub mod functions_table;
+pub mod histogram_functions;
+pub mod histogram_rate;
+pub mod histogram_total;
+pub mod histogram_trim;
 pub mod lexer;
 pub mod number;
 mod parse_durations;
@@ -16,10 +21,3 @@ pub mod token;
 
 pub use parser::{ParseOptions, parse, parse_selector};
 pub use position::{ParseError, line_column};
-pub mod classic_histogram;
-pub mod duration;
-pub mod functions_table;
-pub mod histogram_functions;
-pub mod histogram_rate;
-pub mod histogram_total;
-pub mod histogram_trim;
