@@ -1,6 +1,7 @@
 //! The async skin: decode parameters, call one of `Ingest` or `Querier`, encode the answer. Here: the route table.
 
 mod admin;
+mod cardinality;
 mod error;
 mod form;
 mod json;
@@ -122,7 +123,7 @@ pub fn routes(api: &Arc<Api>) -> Router {
         .route("/api/v1/targets", get(status::targets))
         .route("/api/v1/status/buildinfo", get(status::buildinfo))
         .route("/api/v1/status/runtimeinfo", get(status::runtimeinfo))
-        .route("/api/v1/status/tsdb", get(status::tsdb))
+        .route("/api/v1/status/tsdb", get(cardinality::tsdb))
         .route("/api/v1/status/flags", get(status::flags))
         .route("/api/v1/status/config", get(status::config))
         .route("/metrics", get(admin::metrics))

@@ -227,7 +227,7 @@ fn selectors(api: &Api, form: &Form) -> Result<Vec<Vec<Matcher>>, ApiError> {
 }
 
 /// Runs `job` in the query pool within the budget that options and `timeout` give it.
-async fn on_worker(
+pub async fn on_worker(
     api: &Arc<Api>,
     form: &Form,
     job: impl FnOnce(&Api, &Budget) -> Answer + Send + 'static,

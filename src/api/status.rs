@@ -13,7 +13,8 @@ use crate::model::Timestamp;
 /// The version of Prometheus whose API this is: Grafana decides by it what it may ask.
 const API_VERSION: &str = "3.14.0";
 
-fn success(data: Value) -> Response {
+/// `data` in the envelope of success.
+pub fn success(data: Value) -> Response {
     let body = json!({"status": "success", "data": data}).to_string();
     ([(header::CONTENT_TYPE, "application/json")], body).into_response()
 }
@@ -94,8 +95,4 @@ pub async fn targets(State(api): State<Arc<Api>>) -> Response {
         })
         .collect();
     success(json!({"activeTargets": active, "droppedTargets": [], "droppedTargetCounts": {}}))
-}
-
-pub async fn tsdb() -> Response {
-    success(json!({}))
 }

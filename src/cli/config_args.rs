@@ -43,7 +43,8 @@ impl Args for ConfigArgs {
                 .env(option.environment_variable())
                 .hide_env(true)
                 .value_name(if field.is_switch() { "on|off" } else { option.placeholder })
-                .help(help);
+                .help(help)
+                .help_heading(heading(option.toml_place().0));
             if field.is_switch() {
                 arg = arg.num_args(0..=1).default_missing_value("on");
             }
@@ -53,6 +54,18 @@ impl Args for ConfigArgs {
 
     fn augment_args_for_update(command: Command) -> Command {
         Self::augment_args(command)
+    }
+}
+
+/// One section of the help for each table of the file.
+fn heading(table: &str) -> &'static str {
+    match table {
+        "wal" | "retention" | "seal" => "Storage",
+        "limits" => "Limits on what is taken in",
+        "query" => "Limits on queries",
+        "otlp" => "OTLP",
+        "log" => "Log",
+        _ => "Server",
     }
 }
 

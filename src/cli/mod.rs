@@ -7,6 +7,7 @@ mod query;
 mod serve;
 
 use std::ffi::OsString;
+use std::io::Write;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
@@ -85,7 +86,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Result<(), CliError> {
     let cli = match Cli::command().try_get_matches_from(args).and_then(|m| Cli::from_arg_matches(&m)) {
         Ok(cli) => cli,
         Err(error) if !error.use_stderr() => {
-            print!("{}", error.render().ansi());
+            // Help and version; who closed the pipe has read enough.
+            let _ = error.print();
             return Ok(());
         }
         Err(error) => return Err(CliError::Usage(one_line(&error))),
@@ -95,14 +97,21 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Result<(), CliError> {
         Command::Check { what: Check::Config(args) } => serve::check(&args),
         Command::Query(args) => query::run(&args),
         Command::Version => {
-            println!("icecore {}", env!("CARGO_PKG_VERSION"));
+            print(&format!("icecore {}\n", env!("CARGO_PKG_VERSION")));
             Ok(())
         }
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "icecore", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "icecore", &mut script);
+            print(&String::from_utf8_lossy(&script));
             Ok(())
         }
     }
+}
+
+/// Writes to stdout; who closed the pipe has read enough.
+fn print(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
 /// clap's paragraphs as one line: what is wrong, then its tip.

@@ -43,6 +43,8 @@ pub struct QueryArgs {
 const PATIENCE: Duration = Duration::from_secs(150);
 /// The longest answer the server gives by default.
 const ANSWER_BYTES_MAX: u64 = 256 << 20;
+/// Longer names push their values out of the column.
+const NAME_WIDTH_MAX: usize = 100;
 const DEFAULT_RANGE_SECONDS: f64 = 3_600.0;
 const DEFAULT_POINTS: f64 = 100.0;
 
@@ -50,17 +52,15 @@ pub fn run(args: &QueryArgs) -> Result<(), CliError> {
     let now = Clock.now_ms() as f64 / 1_000.0;
     let body = if args.is_range() { ask_range(args, now)? } else { ask_instant(args, now)? };
     if args.json {
-        println!("{body}");
+        super::print(&format!("{body}\n"));
         return Ok(());
     }
     let answer = Answer::parse(&body).ok_or_else(|| CliError::NotPrometheus { url: args.url.clone() })?;
     for text in &answer.annotations {
         eprintln!("icecore: {text}");
     }
-    match args.plot {
-        true => print!("{}", plot::draw(&answer.series)),
-        false => print_table(&answer.series),
-    }
+    let text = if args.plot { plot::draw(&answer.series) } else { table(&answer.series) };
+    super::print(&text);
     Ok(())
 }
 
@@ -132,23 +132,26 @@ fn post(url: &str, endpoint: &str, form: &[(&str, String)]) -> Result<String, Cl
     }
 }
 
-fn print_table(series: &[Series]) {
+/// One line for each series of an instant, one for each point of a range.
+fn table(series: &[Series]) -> String {
     if series.is_empty() {
-        println!("(no data)");
-        return;
+        return "(no data)\n".to_owned();
     }
     let is_instant = series.iter().all(|series| series.points.len() == 1);
-    let width = series.iter().map(|series| series.name.chars().count()).max().unwrap_or(0).min(100);
+    let width =
+        series.iter().map(|series| series.name.chars().count()).max().unwrap_or(0).min(NAME_WIDTH_MAX);
+    let mut text = String::new();
     for series in series {
         if is_instant {
-            println!("{:width$}  {}", series.name, series.points[0].text);
+            text += &format!("{:width$}  {}\n", series.name, series.points[0].text);
             continue;
         }
-        println!("{}", series.name);
+        text += &format!("{}\n", series.name);
         for point in &series.points {
-            println!("  {}  {}", clock_time(point.seconds), point.text);
+            text += &format!("  {}  {}\n", clock_time(point.seconds), point.text);
         }
     }
+    text
 }
 
 /// UTC, to the second; milliseconds where there are any.

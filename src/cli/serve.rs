@@ -17,9 +17,8 @@ pub fn run(args: &ConfigArgs) -> Result<(), CliError> {
 
 /// Prints the configuration in force, or fails with what is wrong in it.
 pub fn check(args: &ConfigArgs) -> Result<(), CliError> {
-    for (key, value) in args.load()?.entries() {
-        println!("{key} = {value}");
-    }
+    let lines = args.load()?.entries().into_iter().map(|(key, value)| format!("{key} = {value}\n"));
+    super::print(&lines.collect::<String>());
     Ok(())
 }
 
