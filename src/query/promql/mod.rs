@@ -16,6 +16,7 @@ mod parse_matching;
 mod parse_selectors;
 pub mod parser;
 pub mod position;
+mod printer;
 pub mod strings;
 pub mod token;
 

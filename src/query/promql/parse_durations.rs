@@ -10,6 +10,9 @@ use super::token::{Keyword, TokenKind};
 /// What complaints say was expected.
 const EXPECTED: &str = "number, duration, step(), or range()";
 
+/// The literals and operators of one duration, so that whoever resolves it may recurse.
+const DURATION_NODES_MAX: usize = 128;
+
 const MULTIPLICATION: u8 = 2;
 
 fn duration_op(op: BinaryOp) -> Option<(DurationOp, u8)> {
@@ -27,18 +30,33 @@ fn duration_op(op: BinaryOp) -> Option<(DurationOp, u8)> {
 impl Parser<'_> {
     /// A whole duration expression, as brackets hold it.
     pub(super) fn duration(&mut self, context: &'static str) -> Parsed<Duration> {
+        let nodes_before = self.node_count();
         let expr = self.duration_expr(0, context)?;
-        self.duration_of(expr, DurationUse::Positive)
+        self.duration_of(expr, DurationUse::Positive, nodes_before)
     }
 
     /// What follows `offset`: without parentheses it ends at the first operator.
     pub(super) fn offset_duration(&mut self) -> Parsed<Duration> {
+        let nodes_before = self.node_count();
         let expr = self.duration_prefix(u8::MAX, "offset")?;
-        self.duration_of(expr, DurationUse::Signed)
+        self.duration_of(expr, DurationUse::Signed, nodes_before)
     }
 
-    fn duration_of(&mut self, expr: DurationExpr, usage: DurationUse) -> Parsed<Duration> {
-        let DurationExprKind::Number(number) = expr.kind else {
+    fn duration_of(
+        &mut self,
+        expr: DurationExpr,
+        usage: DurationUse,
+        nodes_before: usize,
+    ) -> Parsed<Duration> {
+        if self.node_count() - nodes_before > DURATION_NODES_MAX {
+            let message = format!("duration has more than {DURATION_NODES_MAX} nodes");
+            return Err(self.error(expr.position, message));
+        }
+        let inner = match &expr.kind {
+            DurationExprKind::Paren(inner) => &inner.kind,
+            kind => kind,
+        };
+        let DurationExprKind::Number(number) = *inner else {
             return Ok(Duration::Expression(Box::new(expr)));
         };
         let Some(ms) = number.milliseconds() else {
@@ -133,15 +151,16 @@ impl Parser<'_> {
         }
     }
 
-    /// Parentheses are kept only where they may be needed: not around a literal or further parentheses.
+    /// Parentheses are kept where they may be needed: not around an unsigned literal or further parentheses.
     fn duration_paren(&mut self, context: &'static str) -> Parsed<DurationExpr> {
         let open = self.advance();
         let inner = self.nested(|parser| parser.duration_expr(0, context))?;
         let close = self.expect(&TokenKind::RightParen, context, "\")\"")?;
         let position = open.to(close);
         match inner.kind {
-            kind @ (DurationExprKind::Number(_) | DurationExprKind::Paren(_)) => {
-                Ok(DurationExpr { position, kind })
+            kind @ DurationExprKind::Paren(_) => Ok(DurationExpr { position, kind }),
+            DurationExprKind::Number(number) if number.value.is_sign_positive() => {
+                Ok(DurationExpr { position, kind: DurationExprKind::Number(number) })
             }
             _ => self.duration_node(position, DurationExprKind::Paren(Box::new(inner))),
         }

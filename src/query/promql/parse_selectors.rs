@@ -78,19 +78,12 @@ impl Parser<'_> {
     }
 
     fn build_matcher(
-        &mut self,
+        &self,
         name: String,
         op: MatchOp,
         value: String,
         position: PositionRange,
     ) -> Parsed<Matcher> {
-        if matches!(op, MatchOp::Regex | MatchOp::NotRegex) {
-            self.regex_count += 1;
-            let max = self.options.regexes_max;
-            if self.regex_count > max {
-                return Err(self.error(position, format!("query has more than {max} regular expressions")));
-            }
-        }
         let made = match &self.options.regex_cache {
             Some(cache) => Matcher::cached(name, op, value, cache),
             None => Matcher::new(name, op, value),

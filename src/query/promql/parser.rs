@@ -20,10 +20,11 @@ use super::strings::quote;
 use super::token::{Keyword, Token, TokenKind, names_metric};
 
 pub const TEXT_BYTES_MAX: usize = 16 << 10;
-/// Parentheses, calls, signs and powers inside each other. A chain of other operators is as deep a tree as it is
-/// long, so a tree is at most `NODES_MAX` / 2 deep.
+/// Parentheses, calls, signs and powers inside each other.
 pub const DEPTH_MAX: usize = 64;
 pub const NODES_MAX: usize = 2_000;
+/// Levels of the finished tree, so that whoever walks it may recurse: `a + b + c + …` is as deep as it is long.
+pub const TREE_DEPTH_MAX: usize = 256;
 
 /// What the language has beyond its stable core. Duration expressions are part of the core since 3.14.
 #[derive(Clone, Debug)]
@@ -73,6 +74,10 @@ pub fn parse(text: &str, options: &ParseOptions) -> Result<Expr, ParseError> {
     }
     let mut expr = parser.expr(0)?;
     parser.expect_end()?;
+    if tree_depth(&expr) > TREE_DEPTH_MAX {
+        let message = format!("query chains more than {TREE_DEPTH_MAX} operators");
+        return Err(ParseError::new(text, expr.position, message));
+    }
     check(text, &mut expr)?;
     Ok(expr)
 }
@@ -92,10 +97,19 @@ pub fn parse_selector(text: &str, options: &ParseOptions) -> Result<Vec<Matcher>
     }
 }
 
+/// The levels of a tree, without recursion.
+fn tree_depth(expr: &Expr) -> usize {
+    let (mut deepest, mut open) = (0, vec![(expr, 1)]);
+    while let Some((expr, depth)) = open.pop() {
+        deepest = deepest.max(depth);
+        open.extend(expr.children().into_iter().map(|child| (child, depth + 1)));
+    }
+    deepest
+}
+
 pub(super) struct Parser<'a> {
     pub(super) text: &'a str,
     pub(super) options: &'a ParseOptions,
-    pub(super) regex_count: usize,
     tokens: Vec<Token>,
     at: usize,
     depth: usize,
@@ -127,7 +141,13 @@ impl<'a> Parser<'a> {
             return Err(ParseError::new("", PositionRange::default(), message));
         }
         let tokens = tokens(text);
-        Ok(Parser { text, options, regex_count: 0, tokens, at: 0, depth: 0, node_count: 0 })
+        // Before the first of them is compiled.
+        let is_regex = |token: &&Token| matches!(token.kind, TokenKind::RegexMatch | TokenKind::RegexNoMatch);
+        if let Some(token) = tokens.iter().filter(is_regex).nth(options.regexes_max) {
+            let message = format!("query has more than {} regular expressions", options.regexes_max);
+            return Err(ParseError::new(text, token.position, message));
+        }
+        Ok(Parser { text, options, tokens, at: 0, depth: 0, node_count: 0 })
     }
 
     pub(super) fn peek(&self) -> &TokenKind {
@@ -212,6 +232,10 @@ impl<'a> Parser<'a> {
         let parsed = inner(self);
         self.depth -= 1;
         parsed
+    }
+
+    pub(super) fn node_count(&self) -> usize {
+        self.node_count
     }
 
     pub(super) fn count_node(&mut self, position: PositionRange) -> Parsed<()> {

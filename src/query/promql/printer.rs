@@ -1,0 +1,218 @@
+//! A syntax tree as text that parses back to an equal tree.
+//!
+//! No parentheses are added: a tree has its own. The spelling is Prometheus's where that is exact; where it loses
+//! something (the milliseconds of `@`, names that are keywords) ours does not.
+
+use std::fmt;
+
+use crate::model::labels::{METRIC_NAME, is_label_name, is_metric_name};
+use crate::model::{MatchOp, Matcher};
+
+use super::ast::{
+    Aggregate, At, Binary, Call, Cardinality, Duration, DurationExpr, DurationExprKind, Edges, Expr,
+    ExprKind, NumberLiteral, Subquery, VectorMatching, VectorSelector,
+};
+use super::duration::format_duration;
+use super::strings::quote;
+use super::token::{classify, names_label, names_metric};
+
+impl fmt::Display for Expr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.kind {
+            ExprKind::Number(number) => number.fmt(f),
+            ExprKind::String(value) => f.write_str(&quote(value)),
+            ExprKind::VectorSelector(selector) => {
+                matchers(f, selector)?;
+                selector_modifiers(f, selector)
+            }
+            ExprKind::MatrixSelector(matrix) => {
+                matchers(f, &matrix.selector)?;
+                write!(f, "[{}]", matrix.range)?;
+                selector_modifiers(f, &matrix.selector)
+            }
+            ExprKind::Subquery(subquery) => subquery.fmt(f),
+            ExprKind::Unary(unary) => write!(f, "{}{}", unary.op.text(), unary.expr),
+            ExprKind::Paren(inner) => write!(f, "({inner})"),
+            ExprKind::Binary(binary) => binary.fmt(f),
+            ExprKind::Aggregate(aggregate) => aggregate.fmt(f),
+            ExprKind::Call(call) => call.fmt(f),
+        }
+    }
+}
+
+/// A float so that it reads back: digits while they are few, else with an exponent.
+impl fmt::Display for NumberLiteral {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let size = self.value.abs();
+        if self.is_duration {
+            f.write_str(&format_duration((self.value * 1000.0).round() as i64))
+        } else if self.value.is_infinite() {
+            // Without Go's `+`, which would be an operator in front of a power.
+            f.write_str(if self.value > 0.0 { "Inf" } else { "-Inf" })
+        } else if size != 0.0 && !(1e-5..1e21).contains(&size) {
+            write!(f, "{:e}", self.value)
+        } else {
+            write!(f, "{}", self.value)
+        }
+    }
+}
+
+impl fmt::Display for Subquery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}[{}:", self.expr, self.range)?;
+        if let Some(step) = &self.step {
+            step.fmt(f)?;
+        }
+        f.write_str("]")?;
+        modifiers(f, &self.offset, self.at)
+    }
+}
+
+impl fmt::Display for Binary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.lhs, self.op.text())?;
+        if self.return_bool {
+            f.write_str(" bool")?;
+        }
+        if let Some(matching) = &self.matching {
+            matching.fmt(f)?;
+        }
+        write!(f, " {}", self.rhs)
+    }
+}
+
+impl fmt::Display for VectorMatching {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let group = match self.cardinality {
+            Cardinality::OneToOne | Cardinality::ManyToMany => None,
+            Cardinality::ManyToOne => Some("group_left"),
+            Cardinality::OneToMany => Some("group_right"),
+        };
+        if self.on || !self.labels.is_empty() || group.is_some() {
+            let word = if self.on { "on" } else { "ignoring" };
+            write!(f, " {word} ({})", label_list(&self.labels))?;
+        }
+        if let Some(word) = group {
+            write!(f, " {word} ({})", label_list(&self.include))?;
+        }
+        match (&self.fill_left, &self.fill_right) {
+            (Some(left), Some(right)) if left == right => write!(f, " fill ({left})"),
+            (left, right) => {
+                left.iter().try_for_each(|value| write!(f, " fill_left ({value})"))?;
+                right.iter().try_for_each(|value| write!(f, " fill_right ({value})"))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Aggregate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.op.text())?;
+        if self.without {
+            write!(f, " without ({}) ", label_list(&self.grouping))?;
+        } else if !self.grouping.is_empty() {
+            write!(f, " by ({}) ", label_list(&self.grouping))?;
+        }
+        match &self.param {
+            Some(param) => write!(f, "({param}, {})", self.expr),
+            None => write!(f, "({})", self.expr),
+        }
+    }
+}
+
+impl fmt::Display for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}(", self.function.name())?;
+        for (i, arg) in self.args.iter().enumerate() {
+            write!(f, "{}{arg}", if i > 0 { ", " } else { "" })?;
+        }
+        f.write_str(")")
+    }
+}
+
+impl fmt::Display for Duration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Duration::Milliseconds(ms) => f.write_str(&format_duration(*ms)),
+            Duration::Expression(expr) => expr.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for DurationExpr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.kind {
+            DurationExprKind::Number(number) => number.fmt(f),
+            DurationExprKind::Step => f.write_str("step()"),
+            DurationExprKind::Range => f.write_str("range()"),
+            DurationExprKind::Unary(op, expr) => write!(f, "{}{expr}", op.text()),
+            DurationExprKind::Binary(op, lhs, rhs) => write!(f, "{lhs} {} {rhs}", op.text()),
+            DurationExprKind::MinOf(a, b) => write!(f, "min_of({a}, {b})"),
+            DurationExprKind::MaxOf(a, b) => write!(f, "max_of({a}, {b})"),
+            DurationExprKind::Paren(inner) => write!(f, "({inner})"),
+        }
+    }
+}
+
+/// The name and what stands between braces.
+fn matchers(f: &mut fmt::Formatter<'_>, selector: &VectorSelector) -> fmt::Result {
+    let is_written = |m: &&Matcher| {
+        let repeats_name = m.name == METRIC_NAME && m.op == MatchOp::Equal;
+        !(repeats_name && selector.name.as_deref() == Some(m.value.as_str()))
+    };
+    let mut inside: Vec<String> = selector.matchers.iter().filter(is_written).map(matcher).collect();
+    match &selector.name {
+        Some(name) if is_metric_name(name) && names_metric(&classify(name)) => {
+            f.write_str(name)?;
+            if inside.is_empty() {
+                return Ok(());
+            }
+        }
+        Some(name) => inside.insert(0, quote(name.as_bytes())),
+        None => {}
+    }
+    write!(f, "{{{}}}", inside.join(","))
+}
+
+/// `name="value"`, the name in quotes where it needs them.
+fn matcher(matcher: &Matcher) -> String {
+    let name =
+        if is_label_name(&matcher.name) { matcher.name.clone() } else { quote(matcher.name.as_bytes()) };
+    format!("{name}{}{}", matcher.op.text(), quote(matcher.value.as_bytes()))
+}
+
+fn selector_modifiers(f: &mut fmt::Formatter<'_>, selector: &VectorSelector) -> fmt::Result {
+    match selector.edges {
+        Edges::Plain => {}
+        Edges::Anchored => f.write_str(" anchored")?,
+        Edges::Smoothed => f.write_str(" smoothed")?,
+    }
+    modifiers(f, &selector.offset, selector.at)
+}
+
+fn modifiers(f: &mut fmt::Formatter<'_>, offset: &Duration, at: Option<At>) -> fmt::Result {
+    match at {
+        None => {}
+        Some(At::Start) => f.write_str(" @ start()")?,
+        Some(At::End) => f.write_str(" @ end()")?,
+        Some(At::Timestamp(ms)) => {
+            let (sign, size) = (if ms < 0 { "-" } else { "" }, ms.unsigned_abs());
+            write!(f, " @ {sign}{}.{:03}", size / 1000, size % 1000)?;
+        }
+    }
+    if *offset != Duration::ZERO {
+        write!(f, " offset {offset}")?;
+    }
+    Ok(())
+}
+
+fn label_list(labels: &[String]) -> String {
+    let names: Vec<String> = labels.iter().map(|label| label_name(label)).collect();
+    names.join(", ")
+}
+
+/// A label in a list, where `inf` would be a number.
+fn label_name(label: &str) -> String {
+    let needs_quotes = !is_label_name(label) || !names_label(&classify(label));
+    if needs_quotes { quote(label.as_bytes()) } else { label.to_owned() }
+}
