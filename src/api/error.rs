@@ -29,8 +29,10 @@ pub enum ApiError {
     ResponseTooLarge { max: usize },
     #[error("body is longer than {max} bytes (--limits.max-body-bytes)")]
     BodyTooLarge { max: usize },
+    #[error("requests in flight would hold more than {max} bytes (--limits.max-bodies-bytes); try again")]
+    BodiesTooLarge { max: u64 },
     #[error("body did not arrive within {seconds} s (--limits.body-timeout)")]
-    BodyTooSlow { seconds: u64 },
+    BodyTooSlow { seconds: f64 },
     #[error("body ended early: {0}")]
     BodyBroken(String),
     #[error("{0}")]
@@ -89,9 +91,8 @@ impl ApiError {
             ApiError::Query(QueryError::Exceeded(Exceeded::Cancelled)) => Kind::Canceled,
             ApiError::Query(QueryError::Exceeded(_)) | ApiError::ResponseTooLarge { .. } => Kind::Execution,
             ApiError::Query(QueryError::Internal(_)) | ApiError::Panicked => Kind::Internal,
-            ApiError::Ingest(IngestError::Busy(_)) | ApiError::Write(_) | ApiError::PoolFull { .. } => {
-                Kind::Unavailable
-            }
+            ApiError::Ingest(IngestError::Busy(_)) | ApiError::Write(_) => Kind::Unavailable,
+            ApiError::PoolFull { .. } | ApiError::BodiesTooLarge { .. } => Kind::Unavailable,
             ApiError::Rejected { retryable: true, .. } => Kind::Unavailable,
             ApiError::NotFound(_) => Kind::NotFound,
             _ => Kind::BadData,
@@ -143,7 +144,11 @@ impl ApiError {
         if let Some(seconds) = self.retry_after_seconds() {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
-        if matches!(self, ApiError::BodyTooLarge { .. } | ApiError::BodyTooSlow { .. }) {
+        let is_unread = matches!(
+            self,
+            ApiError::BodyTooLarge { .. } | ApiError::BodiesTooLarge { .. } | ApiError::BodyTooSlow { .. }
+        );
+        if is_unread {
             // The rest of the body is not worth reading to find the next request behind it.
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }

@@ -1,36 +1,145 @@
-//! Reading a request's body within its limits: length, time, encoding.
+//! Bodies of requests within their limits: length, time, encoding, and the memory of all of them together.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use axum::body::{Body, HttpBody};
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, header};
+use axum::middleware::Next;
+use axum::response::Response;
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
+use hyper::body::{Frame, SizeHint};
+use parking_lot::Mutex;
+use prometheus::{IntGauge, Registry};
+use tonic::Status;
 
+use super::Api;
 use super::error::ApiError;
-use super::{Api, Options};
 use crate::ingest::Encoding;
+
+/// Room for the bodies of all requests that are being received or worked on.
+#[derive(Clone)]
+pub struct BodyRoom(Arc<Room>);
+
+struct Room {
+    bytes_max: u64,
+    used_bytes: IntGauge,
+    /// Guards the check, not the gauge.
+    taking: Mutex<()>,
+}
+
+impl BodyRoom {
+    pub fn new(bytes_max: usize, registry: &Registry) -> BodyRoom {
+        const ONCE: &str = "the name is valid and registered once";
+        let name = "icecore_http_bodies_in_flight_bytes";
+        let used_bytes =
+            IntGauge::new(name, "Bytes of request bodies being received or worked on.").expect(ONCE);
+        registry.register(Box::new(used_bytes.clone())).expect(ONCE);
+        BodyRoom(Arc::new(Room { bytes_max: bytes_max as u64, used_bytes, taking: Mutex::new(()) }))
+    }
+
+    fn take(&self, bytes: usize) -> Result<(), ApiError> {
+        let _taking = self.0.taking.lock();
+        if self.0.used_bytes.get() as u64 + bytes as u64 > self.0.bytes_max {
+            return Err(ApiError::BodiesTooLarge { max: self.0.bytes_max });
+        }
+        self.0.used_bytes.add(bytes as i64);
+        Ok(())
+    }
+}
+
+/// The bytes that one request holds of the room; given back when the request is answered.
+struct Held {
+    room: BodyRoom,
+    bytes: Mutex<usize>,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.room.0.used_bytes.sub(*self.bytes.get_mut() as i64);
+    }
+}
+
+/// Counts each body as it arrives, against its own limit and that of all together.
+pub async fn admit_body(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
+    let held = Arc::new(Held { room: api.body_room.clone(), bytes: Mutex::new(0) });
+    let is_grpc = super::otlp_grpc::is_grpc(request.headers());
+    let counted = request.map(|inner| {
+        let bytes_max = api.options.body_bytes_max;
+        Body::new(CountedBody { inner, held: held.clone(), bytes_max, is_grpc })
+    });
+    next.run(counted).await
+}
+
+struct CountedBody {
+    inner: Body,
+    held: Arc<Held>,
+    bytes_max: usize,
+    is_grpc: bool,
+}
+
+impl CountedBody {
+    fn count(&self, bytes: usize) -> Result<(), ApiError> {
+        let mut held = self.held.bytes.lock();
+        if *held + bytes > self.bytes_max {
+            return Err(ApiError::BodyTooLarge { max: self.bytes_max });
+        }
+        self.held.room.take(bytes)?;
+        *held += bytes;
+        Ok(())
+    }
+}
+
+impl HttpBody for CountedBody {
+    type Data = Bytes;
+    type Error = axum::BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::BoxError>>> {
+        let polled = std::task::ready!(Pin::new(&mut self.inner).poll_frame(context));
+        Poll::Ready(polled.map(|frame| {
+            let frame = frame?;
+            let counted = self.count(frame.data_ref().map_or(0, Bytes::len));
+            // tonic passes on what it knows, which is its own kind of error.
+            counted.map_err(|error| match self.is_grpc {
+                true => Status::from(&error).into(),
+                false => axum::BoxError::from(error),
+            })?;
+            Ok(frame)
+        }))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
 
 /// The whole body, as it came.
 pub async fn read_body(api: &Api, body: Body) -> Result<Bytes, ApiError> {
-    let timeout = api.options.body_timeout;
-    tokio::time::timeout(timeout, collect(&api.options, body))
+    let (timeout, max) = (api.options.body_timeout, api.options.body_bytes_max);
+    if body.size_hint().lower() > max as u64 {
+        return Err(ApiError::BodyTooLarge { max });
+    }
+    tokio::time::timeout(timeout, collect(body))
         .await
-        .map_err(|_| ApiError::BodyTooSlow { seconds: timeout.as_secs() })?
+        .map_err(|_| ApiError::BodyTooSlow { seconds: timeout.as_secs_f64() })?
 }
 
-async fn collect(options: &Options, mut body: Body) -> Result<Bytes, ApiError> {
-    let max = options.body_bytes_max;
-    let too_large = ApiError::BodyTooLarge { max };
-    if body.size_hint().lower() > max as u64 {
-        return Err(too_large);
-    }
+async fn collect(mut body: Body) -> Result<Bytes, ApiError> {
     let mut first = Bytes::new();
     let mut whole = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|e| ApiError::BodyBroken(e.to_string()))?;
+        let frame = frame.map_err(refusal)?;
         let Ok(data) = frame.into_data() else { continue };
-        if first.len() + whole.len() + data.len() > max {
-            return Err(too_large);
-        }
         if first.is_empty() && whole.is_empty() {
             // Most bodies are one frame, and are never copied.
             first = data;
@@ -40,6 +149,14 @@ async fn collect(options: &Options, mut body: Body) -> Result<Bytes, ApiError> {
         }
     }
     Ok(if whole.is_empty() { first } else { whole.freeze() })
+}
+
+/// Our own reason to stop reading, or the connection's.
+fn refusal(error: axum::Error) -> ApiError {
+    match error.into_inner().downcast::<ApiError>() {
+        Ok(ours) => *ours,
+        Err(theirs) => ApiError::BodyBroken(theirs.to_string()),
+    }
 }
 
 /// The media type without its parameters, in lower case, and the parameters.

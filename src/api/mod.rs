@@ -37,6 +37,8 @@ use crate::storage::Store;
 #[derive(Clone, Debug)]
 pub struct Options {
     pub body_bytes_max: usize,
+    /// Of all requests in flight together.
+    pub bodies_bytes_max: usize,
     pub decoded_bytes_max: usize,
     pub body_timeout: Duration,
     pub query_timeout: Duration,
@@ -68,6 +70,7 @@ pub struct Api {
     pub registry: ::prometheus::Registry,
     pub clock: Clock,
     workers: workers::Workers,
+    body_room: limits::BodyRoom,
     metrics: middleware::HttpMetrics,
     options: Options,
     draining: AtomicBool,
@@ -87,6 +90,7 @@ impl Api {
             store,
             clock: Clock,
             workers: workers::Workers::new(options.writes_max, options.queries_max),
+            body_room: limits::BodyRoom::new(options.bodies_bytes_max, &registry),
             metrics: middleware::HttpMetrics::new(&registry),
             registry,
             options,
@@ -156,6 +160,7 @@ fn dressed(api: &Arc<Api>, routes: Router) -> Router {
     routes
         .fallback(middleware::not_found)
         .method_not_allowed_fallback(middleware::method_not_allowed)
+        .layer(axum::middleware::from_fn_with_state(api.clone(), limits::admit_body))
         .layer(axum::middleware::from_fn(middleware::check_tenant))
         .layer(
             CompressionLayer::new().gzip(true).deflate(true).compress_when(middleware::worth_compressing()),

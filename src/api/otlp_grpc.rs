@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::Response as HttpResponse;
 use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_server::{
     MetricsService, MetricsServiceServer,
@@ -13,6 +13,7 @@ use opentelemetry_proto::tonic::collector::metrics::v1::{
     ExportMetricsServiceRequest, ExportMetricsServiceResponse,
 };
 use prost::Message;
+use tokio::sync::Semaphore;
 use tonic::codec::CompressionEncoding;
 use tonic::{Code, Request, Response, Status};
 
@@ -27,22 +28,45 @@ pub fn routes(api: &Arc<Api>) -> Router {
         .accept_compressed(CompressionEncoding::Gzip)
         .accept_compressed(CompressionEncoding::Zstd)
         .max_decoding_message_size(api.options.decoded_bytes_max);
+    let bounds = (api.clone(), Arc::new(Semaphore::new(MESSAGES_MAX)));
     tonic::service::Routes::new(metrics)
         .into_axum_router()
         .reset_fallback()
-        .layer(axum::middleware::from_fn_with_state(api.clone(), in_time))
+        .layer(axum::middleware::from_fn_with_state(bounds, in_bounds))
 }
 
-/// A message that does not arrive in time holds its connection no longer.
-async fn in_time(
-    State(api): State<Arc<Api>>,
+/// As many messages are received and decoded at once; each may decode to `limits.max-decoded-bytes`.
+const MESSAGES_MAX: usize = 32;
+
+/// A message that does not arrive in time holds its connection no longer, and what cannot be read is its sender's
+/// fault.
+async fn in_bounds(
+    State((api, messages)): State<(Arc<Api>, Arc<Semaphore>)>,
     request: axum::extract::Request,
     next: axum::middleware::Next,
 ) -> HttpResponse {
-    let seconds = api.options.body_timeout.as_secs();
-    tokio::time::timeout(api.options.body_timeout, next.run(request))
-        .await
-        .unwrap_or_else(|_| status(&ApiError::BodyTooSlow { seconds }).into_http())
+    let Ok(_message) = messages.try_acquire() else {
+        return Status::from(&ApiError::PoolFull { pool: "write", admitted_max: MESSAGES_MAX }).into_http();
+    };
+    let timeout = api.options.body_timeout;
+    match tokio::time::timeout(timeout, next.run(request)).await {
+        Ok(response) => blaming_the_sender(response),
+        Err(_) => Status::from(&ApiError::BodyTooSlow { seconds: timeout.as_secs_f64() }).into_http(),
+    }
+}
+
+/// tonic says OUT_OF_RANGE of messages that are too long, and clients would send those again; and INTERNAL of
+/// messages that are not protobuf. Our own services say neither.
+fn blaming_the_sender(mut response: HttpResponse) -> HttpResponse {
+    const STATUS: &str = "grpc-status";
+    let is = |code: Code, value: &HeaderValue| value.as_bytes() == (code as i32).to_string().as_bytes();
+    let code = match response.headers().get(STATUS) {
+        Some(value) if is(Code::OutOfRange, value) => Code::ResourceExhausted,
+        Some(value) if is(Code::Internal, value) => Code::InvalidArgument,
+        _ => return response,
+    };
+    response.headers_mut().insert(STATUS, HeaderValue::from(code as i32));
+    response
 }
 
 pub fn is_grpc(headers: &HeaderMap) -> bool {
@@ -67,7 +91,7 @@ impl MetricsService for Metrics {
             .await
             .and_then(answer)
             .map(Response::new)
-            .map_err(|error| status(&error))
+            .map_err(|error| Status::from(&error))
     }
 }
 
@@ -84,19 +108,22 @@ impl ApiError {
     }
 }
 
-fn status(error: &ApiError) -> Status {
-    let (code, message) = (error.grpc_code(), error.to_string());
-    let Some(seconds) = error.retry_after_seconds() else {
-        return Status::new(code, message);
-    };
-    let retry = RpcRetryInfo { retry_delay: Some(RpcDuration { seconds: seconds as i64 }) };
-    let details = RpcStatus {
-        code: code as i32,
-        message: message.clone(),
-        details: vec![RpcAny {
-            type_url: "type.googleapis.com/google.rpc.RetryInfo".to_owned(),
-            value: retry.encode_to_vec(),
-        }],
-    };
-    Status::with_details(code, message, details.encode_to_vec().into())
+impl From<&ApiError> for Status {
+    /// Where waiting helps the client is told for how long.
+    fn from(error: &ApiError) -> Status {
+        let (code, message) = (error.grpc_code(), error.to_string());
+        let Some(seconds) = error.retry_after_seconds() else {
+            return Status::new(code, message);
+        };
+        let retry = RpcRetryInfo { retry_delay: Some(RpcDuration { seconds: seconds as i64 }) };
+        let details = RpcStatus {
+            code: code as i32,
+            message: message.clone(),
+            details: vec![RpcAny {
+                type_url: "type.googleapis.com/google.rpc.RetryInfo".to_owned(),
+                value: retry.encode_to_vec(),
+            }],
+        };
+        Status::with_details(code, message, details.encode_to_vec().into())
+    }
 }

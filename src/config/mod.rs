@@ -38,6 +38,7 @@ pub struct Config {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Limits {
     pub body_bytes_max: ByteSize,
+    pub bodies_bytes_max: ByteSize,
     pub decoded_bytes_max: ByteSize,
     pub series_max: u64,
     pub new_series_burst: u64,

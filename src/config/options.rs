@@ -63,6 +63,7 @@ pub const OPTIONS: &[OptionSpec] = options! {
     "wal.sync" MODE wal_sync: "When a write is on disk: group (before its answer), interval (within a second), off";
 
     "limits.max-body-bytes" SIZE limits.body_bytes_max: "Largest request body as sent";
+    "limits.max-bodies-bytes" SIZE limits.bodies_bytes_max: "All request bodies in flight together";
     "limits.max-decoded-bytes" SIZE limits.decoded_bytes_max: "Largest request body once decompressed";
     "limits.max-series" COUNT limits.series_max: "Active series; beyond it new ones are refused, existing ones still written";
     "limits.new-series-burst" COUNT limits.new_series_burst: "New series accepted at once";
@@ -135,6 +136,7 @@ impl Default for Limits {
     fn default() -> Limits {
         Limits {
             body_bytes_max: ByteSize(16 << 20),
+            bodies_bytes_max: ByteSize(256 << 20),
             decoded_bytes_max: ByteSize(32 << 20),
             series_max: 2_000_000,
             new_series_burst: 1_000_000,

@@ -57,6 +57,7 @@ pub fn query(config: &Config) -> query::Options {
 pub fn api(config: &Config, address: SocketAddr, started_at: Timestamp) -> api::Options {
     api::Options {
         body_bytes_max: config.limits.body_bytes_max.0 as usize,
+        bodies_bytes_max: config.limits.bodies_bytes_max.0 as usize,
         decoded_bytes_max: config.limits.decoded_bytes_max.0 as usize,
         body_timeout: config.limits.body_timeout,
         query_timeout: config.query.timeout,
