@@ -117,6 +117,7 @@ pub fn routes(api: &Arc<Api>) -> Router {
         .route("/api/v1/query", get(prometheus::query).post(prometheus::query))
         .route("/api/v1/query_range", get(prometheus::query_range).post(prometheus::query_range))
         .route("/api/v1/query_exemplars", get(prometheus::query_exemplars).post(prometheus::query_exemplars))
+        .route("/api/v1/format_query", get(prometheus::format_query).post(prometheus::format_query))
         .route("/api/v1/series", get(prometheus::series).post(prometheus::series))
         .route("/api/v1/labels", get(prometheus::labels).post(prometheus::labels))
         .route("/api/v1/label/{name}/values", get(prometheus::label_values))

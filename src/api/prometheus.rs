@@ -16,6 +16,7 @@ use super::limits::read_body;
 use super::number::{push_sample, push_timestamp};
 use super::result::push_answer;
 use crate::model::{Matcher, TimeRange};
+use crate::query::promql::{self, ParseOptions};
 use crate::query::{Budget, InstantQuery, Listing, RangeQuery};
 
 type Answer = Result<Response, ApiError>;
@@ -209,6 +210,16 @@ pub async fn query_exemplars(State(api): State<Arc<Api>>, uri: Uri, body: Body) 
         Ok(json.finish(&[], &[]))
     })
     .await
+}
+
+/// `/api/v1/format_query`: the expression as Icecore understood it, on one line.
+pub async fn format_query(State(api): State<Arc<Api>>, uri: Uri, body: Body) -> Answer {
+    let form = read_form(&api, &uri, body).await?;
+    let expr = promql::parse(form.get("query"), &ParseOptions::default())
+        .map_err(|error| ApiError::Parameter { name: "query", reason: error.to_string() })?;
+    let mut json = api.json();
+    push_string(json.text(), &expr.to_string());
+    Ok(json.finish(&[], &[]))
 }
 
 impl Api {
