@@ -2,6 +2,7 @@
 
 pub mod bits;
 pub mod floats;
+pub mod histograms;
 pub mod integers;
 pub mod timestamps;
 pub mod varint;
