@@ -97,7 +97,8 @@ pub fn decode_block(mut bytes: &[u8], count: usize, out: &mut Vec<Arc<Histogram>
         // A column takes two bytes at least: its length and its codec.
         let buckets = bucket_count(&first, bytes.len() / 2)?;
         let spans = first.positive_spans.len() + first.negative_spans.len();
-        values += len.saturating_mul(buckets + spans + first.custom_bounds.len());
+        let each = buckets + spans + first.custom_bounds.len();
+        values = len.saturating_mul(each).saturating_add(values);
         if len == 0 || values > BLOCK_VALUES_MAX {
             return Err(Malformed("a run of histograms is empty or too large"));
         }
