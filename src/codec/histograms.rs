@@ -134,6 +134,9 @@ fn decode_run(
     };
     take_next(&mut run, &|h| &mut h.sum)?;
     take_next(&mut run, &|h| &mut h.zero_count)?;
+    if layout.has_custom_buckets() && run.iter().any(|histogram| histogram.zero_count != 0.0) {
+        return Err(Malformed("a histogram has custom buckets and a zero bucket"));
+    }
     take_next(&mut run, &|h| &mut h.count)?;
     for i in 0..layout.positive_buckets.len() {
         take_next(&mut run, &|h| &mut h.positive_buckets[i])?;
