@@ -82,6 +82,12 @@ impl Budget {
         if wanted > max { Err(Exceeded::Samples { wanted, max }) } else { Ok(()) }
     }
 
+    /// Whether so many samples may still be read, asked before the reading begins; takes none.
+    pub fn expect_samples(&self, count: u64) -> Result<(), Exceeded> {
+        let (wanted, max) = (self.samples_used().saturating_add(count), self.0.samples_max);
+        if wanted > max { Err(Exceeded::Samples { wanted, max }) } else { Ok(()) }
+    }
+
     pub fn take_series(&self, count: u64) -> Result<(), Exceeded> {
         let (wanted, max) = (self.0.series.fetch_add(count, Ordering::Relaxed) + count, self.0.series_max);
         if wanted > max { Err(Exceeded::Series { wanted, max }) } else { Ok(()) }
@@ -103,5 +109,41 @@ impl Budget {
 
     pub fn series_used(&self) -> u64 {
         self.0.series.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn budget(seconds: u64) -> Budget {
+        let limits = Limits { samples_max: 10, series_max: 2, bytes_max: 100 };
+        Budget::new(Instant::now() + Duration::from_secs(seconds), limits)
+    }
+
+    #[test]
+    fn what_is_expected_is_refused_but_not_taken() {
+        let budget = budget(60);
+        assert_eq!(budget.expect_samples(11), Err(Exceeded::Samples { wanted: 11, max: 10 }));
+        assert_eq!(budget.take_samples(10), Ok(()));
+        assert_eq!(budget.take_samples(1), Err(Exceeded::Samples { wanted: 11, max: 10 }));
+    }
+
+    #[test]
+    fn memory_given_back_can_be_taken_again() {
+        let budget = budget(60);
+        budget.take_bytes(80).unwrap();
+        budget.give_bytes(80);
+        assert_eq!(budget.take_bytes(90), Ok(()));
+        assert_eq!(budget.take_bytes(20), Err(Exceeded::Bytes { wanted: 110, max: 100 }));
+    }
+
+    #[test]
+    fn a_client_that_has_gone_ends_its_query() {
+        let budget = budget(60);
+        budget.clone().cancel();
+        assert_eq!(budget.check(), Err(Exceeded::Cancelled));
+        assert_eq!(self::budget(0).check(), Err(Exceeded::Deadline));
     }
 }

@@ -1,0 +1,172 @@
+//! What every operator of one query shares: the snapshot it reads, the budget it asks, the annotations it leaves.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use crate::model::{Labels, Matcher, TimeRange, Timestamp};
+use crate::query::QueryError;
+use crate::query::budget::Budget;
+use crate::query::promql::ast::PositionRange;
+use crate::query::promql::duration::QueryTimes;
+use crate::storage::metrics::{MetricsSnapshot, ReadError, SampleBuffer, Series};
+
+use super::annotations::{Annotations, Note};
+use super::row::{Grid, OutputSeries};
+
+/// The query as it was asked; operators below see other grids.
+#[derive(Clone, Copy, Debug)]
+pub struct QueryShape {
+    pub start: Timestamp,
+    pub end: Timestamp,
+    /// 0 for an instant query.
+    pub step_ms: i64,
+    pub lookback_ms: i64,
+    pub subquery_step_ms: i64,
+    pub delayed_name_removal: bool,
+}
+
+impl QueryShape {
+    pub fn times(&self) -> QueryTimes {
+        QueryTimes { step_ms: self.step_ms, range_ms: self.end.saturating_sub(self.start) }
+    }
+
+    pub fn grid(&self) -> Grid {
+        if self.step_ms == 0 {
+            return Grid::instant(self.start);
+        }
+        Grid::between(self.start, self.end, self.step_ms)
+    }
+}
+
+pub struct Context<'q> {
+    pub query: QueryShape,
+    pub budget: &'q Budget,
+    snapshot: &'q MetricsSnapshot,
+    annotations: RefCell<Annotations>,
+    /// The last few selections: dashboards divide a metric by itself. Few, so a list will do.
+    selections: RefCell<Vec<Selection>>,
+    bytes_held: Cell<u64>,
+    bytes_peak: Cell<u64>,
+}
+
+struct Selection {
+    matchers: Vec<Matcher>,
+    range: TimeRange,
+    series: Rc<[Series]>,
+}
+
+/// Memory that is accounted for as long as this lives.
+pub struct Held<'q> {
+    context: &'q Context<'q>,
+    bytes: u64,
+}
+
+impl<'q> Context<'q> {
+    pub fn new(query: QueryShape, snapshot: &'q MetricsSnapshot, budget: &'q Budget) -> Context<'q> {
+        Context {
+            query,
+            budget,
+            snapshot,
+            annotations: RefCell::default(),
+            selections: RefCell::default(),
+            bytes_held: Cell::new(0),
+            bytes_peak: Cell::new(0),
+        }
+    }
+
+    pub fn note(&self, note: Note, position: PositionRange) {
+        self.annotations.borrow_mut().add(note, position);
+    }
+
+    /// Complete texts: warnings, then infos.
+    pub fn annotation_texts(&self, text: &str) -> (Vec<String>, Vec<String>) {
+        self.annotations.borrow().texts(text)
+    }
+
+    /// The series that match; a selection made before is made only once.
+    pub fn select(&self, matchers: &[Matcher], range: TimeRange) -> Result<Rc<[Series]>, QueryError> {
+        self.budget.check()?;
+        let same = |s: &&Selection| s.range == range && s.matchers == matchers;
+        if let Some(made) = self.selections.borrow().iter().find(same) {
+            return Ok(made.series.clone());
+        }
+        let series: Rc<[Series]> = self.snapshot.select(matchers, range).map_err(read_error)?.into();
+        self.budget.take_series(series.len() as u64)?;
+        self.selections.borrow_mut().push(Selection {
+            matchers: matchers.to_vec(),
+            range,
+            series: series.clone(),
+        });
+        Ok(series)
+    }
+
+    /// Refuses a read before it begins, from what the index knows.
+    pub fn expect_samples(&self, series: &[Series]) -> Result<(), QueryError> {
+        let estimate = series.iter().map(|s| s.sample_count_estimate).sum();
+        Ok(self.budget.expect_samples(estimate)?)
+    }
+
+    /// The samples of one series, stale markers included.
+    pub fn read(
+        &self,
+        series: &Series,
+        range: TimeRange,
+        samples: &mut SampleBuffer,
+    ) -> Result<(), QueryError> {
+        self.budget.check()?;
+        self.snapshot.read(series, range, samples).map_err(read_error)?;
+        self.budget.take_samples((samples.floats.len() + samples.histograms.len()) as u64)?;
+        Ok(())
+    }
+
+    /// Accounts for memory until the guard drops.
+    pub fn hold(&'q self, bytes: u64) -> Result<Held<'q>, QueryError> {
+        let mut held = Held { context: self, bytes: 0 };
+        held.grow(bytes)?;
+        Ok(held)
+    }
+
+    /// Values (8 bytes each) that were held at once at most.
+    pub fn values_peak(&self) -> u64 {
+        self.bytes_peak.get() / 8
+    }
+
+    /// The series without its metric name: at once, or marked so that the end of the query does it.
+    pub fn without_name(&self, series: &OutputSeries) -> OutputSeries {
+        if self.query.delayed_name_removal {
+            return OutputSeries { labels: series.labels.clone(), drop_name: true };
+        }
+        OutputSeries { labels: strip_name(&series.labels), drop_name: true }
+    }
+
+    /// The metric name that annotations of histogram functions tell: in immediate mode it is gone by then.
+    pub fn told_metric<'a>(&self, labels: &'a Labels) -> &'a str {
+        if self.query.delayed_name_removal { labels.metric_name() } else { "" }
+    }
+}
+
+/// The labels without name, type and unit, which describe the metric and not what was computed from it.
+pub fn strip_name(labels: &Labels) -> Labels {
+    labels.without(&["__name__", "__type__", "__unit__"])
+}
+
+fn read_error(error: ReadError) -> QueryError {
+    QueryError::Internal(error.to_string())
+}
+
+impl Held<'_> {
+    pub fn grow(&mut self, bytes: u64) -> Result<(), QueryError> {
+        self.bytes += bytes;
+        let held = self.context.bytes_held.get() + bytes;
+        self.context.bytes_held.set(held);
+        self.context.bytes_peak.set(self.context.bytes_peak.get().max(held));
+        Ok(self.context.budget.take_bytes(bytes)?)
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.context.bytes_held.set(self.context.bytes_held.get() - self.bytes);
+        self.context.budget.give_bytes(self.bytes);
+    }
+}
