@@ -1,0 +1,64 @@
+//! resets and changes: how often a series turned.
+
+use std::sync::Arc;
+
+use crate::model::{Histogram, Timestamp};
+
+use super::row::Cell;
+use super::window::{Notes, Window};
+
+/// A sample among floats and histograms.
+#[derive(Clone, Copy)]
+enum Sample<'a> {
+    Float(f64),
+    Histogram(&'a Arc<Histogram>),
+}
+
+/// Times a counter began anew; a change between float and histogram is one.
+pub fn resets(window: &Window<'_>, _notes: &Notes<'_>) -> Option<Cell> {
+    if window.histograms.is_empty() {
+        return Some(Cell::Float(window.lost.len() as f64));
+    }
+    Some(Cell::Float(count_pairs(window, |before, after| match (before, after) {
+        (Sample::Float(a), Sample::Float(b)) => b < a,
+        (Sample::Histogram(a), Sample::Histogram(b)) => b.detect_reset(a),
+        _ => true,
+    })))
+}
+
+/// Times a value differed from the one before it; from NaN to NaN is no difference.
+pub fn changes(window: &Window<'_>, _notes: &Notes<'_>) -> Option<Cell> {
+    Some(Cell::Float(count_pairs(window, |before, after| match (before, after) {
+        (Sample::Float(a), Sample::Float(b)) => a != b && !(a.is_nan() && b.is_nan()),
+        (Sample::Histogram(a), Sample::Histogram(b)) => !a.equals(b),
+        _ => true,
+    })))
+}
+
+/// Counts neighbours in time, floats and histograms together.
+fn count_pairs(window: &Window<'_>, turns: impl Fn(Sample<'_>, Sample<'_>) -> bool) -> f64 {
+    let mut count = 0.0;
+    let mut before = None;
+    let (mut f, mut h) = (0, 0);
+    while let Some(sample) = next_sample(window, &mut f, &mut h) {
+        if before.is_some_and(|before| turns(before, sample)) {
+            count += 1.0;
+        }
+        before = Some(sample);
+    }
+    count
+}
+
+fn next_sample<'a>(window: &Window<'a>, f: &mut usize, h: &mut usize) -> Option<Sample<'a>> {
+    let float_at: Option<&Timestamp> = window.timestamps.get(*f);
+    let is_float = match (float_at, window.histogram_timestamps.get(*h)) {
+        (Some(float), Some(histogram)) => float < histogram,
+        (float, _) => float.is_some(),
+    };
+    if is_float {
+        *f += 1;
+        return Some(Sample::Float(window.floats[*f - 1]));
+    }
+    *h += 1;
+    window.histograms.get(*h - 1).map(Sample::Histogram)
+}

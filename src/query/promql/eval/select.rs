@@ -1,0 +1,304 @@
+//! Selectors: from matchers to series, from samples to the values an instant vector or a window sees.
+
+use std::rc::Rc;
+
+use crate::model::metrics::is_stale;
+use crate::model::{Histogram, Matcher, TimeRange, Timestamp};
+use crate::query::QueryError;
+use crate::storage::metrics::{SampleBuffer, Series};
+
+use super::context::Context;
+use super::row::{Cell, Grid, OutputSeries, Row};
+use super::source::{BoxedSource, Source};
+
+/// From the time of a step to the time of the data it asks for: `@` pins, then `offset` shifts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DataTime {
+    pub pinned: Option<Timestamp>,
+    pub offset_ms: i64,
+}
+
+impl DataTime {
+    pub fn at(&self, step_time: Timestamp) -> Timestamp {
+        self.pinned.unwrap_or(step_time).saturating_sub(self.offset_ms)
+    }
+
+    /// All the data that the steps of a grid look at, each `(before, after]` around its data time.
+    pub fn covered(&self, grid: &Grid, before_ms: i64, after_ms: i64) -> TimeRange {
+        let first = self.at(grid.start);
+        let last = if grid.len == 0 { first.saturating_sub(before_ms) } else { self.at(grid.last()) };
+        TimeRange { after: first.saturating_sub(before_ms), until: last.saturating_add(after_ms) }
+    }
+}
+
+/// What an instant selector yields of the sample it found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Yield {
+    Value,
+    /// The sample's own time in seconds, for `timestamp()`.
+    Timestamp,
+}
+
+/// `name{…}`: at every step the newest sample of the last `lookback`, unless it is a stale marker.
+pub struct InstantSelector<'q> {
+    context: &'q Context<'q>,
+    found: Rc<[Series]>,
+    announced: Vec<OutputSeries>,
+    time: DataTime,
+    grid: Grid,
+    yields: Yield,
+    range: TimeRange,
+    given: usize,
+    samples: SampleBuffer,
+}
+
+impl<'q> InstantSelector<'q> {
+    pub fn new(
+        context: &'q Context<'q>,
+        matchers: &[Matcher],
+        time: DataTime,
+        grid: Grid,
+        yields: Yield,
+    ) -> Result<InstantSelector<'q>, QueryError> {
+        let range = time.covered(&grid, context.query.lookback_ms, 0);
+        let found = context.select(matchers, range)?;
+        context.expect_samples(&found)?;
+        let announced = found.iter().map(|s| OutputSeries::new(s.labels.clone())).collect();
+        let samples = SampleBuffer::default();
+        Ok(InstantSelector { context, found, announced, time, grid, yields, range, given: 0, samples })
+    }
+}
+
+impl Source for InstantSelector<'_> {
+    fn series(&self) -> &[OutputSeries] {
+        &self.announced
+    }
+
+    fn next(&mut self, row: &mut Row) -> Result<(), QueryError> {
+        self.context.read(&self.found[self.given], self.range, &mut self.samples)?;
+        self.given += 1;
+        row.reset(self.grid.len);
+        let mut newest = Newest::default();
+        for step in 0..self.grid.len {
+            let at = self.time.at(self.grid.at(step));
+            let Some((t, cell)) = newest.advance(&self.samples, at, self.context.query.lookback_ms) else {
+                continue;
+            };
+            match self.yields {
+                Yield::Value => row.set(step, Some(cell)),
+                Yield::Timestamp => row.set_float(step, t as f64 / 1000.0),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Walks the samples of a series forwards and knows the newest at or before a time that never decreases.
+#[derive(Default)]
+struct Newest {
+    floats: usize,
+    histograms: usize,
+}
+
+impl Newest {
+    fn advance(
+        &mut self,
+        samples: &SampleBuffer,
+        at: Timestamp,
+        lookback_ms: i64,
+    ) -> Option<(Timestamp, Cell)> {
+        self.floats += count_until(&samples.float_timestamps[self.floats..], at);
+        self.histograms += count_until(&samples.histogram_timestamps[self.histograms..], at);
+        let float = self.floats.checked_sub(1).map(|i| samples.float_timestamps[i]);
+        let histogram = self.histograms.checked_sub(1).map(|i| samples.histogram_timestamps[i]);
+        let newest = float.max(histogram)?;
+        if newest <= at.saturating_sub(lookback_ms) {
+            return None;
+        }
+        if float > histogram {
+            let value = samples.floats[self.floats - 1];
+            return (!is_stale(value)).then_some((newest, Cell::Float(value)));
+        }
+        let value = &samples.histograms[self.histograms - 1];
+        (!is_stale(value.sum)).then(|| (newest, Cell::Histogram(value.clone())))
+    }
+}
+
+/// How many of the sorted timestamps come at or before `at`; steps are usually near each other.
+pub fn count_until(timestamps: &[Timestamp], at: Timestamp) -> usize {
+    timestamps.iter().take(8).position(|&t| t > at).unwrap_or_else(|| {
+        let near = timestamps.len().min(8);
+        near + timestamps[near..].partition_point(|&t| t <= at)
+    })
+}
+
+/// An operator whose output is a range vector: for each series the samples all windows need.
+pub trait RangeSource {
+    fn series(&self) -> &[OutputSeries];
+
+    /// Replaces `samples` by those of the next series; stale markers are gone.
+    fn next(&mut self, samples: &mut SampleBuffer) -> Result<(), QueryError>;
+}
+
+/// `name{…}[range]`.
+pub struct RangeSelector<'q> {
+    context: &'q Context<'q>,
+    found: Rc<[Series]>,
+    announced: Vec<OutputSeries>,
+    range: TimeRange,
+    given: usize,
+}
+
+impl<'q> RangeSelector<'q> {
+    pub fn new(
+        context: &'q Context<'q>,
+        matchers: &[Matcher],
+        range: TimeRange,
+    ) -> Result<RangeSelector<'q>, QueryError> {
+        let found = context.select(matchers, range)?;
+        context.expect_samples(&found)?;
+        let announced = found.iter().map(|s| OutputSeries::new(s.labels.clone())).collect();
+        Ok(RangeSelector { context, found, announced, range, given: 0 })
+    }
+}
+
+impl RangeSource for RangeSelector<'_> {
+    fn series(&self) -> &[OutputSeries] {
+        &self.announced
+    }
+
+    fn next(&mut self, samples: &mut SampleBuffer) -> Result<(), QueryError> {
+        self.context.read(&self.found[self.given], self.range, samples)?;
+        self.given += 1;
+        drop_stale(samples);
+        Ok(())
+    }
+}
+
+/// Stale markers end a series for instant selectors; a window just does not see them.
+fn drop_stale(samples: &mut SampleBuffer) {
+    if samples.floats.iter().any(|&v| is_stale(v)) {
+        let floats = std::mem::take(&mut samples.floats);
+        let timestamps = std::mem::take(&mut samples.float_timestamps);
+        let live = timestamps.into_iter().zip(floats).filter(|(_, v)| !is_stale(*v));
+        (samples.float_timestamps, samples.floats) = live.unzip();
+    }
+    if samples.histograms.iter().any(|h| is_stale(h.sum)) {
+        let histograms = std::mem::take(&mut samples.histograms);
+        let timestamps = std::mem::take(&mut samples.histogram_timestamps);
+        let live = timestamps.into_iter().zip(histograms).filter(|(_, h)| !is_stale(h.sum));
+        (samples.histogram_timestamps, samples.histograms) = live.unzip();
+    }
+}
+
+/// `expr[range:step]`: the steps of an inner evaluation as samples.
+pub struct SubqueryRange<'q> {
+    inner: BoxedSource<'q>,
+    grid: Grid,
+    row: Row,
+}
+
+impl<'q> SubqueryRange<'q> {
+    /// `inner` was built for `grid`, see [`subquery_grid`].
+    pub fn new(inner: BoxedSource<'q>, grid: Grid) -> SubqueryRange<'q> {
+        SubqueryRange { inner, grid, row: Row::default() }
+    }
+}
+
+/// The steps of a subquery: multiples of its step that any window of the outer grid can see.
+pub fn subquery_grid(outer: &Grid, time: DataTime, range_ms: i64, step_ms: i64) -> Grid {
+    let covered = time.covered(outer, range_ms, 0);
+    // The smallest multiple beyond the left edge, which is out.
+    let first = covered.after.div_euclid(step_ms).saturating_add(1).saturating_mul(step_ms);
+    Grid::between(first, covered.until, step_ms)
+}
+
+impl RangeSource for SubqueryRange<'_> {
+    fn series(&self) -> &[OutputSeries] {
+        self.inner.series()
+    }
+
+    fn next(&mut self, samples: &mut SampleBuffer) -> Result<(), QueryError> {
+        self.inner.next(&mut self.row)?;
+        samples.clear();
+        for step in 0..self.row.len() {
+            match self.row.cell(step) {
+                Some(Cell::Float(value)) => {
+                    samples.float_timestamps.push(self.grid.at(step));
+                    samples.floats.push(value);
+                }
+                Some(Cell::Histogram(histogram)) => {
+                    samples.histogram_timestamps.push(self.grid.at(step));
+                    samples.histograms.push(forget_resets(histogram));
+                }
+                None => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A subquery may skip or repeat samples, so what one histogram says of the one before it holds no more.
+fn forget_resets(histogram: std::sync::Arc<Histogram>) -> std::sync::Arc<Histogram> {
+    use crate::model::histogram::ResetHint;
+    match histogram.hint {
+        ResetHint::Reset | ResetHint::NotReset => {
+            let mut copy = (*histogram).clone();
+            copy.hint = ResetHint::Unknown;
+            copy.into()
+        }
+        ResetHint::Unknown | ResetHint::Gauge => histogram,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::metrics::stale_marker;
+
+    fn buffer(samples: &[(i64, f64)]) -> SampleBuffer {
+        let (float_timestamps, floats) = samples.iter().copied().unzip();
+        SampleBuffer { float_timestamps, floats, ..SampleBuffer::default() }
+    }
+
+    fn seen(samples: &[(i64, f64)], at: i64, lookback_ms: i64) -> Option<f64> {
+        Newest::default().advance(&buffer(samples), at, lookback_ms).and_then(|(_, cell)| cell.float())
+    }
+
+    #[test]
+    fn the_lookback_is_open_on_the_left() {
+        assert_eq!(seen(&[(0, 1.0)], 9, 10), Some(1.0));
+        assert_eq!(seen(&[(0, 1.0)], 10, 10), None);
+        assert_eq!(seen(&[(10, 1.0)], 10, 10), Some(1.0));
+        assert_eq!(seen(&[(11, 1.0)], 10, 10), None);
+    }
+
+    #[test]
+    fn a_stale_newest_sample_hides_what_came_before() {
+        assert_eq!(seen(&[(0, 1.0), (5, stale_marker())], 6, 10), None);
+        assert_eq!(seen(&[(0, 1.0), (5, stale_marker())], 4, 10), Some(1.0));
+    }
+
+    #[test]
+    fn windows_do_not_see_stale_markers() {
+        let mut samples = buffer(&[(0, 1.0), (5, stale_marker()), (6, f64::NAN)]);
+        drop_stale(&mut samples);
+        assert_eq!(samples.float_timestamps, [0, 6]);
+    }
+
+    #[test]
+    fn a_subquery_steps_on_multiples_of_its_step_also_before_the_epoch() {
+        let grid = |t, range| subquery_grid(&Grid::instant(t), DataTime::default(), range, 10);
+        assert_eq!((grid(35, 20).start, grid(35, 20).len), (20, 2));
+        assert_eq!((grid(30, 20).start, grid(30, 20).len), (20, 2));
+        assert_eq!((grid(-5, 20).start, grid(-5, 20).len), (-20, 2));
+        assert_eq!(grid(35, 4).len, 0);
+    }
+
+    #[test]
+    fn pinning_comes_before_the_offset() {
+        let time = DataTime { pinned: Some(100), offset_ms: 30 };
+        assert_eq!((time.at(0), time.at(500)), (70, 70));
+        assert_eq!(DataTime { pinned: None, offset_ms: -30 }.at(0), 30);
+    }
+}

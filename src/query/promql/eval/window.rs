@@ -1,0 +1,263 @@
+//! Range-vector functions: one forward pass over the samples of a series serves the windows of all steps.
+
+use crate::model::{Histogram, Timestamp};
+use crate::query::QueryError;
+use crate::query::promql::ast::PositionRange;
+use crate::query::promql::histogram_functions::HistogramNote;
+use crate::storage::metrics::SampleBuffer;
+
+use super::annotations::Note;
+use super::context::Context;
+use super::row::{Cell, Grid, OutputSeries, Row};
+use super::select::{DataTime, RangeSource, count_until};
+use super::source::Source;
+
+/// The samples of one series that one step sees, `(after, until]`, and what functions ask about them.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Window<'a> {
+    pub timestamps: &'a [Timestamp],
+    pub floats: &'a [f64],
+    pub histogram_timestamps: &'a [Timestamp],
+    pub histograms: &'a [std::sync::Arc<Histogram>],
+    /// The values just before each decrease inside the window: what a counter lost there.
+    pub lost: &'a [f64],
+    pub after: Timestamp,
+    pub until: Timestamp,
+    /// The time and the number of the step.
+    pub time: Timestamp,
+    pub step: usize,
+}
+
+impl Window<'_> {
+    pub fn len(&self) -> usize {
+        self.floats.len() + self.histograms.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub fn is_mixed(&self) -> bool {
+        !self.floats.is_empty() && !self.histograms.is_empty()
+    }
+}
+
+/// Where a window function leaves its annotations, and which metric they are about.
+pub struct Notes<'a> {
+    context: &'a Context<'a>,
+    position: PositionRange,
+    pub metric: &'a str,
+}
+
+impl<'a> Notes<'a> {
+    pub fn new(context: &'a Context<'a>, position: PositionRange, metric: &'a str) -> Notes<'a> {
+        Notes { context, position, metric }
+    }
+
+    pub fn add(&self, note: Note) {
+        self.context.note(note, self.position);
+    }
+
+    /// What a histogram function had to tell.
+    pub fn add_all(&self, told: impl IntoIterator<Item = HistogramNote>) {
+        told.into_iter().for_each(|note| self.add(Note::of_histogram(note, self.metric)));
+    }
+
+    /// The metric's name for a note.
+    pub fn metric(&self) -> String {
+        self.metric.to_owned()
+    }
+}
+
+/// From a window that is not empty to the value of its step.
+pub type WindowFunction<'q> =
+    Box<dyn FnMut(&Window<'_>, &Notes<'_>) -> Result<Option<Cell>, QueryError> + 'q>;
+
+/// Where the windows of a call lie.
+#[derive(Clone, Copy, Debug)]
+pub struct WindowShape {
+    pub time: DataTime,
+    pub range_ms: i64,
+    /// How far outside its edges a function may look, for `anchored` and `smoothed`.
+    pub before_ms: i64,
+    pub after_ms: i64,
+}
+
+/// What is special about a call beside its function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CallTraits {
+    /// `first_over_time` and `last_over_time` are like an offset: the name stays.
+    pub keeps_name: bool,
+    /// rate and increase: series that do not look like counters are remarked upon.
+    pub wants_counter: bool,
+}
+
+/// `function(range vector)`.
+pub struct WindowCall<'q> {
+    context: &'q Context<'q>,
+    input: Box<dyn RangeSource + 'q>,
+    announced: Vec<OutputSeries>,
+    shape: WindowShape,
+    grid: Grid,
+    traits: CallTraits,
+    position: PositionRange,
+    function: WindowFunction<'q>,
+    given: usize,
+    samples: SampleBuffer,
+    decreases: Decreases,
+}
+
+impl<'q> WindowCall<'q> {
+    /// `position` is that of the range vector, which annotations blame.
+    pub fn new(
+        context: &'q Context<'q>,
+        input: Box<dyn RangeSource + 'q>,
+        shape: WindowShape,
+        grid: Grid,
+        traits: CallTraits,
+        position: PositionRange,
+        function: WindowFunction<'q>,
+    ) -> WindowCall<'q> {
+        let name = |s: &OutputSeries| match traits.keeps_name && !s.drop_name {
+            true => s.clone(),
+            false => context.without_name(s),
+        };
+        let announced = input.series().iter().map(name).collect();
+        WindowCall {
+            context,
+            input,
+            announced,
+            shape,
+            grid,
+            traits,
+            position,
+            function,
+            given: 0,
+            samples: SampleBuffer::default(),
+            decreases: Decreases::default(),
+        }
+    }
+
+    fn note_missing_suffix(&self, metric: &str, row: &Row) {
+        let is_counter = ["_total", "_sum", "_count", "_bucket"].iter().any(|s| metric.ends_with(s));
+        if metric.is_empty() || is_counter || (0..row.len()).all(|step| row.float(step).is_none()) {
+            return;
+        }
+        self.context.note(Note::PossibleNonCounter { metric: metric.to_owned() }, self.position);
+    }
+}
+
+impl Source for WindowCall<'_> {
+    fn series(&self) -> &[OutputSeries] {
+        &self.announced
+    }
+
+    fn next(&mut self, row: &mut Row) -> Result<(), QueryError> {
+        self.input.next(&mut self.samples)?;
+        let labels = self.input.series()[self.given].labels.clone();
+        self.given += 1;
+        self.decreases.find(&self.samples.floats);
+        let notes = Notes::new(self.context, self.position, labels.metric_name());
+        row.reset(self.grid.len);
+        let mut walk = Walk::default();
+        let mut seen = 0;
+        for step in 0..self.grid.len {
+            let window = walk.at(&self.samples, &self.decreases, &self.shape, &self.grid, step);
+            if window.is_empty() {
+                continue;
+            }
+            // Windows far longer than the step multiply the work: time is checked by samples, not by steps.
+            seen += window.len();
+            if seen > 100_000 {
+                seen = 0;
+                self.context.budget.check()?;
+            }
+            row.set(step, (self.function)(&window, &notes)?);
+        }
+        if self.traits.wants_counter {
+            self.note_missing_suffix(labels.metric_name(), row);
+        }
+        Ok(())
+    }
+}
+
+/// Every place of a series where the value falls.
+#[derive(Default)]
+struct Decreases {
+    /// Index of the sample that is smaller than the one before it.
+    at: Vec<usize>,
+    /// The value of the one before it.
+    lost: Vec<f64>,
+}
+
+impl Decreases {
+    fn find(&mut self, floats: &[f64]) {
+        self.at.clear();
+        self.lost.clear();
+        for (i, pair) in floats.windows(2).enumerate() {
+            if pair[1] < pair[0] {
+                self.at.push(i + 1);
+                self.lost.push(pair[0]);
+            }
+        }
+    }
+}
+
+/// The two indices of the forward pass, for floats, histograms and decreases.
+#[derive(Default)]
+struct Walk {
+    floats: (usize, usize),
+    histograms: (usize, usize),
+    decreases: (usize, usize),
+}
+
+impl Walk {
+    /// The window of `step`; steps must come in order.
+    fn at<'a>(
+        &mut self,
+        samples: &'a SampleBuffer,
+        decreases: &'a Decreases,
+        shape: &WindowShape,
+        grid: &Grid,
+        step: usize,
+    ) -> Window<'a> {
+        let time = grid.at(step);
+        let until = shape.time.at(time);
+        let after = until.saturating_sub(shape.range_ms);
+        let (from, to) = (after.saturating_sub(shape.before_ms), until.saturating_add(shape.after_ms));
+        let floats = advance(&mut self.floats, &samples.float_timestamps, from, to);
+        let histograms = advance(&mut self.histograms, &samples.histogram_timestamps, from, to);
+        // A decrease belongs to a window if both its samples do.
+        let first = floats.start + 1;
+        self.decreases.0 += decreases.at[self.decreases.0..].iter().take_while(|&&i| i < first).count();
+        self.decreases.1 = self.decreases.1.max(self.decreases.0);
+        self.decreases.1 += decreases.at[self.decreases.1..].iter().take_while(|&&i| i < floats.end).count();
+        Window {
+            timestamps: &samples.float_timestamps[floats.clone()],
+            floats: &samples.floats[floats],
+            histogram_timestamps: &samples.histogram_timestamps[histograms.clone()],
+            histograms: &samples.histograms[histograms],
+            lost: &decreases.lost[self.decreases.0..self.decreases.1],
+            after,
+            until,
+            time,
+            step,
+        }
+    }
+}
+
+fn advance(
+    edges: &mut (usize, usize),
+    timestamps: &[Timestamp],
+    from: Timestamp,
+    to: Timestamp,
+) -> std::ops::Range<usize> {
+    edges.0 += count_until(&timestamps[edges.0..], from);
+    edges.1 = edges.1.max(edges.0);
+    edges.1 += count_until(&timestamps[edges.1..], to);
+    edges.0..edges.1
+}
+
+#[cfg(test)]
+#[path = "window_tests.rs"]
+mod tests;
