@@ -1,0 +1,301 @@
+//! Aggregations with one result per group: series are folded in as they come, so what is held is groups × steps.
+
+use crate::query::QueryError;
+use crate::query::promql::ast::{AggregateOp, PositionRange};
+
+use super::annotations::Note;
+use super::context::{Context, Held};
+use super::grouping::{Grouping, Groups};
+use super::histogram_fold::{HistogramFold, HistogramFoldKind};
+use super::math::{Mean, kahan_add, quantile};
+use super::row::{Cell, OutputSeries, Row};
+use super::source::{BoxedSource, Source};
+use super::window::Notes;
+
+/// `op by (…) (input)` for every operator but those that choose among series.
+pub struct Aggregation<'q> {
+    context: &'q Context<'q>,
+    /// `None` as soon as it is folded.
+    input: Option<BoxedSource<'q>>,
+    groups: Groups,
+    op: AggregateOp,
+    /// One per step; only `quantile` has it.
+    param: Vec<f64>,
+    steps: usize,
+    position: PositionRange,
+    folded: std::vec::IntoIter<Box<dyn Fold>>,
+    _held: Option<Held<'q>>,
+}
+
+impl<'q> Aggregation<'q> {
+    /// `position` is that of the input, which annotations blame.
+    pub fn new(
+        context: &'q Context<'q>,
+        input: BoxedSource<'q>,
+        grouping: &Grouping,
+        op: AggregateOp,
+        param: Vec<f64>,
+        steps: usize,
+        position: PositionRange,
+    ) -> Aggregation<'q> {
+        let groups = grouping.groups(input.series());
+        let folded = Vec::new().into_iter();
+        Aggregation { context, input: Some(input), groups, op, param, steps, position, folded, _held: None }
+    }
+
+    fn fold(&mut self, mut input: BoxedSource<'q>) -> Result<(), QueryError> {
+        let group_count = self.groups.announced.len();
+        let mut held = self.context.hold((group_count * self.steps * BYTES_PER_STEP) as u64)?;
+        let mut folds: Vec<Box<dyn Fold>> =
+            (0..group_count).map(|_| new_fold(self.op, &self.param, self.steps)).collect();
+        let mut row = Row::default();
+        for (i, &group) in self.groups.of_series.iter().enumerate() {
+            self.context.budget.check()?;
+            input.next(&mut row)?;
+            if self.op == AggregateOp::Quantile {
+                held.grow((self.steps * 8) as u64)?;
+            }
+            let name = input.series()[i].labels.clone();
+            folds[group].add(&row, &Notes::new(self.context, self.position, name.metric_name()));
+        }
+        self.folded = folds.into_iter();
+        self._held = Some(held);
+        Ok(())
+    }
+}
+
+/// What the largest of the folds below keeps for a step, roughly.
+const BYTES_PER_STEP: usize = 32;
+
+impl Source for Aggregation<'_> {
+    fn series(&self) -> &[OutputSeries] {
+        &self.groups.announced
+    }
+
+    fn next(&mut self, row: &mut Row) -> Result<(), QueryError> {
+        if let Some(input) = self.input.take() {
+            self.fold(input)?;
+        }
+        let fold = self.folded.next().expect("no more groups are asked for than were announced");
+        row.reset(self.steps);
+        fold.finish(row, &Notes::new(self.context, self.position, ""));
+        Ok(())
+    }
+}
+
+/// One group at all steps.
+trait Fold {
+    fn add(&mut self, row: &Row, notes: &Notes<'_>);
+    fn finish(self: Box<Self>, row: &mut Row, notes: &Notes<'_>);
+}
+
+fn new_fold(op: AggregateOp, param: &[f64], steps: usize) -> Box<dyn Fold> {
+    match op {
+        AggregateOp::Sum => Box::new(SumFold::new(steps)),
+        AggregateOp::Avg => Box::new(AvgFold::new(steps)),
+        AggregateOp::Min => Box::new(FloatFold::new(op, steps, |best: &mut f64, v| {
+            if *best > v || best.is_nan() {
+                *best = v;
+            }
+        })),
+        AggregateOp::Max => Box::new(FloatFold::new(op, steps, |best: &mut f64, v| {
+            if *best < v || best.is_nan() {
+                *best = v;
+            }
+        })),
+        AggregateOp::Count | AggregateOp::Group => Box::new(CountFold { op, counts: vec![0; steps] }),
+        AggregateOp::Stddev | AggregateOp::Stdvar => {
+            Box::new(VarianceFold { op, states: vec![Variance::default(); steps] })
+        }
+        AggregateOp::Quantile => {
+            Box::new(QuantileFold { q: param.to_vec(), values: vec![Vec::new(); steps] })
+        }
+        AggregateOp::Topk
+        | AggregateOp::Bottomk
+        | AggregateOp::Limitk
+        | AggregateOp::LimitRatio
+        | AggregateOp::CountValues => unreachable!("{} has an operator of its own", op.text()),
+    }
+}
+
+/// Calls `f` with every float; remarks on histograms, which `op` cannot take.
+fn each_float(op: AggregateOp, row: &Row, notes: &Notes<'_>, mut f: impl FnMut(usize, f64)) {
+    let mut ignored = false;
+    for step in 0..row.len() {
+        match row.float(step) {
+            Some(value) => f(step, value),
+            None => ignored |= row.histogram(step).is_some(),
+        }
+    }
+    if ignored {
+        notes.add(Note::HistogramIgnoredInAggregation { aggregation: op.text() });
+    }
+}
+
+struct SumFold {
+    /// Sum and compensation of the floats; `None` as long as there is none.
+    floats: Vec<Option<(f64, f64)>>,
+    histograms: HistogramFold,
+}
+
+impl SumFold {
+    fn new(steps: usize) -> SumFold {
+        SumFold { floats: vec![None; steps], histograms: HistogramFold::new(HistogramFoldKind::Sum) }
+    }
+}
+
+impl Fold for SumFold {
+    fn add(&mut self, row: &Row, notes: &Notes<'_>) {
+        for (step, state) in self.floats.iter_mut().enumerate() {
+            if let Some(value) = row.float(step) {
+                *state = Some(match *state {
+                    Some((sum, c)) => kahan_add(value, sum, c),
+                    None => (value, 0.0),
+                });
+            } else if let Some(histogram) = row.histogram(step) {
+                self.histograms.add(step, histogram, state.is_some(), notes);
+            }
+        }
+    }
+
+    fn finish(mut self: Box<Self>, row: &mut Row, notes: &Notes<'_>) {
+        for (step, state) in self.floats.iter().enumerate() {
+            let float = state.map(|(sum, c)| sum + c);
+            row.set(step, self.histograms.resolve(step, float, notes));
+        }
+    }
+}
+
+struct AvgFold {
+    floats: Vec<Option<Mean>>,
+    histograms: HistogramFold,
+}
+
+impl AvgFold {
+    fn new(steps: usize) -> AvgFold {
+        AvgFold { floats: vec![None; steps], histograms: HistogramFold::new(HistogramFoldKind::Average) }
+    }
+}
+
+impl Fold for AvgFold {
+    fn add(&mut self, row: &Row, notes: &Notes<'_>) {
+        for (step, state) in self.floats.iter_mut().enumerate() {
+            if let Some(value) = row.float(step) {
+                match state {
+                    Some(mean) => mean.add(value),
+                    None => *state = Some(Mean::of(value)),
+                }
+            } else if let Some(histogram) = row.histogram(step) {
+                self.histograms.add(step, histogram, state.is_some(), notes);
+            }
+        }
+    }
+
+    fn finish(mut self: Box<Self>, row: &mut Row, notes: &Notes<'_>) {
+        for (step, state) in self.floats.iter().enumerate() {
+            let float = state.map(|mean| mean.get());
+            row.set(step, self.histograms.resolve(step, float, notes));
+        }
+    }
+}
+
+/// Minimum and maximum: the first value, replaced by better ones.
+struct FloatFold<F> {
+    op: AggregateOp,
+    row: Row,
+    combine: F,
+}
+
+impl<F: Fn(&mut f64, f64)> FloatFold<F> {
+    fn new(op: AggregateOp, steps: usize, combine: F) -> FloatFold<F> {
+        FloatFold { op, row: Row::new(steps), combine }
+    }
+}
+
+impl<F: Fn(&mut f64, f64)> Fold for FloatFold<F> {
+    fn add(&mut self, row: &Row, notes: &Notes<'_>) {
+        each_float(self.op, row, notes, |step, value| {
+            let mut best = self.row.float(step).unwrap_or(value);
+            (self.combine)(&mut best, value);
+            self.row.set_float(step, best);
+        });
+    }
+
+    fn finish(self: Box<Self>, row: &mut Row, _notes: &Notes<'_>) {
+        *row = self.row;
+    }
+}
+
+/// count and group take histograms too.
+struct CountFold {
+    op: AggregateOp,
+    counts: Vec<u32>,
+}
+
+impl Fold for CountFold {
+    fn add(&mut self, row: &Row, _notes: &Notes<'_>) {
+        for (step, count) in self.counts.iter_mut().enumerate() {
+            *count += u32::from(row.has(step));
+        }
+    }
+
+    fn finish(self: Box<Self>, row: &mut Row, _notes: &Notes<'_>) {
+        for (step, &count) in self.counts.iter().enumerate().filter(|(_, count)| **count > 0) {
+            row.set_float(step, if self.op == AggregateOp::Group { 1.0 } else { f64::from(count) });
+        }
+    }
+}
+
+/// Welford's running variance.
+#[derive(Clone, Copy, Default)]
+struct Variance {
+    count: f64,
+    mean: f64,
+    squares: f64,
+}
+
+struct VarianceFold {
+    op: AggregateOp,
+    states: Vec<Variance>,
+}
+
+impl Fold for VarianceFold {
+    fn add(&mut self, row: &Row, notes: &Notes<'_>) {
+        each_float(self.op, row, notes, |step, value| {
+            let state = &mut self.states[step];
+            state.count += 1.0;
+            if state.count == 1.0 {
+                state.mean = value;
+                state.squares = if value.is_finite() { 0.0 } else { f64::NAN };
+                return;
+            }
+            let delta = value - state.mean;
+            state.mean += delta / state.count;
+            state.squares += delta * (value - state.mean);
+        });
+    }
+
+    fn finish(self: Box<Self>, row: &mut Row, _notes: &Notes<'_>) {
+        for (step, state) in self.states.iter().enumerate().filter(|(_, s)| s.count > 0.0) {
+            let variance = state.squares / state.count;
+            row.set_float(step, if self.op == AggregateOp::Stddev { variance.sqrt() } else { variance });
+        }
+    }
+}
+
+struct QuantileFold {
+    q: Vec<f64>,
+    values: Vec<Vec<f64>>,
+}
+
+impl Fold for QuantileFold {
+    fn add(&mut self, row: &Row, notes: &Notes<'_>) {
+        each_float(AggregateOp::Quantile, row, notes, |step, value| self.values[step].push(value));
+    }
+
+    fn finish(mut self: Box<Self>, row: &mut Row, _notes: &Notes<'_>) {
+        for (step, values) in self.values.iter_mut().enumerate().filter(|(_, v)| !v.is_empty()) {
+            row.set(step, Some(Cell::Float(quantile(self.q[step], values))));
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! Which input series belong to which group of an aggregation; computed once per query, from labels alone.
+
+use std::collections::HashMap;
+
+use crate::model::Labels;
+use crate::model::labels::METRIC_NAME;
+
+use super::row::OutputSeries;
+
+/// The `by (…)` or `without (…)` of an aggregation.
+pub struct Grouping {
+    without: bool,
+    labels: Vec<String>,
+}
+
+/// Groups in the order in which their first series came.
+pub struct Groups {
+    pub of_series: Vec<usize>,
+    pub announced: Vec<OutputSeries>,
+}
+
+impl Grouping {
+    pub fn new(labels: &[String], without: bool) -> Grouping {
+        let mut labels = labels.to_vec();
+        if without {
+            labels.push(METRIC_NAME.to_owned());
+        }
+        Grouping { without, labels }
+    }
+
+    /// The labels of the group that a series with these labels belongs to.
+    pub fn key(&self, labels: &Labels) -> Labels {
+        if !self.without && self.labels.is_empty() {
+            return Labels::empty();
+        }
+        let named = |name: &str| self.labels.iter().any(|l| l == name);
+        Labels::from_sorted(labels.iter().filter(|(name, _)| named(name) != self.without))
+    }
+
+    pub fn groups(&self, series: &[OutputSeries]) -> Groups {
+        let mut index: HashMap<Labels, usize> = HashMap::new();
+        let mut announced: Vec<OutputSeries> = Vec::new();
+        let mut of_series = Vec::with_capacity(series.len());
+        for member in series {
+            let key = self.key(&member.labels);
+            let group = *index.entry(key.clone()).or_insert_with(|| {
+                announced.push(OutputSeries::new(key));
+                announced.len() - 1
+            });
+            announced[group].drop_name |= member.drop_name;
+            of_series.push(group);
+        }
+        Groups { of_series, announced }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn labels(pairs: &[(&str, &str)]) -> Labels {
+        Labels::from_pairs(pairs.iter().copied()).unwrap()
+    }
+
+    #[test]
+    fn by_keeps_what_is_listed_and_without_drops_it_and_the_name() {
+        let series = labels(&[("__name__", "m"), ("a", "1"), ("b", "2")]);
+        let key = |names: &[&str], without| {
+            Grouping::new(&names.iter().map(|n| n.to_string()).collect::<Vec<_>>(), without).key(&series)
+        };
+        assert_eq!(key(&["a", "absent"], false), labels(&[("a", "1")]));
+        assert_eq!(key(&["__name__"], false), labels(&[("__name__", "m")]));
+        assert_eq!(key(&["a"], true), labels(&[("b", "2")]));
+        assert_eq!(key(&[], false), Labels::empty());
+    }
+}
