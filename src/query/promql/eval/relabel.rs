@@ -1,0 +1,180 @@
+//! label_replace, label_join, absent and the sorts: functions that work on labels and on which series are there.
+
+use std::cmp::Ordering;
+
+use regex::{Captures, Regex};
+
+use crate::model::labels::METRIC_NAME;
+use crate::model::{Labels, LabelsBuilder, MatchOp, Matcher};
+
+use super::row::OutputSeries;
+
+/// `label_replace(v, dst, replacement, src, regex)`, its arguments checked.
+pub struct LabelReplace {
+    pub target: String,
+    pub replacement: String,
+    pub source: String,
+    /// Anchored; `.` matches newlines.
+    pub regex: Regex,
+}
+
+impl LabelReplace {
+    pub fn apply(&self, series: &OutputSeries) -> OutputSeries {
+        let Some(captures) = self.regex.captures(series.labels.get(&self.source)) else {
+            return series.clone();
+        };
+        let value = expand(&self.replacement, &captures);
+        with_label(series, &self.target, &value)
+    }
+}
+
+/// `label_join(v, dst, separator, src…)`.
+pub fn label_join(series: &OutputSeries, target: &str, separator: &str, sources: &[String]) -> OutputSeries {
+    let values: Vec<&str> = sources.iter().map(|source| series.labels.get(source)).collect();
+    with_label(series, target, &values.join(separator))
+}
+
+/// Sets a label; whoever sets the name has it kept.
+fn with_label(series: &OutputSeries, target: &str, value: &str) -> OutputSeries {
+    let mut builder = LabelsBuilder::from_labels(&series.labels);
+    builder.set(target, value);
+    let drop_name = series.drop_name && target != METRIC_NAME;
+    OutputSeries { labels: builder.build(), drop_name }
+}
+
+/// Go's template: `$1`, `$name`, `${name}`, `$$`. A name is as long as letters, digits and underscores go; what
+/// names no group is empty; a dollar before anything else stands for itself.
+fn expand(template: &str, captures: &Captures<'_>) -> String {
+    let mut text = String::new();
+    let mut rest = template;
+    while let Some(dollar) = rest.find('$') {
+        text.push_str(&rest[..dollar]);
+        rest = &rest[dollar + 1..];
+        if let Some(after) = rest.strip_prefix('$') {
+            text.push('$');
+            rest = after;
+        } else if let Some((name, after)) = group_name(rest) {
+            let group = match name.parse::<usize>() {
+                Ok(number) => captures.get(number),
+                Err(_) => captures.name(name),
+            };
+            text.push_str(group.map_or("", |m| m.as_str()));
+            rest = after;
+        } else {
+            text.push('$');
+        }
+    }
+    text + rest
+}
+
+/// The group name at the start of what follows a dollar, and what follows it.
+fn group_name(text: &str) -> Option<(&str, &str)> {
+    let braced = text.strip_prefix('{');
+    let inner = braced.unwrap_or(text);
+    let end = inner.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(inner.len());
+    let (name, after) = inner.split_at(end);
+    if name.is_empty() {
+        return None;
+    }
+    match braced {
+        Some(_) => after.strip_prefix('}').map(|after| (name, after)),
+        None => Some((name, after)),
+    }
+}
+
+/// What `absent` knows of the series it misses: the labels its selector asks for, unless named twice.
+pub fn absent_labels(matchers: &[Matcher]) -> Labels {
+    let mut builder = LabelsBuilder::default();
+    let mut seen: Vec<&str> = Vec::new();
+    for matcher in matchers.iter().filter(|m| m.name != METRIC_NAME) {
+        if matcher.op == MatchOp::Equal && !seen.contains(&matcher.name.as_str()) {
+            builder.set(&matcher.name, &matcher.value);
+            seen.push(&matcher.name);
+        } else {
+            builder.remove(&matcher.name);
+        }
+    }
+    builder.build()
+}
+
+/// The order of sort_by_label: by these labels as people sort them, then by all.
+pub fn by_labels(a: &Labels, b: &Labels, names: &[String]) -> Ordering {
+    for name in names {
+        let order = natural(a.get(name), b.get(name));
+        if order != Ordering::Equal {
+            return order;
+        }
+    }
+    a.cmp(b)
+}
+
+/// Runs of digits compare as numbers, everything else byte by byte.
+fn natural(a: &str, b: &str) -> Ordering {
+    let (mut a, mut b) = (a.as_bytes(), b.as_bytes());
+    while let (Some(&x), Some(&y)) = (a.first(), b.first()) {
+        if x.is_ascii_digit() && y.is_ascii_digit() {
+            let (number_a, rest_a) = digits(a);
+            let (number_b, rest_b) = digits(b);
+            // Without leading zeros, the longer number is the greater; zeros decide only between equals.
+            let order = (number_a.len(), number_a).cmp(&(number_b.len(), number_b));
+            let order = order.then((a.len() - rest_a.len()).cmp(&(b.len() - rest_b.len())));
+            if order != Ordering::Equal {
+                return order;
+            }
+            (a, b) = (rest_a, rest_b);
+            continue;
+        }
+        if x != y {
+            return x.cmp(&y);
+        }
+        (a, b) = (&a[1..], &b[1..]);
+    }
+    a.len().cmp(&b.len())
+}
+
+/// The number at the start, without leading zeros, and what follows it.
+fn digits(text: &[u8]) -> (&[u8], &[u8]) {
+    let end = text.iter().position(|b| !b.is_ascii_digit()).unwrap_or(text.len());
+    let zeros = text[..end].iter().take_while(|&&b| b == b'0').count();
+    (&text[zeros..end], &text[end..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn expanded(template: &str) -> String {
+        let regex = Regex::new("^(?s:(?P<first>a+)(b+))$").unwrap();
+        expand(template, &regex.captures("aabbb").unwrap())
+    }
+
+    #[test]
+    fn templates_expand_as_in_go() {
+        assert_eq!(expanded("$1-$2"), "aa-bbb");
+        assert_eq!(expanded("${first}x$first"), "aaxaa");
+        // `$1x` is the group named "1x", which is not there.
+        assert_eq!(expanded("$1x"), "");
+        assert_eq!(expanded("${1}x"), "aax");
+        assert_eq!(expanded("$$1 $ ${1"), "$1 $ ${1");
+    }
+
+    #[test]
+    fn absent_knows_what_the_selector_asks_for_once() {
+        let matchers = [
+            Matcher::new("__name__", MatchOp::Equal, "m").unwrap(),
+            Matcher::new("a", MatchOp::Equal, "1").unwrap(),
+            Matcher::new("b", MatchOp::Equal, "1").unwrap(),
+            Matcher::new("b", MatchOp::Equal, "2").unwrap(),
+            Matcher::new("c", MatchOp::NotEqual, "1").unwrap(),
+            Matcher::new("d", MatchOp::Equal, "").unwrap(),
+        ];
+        assert_eq!(absent_labels(&matchers).to_string(), r#"{a="1"}"#);
+    }
+
+    #[test]
+    fn numbers_in_text_sort_as_numbers() {
+        let mut names = ["cpu10", "cpu9", "cpu", "cpu01", "cpu1", "apu99"];
+        names.sort_by(|a, b| natural(a, b));
+        assert_eq!(names, ["apu99", "cpu", "cpu1", "cpu01", "cpu9", "cpu10"]);
+    }
+}
