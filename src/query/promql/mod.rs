@@ -4,6 +4,7 @@ pub mod ast;
 pub mod check;
 pub mod classic_histogram;
 pub mod duration;
+pub mod eval;
 pub mod functions_table;
 pub mod histogram_functions;
 pub mod histogram_rate;

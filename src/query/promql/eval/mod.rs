@@ -1,0 +1,42 @@
+//! Evaluation: from a checked syntax tree to values, one series at a time.
+//!
+//! An expression becomes a tree of operators that pull from each other ([`source::Source`]). Each announces its
+//! series from labels alone, so groups, joins and duplicates are settled before a sample is read; then one series
+//! after the other flows up, all its steps at once, and is folded into what its operator keeps.
+//!
+//! * `row`, `source`: what flows and how; `context`: snapshot, budget and annotations of one query
+//! * `select`, `window`: samples to steps; `over_time`, `rate`, `changes`, `trend`: the window functions
+//! * `aggregate`, `choose`, `grouping`: groups of series; `binary`, `join`, `sets`: operators
+//! * `elementwise`, `relabel`: functions; `build`, `call`, `range_vector`: from the tree to operators
+//! * `invariant`: what is the same at every step; `result`: from rows to the answer
+
+mod aggregate;
+mod annotations;
+mod binary;
+mod build;
+mod call;
+mod changes;
+mod choose;
+mod context;
+mod elementwise;
+mod grouping;
+mod histogram_fold;
+mod invariant;
+mod join;
+mod math;
+mod over_time;
+mod quantiles;
+mod range_vector;
+mod rate;
+mod relabel;
+mod result;
+mod row;
+mod select;
+mod sets;
+mod source;
+mod step_set;
+mod trend;
+mod window;
+
+pub use context::{Context, QueryShape};
+pub use result::evaluate;

@@ -1,0 +1,185 @@
+//! Calls of functions that take a range vector: where its samples come from and which window function runs.
+
+use crate::model::Labels;
+use crate::query::QueryError;
+use crate::query::promql::ast::{Call, Edges, Expr, ExprKind, Subquery};
+use crate::query::promql::duration::DurationUse;
+use crate::query::promql::functions_table::{Function, ValueType};
+
+use super::build::Builder;
+use super::histogram_fold::{HistogramFoldKind, fold_window};
+use super::over_time::{self, average_floats, sum_floats};
+use super::rate::{self, RateKind};
+use super::relabel::absent_labels;
+use super::row::{Cell, Grid, OutputSeries};
+use super::select::{RangeSelector, RangeSource, SubqueryRange, subquery_grid};
+use super::source::{BoxedSource, EqualLabels, Rows, unite};
+use super::window::{CallTraits, Notes, Window, WindowCall, WindowFunction, WindowShape};
+use super::{changes, trend};
+
+/// A range vector on a grid: its samples and its windows.
+pub struct RangeVector<'q> {
+    pub source: Box<dyn RangeSource + 'q>,
+    pub shape: WindowShape,
+}
+
+type PlainFunction = fn(&Window<'_>, &Notes<'_>) -> Option<Cell>;
+
+impl<'q> Builder<'q> {
+    pub fn window_call(&self, expr: &Expr, call: &Call, grid: Grid) -> Result<BoxedSource<'q>, QueryError> {
+        let is_matrix = |arg: &&Expr| arg.value_type() == ValueType::Matrix;
+        let argument = call.args.iter().find(is_matrix).expect("that is why it is a window call");
+        let argument = argument.unwrap_parens();
+        let RangeVector { source, shape } = self.range_vector(argument, grid)?;
+        let traits = CallTraits {
+            keeps_name: matches!(call.function, Function::FirstOverTime | Function::LastOverTime),
+            wants_counter: matches!(call.function, Function::Rate | Function::Increase),
+        };
+        let function = self.window_function(expr, call, grid)?;
+        // Annotations blame the first argument, even where that is not the range vector.
+        let position = call.args[0].unwrap_parens().position;
+        let windows = WindowCall::new(self.context, source, shape, grid, traits, position, function);
+        if call.function == Function::AbsentOverTime {
+            return self.absent_over_time(argument, Box::new(windows), grid);
+        }
+        let equal = match self.context.query.delayed_name_removal {
+            true => EqualLabels::Merge,
+            false => EqualLabels::Refuse,
+        };
+        unite(self.context, Box::new(windows), grid.len, equal)
+    }
+
+    fn absent_over_time(
+        &self,
+        argument: &Expr,
+        windows: BoxedSource<'q>,
+        grid: Grid,
+    ) -> Result<BoxedSource<'q>, QueryError> {
+        let labels = match &argument.kind {
+            ExprKind::MatrixSelector(matrix) => absent_labels(&matrix.selector.matchers),
+            _ => Labels::empty(),
+        };
+        let row = self.absences(windows, grid)?;
+        Ok(Box::new(Rows::one(OutputSeries::new(labels), row)))
+    }
+
+    /// The samples and windows of a range selector or subquery.
+    pub fn range_vector(&self, expr: &Expr, grid: Grid) -> Result<RangeVector<'q>, QueryError> {
+        match &expr.unwrap_parens().kind {
+            ExprKind::MatrixSelector(matrix) => {
+                if matrix.selector.edges != Edges::Plain {
+                    return Err(QueryError::Execution(
+                        "anchored and smoothed ranges are not supported".into(),
+                    ));
+                }
+                let time = self.data_time(matrix.selector.at, &matrix.selector.offset)?;
+                let range_ms = self.milliseconds(&matrix.range, DurationUse::Positive)?;
+                let shape = WindowShape { time, range_ms, before_ms: 0, after_ms: 0 };
+                let covered = time.covered(&grid, range_ms, 0);
+                let source = RangeSelector::new(self.context, &matrix.selector.matchers, covered)?;
+                Ok(RangeVector { source: Box::new(source), shape })
+            }
+            ExprKind::Subquery(subquery) => self.subquery(subquery, grid),
+            _ => unreachable!("the parser lets only range vectors stand here"),
+        }
+    }
+
+    fn subquery(&self, subquery: &Subquery, grid: Grid) -> Result<RangeVector<'q>, QueryError> {
+        let time = self.data_time(subquery.at, &subquery.offset)?;
+        let range_ms = self.milliseconds(&subquery.range, DurationUse::Positive)?;
+        let step_ms = match &subquery.step {
+            Some(step) => self.milliseconds(step, DurationUse::Positive)?,
+            None => self.context.query.subquery_step_ms,
+        };
+        if step_ms <= 0 {
+            return Err(QueryError::Execution("the step of a subquery is less than a millisecond".into()));
+        }
+        let inner = subquery_grid(&grid, time, range_ms, step_ms);
+        // A row of the inner evaluation is held for every series: a step this fine would not fit.
+        drop(self.context.hold(inner.len as u64 * 8)?);
+        let source: BoxedSource<'q> = match subquery.expr.value_type() {
+            ValueType::Scalar => {
+                let mut row = super::row::Row::new(inner.len);
+                let values = self.scalar(&subquery.expr, inner)?;
+                values.iter().enumerate().for_each(|(step, &value)| row.set_float(step, value));
+                Box::new(Rows::one(OutputSeries::new(Labels::empty()), row))
+            }
+            _ => self.vector(&subquery.expr, inner)?,
+        };
+        let shape = WindowShape { time, range_ms, before_ms: 0, after_ms: 0 };
+        Ok(RangeVector { source: Box::new(SubqueryRange::new(source, inner)), shape })
+    }
+
+    /// The function of a call, with its other arguments bound.
+    fn window_function(
+        &self,
+        _expr: &Expr,
+        call: &Call,
+        grid: Grid,
+    ) -> Result<WindowFunction<'q>, QueryError> {
+        if let Some(plain) = plain_function(call.function) {
+            return Ok(Box::new(move |window, notes| Ok(plain(window, notes))));
+        }
+        let argument = |i: usize| self.scalar(&call.args[i], grid);
+        Ok(match call.function {
+            Function::QuantileOverTime => {
+                let q = argument(0)?;
+                Box::new(move |w, notes| Ok(over_time::quantile_over_time(q[w.step], w, notes)))
+            }
+            Function::PredictLinear => {
+                let seconds = argument(1)?;
+                Box::new(move |w, notes| Ok(trend::predict_linear(seconds[w.step], w, notes)))
+            }
+            Function::DoubleExponentialSmoothing => {
+                let (smoothing, factor) = (argument(1)?, argument(2)?);
+                Box::new(move |w, notes| {
+                    check_factor("smoothing", "sf", smoothing[w.step])?;
+                    check_factor("trend", "tf", factor[w.step])?;
+                    Ok(trend::double_exponential_smoothing(smoothing[w.step], factor[w.step], w, notes))
+                })
+            }
+            function => unreachable!("{} takes no range vector", function.name()),
+        })
+    }
+}
+
+fn check_factor(what: &str, short: &str, factor: f64) -> Result<(), QueryError> {
+    if factor > 0.0 && factor < 1.0 || factor.is_nan() {
+        return Ok(());
+    }
+    Err(QueryError::Execution(format!("invalid {what} factor. Expected: 0 < {short} < 1, got: {factor:.6}")))
+}
+
+/// Functions of the range vector alone.
+fn plain_function(function: Function) -> Option<PlainFunction> {
+    Some(match function {
+        Function::Rate => |w, n| rate::extrapolated(RateKind { is_counter: true, is_per_second: true }, w, n),
+        Function::Increase => {
+            |w, n| rate::extrapolated(RateKind { is_counter: true, is_per_second: false }, w, n)
+        }
+        Function::Delta => {
+            |w, n| rate::extrapolated(RateKind { is_counter: false, is_per_second: false }, w, n)
+        }
+        Function::Irate => |w, n| rate::instant(true, w, n),
+        Function::Idelta => |w, n| rate::instant(false, w, n),
+        Function::Deriv => trend::deriv,
+        Function::Resets => changes::resets,
+        Function::Changes => changes::changes,
+        Function::SumOverTime => |w, n| fold_window(HistogramFoldKind::Sum, sum_floats, w, n),
+        Function::AvgOverTime => |w, n| fold_window(HistogramFoldKind::Average, average_floats, w, n),
+        Function::CountOverTime => over_time::count,
+        Function::MinOverTime => over_time::min,
+        Function::MaxOverTime => over_time::max,
+        Function::LastOverTime => over_time::last,
+        Function::FirstOverTime => over_time::first,
+        Function::PresentOverTime | Function::AbsentOverTime => over_time::present,
+        Function::StddevOverTime => over_time::stddev,
+        Function::StdvarOverTime => over_time::stdvar,
+        Function::MadOverTime => over_time::median_absolute_deviation,
+        Function::TsOfFirstOverTime => over_time::timestamp_of_first,
+        Function::TsOfLastOverTime => over_time::timestamp_of_last,
+        Function::TsOfMinOverTime => over_time::timestamp_of_min,
+        Function::TsOfMaxOverTime => over_time::timestamp_of_max,
+        _ => return None,
+    })
+}

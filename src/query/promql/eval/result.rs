@@ -1,0 +1,143 @@
+//! From rows to the answer: names dropped, duplicates refused, series sorted as the query's kind asks.
+
+use crate::query::promql::ast::Expr;
+use crate::query::promql::functions_table::ValueType;
+use crate::query::{MatrixSeries, QueryError, QueryValue, SampleValue, VectorSample};
+use crate::storage::metrics::SampleBuffer;
+
+use super::build::{Builder, string_bytes};
+use super::context::{Context, strip_name};
+use super::row::{Cell, Grid, OutputSeries, Row};
+use super::source::{BoxedSource, EqualLabels, Mapped, unite};
+
+/// The value of a query: a matrix for range queries, else whatever the expression is.
+pub fn evaluate<'q>(context: &'q Context<'q>, expr: &Expr) -> Result<QueryValue, QueryError> {
+    let builder = Builder { context };
+    let grid = context.query.grid();
+    let time = context.query.start;
+    let is_range = context.query.step_ms > 0;
+    let value_type = expr.value_type();
+    match (value_type, is_range) {
+        (ValueType::Scalar, false) => Ok(QueryValue::Scalar(time, builder.scalar(expr, grid)?[0])),
+        (ValueType::Vector, false) => instant_vector(context, builder.vector(expr, grid)?, grid),
+        (ValueType::Matrix, false) => range_vector(&builder, expr, grid),
+        (ValueType::String, false) => Ok(QueryValue::String(time, string_bytes(expr).to_vec())),
+        (ValueType::Scalar, true) => Ok(QueryValue::Matrix(vec![MatrixSeries {
+            floats: builder
+                .scalar(expr, grid)?
+                .into_iter()
+                .enumerate()
+                .map(|(i, v)| (grid.at(i), v))
+                .collect(),
+            ..MatrixSeries::default()
+        }])),
+        (ValueType::Vector, true) => matrix(context, builder.vector(expr, grid)?, grid),
+        (ValueType::Matrix | ValueType::String, true) => Err(QueryError::BadData(format!(
+            "invalid expression type \"{}\" for range query, must be Scalar or instant Vector",
+            value_type.text()
+        ))),
+    }
+}
+
+/// Names that wait for the end of the query go now.
+fn without_dropped_names<'q>(
+    context: &'q Context<'q>,
+    input: BoxedSource<'q>,
+    steps: usize,
+) -> Result<BoxedSource<'q>, QueryError> {
+    let series = input.series().iter().map(final_series).collect();
+    let renamed = Box::new(Mapped::new(input, series, |_, _: &mut Row| Ok(())));
+    unite(context, renamed, steps, EqualLabels::Merge)
+}
+
+fn final_series(series: &OutputSeries) -> OutputSeries {
+    match series.drop_name {
+        true => OutputSeries::new(strip_name(&series.labels)),
+        false => series.clone(),
+    }
+}
+
+fn instant_vector<'q>(
+    context: &'q Context<'q>,
+    source: BoxedSource<'q>,
+    grid: Grid,
+) -> Result<QueryValue, QueryError> {
+    let mut source = without_dropped_names(context, source, 1)?;
+    let series = source.series().to_vec();
+    let mut samples = Vec::new();
+    let mut held = context.hold(0)?;
+    let mut row = Row::default();
+    for OutputSeries { labels, .. } in series {
+        context.budget.check()?;
+        source.next(&mut row)?;
+        let value = match row.cell(0) {
+            Some(Cell::Float(value)) => SampleValue::Float(value),
+            Some(Cell::Histogram(histogram)) => SampleValue::Histogram(histogram),
+            None => continue,
+        };
+        held.grow(size_of::<VectorSample>() as u64)?;
+        samples.push(VectorSample { labels, timestamp: grid.start, value });
+    }
+    Ok(QueryValue::Vector(samples))
+}
+
+fn matrix<'q>(
+    context: &'q Context<'q>,
+    source: BoxedSource<'q>,
+    grid: Grid,
+) -> Result<QueryValue, QueryError> {
+    let mut source = without_dropped_names(context, source, grid.len)?;
+    let announced = source.series().to_vec();
+    let mut matrix: Vec<MatrixSeries> = Vec::new();
+    let mut held = context.hold(0)?;
+    let mut row = Row::default();
+    for OutputSeries { labels, .. } in announced {
+        context.budget.check()?;
+        source.next(&mut row)?;
+        let mut series = MatrixSeries { labels, ..MatrixSeries::default() };
+        for step in 0..grid.len {
+            match row.cell(step) {
+                Some(Cell::Float(value)) => series.floats.push((grid.at(step), value)),
+                Some(Cell::Histogram(histogram)) => series.histograms.push((grid.at(step), histogram)),
+                None => {}
+            }
+        }
+        if !series.floats.is_empty() || !series.histograms.is_empty() {
+            held.grow(((series.floats.len() + series.histograms.len()) * 16) as u64)?;
+            matrix.push(series);
+        }
+    }
+    matrix.sort_by(|a, b| a.labels.cmp(&b.labels));
+    Ok(QueryValue::Matrix(matrix))
+}
+
+/// A range vector as the result of an instant query: the samples themselves.
+fn range_vector(builder: &Builder<'_>, expr: &Expr, grid: Grid) -> Result<QueryValue, QueryError> {
+    let mut vector = builder.range_vector(expr, grid)?;
+    let (until, range_ms) = (vector.shape.time.at(grid.start), vector.shape.range_ms);
+    let window = crate::model::TimeRange { after: until.saturating_sub(range_ms), until };
+    let announced = vector.source.series().to_vec();
+    let mut samples = SampleBuffer::default();
+    let mut matrix: Vec<MatrixSeries> = Vec::new();
+    for series in &announced {
+        vector.source.next(&mut samples)?;
+        let floats = window.slice_of(&samples.float_timestamps);
+        let histograms = window.slice_of(&samples.histogram_timestamps);
+        let times = |timestamps: &[i64], part: &std::ops::Range<usize>| timestamps[part.clone()].to_vec();
+        let float_times = times(&samples.float_timestamps, &floats);
+        let histogram_times = times(&samples.histogram_timestamps, &histograms);
+        if float_times.is_empty() && histogram_times.is_empty() {
+            continue;
+        }
+        matrix.push(MatrixSeries {
+            labels: final_series(series).labels,
+            floats: float_times.into_iter().zip(samples.floats[floats].iter().copied()).collect(),
+            histograms: histogram_times
+                .into_iter()
+                .zip(samples.histograms[histograms].iter().cloned())
+                .collect(),
+        });
+    }
+    matrix.sort_by(|a, b| a.labels.cmp(&b.labels));
+    Ok(QueryValue::Matrix(matrix))
+}
