@@ -4,8 +4,7 @@
 //!
 //! | layer | may import |
 //! |---|---|
-//! | model, wire, clock | nothing of ours |
-//! | codec | model |
+//! | model, codec, wire, clock | nothing of ours |
 //! | storage | model, codec |
 //! | ingest | model, wire, storage |
 //! | query | model, storage |

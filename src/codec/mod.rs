@@ -2,7 +2,6 @@
 
 pub mod bits;
 pub mod floats;
-pub mod histograms;
 pub mod integers;
 pub mod timestamps;
 pub mod varint;

@@ -1,14 +1,20 @@
 //! Text to syntax tree to evaluation over a snapshot; synchronous, knows no HTTP and no clock.
 
 pub mod budget;
+mod metrics;
 pub mod promql;
 
 use std::sync::Arc;
 
+use crate::model::regex::RegexCache;
 use crate::model::{Histogram, Labels, Matcher, MetricMetadata, TimeRange, Timestamp};
 use crate::storage::Store;
-use crate::storage::metrics::SeriesExemplars;
+use crate::storage::metrics::{MetricsSnapshot, ReadError, SeriesExemplars};
 pub use budget::{Budget, Exceeded};
+use metrics::{QueryKind, QueryMetrics};
+use promql::ast::ExprKind;
+use promql::eval::{self, Context, QueryShape};
+use promql::{ParseOptions, parse, parse_selector};
 
 /// The engine's settings; the server fills them from the configuration. Defaults are Prometheus 3.14's.
 #[derive(Clone, Debug)]
@@ -18,6 +24,10 @@ pub struct Options {
     /// The step of a subquery that names none, 1 m.
     pub subquery_step_ms: i64,
     pub regexes_max: usize,
+    /// Metric names are dropped once at the end of a query instead of at each operation, off.
+    pub delayed_name_removal: bool,
+    /// Functions, aggregators and modifiers that Prometheus keeps behind feature flags, off.
+    pub experimental: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -111,70 +121,209 @@ pub enum QueryError {
     Internal(String),
 }
 
-/// Interim: the engine comes with its own body.
-pub struct Querier {}
+/// Answers queries over a store. One for all threads: each query takes its own snapshot.
+pub struct Querier {
+    store: Arc<Store>,
+    options: Options,
+    parsing: ParseOptions,
+    metrics: QueryMetrics,
+}
 
 impl Querier {
-    pub fn new(_store: Arc<Store>, _options: Options, _registry: &prometheus::Registry) -> Querier {
-        Querier {}
+    pub fn new(store: Arc<Store>, options: Options, registry: &prometheus::Registry) -> Querier {
+        let parsing = ParseOptions {
+            experimental_functions: options.experimental,
+            extended_range_selectors: options.experimental,
+            fill_modifiers: options.experimental,
+            regexes_max: options.regexes_max,
+            regex_cache: Some(Arc::new(RegexCache::default())),
+        };
+        Querier { store, options, parsing, metrics: QueryMetrics::new(registry) }
     }
 
-    pub fn instant(&self, _request: &InstantQuery, _budget: &Budget) -> Result<Answer, QueryError> {
-        Err(QueryError::Internal("the query engine is not built in yet".to_owned()))
+    pub fn instant(&self, request: &InstantQuery, budget: &Budget) -> Result<Answer, QueryError> {
+        let times = Times { start: request.time, end: request.time, step_ms: 0 };
+        let ask = Ask { times, lookback_ms: request.lookback_ms, limit: request.limit };
+        self.metrics.observe(QueryKind::Instant, budget, || self.evaluate(&request.expr, ask, budget))
     }
 
-    pub fn range(&self, _request: &RangeQuery, _budget: &Budget) -> Result<Answer, QueryError> {
-        Err(QueryError::Internal("the query engine is not built in yet".to_owned()))
+    /// The number of steps is the caller's to limit; the memory they need is the budget's.
+    pub fn range(&self, request: &RangeQuery, budget: &Budget) -> Result<Answer, QueryError> {
+        if request.step_ms <= 0 {
+            return Err(QueryError::BadData(
+                "zero or negative query resolution step widths are not accepted. Try a positive integer"
+                    .into(),
+            ));
+        }
+        let times = Times { start: request.start, end: request.end, step_ms: request.step_ms };
+        let ask = Ask { times, lookback_ms: request.lookback_ms, limit: request.limit };
+        self.metrics.observe(QueryKind::Range, budget, || self.evaluate(&request.expr, ask, budget))
+    }
+
+    fn evaluate(&self, text: &str, ask: Ask, budget: &Budget) -> Result<Answer, QueryError> {
+        let expr = parse(text, &self.parsing).map_err(|error| QueryError::BadData(error.to_string()))?;
+        let shape = QueryShape {
+            start: ask.times.start,
+            end: ask.times.end,
+            step_ms: ask.times.step_ms,
+            lookback_ms: ask.lookback_ms.unwrap_or(self.options.lookback_ms),
+            subquery_step_ms: self.options.subquery_step_ms,
+            delayed_name_removal: self.options.delayed_name_removal,
+        };
+        let snapshot = self.store.metrics();
+        let context = Context::new(shape, &snapshot, budget);
+        let mut value = eval::evaluate(&context, &expr)?;
+        let (mut warnings, infos) = context.annotation_texts(text);
+        warnings.extend(snapshot.warnings());
+        if ask.limit > 0 && value.truncate(ask.limit) {
+            warnings.push("results truncated due to limit".into());
+        }
+        let stats = QueryStats {
+            samples_read: budget.samples_used(),
+            samples_peak: context.values_peak(),
+            series_selected: budget.series_used(),
+        };
+        Ok(Answer { value, warnings, infos, stats })
     }
 
     /// Parses `match[]` parameters: `1:6: parse error: …` or the matchers of each.
-    pub fn selectors(&self, _texts: &[String]) -> Result<Vec<Vec<Matcher>>, QueryError> {
-        Err(QueryError::Internal("the query engine is not built in yet".to_owned()))
+    pub fn selectors(&self, texts: &[String]) -> Result<Vec<Vec<Matcher>>, QueryError> {
+        let parsed = texts.iter().map(|text| parse_selector(text, &self.parsing));
+        parsed.collect::<Result<_, _>>().map_err(|error| QueryError::BadData(error.to_string()))
     }
 
     /// Label sets that any of the selectors lets through, sorted. `limit` 0: all.
     pub fn series(
         &self,
-        _selectors: &[Vec<Matcher>],
-        _range: TimeRange,
-        _limit: usize,
-        _budget: &Budget,
+        selectors: &[Vec<Matcher>],
+        range: TimeRange,
+        limit: usize,
+        budget: &Budget,
     ) -> Result<Listing<Labels>, QueryError> {
-        Err(QueryError::Internal("the query engine is not built in yet".to_owned()))
+        self.metrics.observe(QueryKind::Series, budget, || {
+            self.listing(selectors, limit, budget, |snapshot, matchers| {
+                let found = snapshot.select(matchers, range)?;
+                Ok(found.into_iter().map(|series| series.labels).collect())
+            })
+        })
     }
 
     pub fn label_names(
         &self,
-        _selectors: &[Vec<Matcher>],
-        _range: TimeRange,
-        _limit: usize,
-        _budget: &Budget,
+        selectors: &[Vec<Matcher>],
+        range: TimeRange,
+        limit: usize,
+        budget: &Budget,
     ) -> Result<Listing<String>, QueryError> {
-        Err(QueryError::Internal("the query engine is not built in yet".to_owned()))
+        self.metrics.observe(QueryKind::Labels, budget, || {
+            self.listing(selectors, limit, budget, |snapshot, matchers| snapshot.label_names(matchers, range))
+        })
     }
 
     pub fn label_values(
         &self,
-        _name: &str,
-        _selectors: &[Vec<Matcher>],
-        _range: TimeRange,
-        _limit: usize,
-        _budget: &Budget,
+        name: &str,
+        selectors: &[Vec<Matcher>],
+        range: TimeRange,
+        limit: usize,
+        budget: &Budget,
     ) -> Result<Listing<String>, QueryError> {
-        Err(QueryError::Internal("the query engine is not built in yet".to_owned()))
+        self.metrics.observe(QueryKind::Labels, budget, || {
+            self.listing(selectors, limit, budget, |snapshot, matchers| {
+                snapshot.label_values(name, matchers, range)
+            })
+        })
+    }
+
+    /// The union over the selectors of what `list` finds, sorted, each once; no selector stands for everything.
+    fn listing<T: Ord>(
+        &self,
+        selectors: &[Vec<Matcher>],
+        limit: usize,
+        budget: &Budget,
+        list: impl Fn(&MetricsSnapshot, &[Matcher]) -> Result<Vec<T>, ReadError>,
+    ) -> Result<Listing<T>, QueryError> {
+        let snapshot = self.store.metrics();
+        let everything = [Vec::new()];
+        let selectors = if selectors.is_empty() { &everything[..] } else { selectors };
+        let mut items = Vec::new();
+        for matchers in selectors {
+            budget.check()?;
+            let found = list(&snapshot, matchers).map_err(|e| QueryError::Internal(e.to_string()))?;
+            budget.take_series(found.len() as u64)?;
+            items.extend(found);
+        }
+        items.sort_unstable();
+        items.dedup();
+        let truncated = limit > 0 && items.len() > limit;
+        if truncated {
+            items.truncate(limit);
+        }
+        Ok(Listing { items, truncated, warnings: snapshot.warnings() })
     }
 
     /// Exemplars of every selector in the expression.
     pub fn exemplars(
         &self,
-        _expr: &str,
-        _range: TimeRange,
-        _budget: &Budget,
+        expr: &str,
+        range: TimeRange,
+        budget: &Budget,
     ) -> Result<Vec<SeriesExemplars>, QueryError> {
-        Err(QueryError::Internal("the query engine is not built in yet".to_owned()))
+        self.metrics.observe(QueryKind::Exemplars, budget, || {
+            let expr = parse(expr, &self.parsing).map_err(|error| QueryError::BadData(error.to_string()))?;
+            let mut selectors: Vec<&[Matcher]> = Vec::new();
+            expr.walk(&mut |node| match &node.kind {
+                ExprKind::VectorSelector(selector) => selectors.push(&selector.matchers),
+                ExprKind::MatrixSelector(matrix) => selectors.push(&matrix.selector.matchers),
+                _ => {}
+            });
+            let snapshot = self.store.metrics();
+            let mut found: Vec<SeriesExemplars> = Vec::new();
+            for matchers in selectors {
+                budget.check()?;
+                let more = snapshot.exemplars(matchers, range);
+                found.extend(more.map_err(|e| QueryError::Internal(e.to_string()))?);
+                budget.take_series(found.len() as u64)?;
+            }
+            found.retain(|series| !series.exemplars.is_empty());
+            found.sort_by(|a, b| a.labels.cmp(&b.labels));
+            // Two selectors may find the same series, and then found the same exemplars.
+            found.dedup_by(|a, b| a.labels == b.labels);
+            Ok(found)
+        })
     }
 
-    pub fn metadata(&self, _metric: Option<&str>) -> Vec<(String, Vec<MetricMetadata>)> {
-        Vec::new()
+    pub fn metadata(&self, metric: Option<&str>) -> Vec<(String, Vec<MetricMetadata>)> {
+        let mut families = self.store.metrics().metadata();
+        families.retain(|(name, _)| metric.is_none_or(|wanted| wanted == name));
+        families
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Times {
+    start: Timestamp,
+    end: Timestamp,
+    /// 0: an instant.
+    step_ms: i64,
+}
+
+#[derive(Clone, Copy)]
+struct Ask {
+    times: Times,
+    lookback_ms: Option<i64>,
+    limit: usize,
+}
+
+impl QueryValue {
+    /// Leaves the first `limit` series; true if there were more.
+    fn truncate(&mut self, limit: usize) -> bool {
+        let (len, truncate): (usize, &mut dyn FnMut()) = match self {
+            QueryValue::Vector(samples) => (samples.len(), &mut || samples.truncate(limit)),
+            QueryValue::Matrix(series) => (series.len(), &mut || series.truncate(limit)),
+            QueryValue::Scalar(..) | QueryValue::String(..) => return false,
+        };
+        truncate();
+        len > limit
     }
 }

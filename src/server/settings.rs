@@ -51,6 +51,8 @@ pub fn query(config: &Config) -> query::Options {
         lookback_ms: config.query.lookback.as_millis() as i64,
         subquery_step_ms: SUBQUERY_STEP_MS,
         regexes_max: REGEXES_MAX,
+        delayed_name_removal: false,
+        experimental: false,
     }
 }
 
