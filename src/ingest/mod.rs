@@ -3,6 +3,7 @@
 mod admission;
 mod decompress;
 mod intake;
+mod otlp;
 mod protobuf;
 mod remote_write;
 mod series_cache;
@@ -17,6 +18,8 @@ use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequ
 use crate::model::time::{DAY, MINUTE};
 use crate::model::{Labels, Timestamp};
 use crate::storage::{Busy, Completion, Store};
+
+pub use otlp::{Options as OtlpOptions, TranslationStrategy};
 
 use decompress::BufferPool;
 use intake::Intake;
@@ -59,6 +62,7 @@ pub struct Options {
     pub ahead_max_ms: i64,
     /// Samples further behind the clock are refused: the retention of the hot tier.
     pub behind_max_ms: i64,
+    pub otlp: OtlpOptions,
 }
 
 impl Default for Options {
@@ -71,6 +75,7 @@ impl Default for Options {
             histogram_buckets_max: 1_000,
             ahead_max_ms: 10 * MINUTE,
             behind_max_ms: 15 * DAY,
+            otlp: OtlpOptions::default(),
         }
     }
 }
@@ -98,6 +103,9 @@ pub enum IngestError {
     DecompressesTooFar { max: u64 },
     #[error("invalid {what} at byte {offset}: {reason}")]
     Malformed { what: &'static str, offset: usize, reason: String },
+    /// JSON, but not OTLP's.
+    #[error("invalid OTLP: {field} is not {expected}")]
+    BadField { field: &'static str, expected: &'static str },
     #[error(transparent)]
     Busy(#[from] Busy),
 }
@@ -169,23 +177,40 @@ impl Ingest {
     /// OTLP/HTTP; `body` as it came.
     pub fn otlp_metrics(
         &self,
-        _body: &[u8],
-        _encoding: Encoding,
-        _format: OtlpFormat,
-        _now: Timestamp,
-        _done: Completion,
+        body: &[u8],
+        encoding: Encoding,
+        format: OtlpFormat,
+        now: Timestamp,
+        done: Completion,
     ) -> Result<Outcome, IngestError> {
-        todo!()
+        self.stats.received(Protocol::Otlp, body.len());
+        self.counting_refusals(|| {
+            let body = self.buffers.decompress(body, encoding, self.options.decoded_bytes_max)?;
+            self.stats.decoded(Protocol::Otlp, body.len());
+            self.otlp(&otlp::decode(&body, format)?, now, done)
+        })
     }
 
     /// OTLP/gRPC, where the transport has decoded the message.
     pub fn otlp_metrics_message(
         &self,
-        _request: &ExportMetricsServiceRequest,
-        _now: Timestamp,
-        _done: Completion,
+        request: &ExportMetricsServiceRequest,
+        now: Timestamp,
+        done: Completion,
     ) -> Result<Outcome, IngestError> {
-        todo!()
+        self.stats.received(Protocol::Otlp, prost::Message::encoded_len(request));
+        self.counting_refusals(|| self.otlp(request, now, done))
+    }
+
+    fn otlp(
+        &self,
+        request: &ExportMetricsServiceRequest,
+        now: Timestamp,
+        done: Completion,
+    ) -> Result<Outcome, IngestError> {
+        let mut intake = self.intake(now);
+        otlp::read(request, &self.spelling_hash, &mut intake);
+        self.append(intake, Protocol::Otlp, done)
     }
 
     /// Our own metrics, scraped at `now`.

@@ -123,7 +123,7 @@ impl Stats {
     pub fn refused(&self, error: &IngestError) {
         let reason = match error {
             IngestError::TooLarge { .. } | IngestError::DecompressesTooFar { .. } => Reason::DecodedSize,
-            IngestError::Malformed { .. } => Reason::Malformed,
+            IngestError::Malformed { .. } | IngestError::BadField { .. } => Reason::Malformed,
             IngestError::Busy(Busy::QueueFull { .. }) => Reason::QueueFull,
             IngestError::Busy(Busy::DiskFull { .. }) => Reason::DiskFull,
             IngestError::Busy(Busy::Closing) => Reason::Closing,

@@ -127,10 +127,8 @@ fn request(timeseries: Vec<wire1::TimeSeries>) -> wire1::WriteRequest {
     wire1::WriteRequest { timeseries, metadata: Vec::new() }
 }
 
-const GOOD: (&[(&str, &str)], &[(Timestamp, f64)]) = (&[("__name__", "good")], &[(0, 1.0)]);
-
 fn good() -> wire1::TimeSeries {
-    series(GOOD.0, GOOD.1)
+    series(&[("__name__", "good")], &[(0, 1.0)])
 }
 
 /// Sends one series beside a good one, which must be stored, and returns the outcome.

@@ -7,7 +7,7 @@ use prometheus::{Gauge, Opts, Registry};
 
 use super::listener::ConnectionLimits;
 use crate::api::{self, SelfTarget};
-use crate::config::{Config, Setting};
+use crate::config::{self, Config, Setting};
 use crate::model::Timestamp;
 use crate::query::budget::Limits;
 use crate::{ingest, query, storage};
@@ -43,6 +43,21 @@ pub fn ingest(config: &Config) -> ingest::Options {
         histogram_buckets_max: limits.histogram_buckets_max as usize,
         ahead_max_ms: limits.ahead_max.as_millis() as i64,
         behind_max_ms: config.retention.hot.as_millis() as i64,
+        otlp: ingest::OtlpOptions {
+            translation: translation_strategy(config.otlp.translation_strategy),
+            promote_resource_attributes: config.otlp.promote_resource_attributes.clone(),
+        },
+    }
+}
+
+fn translation_strategy(named: config::TranslationStrategy) -> ingest::TranslationStrategy {
+    use config::TranslationStrategy as Named;
+    use ingest::TranslationStrategy::*;
+    match named {
+        Named::UnderscoreEscapingWithSuffixes => UnderscoreEscapingWithSuffixes,
+        Named::UnderscoreEscapingWithoutSuffixes => UnderscoreEscapingWithoutSuffixes,
+        Named::NoUtf8EscapingWithSuffixes => NoUtf8EscapingWithSuffixes,
+        Named::NoTranslation => NoTranslation,
     }
 }
 

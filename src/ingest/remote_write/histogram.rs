@@ -6,6 +6,8 @@ use crate::model::{Histogram, Timestamp};
 use super::super::admission::{Reason, Rejection};
 use super::super::protobuf::{Field, Message, WireError, zigzag};
 
+use super::Starts;
+
 pub(super) struct WireHistogram {
     pub timestamp: Timestamp,
     /// 0 where none was told.
@@ -21,7 +23,11 @@ struct WireBuckets {
 }
 
 /// Reads a histogram; one with more than `buckets_max` buckets, spans or bounds is read no further into memory.
-pub(super) fn decode(mut message: Message<'_>, buckets_max: usize) -> Result<WireHistogram, WireError> {
+pub(super) fn decode(
+    mut message: Message<'_>,
+    starts: Starts,
+    buckets_max: usize,
+) -> Result<WireHistogram, WireError> {
     let mut histogram = Box::<Histogram>::default();
     let (mut timestamp, mut start) = (0, 0);
     let mut is_float = false;
@@ -50,7 +56,7 @@ pub(super) fn decode(mut message: Message<'_>, buckets_max: usize) -> Result<Wir
                     histogram.custom_bounds.push(bound);
                 }
             })?,
-            17 => start = field.varint()? as i64,
+            number if number == starts.of_histogram => start = field.varint()? as i64,
             _ => {}
         }
     }

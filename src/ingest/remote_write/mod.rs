@@ -18,6 +18,9 @@ use super::admission::{Reason, Rejection};
 use super::intake::{Admitted, Intake};
 use super::protobuf::{Message, WireError};
 
+/// A label as it came.
+type Pair<'a> = (&'a [u8], &'a [u8]);
+
 /// `start` is 0 where none was told.
 #[derive(Clone, Copy, Debug, Default)]
 struct WireSample {
@@ -26,9 +29,17 @@ struct WireSample {
     start: Timestamp,
 }
 
+/// Where a version has start timestamps: the numbers of their fields, or 0, which no field has.
+#[derive(Clone, Copy, Debug)]
+struct Starts {
+    of_sample: u32,
+    of_histogram: u32,
+}
+
 /// What one series sends.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Points<'a> {
+    starts: Starts,
     samples: Vec<WireSample>,
     histograms: Vec<Message<'a>>,
     exemplars: Vec<Message<'a>>,
@@ -44,11 +55,30 @@ struct WireExemplar {
 }
 
 impl<'a> Points<'a> {
+    fn new(starts: Starts) -> Points<'a> {
+        Points { starts, samples: Vec::new(), histograms: Vec::new(), exemplars: Vec::new(), created: 0 }
+    }
+
     fn clear(&mut self) {
         self.samples.clear();
         self.histograms.clear();
         self.exemplars.clear();
         self.created = 0;
+    }
+
+    #[inline]
+    fn push_sample(&mut self, mut message: Message<'_>) -> Result<(), WireError> {
+        let mut sample = WireSample::default();
+        while let Some(field) = message.next_field()? {
+            match field.number {
+                1 => sample.value = field.double()?,
+                2 => sample.timestamp = field.varint()? as i64,
+                number if number == self.starts.of_sample => sample.start = field.varint()? as i64,
+                _ => {}
+            }
+        }
+        self.samples.push(sample);
+        Ok(())
     }
 
     fn count(&self) -> u64 {
@@ -78,7 +108,7 @@ impl<'a> Points<'a> {
             }
         }
         for &message in &self.histograms {
-            let wire = histogram::decode(message, intake.options.histogram_buckets_max)?;
+            let wire = histogram::decode(message, self.starts, intake.options.histogram_buckets_max)?;
             let written = wire.histogram.and_then(|h| intake.histogram(series, wire.timestamp, h));
             match written {
                 Ok(()) => self.start(series, wire.timestamp, wire.start, intake),
@@ -107,21 +137,6 @@ impl<'a> Points<'a> {
             intake.start(series, timestamp, start);
         }
     }
-}
-
-/// A sample of either version.
-#[inline]
-fn sample(mut message: Message<'_>) -> Result<WireSample, WireError> {
-    let mut sample = WireSample::default();
-    while let Some(field) = message.next_field()? {
-        match field.number {
-            1 => sample.value = field.double()?,
-            2 => sample.timestamp = field.varint()? as i64,
-            3 => sample.start = field.varint()? as i64,
-            _ => {}
-        }
-    }
-    Ok(sample)
 }
 
 /// The numbering of types that both versions share.

@@ -9,13 +9,13 @@ use super::super::admission::{Rejection, admit_exemplar_labels, admit_label_coun
 use super::super::intake::Intake;
 use super::super::protobuf::{Message, WireError};
 use super::super::series_cache::SpellingHash;
-use super::{Points, WireExemplar, metric_type, sample, shown_text};
+use super::{Pair, Points, Starts, WireExemplar, metric_type, shown_text};
+
+pub(super) const NO_STARTS: Starts = Starts { of_sample: 0, of_histogram: 0 };
 
 // Single-byte tags: (field number << 3) | 2 for length-delimited.
 const LABEL: u8 = 0x0A;
 const SAMPLE: u8 = 0x12;
-
-pub(super) type Pair<'a> = (&'a [u8], &'a [u8]);
 
 /// A part of the request, in its order.
 pub(super) enum Item<'r, 'a> {
@@ -46,7 +46,7 @@ pub(super) fn walk<'a>(
     mut each: impl FnMut(Item<'_, 'a>) -> Result<(), WireError>,
 ) -> Result<(), WireError> {
     let mut request = Message::new(body);
-    let mut points = Points::default();
+    let mut points = Points::new(NO_STARTS);
     let mut scattered = Vec::new();
     while let Some(field) = request.next_field()? {
         match field.number {
@@ -72,7 +72,7 @@ fn series<'r, 'a: 'r>(
 ) -> Result<&'r [u8], WireError> {
     let labels = message.take_while_tag(LABEL)?;
     while let Some(message) = message.take_if_tag(SAMPLE)? {
-        points.samples.push(sample(message)?);
+        points.push_sample(message)?;
     }
     scattered.clear();
     while let Some(field) = message.next_field()? {
@@ -86,7 +86,7 @@ fn series<'r, 'a: 'r>(
                 push_varint(scattered, label.bytes().len());
                 scattered.extend_from_slice(label.bytes());
             }
-            2 => points.samples.push(sample(field.message()?)?),
+            2 => points.push_sample(field.message()?)?,
             3 => points.exemplars.push(field.message()?),
             4 => points.histograms.push(field.message()?),
             _ => {}

@@ -11,10 +11,12 @@ use super::super::intake::Intake;
 use super::super::protobuf::{Message, WireError};
 use super::super::series_cache::SpellingHash;
 use super::super::{IngestError, Options};
-use super::{Points, WireExemplar, bad_reference, family_of, metric_type, sample, shown_text};
+use super::{Pair, Points, Starts, WireExemplar, bad_reference, family_of, metric_type, shown_text};
 
 // A symbol may be as short as 2 bytes on the wire but costs 32 here: 1 M of them are 32 MB.
 const SYMBOLS_MAX: usize = 1_000_000;
+
+pub(super) const STARTS: Starts = Starts { of_sample: 3, of_histogram: 17 };
 
 // Single-byte tags: (field number << 3) | 2 for length-delimited.
 const SAMPLE: u8 = 0x12;
@@ -27,7 +29,6 @@ pub(super) struct Symbols<'a> {
 }
 
 /// A series as it is sent; used again for the next.
-#[derive(Default)]
 pub(super) struct Series<'a> {
     pub(super) label_refs: Vec<u32>,
     pub(super) points: Points<'a>,
@@ -76,7 +77,8 @@ pub(super) fn walk<'a>(
     mut each: impl FnMut(&Series<'a>) -> Result<(), WireError>,
 ) -> Result<(), WireError> {
     let mut request = Message::new(body);
-    let mut series = Series::default();
+    let mut series =
+        Series { label_refs: Vec::new(), points: Points::new(STARTS), metadata: Metadata::default() };
     while let Some(field) = request.next_field()? {
         if field.number == 5 {
             series.read(field.message()?)?;
@@ -97,10 +99,10 @@ impl<'a> Series<'a> {
                 1 => {
                     field.each_varint(|reference| self.label_refs.push(reference as u32))?;
                     while let Some(message) = message.take_if_tag(SAMPLE)? {
-                        self.points.samples.push(sample(message)?);
+                        self.points.push_sample(message)?;
                     }
                 }
-                2 => self.points.samples.push(sample(field.message()?)?),
+                2 => self.points.push_sample(field.message()?)?,
                 3 => self.points.histograms.push(field.message()?),
                 4 => self.points.exemplars.push(field.message()?),
                 5 => self.metadata.merge(field.message()?)?,
@@ -175,7 +177,7 @@ impl<'a> Symbols<'a> {
         Ok(())
     }
 
-    pub(super) fn pairs(&self, references: &[u32]) -> Result<Vec<(&'a [u8], &'a [u8])>, Rejection> {
+    pub(super) fn pairs(&self, references: &[u32]) -> Result<Vec<Pair<'a>>, Rejection> {
         references.chunks_exact(2).map(|pair| Ok((self.text(pair[0])?, self.text(pair[1])?))).collect()
     }
 

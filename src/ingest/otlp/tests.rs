@@ -1,0 +1,256 @@
+//! Whole OTLP requests, through the receivers into a store.
+
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+use prost::Message as _;
+
+use super::*;
+use crate::ingest::tests::{Fixture, NOW};
+use crate::ingest::{self, Encoding, Outcome};
+use crate::model::MetricType;
+
+/// The JSON of a request with one resource and these metrics; `NOW` stands for its nanoseconds, `NOW-15s` for
+/// those of a scrape before.
+fn request(resource: &str, metrics: &str) -> String {
+    let nanos = |ms: i64| format!("\"{}\"", ms * 1_000_000);
+    format!(
+        r#"{{"resourceMetrics":[{{"resource":{{"attributes":[{resource}]}},"scopeMetrics":[{{"metrics":[{metrics}]}}]}}]}}"#
+    )
+    .replace("NOW-15s", &nanos(NOW - 15_000))
+    .replace("NOW", &nanos(NOW))
+}
+
+const SERVICE: &str = r#"{"key":"service.name","value":{"stringValue":"api"}}"#;
+
+fn send(fixture: &Fixture, body: &str) -> Outcome {
+    let ingest = &fixture.ingest;
+    ingest
+        .otlp_metrics(body.as_bytes(), Encoding::Identity, OtlpFormat::Json, NOW, fixture.completion())
+        .unwrap()
+}
+
+fn stored(metrics: &str) -> (Outcome, Vec<String>) {
+    let fixture = Fixture::new(ingest::Options::default());
+    let outcome = send(&fixture, &request(SERVICE, metrics));
+    assert_eq!(fixture.done(), 1);
+    (outcome, fixture.stored())
+}
+
+#[test]
+fn a_gauge_is_a_series_for_each_point() {
+    let (outcome, stored) = stored(
+        r#"{"name":"room.temperature","unit":"Cel","gauge":{"dataPoints":[
+            {"timeUnixNano":NOW,"asDouble":21.5,"attributes":[{"key":"room.name","value":{"stringValue":"a"}}]},
+            {"timeUnixNano":NOW,"asInt":"-3","attributes":[{"key":"room.name","value":{"stringValue":"b"}}]},
+            {"timeUnixNano":NOW,"flags":1,"attributes":[{"key":"room.name","value":{"stringValue":"c"}}]}]}}"#,
+    );
+    assert_eq!((outcome.samples, outcome.rejected), (3, 0));
+    assert_eq!(
+        stored,
+        [
+            r#"room_temperature_celsius{job="api", room_name="a"} 0 21.5"#,
+            r#"room_temperature_celsius{job="api", room_name="b"} 0 -3"#,
+            r#"room_temperature_celsius{job="api", room_name="c"} 0 NaN"#,
+        ]
+    );
+}
+
+#[test]
+fn deltas_are_added_up_and_cumulative_sums_are_not() {
+    let point = |time: &str, value: u32| {
+        format!(r#"{{"startTimeUnixNano":NOW-15s,"timeUnixNano":{time},"asInt":"{value}"}}"#)
+    };
+    let points = format!("[{},{}]", point("NOW-15s", 3), point("NOW", 4));
+    let (outcome, stored) = stored(&format!(
+        r#"{{"name":"d","sum":{{"aggregationTemporality":1,"isMonotonic":true,"dataPoints":{points}}}}},
+           {{"name":"c","sum":{{"aggregationTemporality":2,"isMonotonic":true,"dataPoints":{points}}}}},
+           {{"name":"up.down","sum":{{"aggregationTemporality":2,"dataPoints":{points}}}}},
+           {{"name":"neither","sum":{{"dataPoints":{points}}}}}"#
+    ));
+    assert_eq!(
+        stored,
+        [
+            r#"c_total{job="api"} -15000 3"#,
+            r#"c_total{job="api"} 0 4"#,
+            r#"d_total{job="api"} -15000 3"#,
+            r#"d_total{job="api"} 0 7"#,
+            r#"up_down{job="api"} -15000 3"#,
+            r#"up_down{job="api"} 0 4"#,
+        ]
+    );
+    assert_eq!(outcome.rejected, 2);
+    assert_eq!(
+        outcome.reasons,
+        ["metric neither is neither cumulative nor delta (aggregation temporality 0)"]
+    );
+}
+
+#[test]
+fn an_explicit_histogram_is_a_classic_one() {
+    let (outcome, stored) = stored(
+        r#"{"name":"latency","unit":"ms","histogram":{"aggregationTemporality":2,"dataPoints":[
+            {"timeUnixNano":NOW,"count":"6","sum":9.5,"bucketCounts":["1","2","3"],"explicitBounds":[0.5,10],
+             "exemplars":[{"timeUnixNano":NOW,"asDouble":7,"traceId":"0AF7651916CD43DD8448EB211C80319C"}]}]}}"#,
+    );
+    assert_eq!((outcome.samples, outcome.exemplars, outcome.rejected), (5, 1, 0));
+    assert_eq!(
+        stored,
+        [
+            r#"latency_milliseconds_bucket{job="api", le="+Inf"} 0 6"#,
+            r#"latency_milliseconds_bucket{job="api", le="0.5"} 0 1"#,
+            r#"latency_milliseconds_bucket{job="api", le="10"} 0 3"#,
+            r#"latency_milliseconds_count{job="api"} 0 6"#,
+            r#"latency_milliseconds_sum{job="api"} 0 9.5"#,
+        ]
+    );
+}
+
+#[test]
+fn an_exponential_histogram_is_a_native_one() {
+    let (outcome, stored) = stored(
+        r#"{"name":"size","unit":"By","exponentialHistogram":{"aggregationTemporality":2,"dataPoints":[
+            {"timeUnixNano":NOW,"count":3,"sum":10,"zeroCount":1,"scale":0,
+             "positive":{"offset":1,"bucketCounts":["0","2"]}}]}}"#,
+    );
+    assert_eq!((outcome.histograms, outcome.rejected), (1, 0));
+    assert_eq!(stored, [r#"size_bytes{job="api"} 0 histogram n=3 sum=10 schema=0 [2.0] []"#]);
+}
+
+#[test]
+fn a_summary_is_its_quantiles_sum_and_count() {
+    let (_, stored) = stored(
+        r#"{"name":"s","summary":{"dataPoints":[{"timeUnixNano":NOW,"count":2,"sum":3,
+            "quantileValues":[{"quantile":0.5,"value":1},{"quantile":1,"value":"NaN"}]}]}}"#,
+    );
+    assert_eq!(
+        stored,
+        [
+            r#"s_count{job="api"} 0 2"#,
+            r#"s_sum{job="api"} 0 3"#,
+            r#"s{job="api", quantile="0.5"} 0 1"#,
+            r#"s{job="api", quantile="1"} 0 NaN"#,
+        ]
+    );
+}
+
+#[test]
+fn a_resource_with_more_to_say_has_target_info_at_the_times_of_its_points() {
+    let fixture = Fixture::new(ingest::Options::default());
+    let region = r#"{"key":"cloud.region","value":{"stringValue":"eu"}}"#;
+    let metrics = r#"{"name":"x","gauge":{"dataPoints":[
+        {"timeUnixNano":NOW-15s,"asInt":1},{"timeUnixNano":NOW,"asInt":2}]}}"#;
+    send(&fixture, &request(&format!("{SERVICE},{region}"), metrics));
+    assert_eq!(
+        fixture.stored(),
+        [
+            r#"target_info{cloud_region="eu", job="api"} -15000 1"#,
+            r#"target_info{cloud_region="eu", job="api"} 0 1"#,
+            r#"x{job="api"} -15000 1"#,
+            r#"x{job="api"} 0 2"#,
+        ]
+    );
+}
+
+#[test]
+fn a_bad_point_is_counted_once_and_its_neighbours_are_stored() {
+    let good = r#"{"timeUnixNano":NOW,"count":"1","bucketCounts":["1"],"explicitBounds":[]}"#;
+    let bad = [
+        (r#"{"count":"1"}"#, "timestamp 0 is 57 years behind"),
+        (r#"{"timeUnixNano":NOW,"bucketCounts":["1"],"explicitBounds":[1]}"#, "1 bounds but 1 buckets"),
+        (
+            r#"{"timeUnixNano":NOW,"bucketCounts":[1,1,1],"explicitBounds":[2,1]}"#,
+            "histogram's bounds do not increase: 2 is before 1",
+        ),
+        (
+            r#"{"timeUnixNano":NOW,"attributes":[{"key":"le","value":{"stringValue":"1"}}]}"#,
+            r#"duplicate label "le""#,
+        ),
+    ];
+    for (bad, words) in bad {
+        let (outcome, stored) = stored(&format!(
+            r#"{{"name":"h","histogram":{{"aggregationTemporality":2,"dataPoints":[{bad},{good}]}}}}"#
+        ));
+        assert_eq!(outcome.rejected, 1, "{words}");
+        assert!(outcome.reasons[0].contains(words), "{:?}", outcome.reasons);
+        assert!(stored.contains(&r#"h_count{job="api"} 0 1"#.to_owned()), "{stored:?}");
+    }
+}
+
+#[test]
+fn names_follow_the_configured_strategy() {
+    let options = ingest::Options {
+        otlp: Options { translation: TranslationStrategy::NoTranslation, ..Options::default() },
+        ..ingest::Options::default()
+    };
+    let fixture = Fixture::new(options);
+    let metric = r#"{"name":"a.b","unit":"s","gauge":{"dataPoints":[{"timeUnixNano":NOW,"asInt":1,
+        "attributes":[{"key":"c.d","value":{"intValue":"7"}}]}]}}"#;
+    send(&fixture, &request("", metric));
+    assert_eq!(fixture.stored(), [r#"{__name__="a.b", "c.d"="7"} 0 1"#]);
+}
+
+#[test]
+fn metadata_is_told_with_the_unit_in_words() {
+    let fixture = Fixture::new(ingest::Options::default());
+    let metric = r#"{"name":"io","unit":"By/s","description":"Bytes moved.","sum":{"isMonotonic":true,
+        "aggregationTemporality":2,"dataPoints":[{"timeUnixNano":NOW,"asInt":1}]}}"#;
+    send(&fixture, &request(SERVICE, metric));
+    let (family, told) = &fixture.metadata()[0];
+    assert_eq!((family.as_str(), told[0].metric_type), ("io_bytes_per_second_total", MetricType::Counter));
+    assert_eq!((told[0].help.as_str(), told[0].unit.as_str()), ("Bytes moved.", "bytes_per_second"));
+}
+
+#[test]
+fn protobuf_json_and_the_decoded_message_store_the_same() {
+    let body = request(
+        SERVICE,
+        r#"{"name":"x","gauge":{"dataPoints":[{"timeUnixNano":NOW,"asDouble":1.5,
+            "attributes":[{"key":"a","value":{"boolValue":true}}]}]}}"#,
+    );
+    let message: ExportMetricsServiceRequest = decode(body.as_bytes(), OtlpFormat::Json).unwrap();
+    let fixture = Fixture::new(ingest::Options::default());
+    for (encoding, bytes) in [
+        (Encoding::Identity, message.encode_to_vec()),
+        (Encoding::Zstd, zstd::encode_all(&*message.encode_to_vec(), 1).unwrap()),
+    ] {
+        let done = fixture.completion();
+        let outcome = fixture.ingest.otlp_metrics(&bytes, encoding, OtlpFormat::Protobuf, NOW, done).unwrap();
+        assert_eq!(outcome.samples, 1);
+    }
+    fixture.ingest.otlp_metrics_message(&message, NOW, fixture.completion()).unwrap();
+    send(&fixture, &body);
+    assert_eq!(fixture.stored(), [r#"x{a="true", job="api"} 0 1.5"#]);
+    assert_eq!(fixture.counter("icecore_ingest_samples_total", "otlp"), 4);
+    assert_eq!(fixture.counter("icecore_ingest_series_cache_misses_total", ""), 1);
+}
+
+#[test]
+fn values_nested_without_end_are_refused() {
+    let mut value = Vec::new();
+    for _ in 0..10_000 {
+        // An AnyValue holding an ArrayValue holding the value so far.
+        let mut list = vec![0x0A];
+        prost::encoding::encode_varint(value.len() as u64, &mut list);
+        list.append(&mut value);
+        value.push(0x2A);
+        prost::encoding::encode_varint(list.len() as u64, &mut value);
+        value.append(&mut list);
+    }
+    // request 1 > resource 1 > attribute 1 > value 2.
+    for tag in [0x12, 0x0A, 0x0A, 0x0A] {
+        let mut outer = vec![tag];
+        prost::encoding::encode_varint(value.len() as u64, &mut outer);
+        outer.append(&mut value);
+        value = outer;
+    }
+    let error = decode(&value, OtlpFormat::Protobuf).unwrap_err().to_string();
+    assert!(error.starts_with("invalid protobuf at byte ") && error.contains("recursion limit"), "{error}");
+}
+
+#[test]
+fn a_cut_body_is_refused_at_its_byte() {
+    let body = request(SERVICE, r#"{"name":"x","gauge":{"dataPoints":[{"timeUnixNano":NOW,"asInt":1}]}}"#);
+    let body = decode(body.as_bytes(), OtlpFormat::Json).unwrap().encode_to_vec();
+    for cut in 1..body.len() {
+        assert!(decode(&body[..cut], OtlpFormat::Protobuf).is_err(), "cut at {cut}");
+    }
+}
