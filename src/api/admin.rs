@@ -9,6 +9,21 @@ use axum::response::{IntoResponse, Response};
 use super::Api;
 use super::error::ApiError;
 
+/// `GET /`: where to go from here.
+pub async fn welcome() -> &'static str {
+    concat!(
+        "Icecore ",
+        env!("CARGO_PKG_VERSION"),
+        "\n\n\
+         Prometheus queries    /api/v1/query?query=up   (Grafana: a Prometheus data source with this address)\n\
+         Remote write          POST /api/v1/write\n\
+         OTLP metrics          POST /v1/metrics, or gRPC\n\
+         Own metrics           /metrics\n\
+         Health                /-/healthy   /-/ready\n\
+         State                 /api/v1/status/tsdb   /api/v1/status/flags   /api/v1/status/runtimeinfo\n"
+    )
+}
+
 /// `GET /-/healthy`: the process serves.
 pub async fn healthy() -> &'static str {
     "Icecore is healthy.\n"

@@ -89,7 +89,7 @@ impl Api {
             querier,
             store,
             clock: Clock,
-            workers: workers::Workers::new(options.writes_max, options.queries_max),
+            workers: workers::Workers::new(options.writes_max, options.queries_max, &registry),
             body_room: limits::BodyRoom::new(options.bodies_bytes_max, &registry),
             metrics: middleware::HttpMetrics::new(&registry),
             registry,
@@ -131,6 +131,7 @@ pub fn routes(api: &Arc<Api>) -> Router {
         .route("/api/v1/status/tsdb", get(cardinality::tsdb))
         .route("/api/v1/status/flags", get(status::flags))
         .route("/api/v1/status/config", get(status::config))
+        .route("/", get(admin::welcome))
         .route("/metrics", get(admin::metrics))
         .route("/-/healthy", get(admin::healthy))
         .route("/-/ready", get(admin::ready))

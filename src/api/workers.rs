@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::error::ApiError;
@@ -19,8 +20,24 @@ pub struct Workers {
 }
 
 impl Workers {
-    pub fn new(writes_max: usize, queries_max: usize) -> Workers {
-        Workers { writes: Pool::new("write", writes_max), queries: Pool::new("query", queries_max) }
+    pub fn new(writes_max: usize, queries_max: usize, registry: &Registry) -> Workers {
+        const ONCE: &str = "the name is valid and registered once";
+        let pool = &["pool"];
+        let admitted = Opts::new("icecore_worker_jobs", "Jobs running or waiting for a thread.");
+        let admitted = IntGaugeVec::new(admitted, pool).expect(ONCE);
+        let refused =
+            Opts::new("icecore_worker_jobs_refused_total", "Jobs refused because too many were waiting.");
+        let refused = IntCounterVec::new(refused, pool).expect(ONCE);
+        registry.register(Box::new(admitted.clone())).expect(ONCE);
+        registry.register(Box::new(refused.clone())).expect(ONCE);
+        let pool = |name, running_max: usize| Pool {
+            name,
+            running: Arc::new(Semaphore::new(running_max)),
+            admitted_max: running_max * (1 + WAITING_PER_RUNNING),
+            admitted: admitted.with_label_values(&[name]),
+            refused: refused.with_label_values(&[name]),
+        };
+        Workers { writes: pool("write", writes_max), queries: pool("query", queries_max) }
     }
 
     /// Runs a write on a pool thread.
@@ -60,47 +77,49 @@ impl Drop for CancelOnDrop {
 struct Pool {
     name: &'static str,
     running: Arc<Semaphore>,
-    admitted: Arc<Semaphore>,
     admitted_max: usize,
+    admitted: IntGauge,
+    refused: IntCounter,
 }
 
 impl Pool {
-    fn new(name: &'static str, running_max: usize) -> Pool {
-        let admitted_max = running_max * (1 + WAITING_PER_RUNNING);
-        Pool {
-            name,
-            running: Arc::new(Semaphore::new(running_max)),
-            admitted: Arc::new(Semaphore::new(admitted_max)),
-            admitted_max,
-        }
-    }
-
     fn queue(&self) -> Result<Queued, ApiError> {
-        let admitted = self
-            .admitted
-            .clone()
-            .try_acquire_owned()
-            .map_err(|_| ApiError::PoolFull { pool: self.name, admitted_max: self.admitted_max })?;
-        Ok(Queued { running: self.running.clone(), admitted })
+        // Taken before it is compared, so that of many who come at once only as many as fit find room.
+        self.admitted.inc();
+        let place = Place(self.admitted.clone());
+        if self.admitted.get() > self.admitted_max as i64 {
+            self.refused.inc();
+            return Err(ApiError::PoolFull { pool: self.name, admitted_max: self.admitted_max });
+        }
+        Ok(Queued { running: self.running.clone(), place })
+    }
+}
+
+/// One of the admitted jobs.
+struct Place(IntGauge);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }
 
 /// A place in the queue.
 struct Queued {
     running: Arc<Semaphore>,
-    admitted: OwnedSemaphorePermit,
+    place: Place,
 }
 
 impl Queued {
     async fn turn(self) -> Turn {
         let running = self.running.acquire_owned().await.expect("the pool's semaphore is never closed");
-        Turn { _admitted: self.admitted, _running: running }
+        Turn { _place: self.place, _running: running }
     }
 }
 
 /// The right to run, given back when the job is done: not when its client stops waiting.
 struct Turn {
-    _admitted: OwnedSemaphorePermit,
+    _place: Place,
     _running: OwnedSemaphorePermit,
 }
 
@@ -131,7 +150,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_comes_when_the_queue_is_full_is_refused() {
-        let workers = Arc::new(Workers::new(1, 1));
+        let workers = Arc::new(Workers::new(1, 1, &Registry::new()));
         let (release, wait) = mpsc::channel::<()>();
         let first = workers.clone();
         let running = tokio::spawn(async move { first.write(move || wait.recv()).await });
@@ -152,7 +171,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_query_that_waits_past_its_deadline_times_out() {
-        let workers = Arc::new(Workers::new(1, 1));
+        let workers = Arc::new(Workers::new(1, 1, &Registry::new()));
         let (release, wait) = mpsc::channel::<()>();
         let (first, (long, deadline)) = (workers.clone(), budget());
         let running = tokio::spawn(async move { first.query(long, deadline, move |_| wait.recv()).await });
@@ -166,7 +185,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_client_that_leaves_cancels_its_query() {
-        let workers = Workers::new(1, 1);
+        let workers = Workers::new(1, 1, &Registry::new());
         let (budget, deadline) = (budget().0, Instant::now() + Duration::from_secs(9));
         let seen = budget.clone();
         let (started, is_running) = tokio::sync::oneshot::channel();

@@ -10,6 +10,7 @@ use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
+use prometheus::{IntCounter, IntGauge, Registry};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower::ServiceExt;
@@ -40,23 +41,52 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub struct Serving {
     limits: ConnectionLimits,
     shutdown: Shutdown,
+    metrics: ConnectionMetrics,
     open: parking_lot::Mutex<Vec<Arc<Semaphore>>>,
 }
 
+#[derive(Clone)]
+struct ConnectionMetrics {
+    open: IntGauge,
+    refused: IntCounter,
+}
+
+impl ConnectionMetrics {
+    fn new(registry: &Registry) -> ConnectionMetrics {
+        const ONCE: &str = "the name is valid and registered once";
+        let open = IntGauge::new("icecore_connections", "Connections open.").expect(ONCE);
+        let refused = IntCounter::new(
+            "icecore_connections_refused_total",
+            "Connections closed at once because too many were open.",
+        )
+        .expect(ONCE);
+        registry.register(Box::new(open.clone())).expect(ONCE);
+        registry.register(Box::new(refused.clone())).expect(ONCE);
+        ConnectionMetrics { open, refused }
+    }
+}
+
 impl Serving {
-    pub fn new(limits: ConnectionLimits, shutdown: Shutdown) -> Serving {
-        Serving { limits, shutdown, open: parking_lot::Mutex::default() }
+    pub fn new(limits: ConnectionLimits, shutdown: Shutdown, registry: &Registry) -> Serving {
+        let metrics = ConnectionMetrics::new(registry);
+        Serving { limits, shutdown, metrics, open: parking_lot::Mutex::default() }
     }
 
     /// Serves `routes` on `listener` until the end begins.
     pub fn accept(&self, listener: TcpListener, routes: Router) {
         let open = Arc::new(Semaphore::new(self.limits.connections_max));
         self.open.lock().push(open.clone());
-        let (shutdown, limits) = (self.shutdown.clone(), self.limits);
+        let port = Port {
+            routes,
+            open,
+            limits: self.limits,
+            metrics: self.metrics.clone(),
+            shutdown: self.shutdown.clone(),
+        };
         tokio::spawn(async move {
             tokio::select! {
-                () = accept_all(&listener, &routes, &open, limits, &shutdown) => {}
-                () = shutdown.asked() => {}
+                () = port.accept_all(&listener) => {}
+                () = port.shutdown.asked() => {}
             }
         });
     }
@@ -76,63 +106,70 @@ impl Serving {
     }
 }
 
-async fn accept_all(
-    listener: &TcpListener,
-    routes: &Router,
-    open: &Arc<Semaphore>,
+/// What all connections of one listener share.
+#[derive(Clone)]
+struct Port {
+    routes: Router,
+    open: Arc<Semaphore>,
     limits: ConnectionLimits,
-    shutdown: &Shutdown,
-) {
-    loop {
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
-        let Ok(permit) = open.clone().try_acquire_owned() else {
-            // Closing at once tells the peer more than a place in a queue that nobody may ever serve.
-            tracing::debug!("too many connections (--limits.max-connections)");
-            continue;
-        };
-        tokio::spawn(serve_connection(stream, routes.clone(), limits, shutdown.clone(), permit));
-    }
+    metrics: ConnectionMetrics,
+    shutdown: Shutdown,
 }
 
-async fn serve_connection(
-    stream: TcpStream,
-    routes: Router,
-    limits: ConnectionLimits,
-    shutdown: Shutdown,
-    _permit: OwnedSemaphorePermit,
-) {
-    // An answer is written whole; there is nothing to gain by waiting for more.
-    let _ = stream.set_nodelay(true);
-    let has_spoken = Arc::new(AtomicBool::new(false));
-    let spoken = has_spoken.clone();
-    let service = routes.map_request(move |request: hyper::Request<Incoming>| {
-        spoken.store(true, Ordering::Relaxed);
-        request.map(axum::body::Body::new)
-    });
-    let builder = connection_builder(limits);
-    let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
-    tokio::pin!(connection);
-    let silent_for_too_long = async {
-        // hyper's own limit starts once the protocol is known; this one holds from the first moment on.
-        tokio::time::sleep(limits.header_timeout).await;
-        if has_spoken.load(Ordering::Relaxed) {
-            std::future::pending::<()>().await;
+impl Port {
+    async fn accept_all(&self, listener: &TcpListener) {
+        loop {
+            let stream = match listener.accept().await {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            match self.open.clone().try_acquire_owned() {
+                Ok(permit) => {
+                    tokio::spawn(self.clone().serve(stream, permit));
+                }
+                // Closed at once: that tells the peer more than a place in a queue that nobody may ever serve.
+                Err(_) => self.metrics.refused.inc(),
+            }
         }
-    };
-    tokio::select! {
-        _ = connection.as_mut() => return,
-        () = silent_for_too_long => return,
-        () = shutdown.asked() => connection.as_mut().graceful_shutdown(),
     }
-    // A broken connection is its peer's business, and the peer knows.
-    let _ = connection.await;
+
+    async fn serve(self, stream: TcpStream, _permit: OwnedSemaphorePermit) {
+        self.metrics.open.inc();
+        self.converse(stream).await;
+        self.metrics.open.dec();
+    }
+
+    async fn converse(&self, stream: TcpStream) {
+        // An answer is written whole; there is nothing to gain by waiting for more.
+        let _ = stream.set_nodelay(true);
+        let has_spoken = Arc::new(AtomicBool::new(false));
+        let spoken = has_spoken.clone();
+        let service = self.routes.clone().map_request(move |request: hyper::Request<Incoming>| {
+            spoken.store(true, Ordering::Relaxed);
+            request.map(axum::body::Body::new)
+        });
+        let builder = connection_builder(self.limits);
+        let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+        tokio::pin!(connection);
+        let silent_for_too_long = async {
+            // hyper's own limit starts once the protocol is known; this one holds from the first moment on.
+            tokio::time::sleep(self.limits.header_timeout).await;
+            if has_spoken.load(Ordering::Relaxed) {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            _ = connection.as_mut() => return,
+            () = silent_for_too_long => return,
+            () = self.shutdown.asked() => connection.as_mut().graceful_shutdown(),
+        }
+        // A broken connection is its peer's business, and the peer knows.
+        let _ = connection.await;
+    }
 }
 
 fn connection_builder(limits: ConnectionLimits) -> auto::Builder<TokioExecutor> {

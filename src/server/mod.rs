@@ -64,11 +64,11 @@ async fn serve(config: &Config) -> Result<(), ServeError> {
     let address = main.local_addr().unwrap_or(config.listen);
     let otlp_grpc = bind_optional("--otlp-grpc", config.otlp_grpc).await?;
     let otlp_http = bind_optional("--otlp-http", config.otlp_http).await?;
+    let serving = Serving::new(settings::connections(config), shutdown.clone(), &registry);
     let api = Api::new(store, ingest, querier, registry, settings::api(config, address, started_at));
 
     // Serve.
     announce(config, address, &otlp_grpc, &otlp_http);
-    let serving = Serving::new(settings::connections(config), shutdown.clone());
     serving.accept(main, api::routes(&api));
     if let Some(listener) = otlp_grpc {
         serving.accept(listener, api::otlp_grpc_routes(&api));
