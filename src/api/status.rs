@@ -15,7 +15,7 @@ const API_VERSION: &str = "3.14.0";
 
 /// `data` in the envelope of success.
 pub fn success(data: Value) -> Response {
-    let body = json!({"status": "success", "data": data}).to_string();
+    let body = format!(r#"{{"status":"success","data":{data}}}"#);
     ([(header::CONTENT_TYPE, "application/json")], body).into_response()
 }
 

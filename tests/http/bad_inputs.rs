@@ -1,0 +1,154 @@
+//! Input that means harm or was made by mistake: each gets its status and a message, and the next is unharmed.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use crate::common::{Server, now_ms, proto, request};
+
+/// Status and a part of the message.
+fn assert_refused(server: &Server, what: &str, message: &[u8], status: u16, part: &str) {
+    let answer = server.write(message);
+    assert!(
+        answer.status == status && answer.body.contains(part),
+        "{what}: {} {}",
+        answer.status,
+        answer.body
+    );
+    assert!(answer.body.len() < 2_000, "{what}: the message is short");
+    let good = server.write(&proto::v1(&[("__name__", "good")], &[(now_ms(), 1.0)]));
+    assert_eq!(good.status, 204, "after {what}: {}", good.body);
+}
+
+#[test]
+fn bad_samples_and_series_are_named_with_their_limit() {
+    let server = Server::start(&[]);
+    let now = now_ms();
+    let many: Vec<(String, String)> = (0..100).map(|i| (format!("l{i}"), "x".to_owned())).collect();
+    let many: Vec<(&str, &str)> =
+        many.iter().map(|(n, v)| (n.as_str(), v.as_str())).chain([("__name__", "m")]).collect();
+    let (long_name, long_value) = ("n".repeat(64 << 10), "v".repeat(1 << 20));
+    for (what, labels, timestamp, part) in [
+        ("far future", &[("__name__", "a")][..], i64::MAX, "years ahead"),
+        ("eleven minutes ahead", &[("__name__", "a")], now + 11 * 60_000, "ahead"),
+        ("nanoseconds for milliseconds", &[("__name__", "a")], now * 1_000_000, "ahead"),
+        ("the epoch", &[("__name__", "a")], 0, ""),
+        ("the beginning of time", &[("__name__", "a")], i64::MIN, ""),
+        ("no name", &[("job", "a")], now, "__name__"),
+        ("no labels", &[], now, ""),
+        ("a label twice", &[("__name__", "a"), ("b", "1"), ("b", "2")], now, "duplicate label \\\"b"),
+        ("too many labels", &many, now, "101 labels > 64"),
+        ("a long name", &[("__name__", "a"), (&long_name, "1")], now, "1024"),
+        ("a long value", &[("__name__", "a"), ("b", &long_value)], now, "2048"),
+    ] {
+        assert_refused(&server, what, &proto::v1(labels, &[(timestamp, 1.0)]), 400, part);
+    }
+    let not_utf8 = proto::Message::new()
+        .message(1, proto::Message::new().bytes(1, b"__name__").bytes(2, b"a\xff"))
+        .message(2, proto::Message::new().double(1, 1.0).int(2, now));
+    assert_refused(&server, "no UTF-8", &proto::v1_request(&[not_utf8]), 400, "UTF-8");
+}
+
+#[test]
+fn a_bomb_is_refused_before_it_goes_off() {
+    let server = Server::start(&[]);
+    // A snappy block that declares 4 GiB in its first five bytes.
+    let bomb = vec![0xff, 0xff, 0xff, 0xff, 0x0f, 0x00];
+    let started = Instant::now();
+    let answer = server.post("/api/v1/write", &proto::V1_HEADERS, bomb);
+    assert_eq!(answer.status, 413, "{}", answer.body);
+    assert!(answer.body.contains("4294967295 > 33554432 (--limits.max-decoded-bytes)"), "{}", answer.body);
+    assert!(started.elapsed() < Duration::from_secs(1));
+}
+
+#[test]
+fn long_bodies_are_refused_by_their_length_and_as_they_come() {
+    let server = Server::start(&["--limits.max-body-bytes", "64KiB"]);
+    let body = vec![0u8; 100 << 10];
+    let answer = server.post("/api/v1/write", &proto::V1_HEADERS, body.clone());
+    assert_eq!(answer.status, 413);
+    assert!(answer.body.contains("65536 bytes (--limits.max-body-bytes)"), "{}", answer.body);
+
+    let mut stream = TcpStream::connect(server.address()).unwrap();
+    let head = "POST /api/v1/write HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n";
+    stream.write_all(head.as_bytes()).unwrap();
+    for _ in 0..40 {
+        // The server may have closed already.
+        let _ = stream
+            .write_all(b"1000\r\n")
+            .and_then(|()| stream.write_all(&body[..4_096]))
+            .and_then(|()| stream.write_all(b"\r\n"));
+    }
+    let mut answer = [0u8; 12];
+    if stream.read_exact(&mut answer).is_ok() {
+        assert_eq!(&answer, b"HTTP/1.1 413");
+    }
+    assert_eq!(server.get("/-/healthy").status, 200);
+}
+
+#[test]
+fn who_sends_too_slowly_is_cut_off_and_the_others_are_served() {
+    let server = Server::start(&["--limits.header-timeout", "300ms", "--limits.body-timeout", "300ms"]);
+    let mut silent = TcpStream::connect(server.address()).unwrap();
+    let mut half_a_head = TcpStream::connect(server.address()).unwrap();
+    half_a_head.write_all(b"GET /-/healthy HTTP/1.1\r\nhost:").unwrap();
+    let mut half_a_preface = TcpStream::connect(server.address()).unwrap();
+    half_a_preface.write_all(b"PRI * HTTP/2.0\r\n").unwrap();
+    let mut half_a_body = TcpStream::connect(server.address()).unwrap();
+    half_a_body
+        .write_all(b"POST /api/v1/write HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\nabc")
+        .unwrap();
+    assert_eq!(server.get("/-/healthy").status, 200);
+    for stream in [&mut silent, &mut half_a_head, &mut half_a_preface, &mut half_a_body] {
+        stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    }
+    let mut answer = String::new();
+    half_a_body.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("--limits.body-timeout"), "{answer}");
+    for stream in [&mut silent, &mut half_a_head, &mut half_a_preface] {
+        let mut rest = Vec::new();
+        // Closed, with or without a word.
+        stream.read_to_end(&mut rest).unwrap();
+    }
+}
+
+#[test]
+fn connections_beyond_the_limit_are_closed_at_once() {
+    let server = Server::start(&["--limits.max-connections", "2"]);
+    let _held: Vec<_> = (0..2).map(|_| TcpStream::connect(server.address()).unwrap()).collect();
+    std::thread::sleep(Duration::from_millis(100));
+    let mut third = TcpStream::connect(server.address()).unwrap();
+    third.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    assert_eq!(third.read(&mut [0u8; 1]).unwrap_or(0), 0);
+}
+
+#[test]
+fn hostile_expressions_end_quickly_and_say_why() {
+    let server = Server::start(&[]);
+    let deep = "(".repeat(100_000);
+    let long = vec!["1"; 10_000].join("+");
+    for (query, status) in [
+        (deep.as_str(), 400),
+        (long.as_str(), 400),
+        (&"x".repeat(200 << 10), 400),
+        ("up{a=~\"(a{1000}){1000}\"}", 400),
+        ("{__name__=~\".*\"}", 400),
+        ("{}", 400),
+    ] {
+        let started = Instant::now();
+        let form = format!("query={}&time=1", crate::common::encode(query));
+        let answer = server.post_form("/api/v1/query", &form);
+        assert_eq!(answer.status, status, "{}: {}", &query[..query.len().min(30)], answer.body);
+        assert!(answer.body.len() < 1_000 && started.elapsed() < Duration::from_secs(1));
+    }
+    assert_eq!(server.get("/api/v1/query?query=1").status, 200);
+}
+
+#[test]
+fn paths_that_climb_are_not_found() {
+    let server = Server::start(&[]);
+    for path in ["/api/../../etc/passwd", "/%252e%252e%252f", "/api/v1/%2e%2e/x", "/api/v1/%00"] {
+        let answer = request("GET", &format!("{}{path}", server.url), &[], Vec::new());
+        assert_eq!(answer.status, 404, "{path}: {}", answer.body);
+    }
+}

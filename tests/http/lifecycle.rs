@@ -1,0 +1,134 @@
+//! Start, stop, and the one clear line where a start is impossible.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use crate::common::{Server, icecore, now_ms, proto};
+
+/// The exit code and stderr of a server that cannot start.
+fn fails(args: &[&str]) -> (Option<i32>, String) {
+    let output = icecore().args(["--otlp-grpc", "off", "--otlp-http", "off"]).args(args).output().unwrap();
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+fn what_prevents_a_start_is_one_line_and_exit_code_two() {
+    let server = Server::start(&[]);
+    let dir = tempfile::tempdir().unwrap();
+    let data_dir = dir.path().to_str().unwrap();
+    let config = dir.path().join("bad.toml");
+    std::fs::write(&config, "[wal]\nsink = 'group'\n").unwrap();
+    for (args, part) in [
+        (&["--data-dir", data_dir, "--listen", server.address()][..], "cannot listen on 127.0.0.1:"),
+        (&["--no-such-option"], "--no-such-option"),
+        (&["--wal.sync", "maybe"], "--wal.sync: wal.sync is \"maybe\": expected group, interval or off"),
+        (&["--listen", "0.0.0.0:0"], "--insecure-no-auth"),
+        (&["--config", config.to_str().unwrap()], "bad.toml:2: unknown key \"wal.sink\""),
+    ] {
+        let (code, stderr) = fails(args);
+        assert!(stderr.contains(part) && stderr.lines().count() == 1, "{args:?}: {stderr}");
+        assert_eq!(code, Some(2), "{args:?}");
+    }
+}
+
+#[test]
+fn options_come_from_flags_then_the_environment_then_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("c.toml");
+    std::fs::write(&config, "shards = 1\n[query]\ntimeout = '1s'\nlookback = '1m'\n").unwrap();
+    let output = icecore()
+        .args(["check", "config", "--query.timeout", "3s", "--config"])
+        .arg(&config)
+        .env("ICECORE_QUERY_TIMEOUT", "2s")
+        .env("ICECORE_QUERY_LOOKBACK", "2m")
+        .output()
+        .unwrap();
+    let shown = String::from_utf8(output.stdout).unwrap();
+    for line in ["query.timeout = 3s", "query.lookback = 2m", "shards = 1", "query.max-samples = 50000000"] {
+        assert!(shown.lines().any(|shown| shown == line), "{line}: {shown}");
+    }
+}
+
+#[test]
+fn a_signal_ends_the_server_in_order_and_what_is_in_flight_is_answered() {
+    let mut server = Server::start(&[]);
+    let mut stream = TcpStream::connect(server.address()).unwrap();
+    let body = proto::snappy(&proto::v1(&[("__name__", "last")], &[(now_ms(), 1.0)]));
+    let head = format!(
+        "POST /api/v1/write HTTP/1.1\r\nhost: x\r\ncontent-encoding: snappy\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    std::thread::sleep(Duration::from_millis(100));
+    server.signal("TERM");
+    std::thread::sleep(Duration::from_millis(100));
+    stream.write_all(&body).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 204"), "{answer}");
+    let started = Instant::now();
+    assert_eq!(server.wait().code(), Some(0));
+    assert!(started.elapsed() < Duration::from_secs(10));
+}
+
+#[test]
+fn a_second_signal_ends_the_server_at_once() {
+    let mut server = Server::start(&[]);
+    let mut stream = TcpStream::connect(server.address()).unwrap();
+    stream.write_all(b"POST /api/v1/write HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n").unwrap();
+    std::thread::sleep(Duration::from_millis(100));
+    let started = Instant::now();
+    server.signal("INT");
+    std::thread::sleep(Duration::from_millis(100));
+    server.signal("INT");
+    assert_eq!(server.wait().code(), Some(130));
+    assert!(started.elapsed() < Duration::from_secs(2));
+}
+
+#[test]
+fn the_server_tells_about_itself_and_stores_it() {
+    let server = Server::start(&["--self-scrape", "on", "--self-scrape-interval", "100ms"]);
+    assert_eq!(server.get("/-/healthy").status, 200);
+    assert_eq!(server.get("/-/ready").status, 200);
+    let metrics = server.get("/metrics").body;
+    for part in
+        ["process_resident_memory_bytes ", "icecore_build_info{version=", "icecore_http_requests_total{"]
+    {
+        assert!(metrics.contains(part), "{part}: {metrics}");
+    }
+    let instance = format!(r#""instance":"{}","job":"icecore""#, server.address());
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        let up = server.query("up", now_ms());
+        if up.contains(&instance) && up.contains(r#""1"]"#) {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{up}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn the_command_line_asks_a_server() {
+    let server = Server::start(&[]);
+    let now = now_ms();
+    let labels = [("__name__", "temperature"), ("room", "a\u{1b}[31m")];
+    assert_eq!(server.write(&proto::v1(&labels, &[(now - 60_000, 20.0), (now, 21.5)])).status, 204);
+    let run = |args: &[&str]| {
+        let output = icecore().arg("query").args(args).args(["--url", &server.url]).output().unwrap();
+        (
+            output.status.code(),
+            String::from_utf8(output.stdout).unwrap(),
+            String::from_utf8(output.stderr).unwrap(),
+        )
+    };
+    let (code, table, _) = run(&["temperature"]);
+    assert_eq!((code, table.as_str()), (Some(0), "temperature{room=\"a\\u{1b}[31m\"}  21.5\n"));
+    let (_, json, _) = run(&["temperature * 2", "--json"]);
+    assert!(json.contains(r#""resultType":"vector""#) && json.contains(r#""43"]"#), "{json}");
+    let (_, plot, _) = run(&["temperature", "--plot", "--start", "-5m", "--step", "10s"]);
+    assert!(plot.contains("21.500 |") && plot.contains("* temperature"), "{plot}");
+    let (code, _, error) = run(&["sum("]);
+    assert!(code == Some(1) && error.contains("parse error") && error.lines().count() == 1, "{error}");
+}

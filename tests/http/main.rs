@@ -1,0 +1,11 @@
+//! The real binary on ports of its own: whole answers to what Grafana, Prometheus and others send.
+
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod bad_inputs;
+mod grafana;
+mod lifecycle;
+mod remote_write;
