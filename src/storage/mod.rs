@@ -1,6 +1,7 @@
 //! Durable, crash-safe, synchronous: the life of a batch from the shard's queue to the segment file.
 
 pub mod fs;
+pub mod index;
 pub mod metrics;
 pub mod segment;
 pub mod store;

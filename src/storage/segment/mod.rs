@@ -5,12 +5,14 @@
 
 mod layout;
 mod reader;
+mod table;
 mod writer;
 
 use std::path::PathBuf;
 
 pub use layout::{Checking, SectionId, SegmentMeta, Signal};
 pub use reader::{Section, Segment};
+pub use table::{CHUNK_ROWS, ChunkCache, Table, TableWriter};
 pub use writer::SegmentWriter;
 
 pub use layout::{MAJOR, MINOR};

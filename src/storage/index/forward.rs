@@ -1,0 +1,157 @@
+//! The labels of each series, column by column: which names (a shape that many series share), then which value of
+//! each name.
+
+use std::collections::BTreeMap;
+
+use crate::codec::varint::{read_u64, write_u64};
+use crate::codec::{Malformed, integers, take_count};
+
+/// A label as the numbers of its name and value.
+pub type LabelIds = (u32, u32);
+
+/// The labels of the series of one chunk.
+#[derive(Debug, Default)]
+pub struct ForwardChunk {
+    labels: Vec<LabelIds>,
+    /// Of each series: where its labels end.
+    ends: Vec<u32>,
+}
+
+impl ForwardChunk {
+    /// The labels of the chunk's series `row`, in order of their names.
+    pub fn labels(&self, row: usize) -> &[LabelIds] {
+        let start = if row == 0 { 0 } else { self.ends[row - 1] };
+        &self.labels[start as usize..self.ends[row] as usize]
+    }
+
+    /// The number of a series' value of `name`.
+    pub fn value_of(&self, row: usize, name: u32) -> Option<u32> {
+        let labels = self.labels(row);
+        labels.binary_search_by_key(&name, |l| l.0).ok().map(|at| labels[at].1)
+    }
+}
+
+/// Appends a chunk; each series' labels in order of their names.
+pub fn encode(series: &[&[LabelIds]], out: &mut Vec<u8>) {
+    let mut shapes: Vec<Vec<u32>> = Vec::new();
+    let mut shape_ids: BTreeMap<Vec<u32>, i64> = BTreeMap::new();
+    let mut shape_of = Vec::with_capacity(series.len());
+    let mut columns: BTreeMap<u32, Vec<i64>> = BTreeMap::new();
+    for labels in series {
+        let names: Vec<u32> = labels.iter().map(|l| l.0).collect();
+        let id = *shape_ids.entry(names).or_insert_with_key(|names| {
+            shapes.push(names.clone());
+            shapes.len() as i64 - 1
+        });
+        shape_of.push(id);
+        for &(name, value) in labels.iter() {
+            columns.entry(name).or_default().push(i64::from(value));
+        }
+    }
+    write_u64(out, shapes.len() as u64);
+    for shape in &shapes {
+        write_u64(out, shape.len() as u64);
+        let mut last = 0;
+        for &name in shape {
+            write_u64(out, u64::from(name - last));
+            last = name;
+        }
+    }
+    integers::encode(&shape_of, out);
+    for column in columns.values() {
+        integers::encode(column, out);
+    }
+}
+
+/// Takes a chunk of `series_count` series off the front. `value_counts` has the count of values of each name.
+pub fn decode(
+    bytes: &mut &[u8],
+    series_count: usize,
+    value_counts: &[u32],
+) -> Result<ForwardChunk, Malformed> {
+    let shapes = decode_shapes(bytes, value_counts.len())?;
+    let mut shape_of = Vec::with_capacity(series_count);
+    integers::decode(bytes, series_count, &mut shape_of)?;
+    let mut series_of_shape = vec![0usize; shapes.len()];
+    for &id in &shape_of {
+        *usize::try_from(id).ok().and_then(|id| series_of_shape.get_mut(id)).ok_or(UNKNOWN_SHAPE)? += 1;
+    }
+    let mut column_lens: BTreeMap<u32, usize> = BTreeMap::new();
+    for (shape, count) in shapes.iter().zip(&series_of_shape) {
+        for &name in shape {
+            *column_lens.entry(name).or_default() += count;
+        }
+    }
+    let mut columns = BTreeMap::new();
+    for (name, len) in column_lens {
+        let mut values = Vec::with_capacity(len);
+        integers::decode(bytes, len, &mut values)?;
+        if values.iter().any(|&v| !(0..i64::from(value_counts[name as usize])).contains(&v)) {
+            return Err(Malformed("a value's number is too large"));
+        }
+        columns.insert(name, values.into_iter());
+    }
+    let mut chunk = ForwardChunk::default();
+    for &id in &shape_of {
+        for name in &shapes[id as usize] {
+            let value = columns.get_mut(name).and_then(Iterator::next).expect("as long as counted above");
+            chunk.labels.push((*name, value as u32));
+        }
+        chunk.ends.push(chunk.labels.len() as u32);
+    }
+    Ok(chunk)
+}
+
+const UNKNOWN_SHAPE: Malformed = Malformed("a series has an unknown shape");
+
+fn decode_shapes(bytes: &mut &[u8], name_count: usize) -> Result<Vec<Vec<u32>>, Malformed> {
+    let shape_count = take_count(bytes, bytes.len())?;
+    let mut shapes = Vec::new();
+    for _ in 0..shape_count {
+        let label_count = take_count(bytes, bytes.len())?;
+        let mut shape = Vec::new();
+        let mut next = 0u64;
+        for at in 0..label_count {
+            let step = read_u64(bytes)?;
+            if at > 0 && step == 0 {
+                return Err(Malformed("names of a shape do not increase"));
+            }
+            next = next.checked_add(step).filter(|&n| n < name_count as u64).ok_or(UNKNOWN_NAME)?;
+            shape.push(next as u32);
+        }
+        shapes.push(shape);
+    }
+    Ok(shapes)
+}
+
+const UNKNOWN_NAME: Malformed = Malformed("a name's number is too large");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn series_of_different_shapes_come_back() {
+        let series: Vec<Vec<LabelIds>> =
+            vec![vec![], vec![(0, 1), (3, 2)], vec![(0, 2)], vec![(0, 2), (3, 0)], vec![(1, 0), (2, 9)]];
+        let mut bytes = Vec::new();
+        encode(&series.iter().map(Vec::as_slice).collect::<Vec<_>>(), &mut bytes);
+        let chunk = decode(&mut &bytes[..], series.len(), &[3, 1, 10, 3]).unwrap();
+        for (row, labels) in series.iter().enumerate() {
+            assert_eq!(chunk.labels(row), labels);
+        }
+        assert_eq!((chunk.value_of(3, 3), chunk.value_of(2, 3)), (Some(0), None));
+        assert!(decode(&mut &bytes[..], series.len(), &[3, 1, 9, 3]).is_err(), "value 9 of 9");
+        assert!(decode(&mut &bytes[..], series.len(), &[3, 1, 10]).is_err(), "name 3 of 3");
+    }
+
+    #[test]
+    fn cut_bytes_are_malformed() {
+        let labels: Vec<LabelIds> = vec![(0, 1), (1, 1)];
+        let mut bytes = Vec::new();
+        encode(&[&labels, &labels], &mut bytes);
+        for len in 0..bytes.len() {
+            assert!(decode(&mut &bytes[..len], 2, &[2, 2]).is_err());
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! Who has which label: dictionaries, postings and the labels of each series (`storage-format.md` §5.4, §5.5).
+//!
+//! An index lives inside a segment and dies with it. Series are ordinals, 0 and up in order of their labels;
+//! label names and the values of a name are numbered in byte order.
+
+mod dictionary;
+mod forward;
+mod postings;
+mod reader;
+mod select;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+pub use reader::Index;
+pub use writer::IndexWriter;
+
+use crate::storage::segment::SectionId;
+
+pub const SERIES: SectionId = SectionId(4);
+pub const DICTIONARY: SectionId = SectionId(5);
+pub const POSTINGS: SectionId = SectionId(6);
+pub const NAMES: SectionId = SectionId(7);

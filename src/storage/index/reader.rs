@@ -1,0 +1,306 @@
+//! Reads an index in place. What is decoded once and kept is bounded: the names, the values of names that have
+//! few, and the chunks of series looked at last.
+
+use std::ops::ControlFlow;
+use std::sync::{Arc, OnceLock};
+
+use roaring::RoaringBitmap;
+
+use super::dictionary::{Dictionary, Holders};
+use super::forward::{self, ForwardChunk};
+use super::{DICTIONARY, NAMES, POSTINGS, SERIES, postings};
+use crate::codec::varint::read_u64;
+use crate::codec::{Malformed, take_count, take_text};
+use crate::model::Labels;
+use crate::model::labels::label_hash;
+use crate::storage::segment::{CHUNK_ROWS, ChunkCache, Segment, SegmentError, Table};
+
+/// The values of a name are kept decoded up to this many; at 40 bytes each that is 640 KiB.
+const VALUES_KEPT_MAX: u32 = 16 << 10;
+
+/// The index of one segment.
+pub struct Index {
+    segment: Arc<Segment>,
+    names: OnceLock<Names>,
+    chunks: ChunkCache<ForwardChunk>,
+}
+
+/// The label names, sorted.
+#[derive(Default)]
+pub(super) struct Names {
+    entries: Box<[NameEntry]>,
+    value_counts: Box<[u32]>,
+}
+
+struct NameEntry {
+    name: Box<str>,
+    dictionary_offset: u64,
+    dictionary_len: u64,
+    kept: OnceLock<KeptValues>,
+}
+
+/// The values of one name, decoded.
+#[derive(Default)]
+struct KeptValues {
+    text: String,
+    /// Of each value: where its text ends.
+    ends: Vec<usize>,
+    hashes: Vec<u128>,
+}
+
+impl KeptValues {
+    fn get(&self, value: u32) -> (&str, u128) {
+        let start = if value == 0 { 0 } else { self.ends[value as usize - 1] };
+        (&self.text[start..self.ends[value as usize]], self.hashes[value as usize])
+    }
+}
+
+impl Index {
+    pub fn new(segment: Arc<Segment>) -> Index {
+        Index { segment, names: OnceLock::new(), chunks: ChunkCache::default() }
+    }
+
+    pub fn segment(&self) -> &Segment {
+        &self.segment
+    }
+
+    pub fn series_count(&self) -> u32 {
+        u32::try_from(self.segment.meta().series_count).unwrap_or(u32::MAX)
+    }
+
+    /// All label names, sorted.
+    pub fn label_names(&self) -> Result<Vec<String>, SegmentError> {
+        Ok(self.names()?.entries.iter().map(|e| e.name.to_string()).collect())
+    }
+
+    /// The names of the labels that any of these series has, sorted.
+    pub fn label_names_of(&self, series: &RoaringBitmap) -> Result<Vec<String>, SegmentError> {
+        let names = self.names()?;
+        let mut is_used = vec![false; names.entries.len()];
+        for ordinal in series {
+            let (chunk, row) = self.row(ordinal)?;
+            chunk.labels(row).iter().for_each(|label| is_used[label.0 as usize] = true);
+        }
+        let used = names.entries.iter().zip(is_used).filter(|(_, used)| *used);
+        Ok(used.map(|(entry, _)| entry.name.to_string()).collect())
+    }
+
+    /// All values of a label, sorted.
+    pub fn label_values(&self, name: &str) -> Result<Vec<String>, SegmentError> {
+        let mut values = Vec::new();
+        if let Some(name) = self.name(name)? {
+            self.dictionary(name)?.scan_from("", |_, value, _| {
+                values.push(value.to_owned());
+                ControlFlow::Continue(())
+            })?;
+        }
+        Ok(values)
+    }
+
+    /// The values of a label that any of these series has, sorted.
+    pub fn label_values_of(&self, name: &str, series: &RoaringBitmap) -> Result<Vec<String>, SegmentError> {
+        let Some(name) = self.name(name)? else { return Ok(Vec::new()) };
+        let mut ids = RoaringBitmap::new();
+        for ordinal in series {
+            let (chunk, row) = self.row(ordinal)?;
+            ids.extend(chunk.value_of(row, name));
+        }
+        ids.iter().map(|id| self.with_value(name, id, |text, _| text.to_owned())).collect()
+    }
+
+    /// How many series have each value of a label: (value, count), sorted by value.
+    pub fn value_counts(&self, name: &str) -> Result<Vec<(String, u64)>, SegmentError> {
+        let mut counts = Vec::new();
+        if let Some(name) = self.name(name)? {
+            self.dictionary(name)?.scan_from("", |_, value, holders| {
+                let count = match holders {
+                    Holders::One(_) => 1,
+                    Holders::List { count, .. } => u64::from(count),
+                };
+                counts.push((value.to_owned(), count));
+                ControlFlow::Continue(())
+            })?;
+        }
+        Ok(counts)
+    }
+
+    /// The labels of a series.
+    pub fn labels(&self, ordinal: u32) -> Result<Labels, SegmentError> {
+        let (chunk, row) = self.row(ordinal)?;
+        let names = self.names()?;
+        let labels = chunk.labels(row);
+        let mut owned = Vec::new();
+        let mut pairs = Vec::with_capacity(labels.len());
+        for &(name, value) in labels {
+            match self.kept(name)? {
+                Some(kept) => pairs.push((&*names.entries[name as usize].name, Some(kept.get(value).0))),
+                None => {
+                    owned.push(self.dictionary(name)?.value(value)?);
+                    pairs.push((&*names.entries[name as usize].name, None));
+                }
+            }
+        }
+        let mut owned = owned.iter();
+        let pairs: Vec<(&str, &str)> = pairs
+            .into_iter()
+            .map(|(name, value)| (name, value.unwrap_or_else(|| owned.next().expect("one for each `None`"))))
+            .collect();
+        if pairs.iter().any(|(_, value)| value.is_empty()) {
+            return Err(self.damaged_series(Malformed("a label has an empty value")));
+        }
+        Ok(Labels::from_sorted(pairs))
+    }
+
+    /// [`Labels::fingerprint`] of a series, without its text where the values are kept.
+    pub fn fingerprint(&self, ordinal: u32) -> Result<u128, SegmentError> {
+        let (chunk, row) = self.row(ordinal)?;
+        let mut sum = 0u128;
+        for &(name, value) in chunk.labels(row) {
+            sum = sum.wrapping_add(self.with_value(name, value, |_, hash| hash())?);
+        }
+        Ok(sum)
+    }
+
+    /// Decodes every part of the index once.
+    pub fn verify(&self) -> Result<(), SegmentError> {
+        let names = self.names()?;
+        for name in 0..names.entries.len() as u32 {
+            let mut holders = Vec::new();
+            self.dictionary(name)?.scan_from("", |_, _, who| {
+                holders.push(who);
+                ControlFlow::Continue(())
+            })?;
+            for who in holders {
+                self.ordinals(who)?;
+            }
+        }
+        for ordinal in (0..self.series_count()).step_by(CHUNK_ROWS) {
+            self.row(ordinal)?;
+        }
+        Ok(())
+    }
+
+    /// The number of a name.
+    pub(super) fn name(&self, name: &str) -> Result<Option<u32>, SegmentError> {
+        let entries = &self.names()?.entries;
+        Ok(entries.binary_search_by(|e| (*e.name).cmp(name)).ok().map(|at| at as u32))
+    }
+
+    pub(super) fn value_count(&self, name: u32) -> Result<u32, SegmentError> {
+        Ok(self.names()?.value_counts[name as usize])
+    }
+
+    pub(super) fn dictionary(&self, name: u32) -> Result<Dictionary<'_>, SegmentError> {
+        let names = self.names()?;
+        let entry = &names.entries[name as usize];
+        Ok(Dictionary {
+            section: self.segment.section(DICTIONARY)?,
+            offset: entry.dictionary_offset,
+            len: entry.dictionary_len,
+            value_count: names.value_counts[name as usize],
+            series_count: self.series_count(),
+        })
+    }
+
+    /// The series that have a value.
+    pub(super) fn ordinals(&self, holders: Holders) -> Result<RoaringBitmap, SegmentError> {
+        match holders {
+            Holders::One(ordinal) => Ok(RoaringBitmap::from_iter([ordinal])),
+            Holders::List { offset, len, count } => {
+                let section = self.segment.section(POSTINGS)?;
+                let bytes = section.bytes(offset..offset.saturating_add(len))?;
+                postings::decode(bytes, count as usize, self.series_count())
+                    .map_err(|what| section.damaged(offset, what))
+            }
+        }
+    }
+
+    /// The chunk that holds a series, and the series' place in it.
+    pub(super) fn row(&self, ordinal: u32) -> Result<(Arc<ForwardChunk>, usize), SegmentError> {
+        let chunk = u64::from(ordinal) / CHUNK_ROWS as u64;
+        let decoded = self.chunks.get(chunk, || {
+            let value_counts = &self.names()?.value_counts;
+            let table = Table::open(self.segment.section(SERIES)?)?;
+            if table.row_count() != self.segment.meta().series_count {
+                return Err(self.damaged_series(Malformed("the count of series is not the footer's")));
+            }
+            table.chunk(chunk, |bytes, rows| forward::decode(bytes, rows, value_counts))
+        })?;
+        if ordinal >= self.series_count() {
+            return Err(self.damaged_series(Malformed("there is no such series")));
+        }
+        Ok((decoded, ordinal as usize % CHUNK_ROWS))
+    }
+
+    /// Calls `then` with a value's text and its label's hash.
+    pub(super) fn with_value<T>(
+        &self,
+        name: u32,
+        value: u32,
+        then: impl FnOnce(&str, &dyn Fn() -> u128) -> T,
+    ) -> Result<T, SegmentError> {
+        if let Some(kept) = self.kept(name)? {
+            let (text, hash) = kept.get(value);
+            return Ok(then(text, &|| hash));
+        }
+        let text = self.dictionary(name)?.value(value)?;
+        let name = &self.names()?.entries[name as usize].name;
+        Ok(then(&text, &|| label_hash(name, &text)))
+    }
+
+    fn kept(&self, name: u32) -> Result<Option<&KeptValues>, SegmentError> {
+        let entry = &self.names()?.entries[name as usize];
+        if let Some(kept) = entry.kept.get() {
+            return Ok(Some(kept));
+        }
+        if self.value_count(name)? > VALUES_KEPT_MAX {
+            return Ok(None);
+        }
+        let mut kept = KeptValues::default();
+        self.dictionary(name)?.scan_from("", |_, value, _| {
+            kept.text.push_str(value);
+            kept.ends.push(kept.text.len());
+            kept.hashes.push(label_hash(&entry.name, value));
+            ControlFlow::Continue(())
+        })?;
+        if kept.ends.len() != self.value_count(name)? as usize {
+            return Err(self.damaged_series(Malformed("a dictionary is shorter than it says")));
+        }
+        Ok(Some(entry.kept.get_or_init(|| kept)))
+    }
+
+    fn names(&self) -> Result<&Names, SegmentError> {
+        if let Some(names) = self.names.get() {
+            return Ok(names);
+        }
+        let section = self.segment.section(NAMES)?;
+        let names = decode_names(section.all()?).map_err(|what| section.damaged(0, what))?;
+        Ok(self.names.get_or_init(|| names))
+    }
+
+    fn damaged_series(&self, what: Malformed) -> SegmentError {
+        match self.segment.section(SERIES) {
+            Ok(section) => section.damaged(0, what),
+            Err(missing) => missing,
+        }
+    }
+}
+
+fn decode_names(mut bytes: &[u8]) -> Result<Names, Malformed> {
+    let bytes = &mut bytes;
+    let count = take_count(bytes, bytes.len())?;
+    let (mut entries, mut value_counts): (Vec<NameEntry>, Vec<u32>) = Default::default();
+    for _ in 0..count {
+        let name: Box<str> = take_text(bytes)?.into();
+        if entries.last().is_some_and(|last| last.name >= name) {
+            return Err(Malformed("label names are not in order"));
+        }
+        let (dictionary_offset, dictionary_len) = (read_u64(bytes)?, read_u64(bytes)?);
+        if dictionary_offset.checked_add(dictionary_len).is_none() {
+            return Err(Malformed("a dictionary is out of bounds"));
+        }
+        value_counts.push(take_count(bytes, u32::MAX as usize)? as u32);
+        entries.push(NameEntry { name, dictionary_offset, dictionary_len, kept: OnceLock::new() });
+    }
+    Ok(Names { entries: entries.into(), value_counts: value_counts.into() })
+}
