@@ -1,6 +1,7 @@
 //! Bytes to values and back: pure functions on slices that know no signal and no file.
 
 pub mod bits;
+pub mod compressed;
 pub mod floats;
 pub mod integers;
 pub mod timestamps;

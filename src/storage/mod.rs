@@ -2,6 +2,7 @@
 
 pub mod fs;
 pub mod index;
+pub mod inspect;
 pub mod metrics;
 pub mod segment;
 pub mod store;

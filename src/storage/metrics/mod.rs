@@ -1,11 +1,21 @@
 //! Samples of series: the metrics room of the storage hall.
 
 mod batch;
+mod histogram_blocks;
+mod segment_layout;
+mod segment_reader;
+mod segment_writer;
 mod snapshot;
+
+#[cfg(test)]
+mod segment_tests;
 
 pub use batch::{
     DeltaHistogramRow, DeltaRow, ExemplarRow, HistogramRow, MetricBatch, MetricRows, SampleRow, StartRow,
 };
+pub use segment_layout::section_name;
+pub use segment_reader::{BlockSummary, MetricsSegment, SeriesCursor};
+pub use segment_writer::{MetricsSegmentWriter, SeriesData};
 pub use snapshot::{MetricsSnapshot, ReadError, SampleBuffer, Series, SeriesExemplars};
 
 /// A registered series: its shard and its id there.

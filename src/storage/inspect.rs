@@ -1,0 +1,97 @@
+//! Any of our files as text: the operator's tool, and the eyes of tests.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::model::Timestamp;
+use crate::storage::fs::Mapped;
+use crate::storage::metrics::{MetricsSegment, section_name};
+use crate::storage::segment::{MAJOR, MINOR, Segment, SegmentError, Signal};
+
+/// Why a file could not be shown to its end. What was shown before is right.
+#[derive(Debug, thiserror::Error)]
+pub enum InspectError {
+    #[error(transparent)]
+    Segment(#[from] SegmentError),
+    #[error("cannot write the text: {0}")]
+    Output(#[from] io::Error),
+}
+
+/// A segment: footer, sections, and each series with its blocks.
+pub fn segment(bytes: Arc<Mapped>, path: &Path, out: &mut impl Write) -> Result<(), InspectError> {
+    let segment = Segment::open(bytes, path)?;
+    let meta = segment.meta().clone();
+    writeln!(out, "segment {} (format {MAJOR}.{MINOR}), {} bytes", path.display(), segment.file_len())?;
+    match meta.signal {
+        Signal::METRICS => writeln!(out, "  signal    metrics")?,
+        Signal(other) => writeln!(out, "  signal    {other}, unknown to this build")?,
+    }
+    match meta.tier_resolution_ms {
+        0 => writeln!(out, "  tier      as sent")?,
+        resolution => writeln!(out, "  tier      {resolution} ms")?,
+    }
+    writeln!(out, "  tenant    {}", meta.tenant)?;
+    writeln!(out, "  time      {} to {}", Instant(meta.min_time), Instant(meta.max_time))?;
+    writeln!(out, "  sequence  {} to {}", meta.min_seq, meta.max_seq)?;
+    let per_row = segment.file_len() as f64 / meta.row_count.max(1) as f64;
+    writeln!(
+        out,
+        "  holds     {} series, {} rows, {per_row:.3} bytes a row",
+        meta.series_count, meta.row_count
+    )?;
+    writeln!(out, "sections")?;
+    for section in segment.sections() {
+        let name = if meta.signal == Signal::METRICS { section_name(section.id()) } else { "" };
+        writeln!(out, "  {:>2} {name:<10} {:>10} bytes", section.id().0, section.len())?;
+    }
+    if meta.signal == Signal::METRICS {
+        metrics(&MetricsSegment::open(segment), out)?;
+    }
+    Ok(())
+}
+
+fn metrics(segment: &MetricsSegment, out: &mut impl Write) -> Result<(), InspectError> {
+    writeln!(out, "series")?;
+    let mut cursor = segment.cursor()?;
+    while let Some((ordinal, labels)) = cursor.current() {
+        writeln!(out, "  {ordinal} {labels}")?;
+        for block in segment.block_summaries(ordinal)? {
+            let (first, last) = (Instant(block.first), Instant(block.last));
+            let (count, kind, codec, len) = (block.sample_count, block.kind, block.codec, block.len);
+            writeln!(out, "    {count} {kind}, {first} to {last}, codec {codec}, {len} bytes")?;
+        }
+        for (time, start) in segment.starts(ordinal)? {
+            writeln!(out, "    from {} on counting since {}", Instant(time), Instant(start))?;
+        }
+        for exemplar in segment.exemplars(ordinal, crate::model::TimeRange::ALL)? {
+            writeln!(
+                out,
+                "    exemplar {} {} {}",
+                Instant(exemplar.timestamp),
+                exemplar.value,
+                exemplar.labels
+            )?;
+        }
+        cursor.advance()?;
+    }
+    writeln!(out, "metadata")?;
+    for (family, metadata) in segment.metadata()? {
+        let (metric_type, unit, help) = (metadata.metric_type.as_str(), metadata.unit, metadata.help);
+        writeln!(out, "  {family} {metric_type}, unit {unit:?}, help {help:?}")?;
+    }
+    Ok(())
+}
+
+/// RFC 3339 where the calendar reaches, milliseconds elsewhere.
+struct Instant(Timestamp);
+
+impl fmt::Display for Instant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match jiff::Timestamp::from_millisecond(self.0) {
+            Ok(instant) => write!(f, "{instant}"),
+            Err(_) => write!(f, "{} ms", self.0),
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! The sections of a metrics segment (`storage-format.md` §5) and the rows of their tables.
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::codec::varint::{read_u64, write_u64};
+use crate::codec::{Malformed, integers};
+use crate::model::{MetricType, TimeRange, Timestamp};
+use crate::storage::segment::SectionId;
+
+pub const DATA: SectionId = SectionId(1);
+pub const COLUMNS: SectionId = SectionId(2);
+pub const BLOCKS: SectionId = SectionId(3);
+pub const STARTS: SectionId = SectionId(8);
+pub const METADATA: SectionId = SectionId(9);
+
+/// As a person calls it.
+pub fn section_name(id: SectionId) -> &'static str {
+    match id.0 {
+        1 => "data",
+        2 => "columns",
+        3 => "blocks",
+        4 => "series",
+        5 => "dictionary",
+        6 => "postings",
+        7 => "names",
+        8 => "starts",
+        9 => "metadata",
+        _ => "unknown",
+    }
+}
+
+/// Long blocks compress best; a query that wants one sample of this many decodes for some ten microseconds.
+pub const BLOCK_SAMPLES_MAX: usize = 8192;
+
+/// Native histograms are hundreds of times larger than floats, and are unpacked a block at a time.
+pub const BLOCK_HISTOGRAMS_MAX: usize = 512;
+pub const BLOCK_EXEMPLARS_MAX: usize = 1024;
+
+/// What a block or section may unpack to.
+pub const HISTOGRAM_BYTES_MAX: usize = 256 << 20;
+pub const EXEMPLAR_BYTES_MAX: usize = 64 << 20;
+pub const METADATA_BYTES_MAX: usize = 256 << 20;
+
+pub const EXEMPLARS_CODEC: u8 = 1;
+
+/// Behind each block of DATA.
+pub const CHECK_LEN: usize = 4;
+
+pub fn check32(bytes: &[u8]) -> [u8; CHECK_LEN] {
+    (xxh3_64(bytes) as u32).to_le_bytes()
+}
+
+/// Types by their number on disk.
+pub const METRIC_TYPES: [MetricType; 8] = [
+    MetricType::Unknown,
+    MetricType::Counter,
+    MetricType::Gauge,
+    MetricType::Histogram,
+    MetricType::GaugeHistogram,
+    MetricType::Summary,
+    MetricType::Info,
+    MetricType::StateSet,
+];
+
+/// Where a timestamp column lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Column {
+    pub offset: u64,
+    pub len: u64,
+    pub sample_count: usize,
+    pub first: Timestamp,
+    pub last: Timestamp,
+}
+
+impl Column {
+    pub fn overlaps(&self, range: TimeRange) -> bool {
+        self.first <= range.until && self.last > range.after
+    }
+
+    /// Whether some, but not all of its samples may lie in the range.
+    pub fn sticks_out_of(&self, range: TimeRange) -> bool {
+        self.first <= range.after || self.last > range.until
+    }
+}
+
+/// A row of the table of blocks, before it knows where it lies.
+#[derive(Clone, Copy, Debug)]
+pub struct BlockRow {
+    pub skip: u64,
+    pub len: u64,
+    pub column: u64,
+}
+
+/// Where a block of values lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Block {
+    pub offset: u64,
+    pub len: u64,
+    pub column: u64,
+}
+
+/// How many blocks of each kind a series has, and where its starts lie.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SeriesRow {
+    pub float_blocks: usize,
+    pub histogram_blocks: usize,
+    pub exemplar_blocks: usize,
+    /// 0, or 1 + offset in STARTS.
+    pub starts: u64,
+}
+
+pub fn encode_columns(columns: &[Column], out: &mut Vec<u8>) {
+    put(out, columns, |c| c.offset as i64);
+    put(out, columns, |c| c.len as i64);
+    put(out, columns, |c| c.sample_count as i64);
+    put(out, columns, |c| c.first);
+    put(out, columns, |c| c.last.wrapping_sub(c.first));
+}
+
+pub fn decode_columns(bytes: &mut &[u8], count: usize) -> Result<Vec<Column>, Malformed> {
+    let offsets = get(bytes, count)?;
+    let lens = get(bytes, count)?;
+    let sample_counts = get(bytes, count)?;
+    let firsts = get(bytes, count)?;
+    let spans = get(bytes, count)?;
+    let mut columns = Vec::with_capacity(count);
+    for at in 0..count {
+        if !(1..=BLOCK_SAMPLES_MAX as i64).contains(&sample_counts[at]) {
+            return Err(Malformed("a column has too many samples or none"));
+        }
+        columns.push(Column {
+            offset: offsets[at] as u64,
+            len: lens[at] as u64,
+            sample_count: sample_counts[at] as usize,
+            first: firsts[at],
+            last: firsts[at].wrapping_add(spans[at]),
+        });
+    }
+    Ok(columns)
+}
+
+/// Appends a chunk of series; `blocks` are those of all of them, `offset` is where the first `skip` counts from.
+pub fn encode_blocks(offset: u64, series: &[SeriesRow], blocks: &[BlockRow], out: &mut Vec<u8>) {
+    write_u64(out, offset);
+    put(out, series, |s| s.float_blocks as i64);
+    put(out, series, |s| s.histogram_blocks as i64);
+    put(out, series, |s| s.exemplar_blocks as i64);
+    put(out, series, |s| s.starts as i64);
+    put(out, blocks, |b| b.skip as i64);
+    put(out, blocks, |b| b.len as i64);
+    put(out, blocks, |b| b.column as i64);
+}
+
+/// A chunk of the table of blocks.
+#[derive(Debug)]
+pub struct BlockChunk {
+    series: Vec<SeriesRow>,
+    /// Of each series: its first block.
+    firsts: Vec<usize>,
+    blocks: Vec<Block>,
+}
+
+/// The blocks of one series.
+#[derive(Clone, Copy, Debug)]
+pub struct SeriesBlocks<'a> {
+    pub floats: &'a [Block],
+    pub histograms: &'a [Block],
+    pub exemplars: &'a [Block],
+    /// The offset in STARTS.
+    pub starts: Option<u64>,
+}
+
+impl BlockChunk {
+    /// Takes a chunk of `count` series off the front. `data_len` bounds how many blocks there can be.
+    pub fn decode(bytes: &mut &[u8], count: usize, data_len: u64) -> Result<BlockChunk, Malformed> {
+        let mut offset = read_u64(bytes)?;
+        let floats = get(bytes, count)?;
+        let histograms = get(bytes, count)?;
+        let exemplars = get(bytes, count)?;
+        let starts = get(bytes, count)?;
+        let (mut series, mut firsts) = (Vec::with_capacity(count), Vec::with_capacity(count));
+        let mut block_count = 0;
+        for at in 0..count {
+            let counts = [floats[at], histograms[at], exemplars[at]];
+            // No block is shorter than its checksum.
+            let possible = 0..=(data_len / CHECK_LEN as u64) as i64;
+            if counts.iter().any(|c| !possible.contains(c)) {
+                return Err(Malformed("a series has more blocks than there can be"));
+            }
+            firsts.push(block_count);
+            let [float_blocks, histogram_blocks, exemplar_blocks] = counts.map(|c| c as usize);
+            block_count += float_blocks + histogram_blocks + exemplar_blocks;
+            if block_count as u64 > data_len / CHECK_LEN as u64 {
+                return Err(Malformed("a series has more blocks than there can be"));
+            }
+            let starts = starts[at] as u64;
+            series.push(SeriesRow { float_blocks, histogram_blocks, exemplar_blocks, starts });
+        }
+        let skips = get(bytes, block_count)?;
+        let lens = get(bytes, block_count)?;
+        let columns = get(bytes, block_count)?;
+        let mut blocks = Vec::with_capacity(block_count);
+        for at in 0..block_count {
+            offset = offset.wrapping_add(skips[at] as u64);
+            blocks.push(Block { offset, len: lens[at] as u64, column: columns[at] as u64 });
+            offset = offset.wrapping_add(lens[at] as u64);
+        }
+        Ok(BlockChunk { series, firsts, blocks })
+    }
+
+    pub fn of(&self, row: usize) -> SeriesBlocks<'_> {
+        let SeriesRow { float_blocks, histogram_blocks, exemplar_blocks, starts } = self.series[row];
+        let blocks = &self.blocks[self.firsts[row]..];
+        let (floats, blocks) = blocks.split_at(float_blocks);
+        let (histograms, blocks) = blocks.split_at(histogram_blocks);
+        SeriesBlocks {
+            floats,
+            histograms,
+            exemplars: &blocks[..exemplar_blocks],
+            starts: starts.checked_sub(1),
+        }
+    }
+}
+
+fn put<T>(out: &mut Vec<u8>, rows: &[T], field: impl Fn(&T) -> i64) {
+    integers::encode(&rows.iter().map(field).collect::<Vec<_>>(), out);
+}
+
+fn get(bytes: &mut &[u8], count: usize) -> Result<Vec<i64>, Malformed> {
+    let mut values = Vec::new();
+    integers::decode(bytes, count, &mut values)?;
+    Ok(values)
+}

@@ -1,0 +1,369 @@
+//! Reads the series of a segment in place, block by block. Every block is checked when it is decoded.
+
+use std::sync::Arc;
+
+use roaring::RoaringBitmap;
+
+use super::SampleBuffer;
+use super::histogram_blocks;
+use super::segment_layout::{
+    self as layout, BLOCKS, Block, BlockChunk, CHECK_LEN, COLUMNS, Column, DATA, EXEMPLAR_BYTES_MAX,
+    EXEMPLARS_CODEC, METADATA, METADATA_BYTES_MAX, METRIC_TYPES, STARTS, check32,
+};
+use crate::codec::varint::read_u64;
+use crate::codec::{
+    Malformed, compressed, floats, integers, take, take_count, take_text, take_u8, timestamps,
+};
+use crate::model::{Exemplar, Labels, Matcher, MetricMetadata, TimeRange, Timestamp};
+use crate::storage::index::Index;
+use crate::storage::segment::{CHUNK_ROWS, ChunkCache, Segment, SegmentError, SegmentMeta, Table};
+
+/// A sealed segment of metrics. Series are ordinals, 0 and up in order of their labels.
+pub struct MetricsSegment {
+    segment: Arc<Segment>,
+    index: Index,
+    blocks: ChunkCache<BlockChunk>,
+    columns: ChunkCache<Vec<Column>>,
+}
+
+impl MetricsSegment {
+    /// Reads nothing yet.
+    pub fn open(segment: Segment) -> MetricsSegment {
+        let segment = Arc::new(segment);
+        let index = Index::new(segment.clone());
+        MetricsSegment { segment, index, blocks: ChunkCache::default(), columns: ChunkCache::default() }
+    }
+
+    pub fn segment(&self) -> &Segment {
+        &self.segment
+    }
+
+    pub fn meta(&self) -> &SegmentMeta {
+        self.segment.meta()
+    }
+
+    pub fn series_count(&self) -> u32 {
+        self.index.series_count()
+    }
+
+    /// Names and values of labels.
+    pub fn index(&self) -> &Index {
+        &self.index
+    }
+
+    /// The series that all matchers let through.
+    pub fn select(&self, matchers: &[Matcher]) -> Result<RoaringBitmap, SegmentError> {
+        self.index.select(matchers)
+    }
+
+    pub fn labels(&self, ordinal: u32) -> Result<Labels, SegmentError> {
+        self.index.labels(ordinal)
+    }
+
+    /// [`Labels::fingerprint`] of the series.
+    pub fn fingerprint(&self, ordinal: u32) -> Result<u128, SegmentError> {
+        self.index.fingerprint(ordinal)
+    }
+
+    /// An upper estimate of the series' samples in `range`: those of all blocks that overlap it.
+    pub fn sample_count(&self, ordinal: u32, range: TimeRange) -> Result<u64, SegmentError> {
+        let (chunk, row) = self.row(ordinal)?;
+        let blocks = chunk.of(row);
+        let mut count = 0;
+        for block in blocks.floats.iter().chain(blocks.histograms) {
+            let column = self.column(block.column)?;
+            if column.overlaps(range) {
+                count += column.sample_count as u64;
+            }
+        }
+        Ok(count)
+    }
+
+    /// Appends the series' samples in `range`. Where a block is damaged, the others are still appended, and the
+    /// first damage is the answer.
+    pub fn read(
+        &self,
+        ordinal: u32,
+        range: TimeRange,
+        samples: &mut SampleBuffer,
+    ) -> Result<(), SegmentError> {
+        let (chunk, row) = self.row(ordinal)?;
+        let blocks = chunk.of(row);
+        let mut result = Ok(());
+        for block in blocks.floats {
+            let times = &mut samples.float_timestamps;
+            let read = self.read_block(block, range, times, &mut samples.floats, floats::decode);
+            result = result.and(read);
+        }
+        for block in blocks.histograms {
+            let times = &mut samples.histogram_timestamps;
+            let read =
+                self.read_block(block, range, times, &mut samples.histograms, histogram_blocks::decode);
+            result = result.and(read);
+        }
+        result
+    }
+
+    /// (from this time on, the series counts since that start), in order of times.
+    pub fn starts(&self, ordinal: u32) -> Result<Vec<(Timestamp, Timestamp)>, SegmentError> {
+        let (chunk, row) = self.row(ordinal)?;
+        let Some(offset) = chunk.of(row).starts else { return Ok(Vec::new()) };
+        let section = self.segment.section(STARTS)?;
+        let bytes = section.bytes(offset..section.len())?;
+        decode_starts(bytes).map_err(|what| section.damaged(offset, what))
+    }
+
+    /// The series' exemplars in `range`, in time order.
+    pub fn exemplars(&self, ordinal: u32, range: TimeRange) -> Result<Vec<Exemplar>, SegmentError> {
+        let (chunk, row) = self.row(ordinal)?;
+        let mut found = Vec::new();
+        for block in chunk.of(row).exemplars {
+            let exemplars = decode_exemplars(self.data(block.offset, block.len)?)
+                .map_err(|what| self.damaged_data(block.offset, what))?;
+            found.extend(exemplars.into_iter().filter(|e| range.contains(e.timestamp)));
+        }
+        Ok(found)
+    }
+
+    /// The blocks of a series, as far as the tables tell; for people.
+    pub fn block_summaries(&self, ordinal: u32) -> Result<Vec<BlockSummary>, SegmentError> {
+        let (chunk, row) = self.row(ordinal)?;
+        let blocks = chunk.of(row);
+        let kinds = [("floats", blocks.floats), ("histograms", blocks.histograms)];
+        let mut summaries = Vec::new();
+        for (kind, block) in
+            kinds.into_iter().flat_map(|(kind, blocks)| blocks.iter().map(move |b| (kind, b)))
+        {
+            let Column { sample_count, first, last, .. } = self.column(block.column)?;
+            let codec = self.data(block.offset, block.len)?.first().copied().unwrap_or(0);
+            summaries.push(BlockSummary { kind, codec, sample_count, first, last, len: block.len });
+        }
+        Ok(summaries)
+    }
+
+    /// What is known of metric families, in order of their names.
+    pub fn metadata(&self) -> Result<Vec<(String, MetricMetadata)>, SegmentError> {
+        let section = self.segment.section(METADATA)?;
+        decode_metadata(section.all()?).map_err(|what| section.damaged(0, what))
+    }
+
+    /// All series in order of their labels, for merging.
+    pub fn cursor(&self) -> Result<SeriesCursor<'_>, SegmentError> {
+        let mut cursor = SeriesCursor { segment: self, next: 0, current: None };
+        cursor.advance()?;
+        Ok(cursor)
+    }
+
+    /// Decodes everything once and compares every checksum; the first damage is the answer.
+    pub fn verify(&self) -> Result<(), SegmentError> {
+        self.segment.verify()?;
+        self.index.verify()?;
+        self.metadata()?;
+        let mut row_count = 0;
+        let mut samples = SampleBuffer::default();
+        let mut cursor = self.cursor()?;
+        let mut last: Option<Labels> = None;
+        while let Some((ordinal, labels)) = cursor.current() {
+            if last.as_ref().is_some_and(|last| last >= labels) {
+                return Err(self.damaged_data(0, Malformed("series are not in order")));
+            }
+            last = Some(labels.clone());
+            samples.clear();
+            self.read(ordinal, TimeRange::ALL, &mut samples)?;
+            for times in [&samples.float_timestamps, &samples.histogram_timestamps] {
+                row_count += times.len() as u64;
+                if !times.is_sorted_by(|a, b| a < b) {
+                    return Err(self.damaged_data(0, Malformed("blocks of a series are not in order")));
+                }
+            }
+            self.starts(ordinal)?;
+            self.exemplars(ordinal, TimeRange::ALL)?;
+            cursor.advance()?;
+        }
+        if row_count != self.meta().row_count {
+            return Err(self.damaged_data(0, Malformed("the count of samples is not the footer's")));
+        }
+        Ok(())
+    }
+
+    /// Appends what lies in `range` of one block; on damage nothing of it.
+    fn read_block<T>(
+        &self,
+        block: &Block,
+        range: TimeRange,
+        times: &mut Vec<Timestamp>,
+        values: &mut Vec<T>,
+        decode: impl FnOnce(&[u8], usize, &mut Vec<T>) -> Result<(), Malformed>,
+    ) -> Result<(), SegmentError> {
+        let column = self.column(block.column)?;
+        if !column.overlaps(range) {
+            return Ok(());
+        }
+        let start = times.len();
+        let decoded = self.decode_block(block, &column, times, values, decode);
+        if decoded.is_err() {
+            times.truncate(start);
+            values.truncate(start);
+        } else if column.sticks_out_of(range) {
+            let inside = range.slice_of(&times[start..]);
+            times.truncate(start + inside.end);
+            values.truncate(start + inside.end);
+            times.drain(start..start + inside.start);
+            values.drain(start..start + inside.start);
+        }
+        decoded
+    }
+
+    fn decode_block<T>(
+        &self,
+        block: &Block,
+        column: &Column,
+        times: &mut Vec<Timestamp>,
+        values: &mut Vec<T>,
+        decode: impl FnOnce(&[u8], usize, &mut Vec<T>) -> Result<(), Malformed>,
+    ) -> Result<(), SegmentError> {
+        let start = times.len();
+        timestamps::decode(self.data(column.offset, column.len)?, column.sample_count, times)
+            .map_err(|what| self.damaged_data(column.offset, what))?;
+        if times[start] != column.first || times[times.len() - 1] != column.last {
+            return Err(self.damaged_data(column.offset, Malformed("a column is not what its table says")));
+        }
+        decode(self.data(block.offset, block.len)?, column.sample_count, values)
+            .map_err(|what| self.damaged_data(block.offset, what))
+    }
+
+    /// A block of DATA without its checksum, which was right.
+    fn data(&self, offset: u64, len: u64) -> Result<&[u8], SegmentError> {
+        let section = self.segment.section(DATA)?;
+        let end = offset.checked_add(len).filter(|&end| end <= section.len());
+        let end = end.ok_or_else(|| section.damaged(offset, Malformed("a block lies behind the end")))?;
+        let block = &section.raw()[offset as usize..end as usize];
+        match block.split_last_chunk::<CHECK_LEN>() {
+            Some((block, check)) if check32(block) == *check => Ok(block),
+            _ => Err(section.damaged(offset, Malformed("the block's checksum is wrong"))),
+        }
+    }
+
+    fn damaged_data(&self, offset: u64, what: Malformed) -> SegmentError {
+        match self.segment.section(DATA) {
+            Ok(section) => section.damaged(offset, what),
+            Err(missing) => missing,
+        }
+    }
+
+    fn row(&self, ordinal: u32) -> Result<(Arc<BlockChunk>, usize), SegmentError> {
+        let chunk = u64::from(ordinal) / CHUNK_ROWS as u64;
+        let decoded = self.blocks.get(chunk, || {
+            let section = self.segment.section(BLOCKS)?;
+            let table = Table::open(section)?;
+            if table.row_count() != self.meta().series_count {
+                return Err(section.damaged(0, Malformed("the count of series is not the footer's")));
+            }
+            let data_len = self.segment.section(DATA)?.len();
+            table.chunk(chunk, |bytes, rows| BlockChunk::decode(bytes, rows, data_len))
+        })?;
+        if ordinal >= self.series_count() {
+            return Err(self.damaged_data(0, Malformed("there is no such series")));
+        }
+        Ok((decoded, ordinal as usize % CHUNK_ROWS))
+    }
+
+    fn column(&self, number: u64) -> Result<Column, SegmentError> {
+        let section = self.segment.section(COLUMNS)?;
+        let chunk = number / CHUNK_ROWS as u64;
+        let columns =
+            self.columns.get(chunk, || Table::open(section)?.chunk(chunk, layout::decode_columns))?;
+        let column = columns.get((number % CHUNK_ROWS as u64) as usize);
+        column.copied().ok_or_else(|| section.damaged(0, Malformed("there is no such column")))
+    }
+}
+
+/// One block of values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlockSummary {
+    pub kind: &'static str,
+    pub codec: u8,
+    pub sample_count: usize,
+    pub first: Timestamp,
+    pub last: Timestamp,
+    /// Bytes of the values; timestamp columns are shared.
+    pub len: u64,
+}
+
+/// Walks the series of a segment in order of their labels.
+pub struct SeriesCursor<'a> {
+    segment: &'a MetricsSegment,
+    next: u32,
+    current: Option<(u32, Labels)>,
+}
+
+impl<'a> SeriesCursor<'a> {
+    /// The series the cursor stands at; `None` behind the last.
+    pub fn current(&self) -> Option<(u32, &Labels)> {
+        self.current.as_ref().map(|(ordinal, labels)| (*ordinal, labels))
+    }
+
+    pub fn segment(&self) -> &'a MetricsSegment {
+        self.segment
+    }
+
+    pub fn advance(&mut self) -> Result<(), SegmentError> {
+        self.current = None;
+        if self.next < self.segment.series_count() {
+            self.current = Some((self.next, self.segment.labels(self.next)?));
+            self.next += 1;
+        }
+        Ok(())
+    }
+}
+
+fn decode_starts(mut bytes: &[u8]) -> Result<Vec<(Timestamp, Timestamp)>, Malformed> {
+    // A group of 128 integers takes two bytes at least.
+    let count_max = bytes.len().saturating_mul(64);
+    let count = take_count(&mut bytes, count_max)?;
+    let (mut times, mut starts) = (Vec::new(), Vec::new());
+    integers::decode(&mut bytes, count, &mut times)?;
+    integers::decode(&mut bytes, count, &mut starts)?;
+    Ok(times.into_iter().zip(starts).collect())
+}
+
+fn decode_exemplars(mut bytes: &[u8]) -> Result<Vec<Exemplar>, Malformed> {
+    if take_u8(&mut bytes)? != EXEMPLARS_CODEC {
+        return Err(Malformed("unknown codec of exemplars"));
+    }
+    let content = compressed::decode(bytes, EXEMPLAR_BYTES_MAX)?;
+    let bytes = &mut &content[..];
+    let count = take_count(bytes, content.len() / 8)?;
+    let mut times = Vec::new();
+    integers::decode(bytes, count, &mut times)?;
+    let values = take(bytes, count * 8)?.chunks_exact(8);
+    let mut exemplars = Vec::with_capacity(count);
+    for (timestamp, value) in times.into_iter().zip(values) {
+        let label_count = take_count(bytes, bytes.len())?;
+        let mut pairs = Vec::new();
+        for _ in 0..label_count {
+            pairs.push((take_text(bytes)?, take_text(bytes)?));
+        }
+        let labels =
+            Labels::from_pairs(pairs).map_err(|_| Malformed("a label of an exemplar comes twice"))?;
+        let value = f64::from_le_bytes(value.try_into().expect("eight bytes"));
+        exemplars.push(Exemplar { labels, value, timestamp });
+    }
+    Ok(exemplars)
+}
+
+fn decode_metadata(bytes: &[u8]) -> Result<Vec<(String, MetricMetadata)>, Malformed> {
+    let content = compressed::decode(bytes, METADATA_BYTES_MAX)?;
+    let mut bytes = &content[..];
+    let count = read_u64(&mut bytes)?;
+    let mut metadata = Vec::new();
+    for _ in 0..count {
+        let family = take_text(&mut bytes)?.to_owned();
+        let metric_type = METRIC_TYPES.get(take_u8(&mut bytes)? as usize);
+        let metric_type = *metric_type.ok_or(Malformed("unknown metric type"))?;
+        let help = take_text(&mut bytes)?.to_owned();
+        let unit = take_text(&mut bytes)?.to_owned();
+        metadata.push((family, MetricMetadata { metric_type, help, unit }));
+    }
+    Ok(metadata)
+}

@@ -1,0 +1,330 @@
+//! Writes the series of a segment in order of their labels. Blocks stream out as they come; what is kept is the
+//! index: about eight bytes a label and a few dozen a block of the current chunk.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use xxhash_rust::xxh3::Xxh3;
+
+use super::SampleBuffer;
+use super::histogram_blocks;
+use super::segment_layout::{
+    self as layout, BLOCK_EXEMPLARS_MAX, BLOCK_HISTOGRAMS_MAX, BLOCK_SAMPLES_MAX, BLOCKS, BlockRow, COLUMNS,
+    Column, DATA, EXEMPLARS_CODEC, METADATA, METRIC_TYPES, STARTS, SeriesRow, check32,
+};
+use crate::codec::varint::write_u64;
+use crate::codec::{compressed, floats, integers, put_text, timestamps};
+use crate::model::{Exemplar, Histogram, Labels, MetricMetadata, Timestamp};
+use crate::storage::index::IndexWriter;
+use crate::storage::segment::{CHUNK_ROWS, Checking, SegmentMeta, SegmentWriter, Signal, TableWriter};
+
+/// Columns remembered for sharing; at 32 bytes each that is 4 MiB. Then the writer forgets and begins again.
+const SHARED_COLUMNS_MAX: usize = 128 << 10;
+
+/// What one series has. Times of a slice strictly increase, those of exemplars do not decrease.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SeriesData<'a> {
+    pub float_timestamps: &'a [Timestamp],
+    pub floats: &'a [f64],
+    pub histogram_timestamps: &'a [Timestamp],
+    pub histograms: &'a [Arc<Histogram>],
+    /// (from this time on, the series counts since that start)
+    pub starts: &'a [(Timestamp, Timestamp)],
+    pub exemplars: &'a [Exemplar],
+}
+
+impl<'a> From<&'a SampleBuffer> for SeriesData<'a> {
+    fn from(samples: &'a SampleBuffer) -> SeriesData<'a> {
+        SeriesData {
+            float_timestamps: &samples.float_timestamps,
+            floats: &samples.floats,
+            histogram_timestamps: &samples.histogram_timestamps,
+            histograms: &samples.histograms,
+            ..SeriesData::default()
+        }
+    }
+}
+
+pub struct MetricsSegmentWriter<W> {
+    to: SegmentWriter<W>,
+    meta: SegmentMeta,
+    index: IndexWriter,
+    last_labels: Option<Labels>,
+    columns: Columns,
+    blocks: Blocks,
+    starts: Vec<u8>,
+    /// Offsets of the entries of STARTS, by their bytes.
+    known_starts: HashMap<Vec<u8>, u64, foldhash::fast::RandomState>,
+    metadata: BTreeMap<String, BTreeSet<(usize, String, String)>>,
+    scratch: Vec<u8>,
+}
+
+/// The timestamp columns so far.
+#[derive(Default)]
+struct Columns {
+    table: TableWriter,
+    pending: Vec<Column>,
+    count: u64,
+    /// Numbers of columns by a hash of their content.
+    known: HashMap<u128, u64, foldhash::fast::RandomState>,
+}
+
+/// The blocks so far.
+#[derive(Default)]
+struct Blocks {
+    table: TableWriter,
+    series: Vec<SeriesRow>,
+    pending: Vec<BlockRow>,
+    /// Where the first block of the pending ones counts from, and where the last one ended.
+    chunk_start: u64,
+    end: u64,
+}
+
+impl<W: Write> MetricsSegmentWriter<W> {
+    /// `tier_resolution_ms`: 0 for samples as sent.
+    pub fn new(to: W, tier_resolution_ms: u32, tenant: u64) -> io::Result<MetricsSegmentWriter<W>> {
+        let mut to = SegmentWriter::new(to)?;
+        to.begin(DATA, Checking::Blocks);
+        let (min_time, max_time) = (Timestamp::MAX, Timestamp::MIN);
+        let signal = Signal::METRICS;
+        Ok(MetricsSegmentWriter {
+            to,
+            meta: SegmentMeta {
+                signal,
+                tier_resolution_ms,
+                tenant,
+                min_time,
+                max_time,
+                ..Default::default()
+            },
+            index: IndexWriter::default(),
+            last_labels: None,
+            columns: Columns::default(),
+            blocks: Blocks::default(),
+            starts: Vec::new(),
+            known_starts: HashMap::default(),
+            metadata: BTreeMap::new(),
+            scratch: Vec::new(),
+        })
+    }
+
+    /// Adds a series; series come in strictly increasing order of labels.
+    pub fn series(&mut self, labels: &Labels, data: &SeriesData<'_>) -> io::Result<()> {
+        assert!(
+            self.last_labels.as_ref().is_none_or(|last| last < labels),
+            "series out of order at {labels}"
+        );
+        assert_eq!(data.float_timestamps.len(), data.floats.len(), "floats of {labels}");
+        assert_eq!(data.histogram_timestamps.len(), data.histograms.len(), "histograms of {labels}");
+        self.index.add(labels);
+        self.last_labels = Some(labels.clone());
+        let exemplar_times = [data.exemplars.first(), data.exemplars.last()];
+        for times in [data.float_timestamps, data.histogram_timestamps] {
+            self.cover(times.first().copied().into_iter().chain(times.last().copied()));
+            self.meta.row_count += times.len() as u64;
+        }
+        self.cover(exemplar_times.into_iter().flatten().map(|e| e.timestamp));
+
+        let series = SeriesRow {
+            float_blocks: data.floats.len().div_ceil(BLOCK_SAMPLES_MAX),
+            histogram_blocks: data.histograms.len().div_ceil(BLOCK_HISTOGRAMS_MAX),
+            exemplar_blocks: data.exemplars.len().div_ceil(BLOCK_EXEMPLARS_MAX),
+            starts: self.put_starts(data.starts),
+        };
+        let times = data.float_timestamps.chunks(BLOCK_SAMPLES_MAX);
+        for (times, values) in times.zip(data.floats.chunks(BLOCK_SAMPLES_MAX)) {
+            let column = self.put_column(times)?;
+            self.put_block(column, |out| floats::encode(values, out))?;
+        }
+        let times = data.histogram_timestamps.chunks(BLOCK_HISTOGRAMS_MAX);
+        for (times, values) in times.zip(data.histograms.chunks(BLOCK_HISTOGRAMS_MAX)) {
+            let column = self.put_column(times)?;
+            self.put_block(column, |out| histogram_blocks::encode(values, out))?;
+        }
+        for exemplars in data.exemplars.chunks(BLOCK_EXEMPLARS_MAX) {
+            self.put_block(0, |out| encode_exemplars(exemplars, out))?;
+        }
+        self.blocks.add_series(series);
+        Ok(())
+    }
+
+    /// Adds what is known of a metric family; the same again is no more.
+    pub fn metadata(&mut self, family: &str, metadata: &MetricMetadata) {
+        let number = METRIC_TYPES.iter().position(|t| *t == metadata.metric_type);
+        let number = number.expect("every type has a number");
+        let known = self.metadata.entry(family.to_owned()).or_default();
+        known.insert((number, metadata.help.clone(), metadata.unit.clone()));
+    }
+
+    pub fn series_count(&self) -> usize {
+        self.index.series_count()
+    }
+
+    /// Ends the file, which is then flushed but not synced. The sequence numbers are those of the log records
+    /// that went in here.
+    pub fn finish(mut self, min_seq: u64, max_seq: u64) -> io::Result<(W, SegmentMeta)> {
+        (self.meta.min_seq, self.meta.max_seq) = (min_seq, max_seq);
+        self.meta.series_count = self.index.series_count() as u64;
+        if self.meta.min_time > self.meta.max_time {
+            (self.meta.min_time, self.meta.max_time) = (0, 0);
+        }
+        self.to.end()?;
+        self.columns.flush();
+        self.columns.table.finish(COLUMNS, &mut self.to)?;
+        self.blocks.flush();
+        self.blocks.table.finish(BLOCKS, &mut self.to)?;
+        self.index.finish(&mut self.to)?;
+        self.to.paged(STARTS, &self.starts)?;
+        self.to.paged(METADATA, &encode_metadata(&self.metadata))?;
+        let file = self.to.finish(&self.meta)?;
+        Ok((file, self.meta))
+    }
+
+    fn cover(&mut self, times: impl Iterator<Item = Timestamp>) {
+        for time in times {
+            self.meta.min_time = self.meta.min_time.min(time);
+            self.meta.max_time = self.meta.max_time.max(time);
+        }
+    }
+
+    /// Writes a timestamp column unless an equal one is there; answers with its number.
+    fn put_column(&mut self, times: &[Timestamp]) -> io::Result<u64> {
+        let hash = content_hash(times);
+        if let Some(&number) = self.columns.known.get(&hash) {
+            return Ok(number);
+        }
+        assert!(times.windows(2).all(|w| w[0] < w[1]), "timestamps do not increase");
+        let offset = self.to.section_len();
+        self.scratch.clear();
+        timestamps::encode(times, &mut self.scratch);
+        let len = write_checked(&mut self.to, &mut self.scratch)?;
+        let (first, last) = (times[0], times[times.len() - 1]);
+        Ok(self.columns.add(hash, Column { offset, len, sample_count: times.len(), first, last }))
+    }
+
+    fn put_block(&mut self, column: u64, encode: impl FnOnce(&mut Vec<u8>)) -> io::Result<()> {
+        let offset = self.to.section_len();
+        self.scratch.clear();
+        encode(&mut self.scratch);
+        let len = write_checked(&mut self.to, &mut self.scratch)?;
+        self.blocks.pending.push(BlockRow { skip: offset - self.blocks.end, len, column });
+        self.blocks.end = offset + len;
+        Ok(())
+    }
+
+    /// 0, or 1 + the offset of an entry with these starts.
+    fn put_starts(&mut self, starts: &[(Timestamp, Timestamp)]) -> u64 {
+        if starts.is_empty() {
+            return 0;
+        }
+        let mut entry = Vec::new();
+        write_u64(&mut entry, starts.len() as u64);
+        integers::encode(&starts.iter().map(|s| s.0).collect::<Vec<_>>(), &mut entry);
+        integers::encode(&starts.iter().map(|s| s.1).collect::<Vec<_>>(), &mut entry);
+        if let Some(&offset) = self.known_starts.get(&entry) {
+            return 1 + offset;
+        }
+        let offset = self.starts.len() as u64;
+        self.starts.extend_from_slice(&entry);
+        self.known_starts.insert(entry, offset);
+        1 + offset
+    }
+}
+
+impl Columns {
+    fn add(&mut self, hash: u128, column: Column) -> u64 {
+        if self.known.len() >= SHARED_COLUMNS_MAX {
+            self.known.clear();
+        }
+        let number = self.count;
+        self.known.insert(hash, number);
+        self.count += 1;
+        self.pending.push(column);
+        if self.pending.len() == CHUNK_ROWS {
+            self.flush();
+        }
+        number
+    }
+
+    fn flush(&mut self) {
+        if !self.pending.is_empty() {
+            self.table.chunk(self.pending.len(), |out| layout::encode_columns(&self.pending, out));
+            self.pending.clear();
+        }
+    }
+}
+
+impl Blocks {
+    fn add_series(&mut self, series: SeriesRow) {
+        self.series.push(series);
+        if self.series.len() == CHUNK_ROWS {
+            self.flush();
+        }
+    }
+
+    fn flush(&mut self) {
+        if !self.series.is_empty() {
+            let encode =
+                |out: &mut Vec<u8>| layout::encode_blocks(self.chunk_start, &self.series, &self.pending, out);
+            self.table.chunk(self.series.len(), encode);
+            self.series.clear();
+            self.pending.clear();
+        }
+        self.chunk_start = self.end;
+    }
+}
+
+/// Writes a block and its checksum; answers with the length of both.
+fn write_checked<W: Write>(to: &mut SegmentWriter<W>, block: &mut Vec<u8>) -> io::Result<u64> {
+    let check = check32(block);
+    block.extend_from_slice(&check);
+    to.write(block)?;
+    Ok(block.len() as u64)
+}
+
+fn content_hash(times: &[Timestamp]) -> u128 {
+    let mut hash = Xxh3::new();
+    let mut bytes = [0; 1024];
+    for times in times.chunks(bytes.len() / 8) {
+        for (slot, time) in bytes.chunks_exact_mut(8).zip(times) {
+            slot.copy_from_slice(&time.to_le_bytes());
+        }
+        hash.update(&bytes[..times.len() * 8]);
+    }
+    hash.digest128()
+}
+
+fn encode_exemplars(exemplars: &[Exemplar], out: &mut Vec<u8>) {
+    let mut content = Vec::new();
+    write_u64(&mut content, exemplars.len() as u64);
+    integers::encode(&exemplars.iter().map(|e| e.timestamp).collect::<Vec<_>>(), &mut content);
+    for exemplar in exemplars {
+        content.extend_from_slice(&exemplar.value.to_bits().to_le_bytes());
+    }
+    for exemplar in exemplars {
+        write_u64(&mut content, exemplar.labels.len() as u64);
+        for (name, value) in &exemplar.labels {
+            put_text(&mut content, name);
+            put_text(&mut content, value);
+        }
+    }
+    out.push(EXEMPLARS_CODEC);
+    compressed::encode(&content, out);
+}
+
+fn encode_metadata(families: &BTreeMap<String, BTreeSet<(usize, String, String)>>) -> Vec<u8> {
+    let mut content = Vec::new();
+    write_u64(&mut content, families.values().map(BTreeSet::len).sum::<usize>() as u64);
+    for (family, known) in families {
+        for (number, help, unit) in known {
+            put_text(&mut content, family);
+            content.push(*number as u8);
+            put_text(&mut content, help);
+            put_text(&mut content, unit);
+        }
+    }
+    let mut out = Vec::new();
+    compressed::encode(&content, &mut out);
+    out
+}

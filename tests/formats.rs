@@ -1,0 +1,128 @@
+//! Files of every version that was ever written open, and hold what they held. `UPDATE=1` writes the current
+//! version's fixtures anew; the text beside a fixture is reviewed like code.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use icecore::model::histogram::{ResetHint, Span};
+use icecore::model::{Exemplar, Histogram, Labels, MetricMetadata, MetricType, TimeRange};
+use icecore::storage::fs::Mapped;
+use icecore::storage::inspect;
+use icecore::storage::metrics::{MetricsSegment, MetricsSegmentWriter, SampleBuffer, SeriesData};
+use icecore::storage::segment::Segment;
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+}
+
+fn is_update() -> bool {
+    std::env::var_os("UPDATE").is_some_and(|v| v == "1")
+}
+
+fn labels(name: &str, pairs: &[(&str, &str)]) -> Labels {
+    Labels::from_pairs(pairs.iter().copied().chain([("__name__", name)])).unwrap()
+}
+
+/// Series that need every codec of version 1.
+fn series() -> Vec<(Labels, Vec<f64>)> {
+    let column = |value: fn(i32) -> f64| (0..200).map(value).collect::<Vec<f64>>();
+    let mut series = vec![
+        (labels("constant", &[]), column(|_| 0.1)),
+        (labels("constant_integer", &[]), column(|_| 42.0)),
+        (labels("counter", &[("job", "api")]), column(|i| f64::from(i * 7 + i % 3))),
+        (labels("decimal", &[("job", "api")]), column(|i| f64::from(i * i % 1000) / 100.0)),
+        (labels("multiple", &[("job", "db")]), column(|i| f64::from(i % 5) * 4096.0 + 1e9)),
+        (labels("smooth", &[]), column(|i| (f64::from(i) / 10.0).sin())),
+        (labels("steps", &[]), column(|i| f64::from(i / 50).sqrt())),
+    ];
+    let mut stale = column(|i| f64::from(i % 2));
+    stale[199] = f64::from_bits(0x7ff0_0000_0000_0002);
+    stale[7] = -0.0;
+    series.push((labels("stale", &[("job", "ünï")]), stale));
+    series.sort_by(|a, b| a.0.cmp(&b.0));
+    series
+}
+
+fn times(labels: &Labels) -> Vec<i64> {
+    let jitter = if labels.get("job") == "db" { 7 } else { 1 };
+    (0..200).map(|i| 1_700_000_000_000 + i * 15_000 + i * i % jitter).collect()
+}
+
+fn histogram(i: i64) -> Arc<Histogram> {
+    Arc::new(Histogram {
+        hint: ResetHint::NotReset,
+        schema: 2,
+        zero_threshold: 1e-128,
+        zero_count: 1.0,
+        count: 4.0 + i as f64,
+        sum: 0.5 * i as f64,
+        positive_spans: vec![Span { offset: -3, length: 1 }, Span { offset: 2, length: 1 }],
+        positive_buckets: vec![2.0, 1.0 + i as f64],
+        is_integer: true,
+        ..Histogram::default()
+    })
+}
+
+fn exemplar() -> Exemplar {
+    let labels = Labels::from_pairs([("trace_id", "0af7651916cd43dd8448eb211c80319c")]).unwrap();
+    Exemplar { labels, value: 0.25, timestamp: 1_700_000_030_000 }
+}
+
+fn write() -> Vec<u8> {
+    let mut writer = MetricsSegmentWriter::new(Vec::new(), 0, 0).unwrap();
+    for (labels, floats) in series() {
+        let times = times(&labels);
+        let mut data = SeriesData { float_timestamps: &times, floats: &floats, ..SeriesData::default() };
+        let (starts, exemplars) = ([(times[0], times[0] - 1000)], [exemplar()]);
+        if labels.metric_name() == "counter" {
+            (data.starts, data.exemplars) = (&starts, &exemplars);
+        }
+        writer.series(&labels, &data).unwrap();
+    }
+    let times: Vec<i64> = times(&Labels::empty())[..3].to_vec();
+    let histograms: Vec<Arc<Histogram>> = (0..3).map(histogram).collect();
+    let data = SeriesData { histogram_timestamps: &times, histograms: &histograms, ..SeriesData::default() };
+    writer.series(&labels("zz_histogram", &[]), &data).unwrap();
+    let known =
+        MetricMetadata { metric_type: MetricType::Counter, help: "Requests.".into(), unit: "".into() };
+    writer.metadata("counter", &known);
+    writer.finish(5, 17).unwrap().0
+}
+
+#[test]
+fn a_metrics_segment_of_version_1_holds_what_it_held() {
+    let (path, text_path) = (fixture("v1_metrics.seg"), fixture("v1_metrics.txt"));
+    if is_update() {
+        std::fs::write(&path, write()).unwrap();
+    }
+    let mapped = Arc::new(Mapped::Heap(std::fs::read(&path).unwrap()));
+    let mut text = Vec::new();
+    inspect::segment(mapped.clone(), Path::new("v1_metrics.seg"), &mut text).unwrap();
+    if is_update() {
+        std::fs::write(&text_path, &text).unwrap();
+    }
+    assert_eq!(String::from_utf8(text).unwrap(), std::fs::read_to_string(text_path).unwrap());
+
+    let segment = MetricsSegment::open(Segment::open(mapped, &path).unwrap());
+    segment.verify().unwrap();
+    let mut samples = SampleBuffer::default();
+    for (ordinal, (labels, floats)) in series().into_iter().enumerate() {
+        let ordinal = ordinal as u32;
+        samples.clear();
+        segment.read(ordinal, TimeRange::ALL, &mut samples).unwrap();
+        assert_eq!(segment.labels(ordinal).unwrap(), labels);
+        assert_eq!(samples.float_timestamps, times(&labels));
+        let bits = |values: &[f64]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+        assert_eq!(bits(&samples.floats), bits(&floats), "{labels}");
+    }
+    samples.clear();
+    segment.read(segment.series_count() - 1, TimeRange::ALL, &mut samples).unwrap();
+    let expected: Vec<Arc<Histogram>> = (0..3).map(histogram).collect();
+    assert_eq!(format!("{:?}", samples.histograms), format!("{expected:?}"));
+}
+
+#[test]
+fn what_is_written_today_opens_today() {
+    let segment = Segment::open(Arc::new(Mapped::Heap(write())), "today.seg").unwrap();
+    MetricsSegment::open(segment).verify().unwrap();
+}
