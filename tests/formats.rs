@@ -1,6 +1,8 @@
 //! Files of every version that was ever written open, and hold what they held. `UPDATE=1` writes the current
 //! version's fixtures anew; the text beside a fixture is reviewed like code.
 
+#![allow(clippy::unwrap_used, reason = "the helpers of a test may, like the test")]
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 

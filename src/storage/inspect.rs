@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::model::Timestamp;
 use crate::storage::fs::Mapped;
 use crate::storage::metrics::{MetricsSegment, section_name};
-use crate::storage::segment::{MAJOR, MINOR, Segment, SegmentError, Signal};
+use crate::storage::segment::{Segment, SegmentError, Signal};
 
 /// Why a file could not be shown to its end. What was shown before is right.
 #[derive(Debug, thiserror::Error)]
@@ -23,7 +23,8 @@ pub enum InspectError {
 pub fn segment(bytes: Arc<Mapped>, path: &Path, out: &mut impl Write) -> Result<(), InspectError> {
     let segment = Segment::open(bytes, path)?;
     let meta = segment.meta().clone();
-    writeln!(out, "segment {} (format {MAJOR}.{MINOR}), {} bytes", path.display(), segment.file_len())?;
+    let (major, minor) = segment.version();
+    writeln!(out, "segment {} (format {major}.{minor}), {} bytes", path.display(), segment.file_len())?;
     match meta.signal {
         Signal::METRICS => writeln!(out, "  signal    metrics")?,
         Signal(other) => writeln!(out, "  signal    {other}, unknown to this build")?,

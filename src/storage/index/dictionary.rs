@@ -41,7 +41,7 @@ impl<'o> DictionaryWriter<'o> {
 
     /// `list_len`: the length of the list of a value that more than one series has.
     pub fn value(&mut self, value: &str, series_count: usize, only_series: u32, list_len: u64) {
-        if self.value_count % BLOCK_VALUES == 0 {
+        if self.value_count.is_multiple_of(BLOCK_VALUES) {
             self.restarts.push((self.out.len() - self.start) as u64);
             write_u64(self.out, self.postings_at);
             self.last.clear();

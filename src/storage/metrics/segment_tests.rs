@@ -212,8 +212,8 @@ fn sample() -> Model {
             1 => (t as f64).sqrt(),
             _ => 0.25,
         };
-        let mut content = Content::default();
-        content.floats = (0..30).map(|t| (t * 15_000 + i64::from(i % 2) * t % 3, value(t))).collect();
+        let floats = (0..30).map(|t| (t * 15_000 + i64::from(i % 2) * t % 3, value(t))).collect();
+        let mut content = Content { floats, ..Content::default() };
         if i == 4 {
             content.starts = vec![(0, -500), (45_000, 30_000)];
             let histogram = Histogram {
@@ -281,7 +281,7 @@ fn foreign_bytes_behind_right_checksums_never_panic() {
     let segment = Segment::open(Arc::new(Mapped::Heap(file)), "a.seg").unwrap();
     let sections: Vec<_> = segment.sections().map(|s| (s.id(), s.checking(), s.raw().to_vec())).collect();
     for hit in 0..sections.len() {
-        for at in 0..sections[hit].2.len() {
+        for at in (hit..sections[hit].2.len()).step_by(3) {
             let mut writer = SegmentWriter::new(Vec::new()).unwrap();
             for (number, (id, checking, bytes)) in sections.iter().enumerate() {
                 let mut bytes = bytes.clone();

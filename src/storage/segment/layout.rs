@@ -135,6 +135,7 @@ pub fn footer(meta: &SegmentMeta, sections: &[SectionEntry], offset: u64) -> Vec
 pub struct RawTail {
     pub footer_len: u32,
     pub major: u16,
+    pub minor: u16,
     pub file_len: u64,
     pub checksum: u64,
 }
@@ -146,6 +147,7 @@ impl RawTail {
         let raw = RawTail {
             footer_len: take_u32(&mut bytes).ok()?,
             major: u16::from_le_bytes([bytes[0], bytes[1]]),
+            minor: u16::from_le_bytes([bytes[2], bytes[3]]),
             file_len: u64::from_le_bytes(bytes[4..12].try_into().ok()?),
             checksum: u64::from_le_bytes(bytes[12..20].try_into().ok()?),
         };

@@ -15,8 +15,6 @@ pub use reader::{Section, Segment};
 pub use table::{CHUNK_ROWS, ChunkCache, Table, TableWriter};
 pub use writer::SegmentWriter;
 
-pub use layout::{MAJOR, MINOR};
-
 /// Why a segment, or a part of it, cannot be read. Each variant names the file: that is what the operator needs.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SegmentError {

@@ -19,6 +19,7 @@ use crate::storage::fs::Mapped;
 pub struct Segment {
     mapped: Arc<Mapped>,
     path: PathBuf,
+    version: (u16, u16),
     meta: SegmentMeta,
     sections: Box<[SectionState]>,
 }
@@ -40,7 +41,7 @@ impl Segment {
     /// Reads only the last bytes of the file. `path` is for errors.
     pub fn open(mapped: Arc<Mapped>, path: impl Into<PathBuf>) -> Result<Segment, SegmentError> {
         let path = path.into();
-        let (meta, sections) = match read_footer(&mapped) {
+        let (version, meta, sections) = match read_footer(&mapped) {
             Ok(read) => read,
             Err(FooterError::NotASegment) => return Err(SegmentError::NotASegment { path }),
             Err(FooterError::TooNew(found)) => {
@@ -53,11 +54,16 @@ impl Segment {
         };
         let sections =
             sections.into_iter().map(|entry| SectionState { entry, checked: OnceLock::new() }).collect();
-        Ok(Segment { mapped, path, meta, sections })
+        Ok(Segment { mapped, path, version, meta, sections })
     }
 
     pub fn meta(&self) -> &SegmentMeta {
         &self.meta
+    }
+
+    /// Major and minor version of the file's format.
+    pub fn version(&self) -> (u16, u16) {
+        self.version
     }
 
     pub fn path(&self) -> &Path {
@@ -189,7 +195,9 @@ enum FooterError {
     Damaged(&'static str),
 }
 
-fn read_footer(file: &[u8]) -> Result<(SegmentMeta, Vec<SectionEntry>), FooterError> {
+type Footer = ((u16, u16), SegmentMeta, Vec<SectionEntry>);
+
+fn read_footer(file: &[u8]) -> Result<Footer, FooterError> {
     let tail = file.last_chunk::<TAIL_LEN>().ok_or(FooterError::NotASegment)?;
     let raw = RawTail::parse(tail).ok_or(FooterError::NotASegment)?;
     let sections_end = (file.len() - TAIL_LEN).checked_sub(raw.footer_len as usize);
@@ -217,7 +225,7 @@ fn read_footer(file: &[u8]) -> Result<(SegmentMeta, Vec<SectionEntry>), FooterEr
             return Err(FooterError::Damaged("a section comes twice"));
         }
     }
-    Ok((meta, sections))
+    Ok(((raw.major, raw.minor), meta, sections))
 }
 
 #[cfg(test)]

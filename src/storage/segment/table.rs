@@ -26,7 +26,7 @@ impl TableWriter {
     /// Ends a chunk of `rows` rows, which `encode` appends. All but the last have [`CHUNK_ROWS`].
     pub fn chunk(&mut self, rows: usize, encode: impl FnOnce(&mut Vec<u8>)) {
         assert!(
-            self.rows % CHUNK_ROWS as u64 == 0 && (1..=CHUNK_ROWS).contains(&rows),
+            self.rows.is_multiple_of(CHUNK_ROWS as u64) && (1..=CHUNK_ROWS).contains(&rows),
             "chunk of {rows} rows"
         );
         encode(&mut self.bytes);
@@ -102,8 +102,11 @@ fn read_u64(section: &Section<'_>, at: u64) -> Result<u64, SegmentError> {
 /// The chunks decoded last. Queries walk series in order, so neighbours come from one chunk; four slots keep
 /// threads that walk in different places apart.
 pub struct ChunkCache<T> {
-    slots: [Mutex<Option<(u64, Arc<T>)>>; 4],
+    slots: [Slot<T>; 4],
 }
+
+/// A chunk and its number.
+type Slot<T> = Mutex<Option<(u64, Arc<T>)>>;
 
 impl<T> Default for ChunkCache<T> {
     fn default() -> ChunkCache<T> {
