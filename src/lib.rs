@@ -4,7 +4,8 @@
 //!
 //! | layer | may import |
 //! |---|---|
-//! | model, codec, wire, clock | nothing of ours |
+//! | model, wire, clock | nothing of ours |
+//! | codec | model |
 //! | storage | model, codec |
 //! | ingest | model, wire, storage |
 //! | query | model, storage |

@@ -3,6 +3,7 @@
 pub mod bits;
 pub mod compressed;
 pub mod floats;
+pub mod histograms;
 pub mod integers;
 pub mod timestamps;
 pub mod varint;

@@ -74,11 +74,7 @@ impl Histogram {
     /// buckets however it is merged with others of its schema.
     pub fn validate(&self, buckets_max: usize) -> Result<(), HistogramError> {
         self.check_sizes(buckets_max)?;
-        match self.schema {
-            CUSTOM_BUCKETS_SCHEMA => self.check_custom()?,
-            SCHEMA_MIN..=SCHEMA_MAX => self.check_exponential()?,
-            other => return Err(HistogramError::Schema(other)),
-        }
+        self.check_layout()?;
         check_counts(Side::Positive, &self.positive_buckets)?;
         check_counts(Side::Negative, &self.negative_buckets)?;
         if !is_count(self.zero_count) {
@@ -88,6 +84,15 @@ impl Histogram {
             return Err(HistogramError::Count(self.count));
         }
         if self.is_integer { self.check_total() } else { Ok(()) }
+    }
+
+    /// The part of [`Histogram::validate`] that looks at schema, spans and bounds, not at counts.
+    pub fn check_layout(&self) -> Result<(), HistogramError> {
+        match self.schema {
+            CUSTOM_BUCKETS_SCHEMA => self.check_custom(),
+            SCHEMA_MIN..=SCHEMA_MAX => self.check_exponential(),
+            other => Err(HistogramError::Schema(other)),
+        }
     }
 
     fn check_sizes(&self, buckets_max: usize) -> Result<(), HistogramError> {
