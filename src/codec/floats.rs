@@ -100,21 +100,33 @@ impl Decimals {
     fn find(values: &[f64]) -> Option<Decimals> {
         // A patch takes nine bytes; values that are no decimals take up to eight each.
         let patches_max = 1 + values.len() / 16;
-        let exponent = find_exponent(values, patches_max)?;
-        let mut integers = Vec::with_capacity(values.len());
-        let mut patches = Vec::new();
-        let mut last = None;
-        for (at, &value) in values.iter().enumerate() {
-            last = as_decimal(value, exponent).or_else(|| {
-                patches.push((at, value.to_bits()));
-                last
-            });
-            integers.push(last.unwrap_or(0));
-            if patches.len() > patches_max {
-                return None;
+        let mut exponent = 0;
+        loop {
+            match Decimals::with_exponent(values, exponent, patches_max) {
+                Ok(decimals) => return Some(decimals),
+                Err(next) => exponent = next?,
             }
         }
-        Some(Decimals { exponent, integers, patches })
+    }
+
+    /// Fails with a larger exponent that suits more of the values, or with `None` if none does.
+    fn with_exponent(values: &[f64], exponent: usize, patches_max: usize) -> Result<Decimals, Option<usize>> {
+        let mut integers = Vec::with_capacity(values.len());
+        let mut patches = Vec::new();
+        let mut last = 0;
+        for (at, &value) in values.iter().enumerate() {
+            if let Some(integer) = as_decimal(value, exponent) {
+                last = integer;
+            } else if let Some(larger) = larger_exponent(value, exponent) {
+                return Err(Some(larger));
+            } else if patches.len() < patches_max {
+                patches.push((at, value.to_bits()));
+            } else {
+                return Err(None);
+            }
+            integers.push(last);
+        }
+        Ok(Decimals { exponent, integers, patches })
     }
 
     fn encode(mut self, out: &mut Vec<u8>) {
@@ -140,22 +152,9 @@ impl Decimals {
     }
 }
 
-/// The least power of ten that makes all but a few of the values integers.
-fn find_exponent(values: &[f64], patches_max: usize) -> Option<usize> {
-    let (mut exponent, mut patches) = (0, 0);
-    for &value in values {
-        if as_decimal(value, exponent).is_some() {
-            continue;
-        }
-        match (exponent + 1..=EXPONENT_MAX).find(|&e| as_decimal(value, e).is_some()) {
-            Some(larger) => exponent = larger,
-            None => patches += 1,
-        }
-        if patches > patches_max {
-            return None;
-        }
-    }
-    Some(exponent)
+/// The least power of ten above this one that makes the value an integer.
+fn larger_exponent(value: f64, exponent: usize) -> Option<usize> {
+    (exponent + 1..=EXPONENT_MAX).find(|&e| as_decimal(value, e).is_some())
 }
 
 /// The greatest factor of all distances from `offset`; 1 where a distance leaves 64 bits.

@@ -9,6 +9,9 @@ use super::{Malformed, take, take_count, take_u8};
 
 const EXCEPTIONS: u8 = 0x80;
 
+/// A position and a high part take about two bytes.
+const EXCEPTION_BITS: usize = 16;
+
 /// Appends `values`; their count is not written.
 pub fn encode(values: &[i64], out: &mut Vec<u8>) {
     let order = (0..=2).min_by_key(|&order| estimate(values, order)).expect("three orders");
@@ -103,9 +106,9 @@ fn residuals(values: &[i64], order: usize, at: usize, to: &mut [i64]) {
     }
 }
 
-/// How many bits `values` take with this order, measured on a few groups of them.
+/// About how many bits `values` take with this order, from a few groups of them.
 fn estimate(values: &[i64], order: usize) -> usize {
-    const GROUPS_MEASURED_MAX: usize = 8;
+    const GROUPS_MEASURED_MAX: usize = 4;
     let group_count = values.len().saturating_sub(order).div_ceil(GROUP);
     let stride = group_count.div_ceil(GROUPS_MEASURED_MAX).max(1);
     let mut bits = 0;
@@ -113,19 +116,42 @@ fn estimate(values: &[i64], order: usize) -> usize {
     for at in (order..values.len()).step_by(GROUP * stride) {
         let group = &mut group[..(values.len() - at).min(GROUP)];
         residuals(values, order, at, group);
-        let window = choose_window(group);
-        bits += window.bits + 7 + (u64::BITS - zigzag(window.base).leading_zeros()) as usize;
+        bits += estimate_group(group);
     }
-    let first: usize = values.iter().take(order).map(|&v| (64 - zigzag(v).leading_zeros()) as usize).sum();
+    let first: usize = values.iter().take(order).map(|&v| bit_len(zigzag(v))).sum();
     bits + first / stride
 }
 
-/// Base and width of a group, how many values fall outside, and about how many bits all this takes.
+/// As [`choose_window`] counts, but with a window around a typical value and without sorting.
+fn estimate_group(residuals: &[i64]) -> usize {
+    let last = residuals.len() - 1;
+    let mut some = [0, last / 4, last / 2, last - last / 4, last].map(|at| residuals[at]);
+    some.sort_unstable();
+    let typical = some[2];
+    let mut of_width = [0usize; 65];
+    for &r in residuals {
+        of_width[bit_len(zigzag(r.wrapping_sub(typical)))] += 1;
+    }
+    let (mut outside, mut best) = (residuals.len(), usize::MAX);
+    for (width, count) in of_width.into_iter().enumerate() {
+        outside -= count;
+        best = best.min(width * residuals.len() + outside * EXCEPTION_BITS);
+        if outside == 0 {
+            break;
+        }
+    }
+    best + bit_len(zigzag(typical))
+}
+
+fn bit_len(value: u64) -> usize {
+    (u64::BITS - value.leading_zeros()) as usize
+}
+
+/// Base and width of a group, and how many values fall outside.
 struct Window {
     base: i64,
     width: u32,
     exceptions: usize,
-    bits: usize,
 }
 
 fn encode_group(residuals: &[i64], out: &mut Vec<u8>) {
@@ -152,20 +178,18 @@ fn encode_group(residuals: &[i64], out: &mut Vec<u8>) {
 
 /// The cheapest window over the sorted residuals: leaving out the few smallest and largest may save bits on all.
 fn choose_window(residuals: &[i64]) -> Window {
-    // A position and a high part take about two bytes.
-    const EXCEPTION_BITS: usize = 16;
     let (min, max) = residuals.iter().fold((i64::MAX, i64::MIN), |(l, h), &r| (l.min(r), h.max(r)));
     if min == max {
-        return Window { base: min, width: 0, exceptions: 0, bits: 0 };
+        return Window { base: min, width: 0, exceptions: 0 };
     }
     let mut sorted = [0; GROUP];
     let sorted = &mut sorted[..residuals.len()];
     sorted.copy_from_slice(residuals);
     sorted.sort_unstable();
     // A distance of 2^63 and more would turn the signed high part around.
-    let width_of = |low: i64, high: i64| match (high as i128 - low as i128) as u128 {
-        distance if distance >= 1 << 63 => 64,
-        distance => 128 - distance.leading_zeros(),
+    let width_of = |low: i64, high: i64| match bit_len(high.wrapping_sub(low) as u64) {
+        63.. => 64,
+        width => width as u32,
     };
     let count = residuals.len();
     let mut best = (width_of(min, max) as usize * count, min, width_of(min, max));
@@ -182,9 +206,9 @@ fn choose_window(residuals: &[i64]) -> Window {
             }
         }
     }
-    let (bits, base, width) = best;
+    let (_, base, width) = best;
     let is_outside = |r: &&i64| width < 64 && r.wrapping_sub(base) >> width != 0;
-    Window { base, width, exceptions: residuals.iter().filter(is_outside).count(), bits }
+    Window { base, width, exceptions: residuals.iter().filter(is_outside).count() }
 }
 
 fn decode_group(bytes: &mut &[u8], group: &mut [i64]) -> Result<(), Malformed> {
