@@ -1,0 +1,85 @@
+//! Prometheus's own test scripts, run through a real store and the querier.
+//!
+//! The table in `expected.txt` says for each file how many evals it has and how many must pass: a file that gets
+//! worse fails, and one that gets better fails too until the table is raised, so that no progress is lost.
+//! `UPDATE=1` rewrites the table.
+
+mod compare;
+mod run;
+mod script;
+mod series;
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+/// Evals of one file: how many passed, and what went wrong with the others.
+#[derive(Default)]
+struct Report {
+    passed: usize,
+    failures: Vec<String>,
+}
+
+impl Report {
+    fn total(&self) -> usize {
+        self.passed + self.failures.len()
+    }
+}
+
+fn shared() -> PathBuf {
+    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared");
+    std::env::var_os("ICECORE_SHARED").map_or_else(beside, PathBuf::from)
+}
+
+fn table_path() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/promql/expected.txt")
+}
+
+/// `file passed total`, one a line.
+fn read_table(text: &str) -> BTreeMap<String, (usize, usize)> {
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    lines
+        .map(|line| {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            let [file, passed, total] = fields[..] else { panic!("not a row of the table: {line}") };
+            (file.to_owned(), (passed.parse().unwrap(), total.parse().unwrap()))
+        })
+        .collect()
+}
+
+#[test]
+fn prometheus_scripts_pass_as_the_table_says() {
+    let tests = shared().join("promql/tests");
+    let Ok(entries) = std::fs::read_dir(&tests) else {
+        println!("skipped: {} is not there", tests.display());
+        return;
+    };
+    let only = std::env::var("ONLY").ok();
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    files.retain(|f| f.extension().is_some_and(|e| e == "test"));
+    files.retain(|f| only.as_ref().is_none_or(|only| f.to_string_lossy().contains(only)));
+    files.sort();
+    let table = read_table(&std::fs::read_to_string(table_path()).unwrap_or_default());
+    let mut rows = String::from(
+        "# file, evals that pass, evals in all; rewritten by UPDATE=1 cargo test --test promql\n",
+    );
+    let mut changed = Vec::new();
+    for path in &files {
+        let file = path.file_name().unwrap().to_string_lossy().into_owned();
+        let report = run::run_file(&std::fs::read_to_string(path).unwrap());
+        let found = (report.passed, report.total());
+        println!("{file}: {} of {}", found.0, found.1);
+        writeln!(rows, "{file} {} {}", found.0, found.1).unwrap();
+        if table.get(&file) != Some(&found) || std::env::var_os("VERBOSE").is_some() {
+            report.failures.iter().for_each(|failure| println!("  {failure}"));
+        }
+        if table.get(&file) != Some(&found) {
+            changed.push(format!("{file}: {found:?}, expected {:?}", table.get(&file)));
+        }
+    }
+    if std::env::var_os("UPDATE").is_some() && only.is_none() {
+        std::fs::write(table_path(), rows).unwrap();
+        return;
+    }
+    assert!(changed.is_empty(), "{changed:#?}");
+}

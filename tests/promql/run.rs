@@ -1,0 +1,302 @@
+//! Runs the commands of a script: loads go through the store's door, evals through the querier.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::series::SequenceValue;
+use icecore::model::histogram::{CUSTOM_BUCKETS_SCHEMA, ResetHint, Span};
+use icecore::model::{Histogram, Labels, LabelsBuilder};
+use icecore::query::budget::Limits;
+use icecore::query::promql::ast::{At, Expr, ExprKind};
+use icecore::query::promql::functions_table::Function;
+use icecore::query::promql::{ParseOptions, parse};
+use icecore::query::{
+    Answer, Budget, InstantQuery, Options, Querier, QueryError, QueryValue, RangeQuery, VectorSample,
+};
+use icecore::storage::metrics::{HistogramRow, MetricBatch};
+use icecore::storage::{self, Store};
+
+use crate::Report;
+use crate::compare::{check, value_at};
+use crate::script::{Command, CommandKind, Eval, Load, When, commands};
+
+/// A store of its own and a querier with the options of Prometheus's test engine.
+struct Engine {
+    store: Arc<Store>,
+    querier: Querier,
+    _dir: tempfile::TempDir,
+}
+
+impl Engine {
+    fn open() -> Engine {
+        let dir = tempfile::tempdir().unwrap();
+        let options = storage::Options {
+            data_dir: dir.path().to_owned(),
+            shards: 1,
+            series_max: 100_000,
+            new_series_burst: 1_000_000,
+            new_series_per_second: 1_000_000,
+        };
+        let store = Store::open(options, 0).unwrap();
+        let options = Options {
+            lookback_ms: 300_000,
+            subquery_step_ms: 60_000,
+            regexes_max: 64,
+            delayed_name_removal: true,
+            experimental: true,
+        };
+        let querier = Querier::new(store.clone(), options, &prometheus::Registry::new());
+        Engine { store, querier, _dir: dir }
+    }
+
+    fn load(&self, load: &Load) {
+        let mut batch = MetricBatch::new(self.store.shard_count(), self.store.series_epoch());
+        for (labels, values) in &load.series {
+            self.add(&mut batch, labels, load.step_ms, values);
+        }
+        if load.with_nhcb {
+            for (labels, values) in custom_bucket_histograms(&load.series) {
+                self.add(&mut batch, &labels, load.step_ms, &values);
+            }
+        }
+        let (sender, receiver) = std::sync::mpsc::channel();
+        self.store.append(batch, Box::new(move |result| sender.send(result).unwrap())).unwrap();
+        receiver.recv().unwrap().unwrap();
+    }
+
+    fn add(&self, batch: &mut MetricBatch, labels: &Labels, step_ms: i64, values: &[Option<SequenceValue>]) {
+        let series = self.store.resolve(labels, 0).unwrap();
+        let mut previous: Option<Histogram> = None;
+        for (i, value) in values.iter().enumerate() {
+            let timestamp = i as i64 * step_ms;
+            match value {
+                None => {}
+                Some(SequenceValue::Float(value)) => {
+                    batch.sample(series, timestamp, *value);
+                    previous = None;
+                }
+                Some(SequenceValue::Histogram { histogram, .. }) => {
+                    // Prometheus's store tells hints anew from what it stores; ours keeps what it is given.
+                    let mut stored = (**histogram).clone();
+                    stored.hint = ResetHint::after(previous.as_ref(), histogram);
+                    previous = Some((**histogram).clone());
+                    batch.shards[series.shard as usize].histograms.push(HistogramRow {
+                        id: series.id,
+                        timestamp,
+                        histogram: Box::new(stored),
+                    });
+                }
+            }
+        }
+    }
+
+    fn ask(&self, query: &str, when: When) -> Result<Answer, QueryError> {
+        let limits = Limits { samples_max: 50_000_000, series_max: 100_000, bytes_max: 1 << 30 };
+        let budget = Budget::new(Instant::now() + Duration::from_secs(100), limits);
+        let expr = query.to_owned();
+        match when {
+            When::Instant(time) => {
+                let request = InstantQuery { expr, time, lookback_ms: None, limit: 0 };
+                self.querier.instant(&request, &budget)
+            }
+            When::Range { start, end, step_ms } => {
+                let request = RangeQuery { expr, start, end, step_ms, lookback_ms: None, limit: 0 };
+                self.querier.range(&request, &budget)
+            }
+        }
+    }
+
+    /// An eval passes if it does as written and in every variant that must give the same.
+    fn eval(&self, eval: &Eval) -> Result<(), String> {
+        let when = match eval.expect.range_vector {
+            Some((_, to, _)) => When::Instant(to),
+            None => eval.when,
+        };
+        check(&eval.expect, when, &self.ask(&eval.query, when))?;
+        let When::Instant(time) = when else { return Ok(()) };
+        if !eval.expect.fails
+            && eval.expect.range_vector.is_none()
+            && eval.expect.string.is_none()
+            && !eval.expect.ordered
+            && !asks_for_the_query_range(&eval.query)
+        {
+            self.as_range(eval, &eval.query, time).map_err(|e| format!("as a range: {e}"))?;
+        }
+        let Some(pinned) = pinned_query(&eval.query, time) else { return Ok(()) };
+        let variants =
+            if time == 0 { vec![-1000, 0, 1000] } else { vec![-10 * time, 0, time / 5, time, 10 * time] };
+        for at in variants {
+            let result = self.ask(&pinned, When::Instant(at));
+            let when = When::Instant(at);
+            check(&eval.expect, when, &result).map_err(|e| format!("as {pinned} at {at}: {e}"))?;
+        }
+        Ok(())
+    }
+
+    /// The middle step of a range query gives what the instant query gives.
+    fn as_range(&self, eval: &Eval, query: &str, time: i64) -> Result<(), String> {
+        let when = When::Range { start: time - 60_000, end: time + 60_000, step_ms: 60_000 };
+        let answer = self.ask(query, when).map_err(|e| e.to_string())?;
+        let QueryValue::Matrix(matrix) = &answer.value else { return Err("no matrix".into()) };
+        let middle: Vec<VectorSample> = matrix
+            .iter()
+            .filter_map(|series| {
+                let value = value_at(series, time)?;
+                Some(VectorSample { labels: series.labels.clone(), timestamp: time, value })
+            })
+            .collect();
+        let value = match (eval.expect.scalar, &middle[..]) {
+            (Some(_), [only]) => match only.value {
+                icecore::query::SampleValue::Float(value) => QueryValue::Scalar(time, value),
+                _ => return Err("a histogram for a scalar".into()),
+            },
+            _ => QueryValue::Vector(middle),
+        };
+        // Other steps may leave annotations of their own.
+        let expect = crate::script::Expect {
+            scalar: eval.expect.scalar,
+            series: eval.expect.series.clone(),
+            ..Default::default()
+        };
+        let (warnings, infos) = (Vec::new(), Vec::new());
+        check(&expect, When::Instant(time), &Ok(Answer { value, warnings, infos, stats: answer.stats }))
+    }
+}
+
+fn asks_for_the_query_range(query: &str) -> bool {
+    ["start()", "end()", "range()", "step()"].iter().any(|call| query.contains(call))
+}
+
+/// The query with `@ time` on every selector that has none, as text; `None` where that would change its meaning.
+fn pinned_query(query: &str, time: i64) -> Option<String> {
+    let mut expr = parse(query, &ParseOptions::all()).ok()?;
+    let mut is_unsafe = false;
+    expr.walk(&mut |node| {
+        use Function::*;
+        if let ExprKind::Call(call) = &node.kind {
+            is_unsafe |= matches!(
+                call.function,
+                DaysInMonth
+                    | DayOfMonth
+                    | DayOfWeek
+                    | DayOfYear
+                    | Hour
+                    | Minute
+                    | Month
+                    | Year
+                    | PredictLinear
+                    | Time
+                    | Timestamp
+                    | Start
+                    | End
+                    | Range
+                    | Step
+            );
+        }
+    });
+    if is_unsafe {
+        return None;
+    }
+    pin(&mut expr, time);
+    Some(expr.to_string())
+}
+
+fn pin(expr: &mut Expr, time: i64) {
+    let at = Some(At::Timestamp(time));
+    match &mut expr.kind {
+        ExprKind::Number(_) | ExprKind::String(_) => {}
+        ExprKind::VectorSelector(selector) => selector.at = selector.at.or(at),
+        ExprKind::MatrixSelector(matrix) => matrix.selector.at = matrix.selector.at.or(at),
+        // Inside a subquery, the steps differ; what is pinned is the subquery itself.
+        ExprKind::Subquery(subquery) => subquery.at = subquery.at.or(at),
+        ExprKind::Unary(unary) => pin(&mut unary.expr, time),
+        ExprKind::Paren(inner) => pin(inner, time),
+        ExprKind::Binary(binary) => {
+            pin(&mut binary.lhs, time);
+            pin(&mut binary.rhs, time);
+        }
+        ExprKind::Aggregate(aggregate) => pin(&mut aggregate.expr, time),
+        ExprKind::Call(call) => call.args.iter_mut().for_each(|arg| pin(arg, time)),
+    }
+}
+
+pub fn run_file(text: &str) -> Report {
+    let mut report = Report::default();
+    let mut engine = Engine::open();
+    for Command { line, kind } in commands(text) {
+        match kind {
+            CommandKind::Clear => engine = Engine::open(),
+            CommandKind::Load(load) => engine.load(&load),
+            CommandKind::Eval(eval) => match engine.eval(&eval) {
+                Ok(()) => report.passed += 1,
+                Err(what) => report.failures.push(format!("line {line}: {}: {what}", eval.query)),
+            },
+            CommandKind::Unsupported(what) => report.failures.push(format!("line {line}: {what}")),
+        }
+    }
+    report
+}
+
+/// Classic histograms as native ones with custom buckets, one for each base name, label set and step.
+fn custom_bucket_histograms(
+    series: &[(Labels, Vec<Option<SequenceValue>>)],
+) -> Vec<(Labels, Vec<Option<SequenceValue>>)> {
+    #[derive(Default, Clone)]
+    struct Parts {
+        buckets: Vec<(f64, f64)>,
+        count: Option<f64>,
+        sum: Option<f64>,
+    }
+    let mut found: Vec<(Labels, Vec<Parts>)> = Vec::new();
+    for (labels, values) in series {
+        let name = labels.metric_name();
+        let Some((base, suffix)) = name.rsplit_once('_') else { continue };
+        let bound = labels.get("le").parse::<f64>().ok().filter(|b| !b.is_nan());
+        if !matches!(suffix, "bucket" | "count" | "sum") || suffix == "bucket" && bound.is_none() {
+            continue;
+        }
+        let key = LabelsBuilder::from_labels(labels).remove("le").set("__name__", base).build();
+        let place = found.iter().position(|(known, _)| *known == key).unwrap_or_else(|| {
+            found.push((key, Vec::new()));
+            found.len() - 1
+        });
+        let steps = &mut found[place].1;
+        steps.resize(steps.len().max(values.len()), Parts::default());
+        for (step, value) in values.iter().enumerate() {
+            let Some(SequenceValue::Float(value)) = value else { continue };
+            match (suffix, bound) {
+                ("bucket", Some(bound)) => steps[step].buckets.push((bound, *value)),
+                ("count", _) => steps[step].count = Some(*value),
+                _ => steps[step].sum = Some(*value),
+            }
+        }
+    }
+    let histogram = |parts: &Parts| {
+        if parts.buckets.is_empty() && parts.count.is_none() && parts.sum.is_none() {
+            return None;
+        }
+        let mut buckets = parts.buckets.clone();
+        buckets.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let last = buckets.last().copied();
+        let count = parts.count.or(last.map(|(_, count)| count)).unwrap_or(0.0);
+        if last.is_none_or(|(bound, _)| bound != f64::INFINITY) {
+            buckets.push((f64::INFINITY, count));
+        }
+        let counts: Vec<f64> = buckets
+            .iter()
+            .scan(0.0, |below, (_, count)| Some(count - std::mem::replace(below, *count)))
+            .collect();
+        let mut made = Histogram {
+            schema: CUSTOM_BUCKETS_SCHEMA,
+            count,
+            sum: parts.sum.unwrap_or(0.0),
+            positive_spans: vec![Span { offset: 0, length: counts.len() as u32 }],
+            positive_buckets: counts,
+            custom_bounds: buckets.iter().map(|(b, _)| *b).filter(|b| *b != f64::INFINITY).collect(),
+            ..Histogram::default()
+        };
+        made.compact(0);
+        Some(SequenceValue::Histogram { histogram: Box::new(made), is_hint_given: false })
+    };
+    found.into_iter().map(|(labels, steps)| (labels, steps.iter().map(histogram).collect())).collect()
+}
