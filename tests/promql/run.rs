@@ -215,7 +215,10 @@ fn pin(expr: &mut Expr, time: i64) {
             pin(&mut binary.lhs, time);
             pin(&mut binary.rhs, time);
         }
-        ExprKind::Aggregate(aggregate) => pin(&mut aggregate.expr, time),
+        ExprKind::Aggregate(aggregate) => {
+            aggregate.param.iter_mut().for_each(|param| pin(param, time));
+            pin(&mut aggregate.expr, time);
+        }
         ExprKind::Call(call) => call.args.iter_mut().for_each(|arg| pin(arg, time)),
     }
 }

@@ -12,7 +12,7 @@ pub struct Command {
 pub enum CommandKind {
     Clear,
     Load(Load),
-    Eval(Eval),
+    Eval(Box<Eval>),
     /// What the runner does not know; its evals count as failed.
     Unsupported(String),
 }
@@ -95,7 +95,7 @@ fn command(line: &str, block: &[&str]) -> Result<CommandKind, String> {
     if line.starts_with("load") {
         return load(line, block).map(CommandKind::Load);
     }
-    eval(line, block).map(CommandKind::Eval)
+    Ok(CommandKind::Eval(Box::new(eval(line, block)?)))
 }
 
 fn duration(text: &str) -> Result<i64, String> {

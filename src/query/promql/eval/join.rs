@@ -113,11 +113,10 @@ impl<'q> Join<'q> {
         self.matching.cardinality == Cardinality::OneToMany
     }
 
-    /// What stands in for a missing element of the "one" side and of the "many" side.
+    /// What stands in for a missing element of the "one" side and of the "many" side. With `group_right`, too,
+    /// Prometheus takes `fill_left` for the "many" side, which then is the right one.
     fn fills(&self) -> (Option<f64>, Option<f64>) {
-        let left = self.matching.fill_left.map(|n| n.value);
-        let right = self.matching.fill_right.map(|n| n.value);
-        if self.is_swapped() { (left, right) } else { (right, left) }
+        (self.matching.fill_right.map(|n| n.value), self.matching.fill_left.map(|n| n.value))
     }
 
     fn group(&mut self, ones: &dyn Source) {
