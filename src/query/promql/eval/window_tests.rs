@@ -142,6 +142,9 @@ fn a_line_is_found_and_carried_on() {
     assert!(at_once(trend::deriv, &flat, 1, 10).unwrap().is_nan());
 }
 
+/// What a window of samples that ends at a time gives.
+type PlainModel<'a> = dyn Fn(&[(i64, f64)], i64) -> Option<f64> + 'a;
+
 /// The samples a step sees, found the slow way.
 fn seen(samples: &[(i64, f64)], until: i64, range_ms: i64) -> Vec<(i64, f64)> {
     samples.iter().copied().filter(|(t, _)| until - range_ms < *t && *t <= until).collect()
@@ -198,7 +201,7 @@ proptest! {
         let grid = Grid { start, step_ms, len };
         let time = DataTime { pinned, offset_ms };
         let shape = WindowShape { time, range_ms, before_ms: 0, after_ms: 0 };
-        let model = |f: &dyn Fn(&[(i64, f64)], i64) -> Option<f64>| -> Vec<Option<f64>> {
+        let model = |f: &PlainModel| -> Vec<Option<f64>> {
             (0..len).map(|step| {
                 let until = time.at(grid.at(step));
                 let window = seen(&samples, until, range_ms);
