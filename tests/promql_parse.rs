@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use icecore::query::promql::series_description::parse_series;
 use icecore::query::promql::{ParseOptions, parse};
 
 /// The folder with foreign test data, or `None` with a word about it.
@@ -166,4 +167,24 @@ fn every_query_of_prometheuss_test_scripts_parses() {
         queries.extend(text.lines().filter_map(|line| query_of_eval(line.trim())).map(str::to_owned));
     }
     all_parse("test scripts", &queries, &[]);
+}
+
+#[test]
+fn every_series_of_prometheuss_test_scripts_is_understood() {
+    let Some(folder) = shared("promql/tests") else { return };
+    let (mut count, mut wrong) = (0, Vec::new());
+    for file in fs::read_dir(folder).unwrap() {
+        let text = fs::read_to_string(file.unwrap().path()).unwrap();
+        for line in text.lines().map(str::trim).filter(|line| !line.starts_with('#') && !line.is_empty()) {
+            let is_command = ["load", "eval", "clear", "expect"].iter().any(|word| line.starts_with(word));
+            let is_scalar = line.parse::<f64>().is_ok();
+            if is_command || is_scalar {
+                continue;
+            }
+            count += 1;
+            wrong.extend(parse_series(line).err().map(|error| format!("{error}\n  in {line}")));
+        }
+    }
+    println!("{} of {count} series lines are understood", count - wrong.len());
+    assert!(wrong.is_empty() && count > 0, "{}", wrong.join("\n"));
 }

@@ -7,6 +7,7 @@ pub mod duration;
 pub mod eval;
 pub mod functions_table;
 pub mod histogram_functions;
+pub mod histogram_literal;
 pub mod histogram_rate;
 pub mod histogram_total;
 pub mod histogram_trim;
@@ -18,6 +19,7 @@ mod parse_selectors;
 pub mod parser;
 pub mod position;
 mod printer;
+pub mod series_description;
 pub mod strings;
 pub mod token;
 
