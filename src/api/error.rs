@@ -31,6 +31,8 @@ pub enum ApiError {
     BodyTooLarge { max: usize },
     #[error("requests in flight would hold more than {max} bytes (--limits.max-bodies-bytes); try again")]
     BodiesTooLarge { max: u64 },
+    #[error("answers in flight would hold more than {max} bytes (--query.max-responses-bytes); try again")]
+    ResponsesTooLarge { max: u64 },
     #[error("body did not arrive within {seconds} s (--limits.body-timeout)")]
     BodyTooSlow { seconds: f64 },
     #[error("body ended early: {0}")]
@@ -92,7 +94,8 @@ impl ApiError {
             ApiError::Query(QueryError::Exceeded(_)) | ApiError::ResponseTooLarge { .. } => Kind::Execution,
             ApiError::Query(QueryError::Internal(_)) | ApiError::Panicked => Kind::Internal,
             ApiError::Ingest(IngestError::Busy(_)) | ApiError::Write(_) => Kind::Unavailable,
-            ApiError::PoolFull { .. } | ApiError::BodiesTooLarge { .. } => Kind::Unavailable,
+            ApiError::PoolFull { .. } => Kind::Unavailable,
+            ApiError::BodiesTooLarge { .. } | ApiError::ResponsesTooLarge { .. } => Kind::Unavailable,
             ApiError::Rejected { retryable: true, .. } => Kind::Unavailable,
             ApiError::NotFound(_) => Kind::NotFound,
             _ => Kind::BadData,

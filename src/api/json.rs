@@ -12,24 +12,26 @@ use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
 
 use super::error::ApiError;
+use super::room::{Held, Room};
 use crate::model::Labels;
 
 /// Large enough that a chunk's bookkeeping is nothing, small enough to be sent while the next is compressed.
 const CHUNK_BYTES: usize = 64 << 10;
 
-/// An answer being written. Refuses to grow beyond `bytes_max`.
+/// An answer being written. Refuses to grow beyond `bytes_max`, or beyond the room that all answers share.
 pub struct JsonWriter {
     chunks: VecDeque<Bytes>,
     chunk: String,
-    finished_bytes: usize,
+    /// The bytes of `chunks`.
+    held: Held,
     bytes_max: usize,
 }
 
 impl JsonWriter {
     /// Begins an answer that succeeded; what is written next is its `data`.
-    pub fn success(bytes_max: usize) -> JsonWriter {
+    pub fn success(bytes_max: usize, room: &Room) -> JsonWriter {
         let chunk = r#"{"status":"success","data":"#.to_owned();
-        JsonWriter { chunks: VecDeque::new(), chunk, finished_bytes: 0, bytes_max }
+        JsonWriter { chunks: VecDeque::new(), chunk, held: room.hold_nothing(), bytes_max }
     }
 
     /// The text so far since the last [`JsonWriter::checkpoint`]; callers append to it.
@@ -47,10 +49,11 @@ impl JsonWriter {
         if self.chunk.len() < CHUNK_BYTES {
             return Ok(());
         }
-        self.finished_bytes += self.chunk.len();
-        if self.finished_bytes > self.bytes_max {
+        let bytes = self.chunk.len() as u64;
+        if self.held.bytes() + bytes > self.bytes_max as u64 {
             return Err(ApiError::ResponseTooLarge { max: self.bytes_max });
         }
+        self.held.grow(bytes).map_err(|full| ApiError::ResponsesTooLarge { max: full.bytes_max })?;
         let next = String::with_capacity(CHUNK_BYTES + CHUNK_BYTES / 8);
         self.chunks.push_back(std::mem::replace(&mut self.chunk, next).into());
         Ok(())
@@ -89,7 +92,7 @@ impl JsonWriter {
         self.chunk.push('}');
         self.chunks.push_back(self.chunk.into());
         let left_bytes = self.chunks.iter().map(|chunk| chunk.len() as u64).sum();
-        let body = Body::new(Chunks { chunks: self.chunks, left_bytes });
+        let body = Body::new(Chunks { chunks: self.chunks, left_bytes, held: self.held });
         ([(header::CONTENT_TYPE, "application/json")], body).into_response()
     }
 }
@@ -181,6 +184,7 @@ fn push_escaped(to: &mut String, text: &str, also: impl Fn(char) -> bool) {
 struct Chunks {
     chunks: VecDeque<Bytes>,
     left_bytes: u64,
+    held: Held,
 }
 
 impl hyper::body::Body for Chunks {
@@ -192,7 +196,9 @@ impl hyper::body::Body for Chunks {
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let chunk = self.chunks.pop_front();
-        self.left_bytes -= chunk.as_ref().map_or(0, |chunk| chunk.len() as u64);
+        let bytes = chunk.as_ref().map_or(0, |chunk| chunk.len() as u64);
+        self.left_bytes -= bytes;
+        self.held.shrink(bytes);
         Poll::Ready(chunk.map(|chunk| Ok(Frame::data(chunk))))
     }
 
@@ -209,6 +215,10 @@ impl hyper::body::Body for Chunks {
 mod tests {
     use super::*;
 
+    fn room(bytes_max: usize) -> Room {
+        Room::new("bytes", "help", bytes_max, &prometheus::Registry::new())
+    }
+
     #[test]
     fn data_keeps_its_angle_brackets_and_messages_do_not() {
         let (mut data, mut message) = (String::new(), String::new());
@@ -220,15 +230,17 @@ mod tests {
 
     #[test]
     fn an_answer_stops_growing_at_its_limit() {
-        let mut json = JsonWriter::success(100_000);
         let texts = vec!["x".repeat(1_000); 1_000];
+        let mut json = JsonWriter::success(100_000, &room(1_000_000));
         let error = json.strings(&texts).unwrap_err();
         assert_eq!(error.to_string(), "answer is longer than 100000 bytes (--query.max-response-bytes)");
+        let mut json = JsonWriter::success(1_000_000, &room(100_000));
+        assert!(matches!(json.strings(&texts), Err(ApiError::ResponsesTooLarge { max: 100_000 })));
     }
 
     #[tokio::test]
     async fn the_eleventh_warning_is_only_counted() {
-        let mut json = JsonWriter::success(1_000);
+        let mut json = JsonWriter::success(1_000, &room(1_000));
         json.raw("[]");
         let warnings: Vec<String> = (0..12).map(|i| format!("w{i}")).collect();
         let body = json.finish(&warnings, &["<i>".to_owned()]).into_body();

@@ -13,59 +13,16 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::{Frame, SizeHint};
 use parking_lot::Mutex;
-use prometheus::{IntGauge, Registry};
 use tonic::Status;
 
 use super::Api;
 use super::error::ApiError;
+use super::room::Held;
 use crate::ingest::Encoding;
-
-/// Room for the bodies of all requests that are being received or worked on.
-#[derive(Clone)]
-pub struct BodyRoom(Arc<Room>);
-
-struct Room {
-    bytes_max: u64,
-    used_bytes: IntGauge,
-    /// Guards the check, not the gauge.
-    taking: Mutex<()>,
-}
-
-impl BodyRoom {
-    pub fn new(bytes_max: usize, registry: &Registry) -> BodyRoom {
-        const ONCE: &str = "the name is valid and registered once";
-        let name = "icecore_http_bodies_in_flight_bytes";
-        let used_bytes =
-            IntGauge::new(name, "Bytes of request bodies being received or worked on.").expect(ONCE);
-        registry.register(Box::new(used_bytes.clone())).expect(ONCE);
-        BodyRoom(Arc::new(Room { bytes_max: bytes_max as u64, used_bytes, taking: Mutex::new(()) }))
-    }
-
-    fn take(&self, bytes: usize) -> Result<(), ApiError> {
-        let _taking = self.0.taking.lock();
-        if self.0.used_bytes.get() as u64 + bytes as u64 > self.0.bytes_max {
-            return Err(ApiError::BodiesTooLarge { max: self.0.bytes_max });
-        }
-        self.0.used_bytes.add(bytes as i64);
-        Ok(())
-    }
-}
-
-/// The bytes that one request holds of the room; given back when the request is answered.
-struct Held {
-    room: BodyRoom,
-    bytes: Mutex<usize>,
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.room.0.used_bytes.sub(*self.bytes.get_mut() as i64);
-    }
-}
 
 /// Counts each body as it arrives, against its own limit and that of all together.
 pub async fn admit_body(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
-    let held = Arc::new(Held { room: api.body_room.clone(), bytes: Mutex::new(0) });
+    let held = Arc::new(Mutex::new(api.bodies.hold_nothing()));
     let is_grpc = super::otlp_grpc::is_grpc(request.headers());
     let counted = request.map(|inner| {
         let bytes_max = api.options.body_bytes_max;
@@ -76,20 +33,19 @@ pub async fn admit_body(State(api): State<Arc<Api>>, request: Request, next: Nex
 
 struct CountedBody {
     inner: Body,
-    held: Arc<Held>,
+    /// Shared with whoever waits for the answer: the bytes live until then.
+    held: Arc<Mutex<Held>>,
     bytes_max: usize,
     is_grpc: bool,
 }
 
 impl CountedBody {
     fn count(&self, bytes: usize) -> Result<(), ApiError> {
-        let mut held = self.held.bytes.lock();
-        if *held + bytes > self.bytes_max {
+        let mut held = self.held.lock();
+        if held.bytes() + bytes as u64 > self.bytes_max as u64 {
             return Err(ApiError::BodyTooLarge { max: self.bytes_max });
         }
-        self.held.room.take(bytes)?;
-        *held += bytes;
-        Ok(())
+        held.grow(bytes as u64).map_err(|full| ApiError::BodiesTooLarge { max: full.bytes_max })
     }
 }
 

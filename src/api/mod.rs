@@ -11,7 +11,9 @@ mod number;
 mod otlp;
 mod otlp_grpc;
 mod prometheus;
+mod refusals;
 mod result;
+mod room;
 mod status;
 mod workers;
 mod write;
@@ -32,6 +34,7 @@ use crate::model::Timestamp;
 use crate::query::Querier;
 use crate::query::budget::Limits;
 use crate::storage::Store;
+use room::Room;
 
 /// How the API behaves; the server fills it from the configuration.
 #[derive(Clone, Debug)]
@@ -44,6 +47,8 @@ pub struct Options {
     pub query_timeout: Duration,
     pub query_limits: Limits,
     pub response_bytes_max: usize,
+    /// Of all answers in flight together.
+    pub responses_bytes_max: usize,
     pub writes_max: usize,
     pub queries_max: usize,
     /// For `/api/v1/status/*`: every option's key and value, and where data are kept and for how long.
@@ -70,7 +75,11 @@ pub struct Api {
     pub registry: ::prometheus::Registry,
     pub clock: Clock,
     workers: workers::Workers,
-    body_room: limits::BodyRoom,
+    /// Request bodies in flight.
+    bodies: Room,
+    /// Answers in flight.
+    answers: Room,
+    refusals: refusals::RefusalLog,
     metrics: middleware::HttpMetrics,
     options: Options,
     draining: AtomicBool,
@@ -90,7 +99,19 @@ impl Api {
             store,
             clock: Clock,
             workers: workers::Workers::new(options.writes_max, options.queries_max, &registry),
-            body_room: limits::BodyRoom::new(options.bodies_bytes_max, &registry),
+            bodies: Room::new(
+                "icecore_http_bodies_in_flight_bytes",
+                "Bytes of request bodies being received or worked on.",
+                options.bodies_bytes_max,
+                &registry,
+            ),
+            answers: Room::new(
+                "icecore_http_answers_in_flight_bytes",
+                "Bytes of answers to queries not yet sent.",
+                options.responses_bytes_max,
+                &registry,
+            ),
+            refusals: refusals::RefusalLog::default(),
             metrics: middleware::HttpMetrics::new(&registry),
             registry,
             options,

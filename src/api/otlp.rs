@@ -26,7 +26,10 @@ pub async fn metrics(State(api): State<Arc<Api>>, headers: HeaderMap, body: Body
     };
     match receive(&api, &headers, body, format).await {
         Ok(answer) => success(&answer, format),
-        Err(error) => failure(&error, format),
+        Err(error) => {
+            api.refusals.tell("OTLP", &error);
+            failure(&error, format)
+        }
     }
 }
 
@@ -46,19 +49,22 @@ async fn receive(
     let (worker, now) = (api.clone(), api.clock.now_ms());
     let outcome =
         durable(api, move |done| worker.ingest.otlp_metrics(&body, encoding, format, now, done)).await?;
-    answer(outcome)
+    answer(api, outcome)
 }
 
 /// Full success, partial success, or an error where nothing at all was taken.
-pub fn answer(outcome: Outcome) -> Result<ExportMetricsServiceResponse, ApiError> {
+pub fn answer(api: &Api, outcome: Outcome) -> Result<ExportMetricsServiceResponse, ApiError> {
     let taken = outcome.samples + outcome.histograms;
     let partial_success = match rejection(&outcome) {
         None => None,
         Some(error) if taken == 0 => return Err(error),
-        Some(error) => Some(ExportMetricsPartialSuccess {
-            rejected_data_points: outcome.rejected as i64,
-            error_message: error.to_string(),
-        }),
+        Some(error) => {
+            api.refusals.tell("OTLP", &error);
+            Some(ExportMetricsPartialSuccess {
+                rejected_data_points: outcome.rejected as i64,
+                error_message: error.to_string(),
+            })
+        }
     };
     Ok(ExportMetricsServiceResponse { partial_success })
 }

@@ -89,9 +89,12 @@ impl MetricsService for Metrics {
         let message = request.into_inner();
         durable(&self.0, move |done| worker.ingest.otlp_metrics_message(&message, now, done))
             .await
-            .and_then(answer)
+            .and_then(|outcome| answer(&self.0, outcome))
             .map(Response::new)
-            .map_err(|error| Status::from(&error))
+            .map_err(|error| {
+                self.0.refusals.tell("OTLP", &error);
+                Status::from(&error)
+            })
     }
 }
 

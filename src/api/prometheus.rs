@@ -225,7 +225,7 @@ pub async fn format_query(State(api): State<Arc<Api>>, uri: Uri, body: Body) -> 
 impl Api {
     /// An answer that will succeed, unless it grows too long.
     pub fn json(&self) -> JsonWriter {
-        JsonWriter::success(self.options.response_bytes_max)
+        JsonWriter::success(self.options.response_bytes_max, &self.answers)
     }
 }
 

@@ -30,7 +30,10 @@ pub async fn write(State(api): State<Arc<Api>>, headers: HeaderMap, body: Body) 
     };
     let mut response = match error {
         None => StatusCode::NO_CONTENT.into_response(),
-        Some(error) => failure(&error, &outcome),
+        Some(error) => {
+            api.refusals.tell("remote write", &error);
+            failure(&error, &outcome)
+        }
     };
     if version == RemoteWriteVersion::V2 {
         tell_written(response.headers_mut(), &outcome);

@@ -51,6 +51,7 @@ pub struct Limits {
     pub connections_max: u64,
     pub header_timeout: Duration,
     pub body_timeout: Duration,
+    pub stall_timeout: Duration,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -60,6 +61,7 @@ pub struct Query {
     pub series_max: u64,
     pub bytes_max: ByteSize,
     pub response_bytes_max: ByteSize,
+    pub responses_bytes_max: ByteSize,
     pub concurrency_max: u64,
     pub lookback: Duration,
 }
@@ -154,6 +156,7 @@ impl Config {
             ("self-scrape-interval", self.self_scrape_interval),
             ("limits.header-timeout", self.limits.header_timeout),
             ("limits.body-timeout", self.limits.body_timeout),
+            ("limits.stall-timeout", self.limits.stall_timeout),
             ("query.timeout", self.query.timeout),
             ("query.lookback", self.query.lookback),
             ("retention.hot", self.retention.hot),

@@ -76,12 +76,14 @@ pub const OPTIONS: &[OptionSpec] = options! {
     "limits.max-connections" COUNT limits.connections_max: "Connections open at once on each port";
     "limits.header-timeout" TIME limits.header_timeout: "How long a request's headers may take";
     "limits.body-timeout" TIME limits.body_timeout: "How long a request's body may take";
+    "limits.stall-timeout" TIME limits.stall_timeout: "How long a client may take nothing of its answer";
 
     "query.timeout" TIME query.timeout: "How long a query may take, its wait for a free worker included";
     "query.max-samples" COUNT query.samples_max: "Samples one query may read";
     "query.max-series" COUNT query.series_max: "Series one query may select";
     "query.max-bytes" SIZE query.bytes_max: "Memory one query may hold";
     "query.max-response-bytes" SIZE query.response_bytes_max: "Length of an answer before compression";
+    "query.max-responses-bytes" SIZE query.responses_bytes_max: "All answers in flight together";
     "query.max-concurrency" COUNT query.concurrency_max: "Queries evaluated at once; more wait, and too many are refused";
     "query.lookback" TIME query.lookback: "How far back an instant selector looks for its sample";
 
@@ -149,6 +151,7 @@ impl Default for Limits {
             connections_max: 512,
             header_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
+            stall_timeout: Duration::from_secs(30),
         }
     }
 }
@@ -161,6 +164,7 @@ impl Default for Query {
             series_max: 500_000,
             bytes_max: ByteSize(1 << 30),
             response_bytes_max: ByteSize(64 << 20),
+            responses_bytes_max: ByteSize(256 << 20),
             concurrency_max: 20,
             lookback: Duration::from_secs(5 * 60),
         }

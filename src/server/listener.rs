@@ -22,6 +22,7 @@ pub struct ConnectionLimits {
     /// On each port.
     pub connections_max: usize,
     pub header_timeout: Duration,
+    pub stall_timeout: Duration,
 }
 
 /// What is in flight when the end begins has this long to finish.
@@ -146,6 +147,9 @@ impl Port {
     async fn converse(&self, stream: TcpStream) {
         // An answer is written whole; there is nothing to gain by waiting for more.
         let _ = stream.set_nodelay(true);
+        // The kernel ends a connection whose peer takes nothing of what is sent; hyper would wait for ever.
+        let stall_ms = self.limits.stall_timeout.as_millis() as u32;
+        let _ = rustix::net::sockopt::set_tcp_user_timeout(&stream, stall_ms);
         let has_spoken = Arc::new(AtomicBool::new(false));
         let spoken = has_spoken.clone();
         let service = self.routes.clone().map_request(move |request: hyper::Request<Incoming>| {

@@ -84,6 +84,7 @@ pub fn api(config: &Config, address: SocketAddr, started_at: Timestamp) -> api::
             bytes_max: config.query.bytes_max.0,
         },
         response_bytes_max: config.query.response_bytes_max.0 as usize,
+        responses_bytes_max: config.query.responses_bytes_max.0 as usize,
         writes_max: cores() * WRITES_PER_CORE,
         queries_max: config.query.concurrency_max as usize,
         settings: config.entries(),
@@ -100,6 +101,7 @@ pub fn connections(config: &Config) -> ConnectionLimits {
     ConnectionLimits {
         connections_max: config.limits.connections_max as usize,
         header_timeout: config.limits.header_timeout,
+        stall_timeout: config.limits.stall_timeout,
     }
 }
 

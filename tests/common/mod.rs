@@ -152,7 +152,7 @@ fn with_defaults(args: &[&str]) -> Vec<String> {
         ("--otlp-http", "127.0.0.1:0"),
         ("--self-scrape", "off"),
         ("--shards", "2"),
-        ("--log.level", "warn"),
+        ("--log.level", "error"),
     ];
     for (flag, value) in usual {
         if !args.contains(&flag) {

@@ -87,6 +87,55 @@ fn long_bodies_are_refused_by_their_length_and_as_they_come() {
 }
 
 #[test]
+fn bodies_that_wait_take_no_more_memory_than_there_is_for_all() {
+    let server = Server::start(&["--limits.max-bodies-bytes", "64KiB"]);
+    let mut waiting = TcpStream::connect(server.address()).unwrap();
+    waiting.write_all(b"POST /api/v1/write HTTP/1.1\r\nhost: x\r\ncontent-length: 61000\r\n\r\n").unwrap();
+    waiting.write_all(&[0u8; 60_000]).unwrap();
+    wait_for(|| server.get("/metrics").body.contains("icecore_http_bodies_in_flight_bytes 60000"));
+    let answer = server.post("/api/v1/write", &proto::V1_HEADERS, vec![0u8; 10_000]);
+    assert_eq!((answer.status, answer.header("retry-after")), (503, "1"), "{}", answer.body);
+    assert!(answer.body.contains("65536 bytes (--limits.max-bodies-bytes)"), "{}", answer.body);
+    drop(waiting);
+    wait_for(|| server.get("/metrics").body.contains("icecore_http_bodies_in_flight_bytes 0"));
+    assert_eq!(server.post("/api/v1/write", &proto::V1_HEADERS, vec![0u8; 10_000]).status, 400);
+}
+
+#[test]
+fn who_asks_much_and_reads_nothing_is_cut_off() {
+    let server = Server::start(&["--limits.stall-timeout", "500ms"]);
+    let now = now_ms();
+    let names: Vec<String> = (0..60).map(|i| i.to_string()).collect();
+    let series: Vec<_> = names
+        .iter()
+        .map(|name| proto::v1_series(&[("__name__", "wide"), ("i", name)], &[(now - 300_000, 1.0)]))
+        .collect();
+    assert_eq!(server.write(&proto::v1_request(&series)).status, 204);
+    let (start, end) = ((now - 299_000) as f64 / 1e3, (now - 10_000) as f64 / 1e3);
+    let mut stalled = TcpStream::connect(server.address()).unwrap();
+    let request = format!(
+        "GET /api/v1/query_range?query=wide&start={start}&end={end}&step=0.027 HTTP/1.1\r\nhost: x\r\n\r\n"
+    );
+    stalled.write_all(request.as_bytes()).unwrap();
+    let in_flight = |server: &Server| {
+        let metrics = server.get("/metrics").body;
+        let line =
+            metrics.lines().find(|line| line.starts_with("icecore_http_answers_in_flight_bytes ")).unwrap();
+        line.split(' ').next_back().unwrap().parse::<u64>().unwrap()
+    };
+    wait_for(|| in_flight(&server) > 1_000_000);
+    wait_for(|| in_flight(&server) == 0);
+}
+
+fn wait_for(condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !condition() {
+        assert!(Instant::now() < deadline, "it did not come to pass");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
 fn who_sends_too_slowly_is_cut_off_and_the_others_are_served() {
     let server = Server::start(&["--limits.header-timeout", "300ms", "--limits.body-timeout", "300ms"]);
     let mut silent = TcpStream::connect(server.address()).unwrap();

@@ -8,4 +8,5 @@ mod common;
 mod bad_inputs;
 mod grafana;
 mod lifecycle;
+mod otlp;
 mod remote_write;
