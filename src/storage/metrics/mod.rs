@@ -1,7 +1,6 @@
 //! Samples of series: the metrics room of the storage hall.
 
 mod batch;
-mod histogram_blocks;
 mod segment_layout;
 mod segment_reader;
 mod segment_writer;

@@ -37,10 +37,10 @@ pub const BLOCK_HISTOGRAMS_MAX: usize = 512;
 pub const BLOCK_EXEMPLARS_MAX: usize = 1024;
 
 /// What a block or section may unpack to.
-pub const HISTOGRAM_BYTES_MAX: usize = 256 << 20;
 pub const EXEMPLAR_BYTES_MAX: usize = 64 << 20;
 pub const METADATA_BYTES_MAX: usize = 256 << 20;
 
+pub const HISTOGRAMS_CODEC: u8 = 1;
 pub const EXEMPLARS_CODEC: u8 = 1;
 
 /// Behind each block of DATA.

@@ -5,16 +5,15 @@ use std::sync::Arc;
 use roaring::RoaringBitmap;
 
 use super::SampleBuffer;
-use super::histogram_blocks;
 use super::segment_layout::{
     self as layout, BLOCKS, Block, BlockChunk, CHECK_LEN, COLUMNS, Column, DATA, EXEMPLAR_BYTES_MAX,
-    EXEMPLARS_CODEC, METADATA, METADATA_BYTES_MAX, METRIC_TYPES, STARTS, check32,
+    EXEMPLARS_CODEC, HISTOGRAMS_CODEC, METADATA, METADATA_BYTES_MAX, METRIC_TYPES, STARTS, check32,
 };
 use crate::codec::varint::read_u64;
 use crate::codec::{
-    Malformed, compressed, floats, integers, take, take_count, take_text, take_u8, timestamps,
+    Malformed, compressed, floats, histograms, integers, take, take_count, take_text, take_u8, timestamps,
 };
-use crate::model::{Exemplar, Labels, Matcher, MetricMetadata, TimeRange, Timestamp};
+use crate::model::{Exemplar, Histogram, Labels, Matcher, MetricMetadata, TimeRange, Timestamp};
 use crate::storage::index::Index;
 use crate::storage::segment::{CHUNK_ROWS, ChunkCache, Segment, SegmentError, SegmentMeta, Table};
 
@@ -97,8 +96,7 @@ impl MetricsSegment {
         }
         for block in blocks.histograms {
             let times = &mut samples.histogram_timestamps;
-            let read =
-                self.read_block(block, range, times, &mut samples.histograms, histogram_blocks::decode);
+            let read = self.read_block(block, range, times, &mut samples.histograms, decode_histograms);
             result = result.and(read);
         }
         result
@@ -314,6 +312,13 @@ impl<'a> SeriesCursor<'a> {
             self.next += 1;
         }
         Ok(())
+    }
+}
+
+fn decode_histograms(mut bytes: &[u8], count: usize, out: &mut Vec<Arc<Histogram>>) -> Result<(), Malformed> {
+    match take_u8(&mut bytes)? {
+        HISTOGRAMS_CODEC => histograms::decode_block(bytes, count, out),
+        _ => Err(Malformed("unknown codec of histograms")),
     }
 }
 

@@ -8,13 +8,12 @@ use std::sync::Arc;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::SampleBuffer;
-use super::histogram_blocks;
 use super::segment_layout::{
     self as layout, BLOCK_EXEMPLARS_MAX, BLOCK_HISTOGRAMS_MAX, BLOCK_SAMPLES_MAX, BLOCKS, BlockRow, COLUMNS,
-    Column, DATA, EXEMPLARS_CODEC, METADATA, METRIC_TYPES, STARTS, SeriesRow, check32,
+    Column, DATA, EXEMPLARS_CODEC, HISTOGRAMS_CODEC, METADATA, METRIC_TYPES, STARTS, SeriesRow, check32,
 };
 use crate::codec::varint::write_u64;
-use crate::codec::{compressed, floats, integers, put_text, timestamps};
+use crate::codec::{compressed, floats, histograms, integers, put_text, timestamps};
 use crate::model::{Exemplar, Histogram, Labels, MetricMetadata, Timestamp};
 use crate::storage::index::IndexWriter;
 use crate::storage::segment::{CHUNK_ROWS, Checking, SegmentMeta, SegmentWriter, Signal, TableWriter};
@@ -140,7 +139,7 @@ impl<W: Write> MetricsSegmentWriter<W> {
         let times = data.histogram_timestamps.chunks(BLOCK_HISTOGRAMS_MAX);
         for (times, values) in times.zip(data.histograms.chunks(BLOCK_HISTOGRAMS_MAX)) {
             let column = self.put_column(times)?;
-            self.put_block(column, |out| histogram_blocks::encode(values, out))?;
+            self.put_block(column, |out| encode_histograms(values, out))?;
         }
         for exemplars in data.exemplars.chunks(BLOCK_EXEMPLARS_MAX) {
             self.put_block(0, |out| encode_exemplars(exemplars, out))?;
@@ -293,6 +292,11 @@ fn content_hash(times: &[Timestamp]) -> u128 {
         hash.update(&bytes[..times.len() * 8]);
     }
     hash.digest128()
+}
+
+fn encode_histograms(values: &[Arc<Histogram>], out: &mut Vec<u8>) {
+    out.push(HISTOGRAMS_CODEC);
+    histograms::encode_block(values, out);
 }
 
 fn encode_exemplars(exemplars: &[Exemplar], out: &mut Vec<u8>) {
