@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use regex_syntax::hir::{Class, Hir, HirKind};
+use regex_syntax::hir::{Class, Hir, HirKind, Look};
 
 use super::re2::{self, SyntaxError};
 
@@ -77,7 +77,7 @@ impl Shape {
 impl LabelRegex {
     pub fn new(pattern: &str) -> Result<LabelRegex, RegexError> {
         let translated = re2::translate(pattern)?;
-        let hir = parse(&translated)?;
+        let hir = without_anchors(parse(&translated)?);
         if let Some(shape) = simple_shape(&hir) {
             let is_cacheable = shape.held_bytes() <= CACHED_BYTES_MAX;
             return Ok(LabelRegex { pattern: pattern.to_owned(), shape, is_cacheable });
@@ -192,6 +192,25 @@ fn parse(translated: &str) -> Result<Hir, RegexError> {
                 other => other.to_string(),
             })
         })
+}
+
+/// Without the `^` and `$` that people write although every matcher is anchored.
+fn without_anchors(hir: Hir) -> Hir {
+    let HirKind::Concat(parts) = hir.kind() else {
+        return hir;
+    };
+    let mut parts = parts.as_slice();
+    while let [first, rest @ ..] = parts
+        && matches!(first.kind(), HirKind::Look(Look::Start))
+    {
+        parts = rest;
+    }
+    while let [rest @ .., last] = parts
+        && matches!(last.kind(), HirKind::Look(Look::End))
+    {
+        parts = rest;
+    }
+    Hir::concat(parts.to_vec())
 }
 
 fn compile(anchored: &str, bytes_max: usize) -> Result<regex::Regex, RegexError> {
@@ -335,6 +354,8 @@ mod tests {
             ("[45]xx", vec!["4xx", "5xx"]),
             ("(?i)ab", vec!["AB", "Ab", "aB", "ab"]),
             (r"a\.b", vec!["a.b"]),
+            ("^(a|b)$", vec!["a", "b"]),
+            ("a^b", vec![]),
         ] {
             let regex = LabelRegex::new(pattern).unwrap();
             let expected = (!values.is_empty()).then_some(values);
@@ -359,6 +380,7 @@ mod tests {
             (".*foo", None),
             (".+", None),
             ("foo|bar.*", None),
+            ("^foo.*$", Some("foo")),
         ] {
             assert_eq!(LabelRegex::new(pattern).unwrap().prefix(), prefix, "{pattern}");
         }
@@ -389,7 +411,7 @@ mod tests {
     proptest! {
         #[test]
         fn every_shape_agrees_with_the_plain_regex(
-            pattern in r"(\.\*|\.\+|a|b|ab|\(a\|b\)|a\?|\[ab\]|\(\.\*\)|\|){0,5}",
+            pattern in r"(\^|\$|\.\*|\.\+|a|b|ab|\(a\|b\)|a\?|\[ab\]|\(\.\*\)|\|){0,5}",
             value in "[ab\n]{0,5}",
         ) {
             let regex = LabelRegex::new(&pattern).unwrap();
