@@ -146,6 +146,19 @@ fn the_queries_of_the_compliance_suite_parse() {
     all_parse("compliance", &expressions(&text), &[everything]);
 }
 
+#[test]
+fn a_good_expression_cut_or_spoilt_anywhere_never_panics() {
+    let Some(text) = read_shared("corpus/kube-prometheus-rules-exprs.txt") else { return };
+    for expr in expressions(&text) {
+        for (at, c) in expr.char_indices().step_by(7) {
+            let (before, after) = (&expr[..at], &expr[at + c.len_utf8()..]);
+            let spoilt = ["", "(", "{", "[", "\"", "\\", "é", ":", "x"][at % 9];
+            let _ = parse(before, &ParseOptions::all());
+            let _ = parse(&format!("{before}{spoilt}{after}"), &ParseOptions::all());
+        }
+    }
+}
+
 /// The query of an `eval` line: what follows the instant, or the step of the range.
 fn query_of_eval(line: &str) -> Option<&str> {
     let is_eval = line.starts_with("eval ") || line.starts_with("eval_");

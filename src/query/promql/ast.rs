@@ -8,6 +8,7 @@ use crate::model::labels::METRIC_NAME;
 use crate::model::{MatchOp, Matcher, Timestamp};
 
 use super::functions_table::{Function, ValueType};
+pub use super::operators::{AggregateOp, BinaryOp, DurationOp, UnaryOp};
 
 /// Bytes `start..end` of the query's text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -124,26 +125,10 @@ pub enum DurationExprKind {
     Paren(Box<DurationExpr>),
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DurationOp {
-    Add,
-    Subtract,
-    Multiply,
-    Divide,
-    Modulo,
-    Power,
-}
-
 #[derive(Clone, Debug, PartialEq)]
 pub struct Unary {
     pub op: UnaryOp,
     pub expr: Box<Expr>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UnaryOp {
-    Plus,
-    Minus,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -155,30 +140,6 @@ pub struct Binary {
     pub return_bool: bool,
     /// Present exactly between two vectors.
     pub matching: Option<VectorMatching>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum BinaryOp {
-    Add,
-    Subtract,
-    Multiply,
-    Divide,
-    Modulo,
-    Power,
-    Atan2,
-    Equal,
-    NotEqual,
-    Less,
-    LessEqual,
-    Greater,
-    GreaterEqual,
-    And,
-    Or,
-    Unless,
-    /// `</`: the part of a histogram below a value.
-    TrimUpper,
-    /// `>/`: the part of a histogram above a value.
-    TrimLower,
 }
 
 /// Which elements of two vectors belong together.
@@ -216,24 +177,6 @@ pub struct Aggregate {
     pub param: Option<Box<Expr>>,
     pub grouping: Vec<String>,
     pub without: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum AggregateOp {
-    Sum,
-    Avg,
-    Count,
-    Min,
-    Max,
-    Group,
-    Stddev,
-    Stdvar,
-    Topk,
-    Bottomk,
-    CountValues,
-    Quantile,
-    Limitk,
-    LimitRatio,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -317,101 +260,6 @@ impl Binary {
         match (self.lhs.value_type(), self.rhs.value_type()) {
             (ValueType::Scalar, ValueType::Scalar) => ValueType::Scalar,
             _ => ValueType::Vector,
-        }
-    }
-}
-
-impl BinaryOp {
-    pub fn is_comparison(self) -> bool {
-        use BinaryOp::*;
-        matches!(self, Equal | NotEqual | Less | LessEqual | Greater | GreaterEqual)
-    }
-
-    pub fn is_set_operator(self) -> bool {
-        matches!(self, BinaryOp::And | BinaryOp::Or | BinaryOp::Unless)
-    }
-
-    pub fn is_trim(self) -> bool {
-        matches!(self, BinaryOp::TrimUpper | BinaryOp::TrimLower)
-    }
-
-    pub fn text(self) -> &'static str {
-        match self {
-            BinaryOp::Add => "+",
-            BinaryOp::Subtract => "-",
-            BinaryOp::Multiply => "*",
-            BinaryOp::Divide => "/",
-            BinaryOp::Modulo => "%",
-            BinaryOp::Power => "^",
-            BinaryOp::Atan2 => "atan2",
-            BinaryOp::Equal => "==",
-            BinaryOp::NotEqual => "!=",
-            BinaryOp::Less => "<",
-            BinaryOp::LessEqual => "<=",
-            BinaryOp::Greater => ">",
-            BinaryOp::GreaterEqual => ">=",
-            BinaryOp::And => "and",
-            BinaryOp::Or => "or",
-            BinaryOp::Unless => "unless",
-            BinaryOp::TrimUpper => "</",
-            BinaryOp::TrimLower => ">/",
-        }
-    }
-}
-
-impl AggregateOp {
-    pub fn text(self) -> &'static str {
-        match self {
-            AggregateOp::Sum => "sum",
-            AggregateOp::Avg => "avg",
-            AggregateOp::Count => "count",
-            AggregateOp::Min => "min",
-            AggregateOp::Max => "max",
-            AggregateOp::Group => "group",
-            AggregateOp::Stddev => "stddev",
-            AggregateOp::Stdvar => "stdvar",
-            AggregateOp::Topk => "topk",
-            AggregateOp::Bottomk => "bottomk",
-            AggregateOp::CountValues => "count_values",
-            AggregateOp::Quantile => "quantile",
-            AggregateOp::Limitk => "limitk",
-            AggregateOp::LimitRatio => "limit_ratio",
-        }
-    }
-
-    /// The type of the parameter before the vector, where the operator takes one.
-    pub fn param_type(self) -> Option<ValueType> {
-        use AggregateOp::*;
-        match self {
-            Topk | Bottomk | Quantile | Limitk | LimitRatio => Some(ValueType::Scalar),
-            CountValues => Some(ValueType::String),
-            Sum | Avg | Count | Min | Max | Group | Stddev | Stdvar => None,
-        }
-    }
-
-    pub fn is_experimental(self) -> bool {
-        matches!(self, AggregateOp::Limitk | AggregateOp::LimitRatio)
-    }
-}
-
-impl UnaryOp {
-    pub fn text(self) -> &'static str {
-        match self {
-            UnaryOp::Plus => "+",
-            UnaryOp::Minus => "-",
-        }
-    }
-}
-
-impl DurationOp {
-    pub fn text(self) -> &'static str {
-        match self {
-            DurationOp::Add => "+",
-            DurationOp::Subtract => "-",
-            DurationOp::Multiply => "*",
-            DurationOp::Divide => "/",
-            DurationOp::Modulo => "%",
-            DurationOp::Power => "^",
         }
     }
 }

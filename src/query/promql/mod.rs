@@ -13,6 +13,8 @@ pub mod histogram_total;
 pub mod histogram_trim;
 pub mod lexer;
 pub mod number;
+pub mod operators;
+mod parse_calls;
 mod parse_durations;
 mod parse_matching;
 mod parse_selectors;
