@@ -118,11 +118,11 @@ fn estimate(values: &[i64], order: usize) -> usize {
         residuals(values, order, at, group);
         bits += estimate_group(group);
     }
-    let first: usize = values.iter().take(order).map(|&v| bit_len(zigzag(v))).sum();
+    let first: usize = values.iter().take(order).map(|&v| varint_bits(v)).sum();
     bits + first / stride
 }
 
-/// As [`choose_window`] counts, but with a window around a typical value and without sorting.
+/// As [`choose_window`] counts, but without sorting: a window of all residuals, or one around a typical one.
 fn estimate_group(residuals: &[i64]) -> usize {
     let last = residuals.len() - 1;
     let mut some = [0, last / 4, last / 2, last - last / 4, last].map(|at| residuals[at]);
@@ -132,7 +132,9 @@ fn estimate_group(residuals: &[i64]) -> usize {
     for &r in residuals {
         of_width[bit_len(zigzag(r.wrapping_sub(typical)))] += 1;
     }
-    let (mut outside, mut best) = (residuals.len(), usize::MAX);
+    let (min, max) = residuals.iter().fold((i64::MAX, i64::MIN), |(l, h), &r| (l.min(r), h.max(r)));
+    let mut best = residuals.len() * bit_len(max.wrapping_sub(min) as u64);
+    let mut outside = residuals.len();
     for (width, count) in of_width.into_iter().enumerate() {
         outside -= count;
         best = best.min(width * residuals.len() + outside * EXCEPTION_BITS);
@@ -140,7 +142,11 @@ fn estimate_group(residuals: &[i64]) -> usize {
             break;
         }
     }
-    best + bit_len(zigzag(typical))
+    8 + varint_bits(typical) + best
+}
+
+fn varint_bits(value: i64) -> usize {
+    8 * bit_len(zigzag(value)).div_ceil(7).max(1)
 }
 
 fn bit_len(value: u64) -> usize {

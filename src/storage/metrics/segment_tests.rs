@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
+use super::segment_layout::DATA;
 use super::{MetricsSegment, MetricsSegmentWriter, SampleBuffer, SeriesData};
 use crate::model::histogram::{ResetHint, Span};
 use crate::model::{
@@ -329,4 +330,39 @@ fn long_series_are_read_block_by_block() {
     assert_eq!(segment.sample_count(1, range).unwrap(), 2 * 8192);
     assert_eq!(segment.sample_count(1, TimeRange { after: 20_000_000, until: i64::MAX }).unwrap(), 0);
     assert!(segment.block_summaries(2).unwrap().iter().all(|b| b.len < 8192));
+}
+
+#[test]
+fn what_is_not_samples_takes_less_than_twelve_bytes_a_series() {
+    let mut writer = MetricsSegmentWriter::new(Vec::new(), 0, 0).unwrap();
+    let mut random = 1u64;
+    let mut next = |below: u64| {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (random >> 33) % below
+    };
+    for metric in 0..100 {
+        for instance in 0..50 {
+            let labels = [
+                ("__name__", format!("node_metric_{metric:03}_total")),
+                ("type", if metric % 3 == 0 { format!("eth{}", instance % 4) } else { String::new() }),
+                ("instance", format!("node-{instance:03}:9100")),
+                ("job", "node".to_owned()),
+            ];
+            // Each instance is scraped at its own moment, all its series at once.
+            let times: Vec<Timestamp> =
+                (0..60).map(|i| i * 15_000 + instance * 97 + i * instance % 5).collect();
+            let floats: Vec<f64> = (0..60).map(|_| next(1 + metric % 4) as f64).collect();
+            let data = SeriesData { float_timestamps: &times, floats: &floats, ..SeriesData::default() };
+            writer.series(&Labels::from_pairs(labels).unwrap(), &data).unwrap();
+        }
+    }
+    let (file, meta) = writer.finish(0, 0).unwrap();
+    let segment = open(file).unwrap();
+    let data_len = segment.segment().section(DATA).unwrap().len();
+    let per_series = (segment.segment().file_len() - data_len) as f64 / meta.series_count as f64;
+    println!(
+        "{per_series:.2} bytes a series, {:.3} a sample in all",
+        segment.segment().file_len() as f64 / meta.row_count as f64
+    );
+    assert!(per_series < 12.0, "{per_series} bytes");
 }
