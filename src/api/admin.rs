@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::Api;
 use super::error::ApiError;
+use crate::storage::MaintenanceError;
 
 /// `GET /`: where to go from here.
 pub async fn welcome() -> &'static str {
@@ -43,4 +44,23 @@ pub async fn metrics(State(api): State<Arc<Api>>) -> Result<Response, ApiError> 
         .encode_to_string(&api.registry.gather())
         .expect("the registry holds only metrics that it checked");
     Ok(([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response())
+}
+
+/// `POST /api/v1/admin/flush`: seals what is in memory; returns when it is in files.
+pub async fn flush(State(api): State<Arc<Api>>) -> Result<StatusCode, ApiError> {
+    maintain(&api, |api| api.store.seal(api.clock.now_ms())).await
+}
+
+/// `POST /api/v1/admin/compact`: merges the segments of each day into one; returns when done.
+pub async fn compact(State(api): State<Arc<Api>>) -> Result<StatusCode, ApiError> {
+    maintain(&api, |api| api.store.compact()).await
+}
+
+async fn maintain(
+    api: &Arc<Api>,
+    work: impl FnOnce(&Api) -> Result<(), MaintenanceError> + Send + 'static,
+) -> Result<StatusCode, ApiError> {
+    let api = api.clone();
+    tokio::task::spawn_blocking(move || work(&api)).await.map_err(|_| ApiError::Panicked)??;
+    Ok(StatusCode::NO_CONTENT)
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::json;
 use crate::ingest::IngestError;
 use crate::query::{Exceeded, QueryError};
-use crate::storage::WriteError;
+use crate::storage::{MaintenanceError, WriteError};
 
 /// Why a request got no answer, or not the one it asked for.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +45,8 @@ pub enum ApiError {
     Panicked,
     #[error("{0}")]
     NotFound(String),
+    #[error(transparent)]
+    Maintenance(#[from] MaintenanceError),
 }
 
 /// What kind of failure, in the words of Prometheus's API.
@@ -92,7 +94,9 @@ impl ApiError {
             ApiError::Query(QueryError::Exceeded(Exceeded::Deadline)) => Kind::Timeout,
             ApiError::Query(QueryError::Exceeded(Exceeded::Cancelled)) => Kind::Canceled,
             ApiError::Query(QueryError::Exceeded(_)) | ApiError::ResponseTooLarge { .. } => Kind::Execution,
-            ApiError::Query(QueryError::Internal(_)) | ApiError::Panicked => Kind::Internal,
+            ApiError::Query(QueryError::Internal(_)) | ApiError::Panicked | ApiError::Maintenance(_) => {
+                Kind::Internal
+            }
             ApiError::Ingest(IngestError::Busy(_)) | ApiError::Write(_) => Kind::Unavailable,
             ApiError::PoolFull { .. } => Kind::Unavailable,
             ApiError::BodiesTooLarge { .. } | ApiError::ResponsesTooLarge { .. } => Kind::Unavailable,

@@ -152,6 +152,8 @@ pub fn routes(api: &Arc<Api>) -> Router {
         .route("/api/v1/status/tsdb", get(cardinality::tsdb))
         .route("/api/v1/status/flags", get(status::flags))
         .route("/api/v1/status/config", get(status::config))
+        .route("/api/v1/admin/flush", post(admin::flush))
+        .route("/api/v1/admin/compact", post(admin::compact))
         .route("/", get(admin::welcome))
         .route("/metrics", get(admin::metrics))
         .route("/-/healthy", get(admin::healthy))

@@ -69,8 +69,6 @@ pub struct Query {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Retention {
     pub hot: Duration,
-    pub warm: Duration,
-    pub cold: Duration,
     /// 0: no limit by size.
     pub size: ByteSize,
 }

@@ -88,8 +88,6 @@ pub const OPTIONS: &[OptionSpec] = options! {
     "query.lookback" TIME query.lookback: "How far back an instant selector looks for its sample";
 
     "retention.hot" TIME retention.hot: "Age up to which samples are kept as sent, and accepted late";
-    "retention.warm" TIME retention.warm: "Age up to which 1 m rollups are kept";
-    "retention.cold" TIME retention.cold: "Age up to which 5 m rollups are kept";
     "retention.size" SIZE retention.size: "Bytes on disk beyond which the oldest data go first; 0 is no such limit";
 
     "seal.samples" COUNT seal.samples: "The head becomes a segment at this many samples,";
@@ -118,12 +116,8 @@ impl Default for Config {
             wal_sync: WalSync::Group,
             limits: Limits::default(),
             query: Query::default(),
-            retention: Retention { hot: days(15), warm: days(90), cold: days(365), size: ByteSize(0) },
-            seal: Seal {
-                samples: 20_000_000,
-                memory: ByteSize(512 << 20),
-                age: Duration::from_secs(15 * 60),
-            },
+            retention: Retention { hot: days(15), size: ByteSize(0) },
+            seal: Seal { samples: 20_000_000, memory: ByteSize(64 << 20), age: Duration::from_secs(15 * 60) },
             otlp: Otlp {
                 translation_strategy: TranslationStrategy::UnderscoreEscapingWithSuffixes,
                 promote_resource_attributes: Vec::new(),

@@ -40,13 +40,16 @@ pub(super) enum Reason {
     DecodedSize,
     Malformed,
     QueueFull,
+    MemoryFull,
     DiskFull,
+    LogFailing,
+    SeriesRetired,
     Closing,
 }
 
 impl Reason {
     /// In the order of the declaration, so that `reason as usize` is the index.
-    pub const ALL: [Reason; 21] = [
+    pub const ALL: [Reason; 24] = [
         Reason::LabelCount,
         Reason::LabelNameBytes,
         Reason::LabelValueBytes,
@@ -66,7 +69,10 @@ impl Reason {
         Reason::DecodedSize,
         Reason::Malformed,
         Reason::QueueFull,
+        Reason::MemoryFull,
         Reason::DiskFull,
+        Reason::LogFailing,
+        Reason::SeriesRetired,
         Reason::Closing,
     ];
 
@@ -91,7 +97,10 @@ impl Reason {
             Reason::DecodedSize => "decoded_size",
             Reason::Malformed => "malformed",
             Reason::QueueFull => "queue_full",
+            Reason::MemoryFull => "memory_full",
             Reason::DiskFull => "disk_full",
+            Reason::LogFailing => "log_failing",
+            Reason::SeriesRetired => "series_retired",
             Reason::Closing => "closing",
         }
     }

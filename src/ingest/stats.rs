@@ -125,7 +125,10 @@ impl Stats {
             IngestError::TooLarge { .. } | IngestError::DecompressesTooFar { .. } => Reason::DecodedSize,
             IngestError::Malformed { .. } | IngestError::BadField { .. } => Reason::Malformed,
             IngestError::Busy(Busy::QueueFull { .. }) => Reason::QueueFull,
+            IngestError::Busy(Busy::MemoryFull { .. }) => Reason::MemoryFull,
             IngestError::Busy(Busy::DiskFull { .. }) => Reason::DiskFull,
+            IngestError::Busy(Busy::LogFailing) => Reason::LogFailing,
+            IngestError::Busy(Busy::SeriesRetired) => Reason::SeriesRetired,
             IngestError::Busy(Busy::Closing) => Reason::Closing,
         };
         self.rejected[reason as usize].inc();

@@ -19,6 +19,7 @@ pub(super) struct Fixture {
     pub ingest: Ingest,
     store: Arc<Store>,
     registry: prometheus::Registry,
+    promised: AtomicUsize,
     done: Arc<AtomicUsize>,
     _dir: tempfile::TempDir,
 }
@@ -26,23 +27,16 @@ pub(super) struct Fixture {
 impl Fixture {
     pub fn new(options: Options) -> Fixture {
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(
-            crate::storage::Options {
-                data_dir: dir.path().to_owned(),
-                shards: 2,
-                series_max: 100,
-                new_series_burst: 1_000_000,
-                new_series_per_second: 50_000,
-            },
-            NOW,
-        )
-        .unwrap();
         let registry = prometheus::Registry::new();
+        let options_of_store =
+            crate::storage::Options { series_max: 100, ..crate::storage::Options::new(dir.path()) };
+        let store = Store::open(options_of_store, &registry, NOW).unwrap();
         let ingest = Ingest::new(store.clone(), options, &registry);
-        Fixture { ingest, store, registry, done: Arc::default(), _dir: dir }
+        Fixture { ingest, store, registry, promised: AtomicUsize::new(0), done: Arc::default(), _dir: dir }
     }
 
     pub fn completion(&self) -> Completion {
+        self.promised.fetch_add(1, Ordering::Relaxed);
         let done = self.done.clone();
         Box::new(move |result| {
             result.unwrap();
@@ -50,7 +44,14 @@ impl Fixture {
         })
     }
 
+    /// How many requests were completed, once all are that were taken (those refused never are).
     pub fn done(&self) -> usize {
+        let patience = std::time::Instant::now() + std::time::Duration::from_millis(500);
+        while self.done.load(Ordering::Relaxed) < self.promised.load(Ordering::Relaxed)
+            && std::time::Instant::now() < patience
+        {
+            std::thread::yield_now();
+        }
         self.done.load(Ordering::Relaxed)
     }
 
@@ -66,6 +67,7 @@ impl Fixture {
 
     /// Every sample there is, as `series time value`, floats before histograms.
     pub fn stored(&self) -> Vec<String> {
+        self.done();
         let snapshot = self.store.metrics();
         let any = Matcher::new("__name__", MatchOp::NotEqual, "").unwrap();
         let mut lines = Vec::new();
@@ -93,6 +95,7 @@ impl Fixture {
     }
 
     pub fn metadata(&self) -> Vec<(String, Vec<crate::model::MetricMetadata>)> {
+        self.done();
         self.store.metrics().metadata()
     }
 

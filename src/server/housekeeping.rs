@@ -1,4 +1,4 @@
-//! What turns on its own while the server serves: the scrape of our own metrics.
+//! What turns on its own while the server serves: the care of the store, and the scrape of our own metrics.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,19 +15,43 @@ use crate::model::{Labels, LabelsBuilder};
 
 const JOB: &str = "icecore";
 
-/// Runs until the end begins.
+/// At ten million samples a second a generation fills its mark in two of these.
+const TICK: Duration = Duration::from_secs(1);
+const TIDY: Duration = Duration::from_secs(30);
+
+/// Runs until the end begins. Sealing, tidying and scraping have timers of their own: none waits for another.
 pub async fn run(api: Arc<Api>, scrape_every: Option<Duration>, address: SocketAddr, shutdown: Shutdown) {
-    let Some(interval) = scrape_every else { return shutdown.asked().await };
-    let mut scrape = tokio::time::interval(interval);
-    scrape.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let tick = every(TICK, "sealing", &shutdown, &api, |api| api.store.tick(api.clock.now_ms()));
+    let tidy = every(TIDY, "tidying", &shutdown, &api, |api| api.store.tidy(api.clock.now_ms()));
+    let scrape = async {
+        if let Some(interval) = scrape_every {
+            every(interval, "the scrape of our own metrics", &shutdown, &api, move |api| {
+                scrape_self(api, address)
+            })
+            .await;
+        }
+    };
+    tokio::join!(tick, tidy, scrape);
+}
+
+/// Does the work on a thread that may block, again and again, never twice at a time.
+async fn every(
+    period: Duration,
+    what: &str,
+    shutdown: &Shutdown,
+    api: &Arc<Api>,
+    work: impl Fn(&Api) + Clone + Send + 'static,
+) {
+    let mut timer = tokio::time::interval(period);
+    timer.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
         tokio::select! {
-            _ = scrape.tick() => {}
+            _ = timer.tick() => {}
             () = shutdown.asked() => return,
         }
-        let api = api.clone();
-        if tokio::task::spawn_blocking(move || scrape_self(&api, address)).await.is_err() {
-            tracing::error!("the scrape of our own metrics panicked");
+        let (api, work) = (api.clone(), work.clone());
+        if tokio::task::spawn_blocking(move || work(&api)).await.is_err() {
+            tracing::error!("{what} panicked");
         }
     }
 }

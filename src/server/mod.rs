@@ -55,7 +55,7 @@ async fn serve(config: &Config) -> Result<(), ServeError> {
     // Open.
     let started_at = Clock.now_ms();
     let registry = settings::registry();
-    let store = Store::open(settings::storage(config), started_at)?;
+    let store = Store::open(settings::storage(config), &registry, started_at)?;
     let ingest = Arc::new(Ingest::new(store.clone(), settings::ingest(config), &registry));
     let querier = Arc::new(Querier::new(store.clone(), settings::query(config), &registry));
 
@@ -65,7 +65,7 @@ async fn serve(config: &Config) -> Result<(), ServeError> {
     let otlp_grpc = bind_optional("--otlp-grpc", config.otlp_grpc).await?;
     let otlp_http = bind_optional("--otlp-http", config.otlp_http).await?;
     let serving = Serving::new(settings::connections(config), shutdown.clone(), &registry);
-    let api = Api::new(store, ingest, querier, registry, settings::api(config, address, started_at));
+    let api = Api::new(store.clone(), ingest, querier, registry, settings::api(config, address, started_at));
 
     // Serve.
     announce(config, address, &otlp_grpc, &otlp_http);
@@ -90,6 +90,11 @@ async fn serve(config: &Config) -> Result<(), ServeError> {
     serving.drained().await;
     if housekeeping.await.is_err() {
         tracing::error!("housekeeping had panicked");
+    }
+
+    // Close: what is in memory is sealed, so the next start has nothing to replay.
+    if tokio::task::spawn_blocking(move || store.close()).await.is_err() {
+        tracing::error!("closing the store panicked; the next start replays the log");
     }
     tracing::info!("stopped");
     Ok(())

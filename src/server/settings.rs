@@ -2,12 +2,13 @@
 
 use std::net::SocketAddr;
 use std::thread::available_parallelism;
+use std::time::Duration;
 
 use prometheus::{Gauge, Opts, Registry};
 
 use super::listener::ConnectionLimits;
 use crate::api::{self, SelfTarget};
-use crate::config::{self, Config, Setting};
+use crate::config::{self, Config, Setting, WalSync};
 use crate::model::Timestamp;
 use crate::query::budget::Limits;
 use crate::{ingest, query, storage};
@@ -15,6 +16,8 @@ use crate::{ingest, query, storage};
 /// The subquery step where none is named: Prometheus's default evaluation interval.
 const SUBQUERY_STEP_MS: i64 = 60_000;
 const REGEXES_MAX: usize = 64;
+/// What `wal.sync = interval` may lose to a power cut.
+const SYNC_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What waits for the network is not counted as work: twice the cores keep them busy.
 const WRITES_PER_CORE: usize = 2;
@@ -25,11 +28,21 @@ fn cores() -> usize {
 
 pub fn storage(config: &Config) -> storage::Options {
     storage::Options {
-        data_dir: config.data_dir.clone(),
         shards: if config.shards == 0 { cores() } else { config.shards as usize },
         series_max: config.limits.series_max as usize,
         new_series_burst: config.limits.new_series_burst,
         new_series_per_second: config.limits.new_series_per_second,
+        sync: match config.wal_sync {
+            WalSync::Group => storage::SyncMode::Group,
+            WalSync::Interval => storage::SyncMode::Interval(SYNC_INTERVAL),
+            WalSync::Off => storage::SyncMode::Off,
+        },
+        seal_samples: config.seal.samples,
+        seal_bytes: config.seal.memory.0,
+        seal_age_ms: config.seal.age.as_millis() as i64,
+        hot_retention_ms: config.retention.hot.as_millis() as i64,
+        size_max: (config.retention.size.0 > 0).then_some(config.retention.size.0),
+        ..storage::Options::new(&config.data_dir)
     }
 }
 

@@ -1,10 +1,44 @@
 //! Durable, crash-safe, synchronous: the life of a batch from the shard's queue to the segment file.
+//!
+//! A batch comes in by [`Store::append`] (`store.rs`) and waits in the queue of each shard it concerns. The shard's
+//! thread (`shard.rs`) alone writes the shard's head (`metrics/head.rs`) and frames the rows for the log; the syncer
+//! (`sync.rs`) writes the frames of all shards, syncs once and completes the batch: its sender hears "yes".
+//!
+//! What all shards take in between two seals is a generation (`generation.rs`): heads in memory and a directory of
+//! the log (`wal/`) under one number. `seal.rs` turns it into segments (`segment/`, `metrics/flush.rs`), and one edit
+//! of the manifest (`manifest.rs`) puts them in force in its place. `compaction.rs` merges segments, `retention.rs`
+//! lets them go, `idle.rs` forgets series. After a crash `open.rs` replays the generations that were not sealed.
+//!
+//! Readers take a view (`live.rs`) of generations and segments as they are at one instant, and wait for nobody.
 
 pub mod fs;
 pub mod index;
 pub mod inspect;
 pub mod metrics;
 pub mod segment;
-pub mod store;
 
-pub use store::{Busy, Completion, OpenError, Options, Store, WriteError};
+mod compaction;
+mod generation;
+mod idle;
+mod limiter;
+mod live;
+mod maintenance;
+mod manifest;
+mod open;
+mod partition;
+mod retention;
+mod seal;
+mod shard;
+mod stats;
+mod store;
+#[cfg(test)]
+mod store_tests;
+mod sync;
+mod wal;
+
+pub use manifest::ManifestError;
+pub use open::OpenError;
+pub use seal::MaintenanceError;
+pub use stats::{Cardinality, SeriesStats, StoreStats};
+pub use store::{Busy, Completion, Options, Store, WriteError};
+pub use sync::SyncMode;

@@ -1,10 +1,24 @@
-//! The store: one engine for each signal behind one door.
+//! The store: everything durable behind one door. Opening is in `open.rs`; sealing, merging and letting go are in
+//! files of their own.
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
-use crate::model::{Labels, Timestamp};
-use crate::storage::metrics::{MetricBatch, MetricsSnapshot, Refusal, SeriesRef};
+use arc_swap::ArcSwap;
+use parking_lot::{Mutex, RwLock};
+
+use super::fs::{DirLock, Fs};
+use super::limiter::SeriesLimiter;
+use super::live::View;
+use super::manifest::Manifest;
+use super::metrics::{MetricBatch, MetricsSnapshot, Refusal, SeriesRef, SharedMetadata, SharedRegistry};
+use super::shard::ShardQueue;
+use super::stats::StoreMetrics;
+use super::sync::{Ack, LogQueue, SyncMode};
+use crate::model::{Labels, Timestamp, time};
 
 /// How the store behaves; the server fills it from the configuration.
 #[derive(Clone, Debug)]
@@ -14,6 +28,51 @@ pub struct Options {
     pub series_max: usize,
     pub new_series_burst: u64,
     pub new_series_per_second: u64,
+    pub sync: SyncMode,
+    /// Batches that may wait for a shard.
+    pub queue_batches: usize,
+    /// A generation is sealed when it holds this many samples …
+    pub seal_samples: u64,
+    /// … or this much memory …
+    pub seal_bytes: u64,
+    /// … or when it is this old.
+    pub seal_age_ms: i64,
+    /// Series that nothing was written to for this long no longer count as active.
+    pub idle_series_ms: i64,
+    /// Samples as sent are kept this long, and accepted this late.
+    pub hot_retention_ms: i64,
+    /// What all segments together may take; the oldest go first.
+    pub size_max: Option<u64>,
+    /// Writes are refused when less than this is free on the disk.
+    pub disk_reserve: u64,
+    /// The log's files grow in steps of this.
+    pub log_reserve: u64,
+    /// Running totals of series that send deltas; the longest idle are forgotten beyond that.
+    pub delta_totals_max: usize,
+}
+
+impl Options {
+    /// The defaults, for a data directory.
+    pub fn new(data_dir: impl Into<PathBuf>) -> Options {
+        Options {
+            data_dir: data_dir.into(),
+            shards: 2,
+            series_max: 2_000_000,
+            new_series_burst: 1_000_000,
+            new_series_per_second: 50_000,
+            sync: SyncMode::Group,
+            queue_batches: 256,
+            seal_samples: 20_000_000,
+            seal_bytes: 64 << 20,
+            seal_age_ms: 15 * time::MINUTE,
+            idle_series_ms: time::HOUR,
+            hot_retention_ms: 15 * time::DAY,
+            size_max: None,
+            disk_reserve: 256 << 20,
+            log_reserve: 1 << 20,
+            delta_totals_max: 200_000,
+        }
+    }
 }
 
 /// Called once, from a storage thread: `Ok` when everything of the batch is as durable as `wal.sync` promises.
@@ -26,9 +85,18 @@ pub enum Busy {
     #[error("write queue full ({capacity} batches a shard)")]
     QueueFull { capacity: usize },
     #[error(
+        "memory for unsealed samples is used up: {bytes} > {max} bytes; writes resume when they are on disk"
+    )]
+    MemoryFull { bytes: u64, max: u64 },
+    #[error(
         "disk almost full: {free} bytes free, {reserve} kept in reserve; queries go on, writes resume when space returns"
     )]
     DiskFull { free: u64, reserve: u64 },
+    #[error("the write-ahead log cannot be written; queries go on, writes resume when it can")]
+    LogFailing,
+    /// References in the batch may be out of date: resolve again with the new epoch and append at once.
+    #[error("series were retired meanwhile")]
+    SeriesRetired,
     #[error("shutting down")]
     Closing,
 }
@@ -42,95 +110,171 @@ pub enum WriteError {
     Closed,
 }
 
-/// Why a data directory cannot be opened. Each variant names the path: that is what the operator needs.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    #[error("{}: cannot open: {source}", path.display())]
-    Io { path: PathBuf, source: std::io::Error },
-}
-
-/// Interim: everything in memory, nothing durable. The real engine replaces this file's lower half.
 pub struct Store {
-    options: Options,
-    memory: Arc<parking_lot::Mutex<Memory>>,
-}
-
-#[derive(Default)]
-pub(crate) struct Memory {
-    pub ids: std::collections::HashMap<Labels, u32>,
-    pub series: Vec<(Labels, std::collections::BTreeMap<Timestamp, crate::model::Value>)>,
-    pub exemplars: std::collections::BTreeMap<u32, Vec<crate::model::Exemplar>>,
-    pub metadata: std::collections::BTreeMap<String, Vec<crate::model::MetricMetadata>>,
+    pub(super) options: Options,
+    pub(super) fs: Arc<dyn Fs>,
+    pub(super) view: ArcSwap<View>,
+    pub(super) manifest: Mutex<Manifest>,
+    pub(super) next_segment_id: AtomicU64,
+    pub(super) registries: Vec<SharedRegistry>,
+    pub(super) metadata: SharedMetadata,
+    pub(super) limiter: SeriesLimiter,
+    pub(super) shards: Vec<Arc<ShardQueue>>,
+    pub(super) log: Arc<LogQueue>,
+    pub(super) metrics: StoreMetrics,
+    /// Bytes free on the disk, as last seen.
+    pub(super) free_bytes: AtomicU64,
+    /// Bytes in heads that are not sealed, as last seen.
+    pub(super) unsealed_bytes: AtomicU64,
+    pub(super) epoch: RwLock<u64>,
+    pub(super) closing: AtomicBool,
+    /// One seal, one merge at a time.
+    pub(super) sealing: Mutex<()>,
+    pub(super) merging: Mutex<()>,
+    pub(super) retired: Mutex<Vec<super::idle::RetiredIds>>,
+    pub(super) threads: Mutex<Vec<JoinHandle<()>>>,
+    pub(super) _lock: Box<dyn DirLock>,
 }
 
 impl Store {
-    /// Opens or creates a data directory and replays what was not sealed.
-    pub fn open(options: Options, _now: Timestamp) -> Result<Arc<Store>, OpenError> {
-        Ok(Arc::new(Store { options, memory: Arc::default() }))
-    }
-
     /// How many shards a [`MetricBatch`] must be split for.
     pub fn shard_count(&self) -> usize {
-        self.options.shards
+        self.shards.len()
     }
 
     /// The series with these labels, registered now if it is new. `now` paces the creation of new series.
-    pub fn resolve(&self, labels: &Labels, _now: Timestamp) -> Result<SeriesRef, Refusal> {
-        let mut memory = self.memory.lock();
-        let next = memory.series.len() as u32;
-        if next as usize >= self.options.series_max && !memory.ids.contains_key(labels) {
-            return Err(Refusal::SeriesLimit { max: self.options.series_max });
+    pub fn resolve(&self, labels: &Labels, now: Timestamp) -> Result<SeriesRef, Refusal> {
+        let fingerprint = labels.fingerprint();
+        let shard = shard_of(fingerprint, self.registries.len());
+        let registry = &self.registries[shard as usize];
+        if let Some(id) = registry.find(labels, fingerprint) {
+            return Ok(SeriesRef { shard, id });
         }
-        let id = *memory.ids.entry(labels.clone()).or_insert(next);
-        if id == next {
-            memory.series.push((labels.clone(), Default::default()));
-        }
-        Ok(SeriesRef { shard: (labels.fingerprint() % self.options.shards as u128) as u32, id })
+        self.limiter.admit(now)?;
+        let ids_max = series_ids_max(&self.options);
+        let (id, is_new) = registry
+            .find_or_insert(labels, fingerprint, ids_max)
+            .ok_or(Refusal::SeriesLimit { max: self.options.series_max })?;
+        self.limiter.registered(is_new.into());
+        Ok(SeriesRef { shard, id })
     }
 
     /// A number that changes whenever a [`SeriesRef`] handed out earlier may have become invalid. Who caches
     /// references reads it before resolving, and passes it with the batch.
     pub fn series_epoch(&self) -> u64 {
-        0
+        *self.epoch.read()
     }
 
     /// Queues a batch to all the shards it needs, or to none. After `Ok`, `done` is called exactly once.
     pub fn append(&self, batch: MetricBatch, done: Completion) -> Result<(), Busy> {
-        use crate::model::Value;
-        let mut memory = self.memory.lock();
-        for rows in batch.shards {
-            for row in rows.samples {
-                memory.series[row.id as usize].1.insert(row.timestamp, Value::Float(row.value));
-            }
-            for row in rows.histograms {
-                let value = Value::Histogram(Arc::new(*row.histogram));
-                memory.series[row.id as usize].1.insert(row.timestamp, value);
-            }
-            for row in rows.deltas {
-                let series = &mut memory.series[row.id as usize].1;
-                let total = match series.last_key_value() {
-                    Some((_, Value::Float(v))) => *v,
-                    _ => 0.0,
-                };
-                series.insert(row.timestamp, Value::Float(total + row.delta));
-            }
-            for row in rows.exemplars {
-                memory.exemplars.entry(row.id).or_default().push(row.exemplar);
-            }
-            for (family, metadata) in rows.metadata {
-                let known = memory.metadata.entry(family).or_default();
-                if !known.contains(&metadata) {
-                    known.push(metadata);
-                }
-            }
+        self.check_room()?;
+        // Held until the rows are queued: retiring a series waits for it, and then for the queue.
+        let epoch = self.epoch.read();
+        if batch.series_epoch != *epoch {
+            return Err(Busy::SeriesRetired);
         }
-        drop(memory);
-        done(Ok(()));
+        let used: Vec<usize> = (0..batch.shards.len()).filter(|&i| !batch.shards[i].is_empty()).collect();
+        if used.is_empty() {
+            done(Ok(()));
+            return Ok(());
+        }
+        self.reserve(&used)?;
+        let ack = Ack::new(used.len(), done);
+        for (i, rows) in batch.shards.into_iter().enumerate().filter(|(_, rows)| !rows.is_empty()) {
+            self.shards[i].push_reserved(rows, ack.clone());
+        }
         Ok(())
     }
 
     /// Everything that can be read at this instant.
     pub fn metrics(&self) -> MetricsSnapshot {
-        MetricsSnapshot::of_memory(self.memory.clone())
+        MetricsSnapshot::new(&self.view.load_full(), &self.registries, &self.metadata)
+    }
+
+    /// Seals what is in memory, so that nothing is left to replay, and stops. Batches are refused from the first
+    /// moment on; those taken before are acknowledged.
+    pub fn close(&self) {
+        if self.closing.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        // A batch that passed the check is queued once nobody holds the epoch any more.
+        drop(self.epoch.write());
+        if let Err(error) = self.seal(Timestamp::MAX) {
+            tracing::error!(%error, "cannot seal; the next start replays the log");
+        }
+        for shard in &self.shards {
+            shard.push_control(super::shard::Job::Stop);
+        }
+        let mut threads = std::mem::take(&mut *self.threads.lock());
+        let syncer = threads.pop();
+        threads.into_iter().for_each(join);
+        self.log.close();
+        syncer.into_iter().for_each(join);
+    }
+
+    fn check_room(&self) -> Result<(), Busy> {
+        if self.closing.load(Ordering::Acquire) {
+            return Err(Busy::Closing);
+        }
+        if self.log.is_failing() {
+            return Err(Busy::LogFailing);
+        }
+        let (free, reserve) = (self.free_bytes.load(Ordering::Relaxed), self.options.disk_reserve);
+        if free < reserve {
+            return Err(Busy::DiskFull { free, reserve });
+        }
+        let (bytes, max) = (self.unsealed_bytes.load(Ordering::Relaxed), unsealed_bytes_max(&self.options));
+        if bytes > max { Err(Busy::MemoryFull { bytes, max }) } else { Ok(()) }
+    }
+
+    fn reserve(&self, shards: &[usize]) -> Result<(), Busy> {
+        for (taken, &shard) in shards.iter().enumerate() {
+            if !self.shards[shard].reserve() {
+                shards[..taken].iter().for_each(|&shard| self.shards[shard].cancel_reservation());
+                return Err(Busy::QueueFull { capacity: self.options.queue_batches });
+            }
+        }
+        Ok(())
     }
 }
+
+impl Drop for Store {
+    /// A store that was not closed stops its threads all the same; the log has what was acknowledged.
+    fn drop(&mut self) {
+        if self.closing.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        for shard in &self.shards {
+            shard.push_control(super::shard::Job::Stop);
+        }
+        let mut threads = std::mem::take(&mut *self.threads.lock());
+        let syncer = threads.pop();
+        threads.into_iter().for_each(join);
+        self.log.close();
+        syncer.into_iter().for_each(join);
+    }
+}
+
+fn join(thread: JoinHandle<()>) {
+    if thread.join().is_err() {
+        tracing::error!("a storage thread had panicked");
+    }
+}
+
+/// One series has one shard, whatever spelling, protocol or restart it comes through.
+pub(super) fn shard_of(fingerprint: u128, shards: usize) -> u32 {
+    ((fingerprint >> 64) as u64 % shards as u64) as u32
+}
+
+/// Ids are reused once nothing refers to them; some are always on their way there.
+pub(super) fn series_ids_max(options: &Options) -> usize {
+    options.series_max + options.series_max / 4 + 1024
+}
+
+/// Heads may hold so much when sealing is slower than writing: four generations' worth.
+pub(super) fn unsealed_bytes_max(options: &Options) -> u64 {
+    options.seal_bytes * 4
+}
+
+/// How long to wait for a shard or the syncer before giving up on a control job.
+pub(super) const CONTROL_TIMEOUT: Duration = Duration::from_secs(60);

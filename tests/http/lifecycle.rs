@@ -16,7 +16,8 @@ fn fails(args: &[&str]) -> (Option<i32>, String) {
 fn what_prevents_a_start_is_one_line_and_exit_code_two() {
     let server = Server::start(&[]);
     let dir = tempfile::tempdir().unwrap();
-    let data_dir = dir.path().to_str().unwrap();
+    let data_dir = dir.path().join("data");
+    let data_dir = data_dir.to_str().unwrap();
     let config = dir.path().join("bad.toml");
     std::fs::write(&config, "[wal]\nsink = 'group'\n").unwrap();
     for (args, part) in [

@@ -14,7 +14,7 @@ use icecore::query::{
     Answer, Budget, InstantQuery, Options, Querier, QueryError, QueryValue, RangeQuery, VectorSample,
 };
 use icecore::storage::metrics::{HistogramRow, MetricBatch};
-use icecore::storage::{self, Store};
+use icecore::storage::{self, Store, SyncMode};
 
 use crate::Report;
 use crate::compare::{check, value_at};
@@ -30,14 +30,10 @@ struct Engine {
 impl Engine {
     fn open() -> Engine {
         let dir = tempfile::tempdir().unwrap();
-        let options = storage::Options {
-            data_dir: dir.path().to_owned(),
-            shards: 1,
-            series_max: 100_000,
-            new_series_burst: 1_000_000,
-            new_series_per_second: 1_000_000,
-        };
-        let store = Store::open(options, 0).unwrap();
+        // One shard: ties are settled in the order of the load.
+        let options =
+            storage::Options { shards: 1, sync: SyncMode::Off, ..storage::Options::new(dir.path()) };
+        let store = Store::open(options, &prometheus::Registry::new(), 0).unwrap();
         let options = Options {
             lookback_ms: 300_000,
             subquery_step_ms: 60_000,

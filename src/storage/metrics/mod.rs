@@ -1,10 +1,20 @@
 //! Samples of series: the metrics room of the storage hall.
 
 mod batch;
+mod deltas;
+mod flush;
+mod head;
+pub(in crate::storage) mod log;
+mod merge;
+mod registry;
 mod segment_layout;
 mod segment_reader;
 mod segment_writer;
 mod snapshot;
+mod stream;
+mod symbols;
+mod words;
+mod writer;
 
 #[cfg(test)]
 mod segment_tests;
@@ -12,10 +22,15 @@ mod segment_tests;
 pub use batch::{
     DeltaHistogramRow, DeltaRow, ExemplarRow, HistogramRow, MetricBatch, MetricRows, SampleRow, StartRow,
 };
+pub(in crate::storage) use flush::{MergeError, merge_segments, write_generation};
+pub(in crate::storage) use head::Head;
+pub(in crate::storage) use log::LoggedRows;
+pub(in crate::storage) use registry::SharedRegistry;
 pub use segment_layout::section_name;
 pub use segment_reader::{BlockSummary, MetricsSegment, SeriesCursor};
 pub use segment_writer::{MetricsSegmentWriter, SeriesData};
 pub use snapshot::{MetricsSnapshot, ReadError, SampleBuffer, Series, SeriesExemplars};
+pub(in crate::storage) use writer::{MetricsWriter, SharedMetadata, WriterCounters};
 
 /// A registered series: its shard and its id there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -1,20 +1,35 @@
 //! Reading: heads and segments of one instant.
 
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
+use parking_lot::Mutex;
+
+use super::merge::{merge_floats, merge_histograms};
+use super::registry::SharedRegistry;
+use super::segment_reader::MetricsSegment;
+use super::writer::SharedMetadata;
 use crate::model::{Exemplar, Histogram, Labels, Matcher, MetricMetadata, TimeRange, Timestamp};
+use crate::storage::live::{LiveSegment, View};
+use crate::storage::segment::SegmentError;
 
 /// Stored bytes that cannot be read.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ReadError {
-    #[error("{}: damaged at byte {offset}: {what}", path.display())]
-    Damaged { path: PathBuf, offset: u64, what: String },
+    #[error(transparent)]
+    Segment(#[from] SegmentError),
+    #[error("{}: {message}", path.display())]
+    Io { path: PathBuf, message: String },
 }
 
 /// The metrics at one instant. Holding it keeps the segments it reads alive; drop it when the query ends.
 pub struct MetricsSnapshot {
-    memory: Arc<parking_lot::Mutex<crate::storage::store::Memory>>,
+    view: Arc<View>,
+    registries: Vec<SharedRegistry>,
+    metadata: SharedMetadata,
+    warnings: Mutex<BTreeSet<String>>,
 }
 
 /// One series that a selection found, and where its samples lie.
@@ -23,7 +38,15 @@ pub struct Series {
     pub labels: Labels,
     /// An upper estimate of the samples in the selected range, from the index alone.
     pub sample_count_estimate: u64,
-    id: u32,
+    /// In order of sequence.
+    parts: Vec<Part>,
+}
+
+/// A source of samples and the series' number there.
+#[derive(Clone, Copy, Debug)]
+enum Part {
+    Segment { index: u32, ordinal: u32 },
+    Head { generation: u32, shard: u32, id: u32 },
 }
 
 /// Samples of one series in time order, floats and histograms apart (a series may hold both; no timestamp
@@ -43,6 +66,11 @@ impl SampleBuffer {
         self.histogram_timestamps.clear();
         self.histograms.clear();
     }
+
+    fn last_timestamp(&self) -> Timestamp {
+        let last = |timestamps: &[Timestamp]| timestamps.last().copied().unwrap_or(Timestamp::MIN);
+        last(&self.float_timestamps).max(last(&self.histogram_timestamps))
+    }
 }
 
 /// The exemplars of one series, in time order.
@@ -53,26 +81,40 @@ pub struct SeriesExemplars {
 }
 
 impl MetricsSnapshot {
-    pub(crate) fn of_memory(
-        memory: Arc<parking_lot::Mutex<crate::storage::store::Memory>>,
+    pub(in crate::storage) fn new(
+        view: &Arc<View>,
+        registries: &[SharedRegistry],
+        metadata: &SharedMetadata,
     ) -> MetricsSnapshot {
-        MetricsSnapshot { memory }
+        MetricsSnapshot {
+            view: view.clone(),
+            registries: registries.to_vec(),
+            metadata: metadata.clone(),
+            warnings: Mutex::default(),
+        }
     }
 
     /// The series that all `matchers` let through and that may have samples in `range`, each once, in storage
     /// order (no promise). Damaged segments are skipped and reported by [`MetricsSnapshot::warnings`].
     pub fn select(&self, matchers: &[Matcher], range: TimeRange) -> Result<Vec<Series>, ReadError> {
-        let memory = self.memory.lock();
-        let mut found = Vec::new();
-        for (id, (labels, samples)) in memory.series.iter().enumerate() {
-            let n = samples
-                .range(range.after.saturating_add(1)..=range.until.max(range.after.saturating_add(1)))
-                .count() as u64;
-            if n > 0 && matchers.iter().all(|m| m.matches(labels.get(&m.name))) {
-                found.push(Series { labels: labels.clone(), sample_count_estimate: n, id: id as u32 });
-            }
+        let mut found = Found::default();
+        for (index, segment) in self.segments_in(range) {
+            self.or_warn(select_in_segment(segment, index, matchers, range, &mut found));
         }
-        Ok(found)
+        for (shard, registry) in self.registries.iter().enumerate() {
+            registry.select(matchers, |id, fingerprint, labels| {
+                for (generation, heads) in self.view.generations.iter().enumerate() {
+                    let head = &heads.metrics[shard];
+                    if head.holds(id) && head.time_range().overlaps(&range) {
+                        let part = Part::Head { generation: generation as u32, shard: shard as u32, id };
+                        found
+                            .add(fingerprint, part, head.count_at_most(id), || Ok(labels()))
+                            .expect("no file is read");
+                    }
+                }
+            });
+        }
+        Ok(found.series)
     }
 
     /// Replaces the content of `samples` by the series' samples in `range`; a series may turn out to have none.
@@ -83,16 +125,27 @@ impl MetricsSnapshot {
         samples: &mut SampleBuffer,
     ) -> Result<(), ReadError> {
         samples.clear();
-        for (&t, value) in &self.memory.lock().series[series.id as usize].1 {
-            match value {
-                _ if !range.contains(t) => {}
-                crate::model::Value::Float(v) => {
-                    samples.float_timestamps.push(t);
-                    samples.floats.push(*v);
+        let mut run = SampleBuffer::default();
+        for part in &series.parts {
+            match *part {
+                Part::Segment { index, ordinal } => {
+                    let segment = &self.view.segments[index as usize];
+                    if !segment.time_range().overlaps(&range) {
+                        continue;
+                    }
+                    // Most segments follow one another in time; only late data overlap.
+                    let follows = samples.last_timestamp() < segment.entry.min_time;
+                    let target = if follows { &mut *samples } else { &mut run };
+                    self.or_warn(read_from_segment(segment, ordinal, range, target));
+                    if !follows {
+                        merge_floats(samples, &run.float_timestamps, &run.floats);
+                        merge_histograms(samples, &run.histogram_timestamps, &run.histograms);
+                        run.clear();
+                    }
                 }
-                crate::model::Value::Histogram(h) => {
-                    samples.histogram_timestamps.push(t);
-                    samples.histograms.push(h.clone());
+                Part::Head { generation, shard, id } => {
+                    self.view.generations[generation as usize].metrics[shard as usize]
+                        .read(id, range, samples);
                 }
             }
         }
@@ -101,9 +154,15 @@ impl MetricsSnapshot {
 
     /// Sorted names of the labels on series that match (all series, if no matcher is given).
     pub fn label_names(&self, matchers: &[Matcher], range: TimeRange) -> Result<Vec<String>, ReadError> {
-        let series = self.select(matchers, range)?;
-        let names: std::collections::BTreeSet<_> =
-            series.iter().flat_map(|s| s.labels.iter().map(|l| l.0.to_owned())).collect();
+        let mut names = BTreeSet::new();
+        for (_, segment) in self.segments_in(range) {
+            self.or_warn(label_names_in_segment(segment, matchers, &mut names));
+        }
+        self.registries.iter().for_each(|registry| {
+            registry.label_names(matchers, |name| {
+                names.insert(name.to_owned());
+            });
+        });
         Ok(names.into_iter().collect())
     }
 
@@ -114,9 +173,17 @@ impl MetricsSnapshot {
         matchers: &[Matcher],
         range: TimeRange,
     ) -> Result<Vec<String>, ReadError> {
-        let series = self.select(matchers, range)?;
-        let values: std::collections::BTreeSet<_> =
-            series.iter().map(|s| s.labels.get(name).to_owned()).filter(|v| !v.is_empty()).collect();
+        let mut values = BTreeSet::new();
+        for (_, segment) in self.segments_in(range) {
+            self.or_warn(label_values_in_segment(segment, name, matchers, &mut values));
+        }
+        self.registries.iter().for_each(|registry| {
+            registry.label_values(name, matchers, |value| {
+                if !values.contains(value) {
+                    values.insert(value.to_owned());
+                }
+            });
+        });
         Ok(values.into_iter().collect())
     }
 
@@ -125,13 +192,16 @@ impl MetricsSnapshot {
         matchers: &[Matcher],
         range: TimeRange,
     ) -> Result<Vec<SeriesExemplars>, ReadError> {
-        let memory = self.memory.lock();
         let mut found = Vec::new();
-        for (&id, exemplars) in &memory.exemplars {
-            let labels = &memory.series[id as usize].0;
-            if matchers.iter().all(|m| m.matches(labels.get(&m.name))) {
-                let exemplars = exemplars.iter().filter(|e| range.contains(e.timestamp)).cloned().collect();
-                found.push(SeriesExemplars { labels: labels.clone(), exemplars });
+        for series in self.select(matchers, range)? {
+            let mut exemplars = Vec::new();
+            for part in &series.parts {
+                exemplars.extend(self.exemplars_of(*part, range));
+            }
+            exemplars.sort_by_key(|e| e.timestamp);
+            exemplars.dedup();
+            if !exemplars.is_empty() {
+                found.push(SeriesExemplars { labels: series.labels, exemplars });
             }
         }
         Ok(found)
@@ -139,11 +209,126 @@ impl MetricsSnapshot {
 
     /// What is known of metric families, sorted by name.
     pub fn metadata(&self) -> Vec<(String, Vec<MetricMetadata>)> {
-        self.memory.lock().metadata.clone().into_iter().collect()
+        self.metadata.read().iter().map(|(family, list)| (family.clone(), list.clone())).collect()
     }
 
     /// Damage met while reading this snapshot: the answers lack what these segments held.
     pub fn warnings(&self) -> Vec<String> {
-        Vec::new()
+        self.warnings.lock().iter().cloned().collect()
     }
+
+    fn segments_in(&self, range: TimeRange) -> impl Iterator<Item = (u32, &LiveSegment)> {
+        let all = self.view.segments.iter().enumerate();
+        all.filter(move |(_, s)| s.time_range().overlaps(&range)).map(|(i, s)| (i as u32, &**s))
+    }
+
+    fn exemplars_of(&self, part: Part, range: TimeRange) -> Vec<Exemplar> {
+        match part {
+            Part::Segment { index, ordinal } => {
+                let segment = &self.view.segments[index as usize];
+                let read = opened(segment).and_then(|s| Ok(s.exemplars(ordinal, range)?));
+                self.or_warn(read).unwrap_or_default()
+            }
+            Part::Head { generation, shard, id } => {
+                self.view.generations[generation as usize].metrics[shard as usize].exemplars(id, range)
+            }
+        }
+    }
+
+    /// Damage costs what it hit, not the query: it is noted and the rest goes on.
+    fn or_warn<T>(&self, result: Result<T, ReadError>) -> Option<T> {
+        match result {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.warnings.lock().insert(error.to_string());
+                None
+            }
+        }
+    }
+}
+
+/// Series by fingerprint, as the sources are gone through.
+#[derive(Default)]
+struct Found {
+    series: Vec<Series>,
+    index: HashMap<u128, u32, RandomState>,
+}
+
+impl Found {
+    fn add(
+        &mut self,
+        fingerprint: u128,
+        part: Part,
+        estimate: u64,
+        labels: impl FnOnce() -> Result<Labels, ReadError>,
+    ) -> Result<(), ReadError> {
+        if let Some(&known) = self.index.get(&fingerprint) {
+            let series = &mut self.series[known as usize];
+            series.parts.push(part);
+            series.sample_count_estimate += estimate;
+            return Ok(());
+        }
+        let labels = labels()?;
+        self.index.insert(fingerprint, self.series.len() as u32);
+        self.series.push(Series { labels, sample_count_estimate: estimate, parts: vec![part] });
+        Ok(())
+    }
+}
+
+fn opened(segment: &LiveSegment) -> Result<&Arc<MetricsSegment>, ReadError> {
+    segment.metrics().map_err(Clone::clone)
+}
+
+fn select_in_segment(
+    live: &LiveSegment,
+    index: u32,
+    matchers: &[Matcher],
+    range: TimeRange,
+    found: &mut Found,
+) -> Result<(), ReadError> {
+    let segment = opened(live)?;
+    for ordinal in segment.select(matchers)? {
+        let estimate = segment.sample_count(ordinal, range)?;
+        if estimate > 0 {
+            let part = Part::Segment { index, ordinal };
+            found.add(segment.fingerprint(ordinal)?, part, estimate, || Ok(segment.labels(ordinal)?))?;
+        }
+    }
+    Ok(())
+}
+
+fn read_from_segment(
+    live: &LiveSegment,
+    ordinal: u32,
+    range: TimeRange,
+    samples: &mut SampleBuffer,
+) -> Result<(), ReadError> {
+    Ok(opened(live)?.read(ordinal, range, samples)?)
+}
+
+fn label_names_in_segment(
+    live: &LiveSegment,
+    matchers: &[Matcher],
+    names: &mut BTreeSet<String>,
+) -> Result<(), ReadError> {
+    let segment = opened(live)?;
+    names.extend(match matchers {
+        [] => segment.index().label_names()?,
+        _ => segment.index().label_names_of(&segment.select(matchers)?)?,
+    });
+    Ok(())
+}
+
+fn label_values_in_segment(
+    live: &LiveSegment,
+    name: &str,
+    matchers: &[Matcher],
+    values: &mut BTreeSet<String>,
+) -> Result<(), ReadError> {
+    let segment = opened(live)?;
+    values.extend(match matchers {
+        [] => segment.index().label_values(name)?,
+        _ => segment.index().label_values_of(name, &segment.select(matchers)?)?,
+    });
+    Ok(())
 }

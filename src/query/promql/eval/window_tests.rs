@@ -21,14 +21,7 @@ const DELTA: RateKind = RateKind { is_counter: false, is_per_second: false };
 /// Calls `test` with a context over an empty store.
 fn with_context<T>(test: impl FnOnce(&Context<'_>) -> T) -> T {
     let dir = tempfile::tempdir().unwrap();
-    let options = Options {
-        data_dir: dir.path().to_owned(),
-        shards: 1,
-        series_max: 10,
-        new_series_burst: 10,
-        new_series_per_second: 10,
-    };
-    let store = Store::open(options, 0).unwrap();
+    let store = Store::open(Options::new(dir.path()), &prometheus::Registry::new(), 0).unwrap();
     let snapshot = store.metrics();
     let limits = Limits { samples_max: 1 << 20, series_max: 10, bytes_max: 1 << 30 };
     let budget = Budget::new(Instant::now() + Duration::from_secs(60), limits);

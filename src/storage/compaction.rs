@@ -1,0 +1,139 @@
+//! Merging segments of a day: as sealed (15 min) → merged (2 h) → final (1 day). Late data fold in on the way.
+//!
+//! Within a partition, segments are ordered by sequence, and only neighbours in that order are merged, so that
+//! "the later one is right" stays decidable without looking inside.
+
+use std::sync::Arc;
+
+use super::live::LiveSegment;
+use super::metrics::{MergeError, merge_segments};
+use super::seal::MaintenanceError;
+use super::shard::METRICS;
+use super::store::Store;
+use crate::model::{Timestamp, time::HOUR};
+
+/// So many of one level make one of the next: eight of 15 min are 2 h.
+const FAN_IN: usize = 8;
+/// A day is final this long after its end; most late samples have come by then.
+const SETTLE_MS: i64 = HOUR;
+const FINAL: u8 = 2;
+
+/// A merge that is worth doing.
+struct Plan {
+    partition: Timestamp,
+    level: u8,
+    inputs: Vec<Arc<LiveSegment>>,
+}
+
+impl Store {
+    /// Merges everything: one segment for each day. Returns when done.
+    pub fn compact(&self) -> Result<(), MaintenanceError> {
+        let _one = self.merging.lock();
+        loop {
+            let partitions = self.partitions();
+            let Some(inputs) = partitions.into_iter().find(|segments| segments.len() > 1) else {
+                return Ok(());
+            };
+            self.merge(&Plan { partition: inputs[0].entry.partition, level: FINAL, inputs })?;
+        }
+    }
+
+    /// Does the most urgent merge, if one is due.
+    pub(super) fn compact_step(&self, now: Timestamp) -> Result<bool, MaintenanceError> {
+        let _one = self.merging.lock();
+        let Some(plan) = self.partitions().into_iter().find_map(|segments| plan(segments, now)) else {
+            return Ok(false);
+        };
+        self.merge(&plan)?;
+        Ok(true)
+    }
+
+    /// The segments of each day, oldest day first, in order of sequence.
+    fn partitions(&self) -> Vec<Vec<Arc<LiveSegment>>> {
+        let mut days = std::collections::BTreeMap::<Timestamp, Vec<_>>::new();
+        for segment in
+            self.view.load().segments.iter().filter(|s| s.entry.signal == METRICS && s.entry.tier == 0)
+        {
+            days.entry(segment.entry.partition).or_default().push(segment.clone());
+        }
+        days.into_values().collect()
+    }
+
+    fn merge(&self, plan: &Plan) -> Result<(), MaintenanceError> {
+        let inputs = plan.inputs.iter().map(|s| s.metrics().cloned().map_err(|e| e.clone()));
+        let inputs = inputs.collect::<Result<Vec<_>, _>>()?;
+        let seqs = (
+            plan.inputs.iter().map(|s| s.entry.min_seq).min().expect("a plan has inputs"),
+            plan.inputs.iter().map(|s| s.entry.max_seq).max().expect("a plan has inputs"),
+        );
+        let merged = self.write_segment(plan.partition, plan.level, |to| {
+            let written = merge_segments(&inputs, to).map_err(|error| match error {
+                MergeError::Read(error) => error.into(),
+                MergeError::Write(source) => self.io_error(source),
+            });
+            Ok((written?, seqs))
+        })?;
+        let removed: Vec<u64> = plan.inputs.iter().map(|s| s.entry.id).collect();
+        let merged: Vec<_> = merged.into_iter().collect();
+        self.commit(&merged, &removed, None)?;
+        self.view.rcu(|view| view.with_segments(&merged, &removed));
+        plan.inputs.iter().for_each(|segment| segment.doom());
+        self.metrics.merges.inc();
+        Ok(())
+    }
+}
+
+/// What to do with one day's segments, if anything.
+fn plan(segments: Vec<Arc<LiveSegment>>, now: Timestamp) -> Option<Plan> {
+    let partition = segments[0].entry.partition;
+    let sizes: Vec<(u8, u64)> = segments.iter().map(|s| (s.entry.level, s.entry.bytes)).collect();
+    let is_settled = partition.saturating_add(SETTLE_MS) <= now;
+    let (from, level) = choose(&sizes, is_settled)?;
+    Some(Plan { partition, level, inputs: segments[from..].to_vec() })
+}
+
+/// Which segments of a day, from where to the last, to merge into which level. `sizes` are (level, bytes) in order of
+/// sequence.
+fn choose(sizes: &[(u8, u64)], is_settled: bool) -> Option<(usize, u8)> {
+    if sizes.len() < 2 {
+        return None;
+    }
+    if is_settled {
+        let Some(last_final) = sizes.iter().rposition(|s| s.0 == FINAL) else { return Some((0, FINAL)) };
+        // Late data for a final day: rewriting the day pays once there is an eighth of it, or many pieces.
+        let late: u64 = sizes[last_final + 1..].iter().map(|s| s.1).sum();
+        let pieces = sizes.len() - 1 - last_final;
+        return (late * 8 >= sizes[last_final].1 || pieces >= FAN_IN).then_some((0, FINAL));
+    }
+    // An open day: the youngest run of one level, once it is long enough.
+    let (level, _) = *sizes.last()?;
+    let run = sizes.iter().rev().take_while(|s| s.0 == level).count();
+    (level == 0 && run >= FAN_IN).then_some((sizes.len() - run, 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn eight_sealed_segments_of_an_open_day_make_one() {
+        assert_eq!(choose(&[(1, 80), (0, 10)], false), None);
+        let mut sizes = vec![(1, 80)];
+        sizes.extend([(0, 10); 7]);
+        assert_eq!(choose(&sizes, false), None);
+        sizes.push((0, 10));
+        assert_eq!(choose(&sizes, false), Some((1, 1)));
+    }
+
+    #[test]
+    fn a_day_that_is_over_becomes_one_segment() {
+        assert_eq!(choose(&[(1, 80), (1, 80), (0, 10)], true), Some((0, FINAL)));
+        assert_eq!(choose(&[(FINAL, 800)], true), None);
+    }
+
+    #[test]
+    fn late_data_wait_until_rewriting_the_day_pays() {
+        assert_eq!(choose(&[(FINAL, 800), (0, 10)], true), None);
+        assert_eq!(choose(&[(FINAL, 800), (0, 100)], true), Some((0, FINAL)));
+    }
+}

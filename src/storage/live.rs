@@ -1,0 +1,100 @@
+//! What can be read: the generations in memory and the sealed segments, as one immutable list that is replaced
+//! whole. A reader that holds a view keeps what it lists alive.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use super::fs::Fs;
+use super::generation::Generation;
+use super::manifest::SegmentEntry;
+use super::metrics::{MetricsSegment, ReadError};
+use super::segment::Segment;
+use crate::model::TimeRange;
+
+/// Everything readable at one instant.
+#[derive(Clone, Default)]
+pub(super) struct View {
+    /// Oldest first; the last one is being written.
+    pub generations: Vec<Arc<Generation>>,
+    /// By sequence: where two hold the same timestamp of a series, the later one is right.
+    pub segments: Vec<Arc<LiveSegment>>,
+}
+
+impl View {
+    pub fn active(&self) -> &Arc<Generation> {
+        self.generations.last().expect("there is always a generation to write to")
+    }
+
+    pub fn with_segments(&self, add: &[Arc<LiveSegment>], remove: &[u64]) -> View {
+        let kept = self.segments.iter().filter(|s| !remove.contains(&s.entry.id));
+        let mut segments: Vec<_> = kept.chain(add).cloned().collect();
+        segments.sort_by_key(|s| (s.entry.min_seq, s.entry.id));
+        View { generations: self.generations.clone(), segments }
+    }
+
+    pub fn without_generation(mut self, number: u64) -> View {
+        self.generations.retain(|generation| generation.number != number);
+        self
+    }
+}
+
+/// A segment that the manifest lists. Its file is opened at first use, so that a start does not depend on how much
+/// history there is, and removed when the last reader of a doomed segment has gone.
+pub(super) struct LiveSegment {
+    pub entry: SegmentEntry,
+    path: PathBuf,
+    fs: Arc<dyn Fs>,
+    metrics: OnceLock<Result<Arc<MetricsSegment>, ReadError>>,
+    doomed: AtomicBool,
+}
+
+impl LiveSegment {
+    pub fn new(entry: SegmentEntry, data_dir: &Path, fs: Arc<dyn Fs>) -> LiveSegment {
+        let path = data_dir.join(segment_path(&entry));
+        LiveSegment { entry, path, fs, metrics: OnceLock::new(), doomed: AtomicBool::new(false) }
+    }
+
+    pub fn time_range(&self) -> TimeRange {
+        TimeRange::closed(self.entry.min_time, self.entry.max_time)
+    }
+
+    /// The segment as one of metrics. A file that cannot be opened stays so until the next start.
+    pub fn metrics(&self) -> Result<&Arc<MetricsSegment>, &ReadError> {
+        self.metrics.get_or_init(|| self.open_metrics().map(Arc::new)).as_ref()
+    }
+
+    fn open_metrics(&self) -> Result<MetricsSegment, ReadError> {
+        let io =
+            |source: std::io::Error| ReadError::Io { path: self.path.clone(), message: source.to_string() };
+        let segment = Segment::open(self.fs.map(&self.path).map_err(io)?, &self.path)?;
+        Ok(MetricsSegment::open(segment))
+    }
+
+    /// The manifest no longer lists it.
+    pub fn doom(&self) {
+        self.doomed.store(true, Ordering::Release);
+    }
+}
+
+impl Drop for LiveSegment {
+    fn drop(&mut self) {
+        if *self.doomed.get_mut()
+            && let Err(error) = self.fs.remove(&self.path)
+        {
+            // The next start removes what the manifest does not list.
+            tracing::warn!(path = %self.path.display(), %error, "cannot remove a segment that is no longer needed");
+        }
+    }
+}
+
+pub(super) const TIER_DIRS: [&str; 3] = ["hot", "warm", "cold"];
+
+/// Where a segment lies below the data directory.
+pub(super) fn segment_path(entry: &SegmentEntry) -> PathBuf {
+    let signal = match entry.signal {
+        super::shard::METRICS => "metrics",
+        _ => "signal",
+    };
+    Path::new(TIER_DIRS[usize::from(entry.tier).min(2)]).join(format!("{signal}-{:012}.seg", entry.id))
+}

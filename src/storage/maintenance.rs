@@ -1,0 +1,35 @@
+//! What must happen from time to time; the server's housekeeping calls it, on threads of its own.
+
+use super::store::Store;
+use crate::model::Timestamp;
+
+impl Store {
+    /// Every second: look at the disk, seal what is due. Failures are logged and tried again with the next call.
+    pub fn tick(&self, now: Timestamp) {
+        self.observe();
+        if let Err(error) = self.seal_if_due(now) {
+            self.metrics.maintenance_failures.with_label_values(&["seal"]).inc();
+            tracing::error!(%error, "cannot seal; trying again");
+        }
+    }
+
+    /// Every minute or so, beside [`Store::tick`]: merge, let go, retire idle series.
+    pub fn tidy(&self, now: Timestamp) {
+        loop {
+            match self.compact_step(now) {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => {
+                    self.metrics.maintenance_failures.with_label_values(&["merge"]).inc();
+                    tracing::error!(%error, "cannot merge segments; trying again");
+                    break;
+                }
+            }
+        }
+        if let Err(error) = self.let_go(now) {
+            self.metrics.maintenance_failures.with_label_values(&["retention"]).inc();
+            tracing::error!(%error, "cannot remove old segments; trying again");
+        }
+        self.retire_idle(now);
+    }
+}

@@ -1,0 +1,434 @@
+//! The manifest: which segments are live and which generations of the log are done. The truth about the data
+//! directory.
+//!
+//! An append-only log of edits (`storage-format.md` §3), each of them atomic: a reader sees all of an edit or
+//! nothing of it. It is rewritten when dead edits outweigh live ones.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::fs::{Fs, WriteFile};
+
+const MAGIC: [u8; 8] = *b"ICEMAN\x00\x00";
+/// Raised when an older build could misread what this one writes.
+pub const FORMAT_VERSION: u32 = 1;
+const HEADER_BYTES: usize = 16;
+const FILE: &str = "MANIFEST";
+const TEMPORARY: &str = "MANIFEST.tmp";
+/// Rewriting below this size would cost more than it saves.
+const REWRITE_BYTES_MIN: u64 = 256 << 10;
+
+/// What the store must know of a segment before it opens it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SegmentEntry {
+    pub id: u64,
+    pub signal: u8,
+    /// 0 hot, 1 warm, 2 cold.
+    pub tier: u8,
+    /// 0 as sealed, 1 merged once, 2 final for its partition.
+    pub level: u8,
+    pub tenant: u64,
+    /// The partition: the end of its UTC day, right-closed.
+    pub partition: i64,
+    pub min_time: i64,
+    pub max_time: i64,
+    pub min_seq: u64,
+    pub max_seq: u64,
+    pub bytes: u64,
+    pub rows: u64,
+    pub series: u64,
+}
+
+/// One atomic change.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Edit {
+    pub add: Vec<SegmentEntry>,
+    pub remove: Vec<u64>,
+    /// Generations of the log up to and including this one are sealed.
+    pub wal_done: Option<u64>,
+    /// The highest sequence number given out, so that none is given twice when the log is gone.
+    pub max_seq: u64,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ManifestError {
+    #[error("{}: written by a newer version (format {found}, this build reads up to {FORMAT_VERSION}); use that version", path.display())]
+    TooNew { path: PathBuf, found: u32 },
+    #[error("{}: not a manifest of Icecore; is this another program's directory?", path.display())]
+    Foreign { path: PathBuf },
+    #[error("{}: damaged at byte {offset}; restore it from a backup", path.display())]
+    Damaged { path: PathBuf, offset: u64 },
+    #[error("{}: {source}", path.display())]
+    Io { path: PathBuf, source: io::Error },
+}
+
+/// The live state and the file that holds it.
+pub struct Manifest {
+    fs: Arc<dyn Fs>,
+    dir: PathBuf,
+    file: Option<Box<dyn WriteFile>>,
+    len: u64,
+    segments: BTreeMap<u64, SegmentEntry>,
+    wal_done: u64,
+    max_seq: u64,
+}
+
+impl Manifest {
+    /// True where a directory holds a manifest.
+    pub fn exists(fs: &dyn Fs, dir: &Path) -> io::Result<bool> {
+        match fs.list(dir) {
+            Ok(names) => Ok(names.iter().any(|name| name == FILE)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Starts the manifest of a new data directory.
+    pub fn create(fs: Arc<dyn Fs>, dir: &Path) -> Result<Manifest, ManifestError> {
+        let mut manifest = Manifest {
+            fs,
+            dir: dir.to_owned(),
+            file: None,
+            len: 0,
+            segments: BTreeMap::new(),
+            wal_done: 0,
+            max_seq: 0,
+        };
+        manifest.rewrite()?;
+        Ok(manifest)
+    }
+
+    /// Reads the manifest. An incomplete edit at the very end is the mark of a crash and is cut off.
+    pub fn open(fs: Arc<dyn Fs>, dir: &Path) -> Result<Manifest, ManifestError> {
+        let path = dir.join(FILE);
+        let bytes = fs.read(&path).map_err(|source| ManifestError::Io { path: path.clone(), source })?;
+        check_header(&bytes, &path)?;
+        let mut manifest = Manifest {
+            fs,
+            dir: dir.to_owned(),
+            file: None,
+            len: HEADER_BYTES as u64,
+            segments: BTreeMap::new(),
+            wal_done: 0,
+            max_seq: 0,
+        };
+        let mut at = HEADER_BYTES;
+        while let Some((edit, end)) = edit_at(&bytes, at) {
+            manifest.apply(&edit);
+            at = end;
+        }
+        if (at + 1..bytes.len()).any(|later| edit_at(&bytes, later).is_some()) {
+            return Err(ManifestError::Damaged { path, offset: at as u64 });
+        }
+        manifest.len = at as u64;
+        let file = manifest.fs.append(&path, at as u64);
+        manifest.file = Some(file.map_err(|source| ManifestError::Io { path, source })?);
+        Ok(manifest)
+    }
+
+    pub fn segments(&self) -> impl Iterator<Item = &SegmentEntry> {
+        self.segments.values()
+    }
+
+    pub fn wal_done(&self) -> u64 {
+        self.wal_done
+    }
+
+    pub fn max_seq(&self) -> u64 {
+        self.max_seq
+    }
+
+    pub fn next_segment_id(&self) -> u64 {
+        self.segments.keys().next_back().map_or(1, |last| last + 1)
+    }
+
+    /// Makes an edit durable, then true. After an error the edit may or may not be found at the next start, but
+    /// the live state is unchanged and the file is rewritten with the next edit.
+    pub fn commit(&mut self, edit: Edit) -> Result<(), ManifestError> {
+        let before = (self.segments.clone(), self.wal_done, self.max_seq);
+        self.apply(&edit);
+        let written = if self.file.is_some() && self.len < self.rewrite_above() {
+            self.append(&encode_record(&edit))
+        } else {
+            self.rewrite()
+        };
+        if written.is_err() {
+            self.file = None;
+            (self.segments, self.wal_done, self.max_seq) = before;
+        }
+        written
+    }
+
+    fn append(&mut self, record: &[u8]) -> Result<(), ManifestError> {
+        let file = self.file.as_mut().expect("asked by the caller");
+        let written = file.write_all(record).and_then(|()| file.sync());
+        self.len += record.len() as u64;
+        written.map_err(|source| self.io_error(source))
+    }
+
+    fn rewrite_above(&self) -> u64 {
+        let live: u64 = self.segments.len() as u64 * 128;
+        REWRITE_BYTES_MIN.max(live * 4)
+    }
+
+    fn apply(&mut self, edit: &Edit) {
+        for id in &edit.remove {
+            self.segments.remove(id);
+        }
+        for entry in &edit.add {
+            self.segments.insert(entry.id, entry.clone());
+        }
+        self.wal_done = self.wal_done.max(edit.wal_done.unwrap_or(0));
+        self.max_seq = self.max_seq.max(edit.max_seq);
+    }
+
+    /// Writes the live state as one edit to a new file and puts that in place.
+    fn rewrite(&mut self) -> Result<(), ManifestError> {
+        self.file = None;
+        let edit = Edit {
+            add: self.segments.values().cloned().collect(),
+            remove: Vec::new(),
+            wal_done: Some(self.wal_done),
+            max_seq: self.max_seq,
+        };
+        let mut bytes = Vec::from(MAGIC);
+        bytes.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
+        bytes.extend_from_slice(&(xxh3_64(&bytes) as u32).to_le_bytes());
+        bytes.extend_from_slice(&encode_record(&edit));
+        let file = self.replace_file(&bytes).map_err(|source| self.io_error(source))?;
+        self.len = bytes.len() as u64;
+        self.file = Some(file);
+        Ok(())
+    }
+
+    fn replace_file(&self, bytes: &[u8]) -> io::Result<Box<dyn WriteFile>> {
+        let temporary = self.dir.join(TEMPORARY);
+        match self.fs.remove(&temporary) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+            _ => {}
+        }
+        let mut file = self.fs.create(&temporary)?;
+        file.write_all(bytes)?;
+        file.sync()?;
+        self.fs.rename(&temporary, &self.dir.join(FILE))?;
+        self.fs.sync_dir(&self.dir)?;
+        Ok(file)
+    }
+
+    fn io_error(&self, source: io::Error) -> ManifestError {
+        ManifestError::Io { path: self.dir.join(FILE), source }
+    }
+}
+
+fn check_header(bytes: &[u8], path: &Path) -> Result<(), ManifestError> {
+    if bytes.len() < HEADER_BYTES || bytes[..8] != MAGIC {
+        return Err(ManifestError::Foreign { path: path.to_owned() });
+    }
+    let found = u32::from_le_bytes([bytes[8], bytes[9], bytes[10], bytes[11]]);
+    if found > FORMAT_VERSION {
+        return Err(ManifestError::TooNew { path: path.to_owned(), found });
+    }
+    if bytes[12..16] != (xxh3_64(&bytes[..12]) as u32).to_le_bytes() {
+        return Err(ManifestError::Damaged { path: path.to_owned(), offset: 0 });
+    }
+    Ok(())
+}
+
+const ENTRY_BYTES: usize = 12 + 10 * 8 + 4;
+
+/// Record: length u32, checksum u64 of what follows, payload.
+fn encode_record(edit: &Edit) -> Vec<u8> {
+    let mut payload = Vec::new();
+    payload.extend_from_slice(&edit.max_seq.to_le_bytes());
+    payload.extend_from_slice(&edit.wal_done.unwrap_or(0).to_le_bytes());
+    payload.extend_from_slice(&(edit.add.len() as u32).to_le_bytes());
+    payload.extend_from_slice(&(edit.remove.len() as u32).to_le_bytes());
+    for entry in &edit.add {
+        encode_entry(entry, &mut payload);
+    }
+    for id in &edit.remove {
+        payload.extend_from_slice(&id.to_le_bytes());
+    }
+    let mut record = Vec::with_capacity(payload.len() + 12);
+    record.extend_from_slice(&(payload.len() as u32).to_le_bytes());
+    record.extend_from_slice(&xxh3_64(&payload).to_le_bytes());
+    record.extend_from_slice(&payload);
+    record
+}
+
+fn encode_entry(entry: &SegmentEntry, to: &mut Vec<u8>) {
+    let start = to.len();
+    to.extend_from_slice(&entry.id.to_le_bytes());
+    to.extend_from_slice(&[entry.signal, entry.tier, entry.level, 0]);
+    for word in [entry.tenant, entry.partition as u64, entry.min_time as u64, entry.max_time as u64] {
+        to.extend_from_slice(&word.to_le_bytes());
+    }
+    for word in [entry.min_seq, entry.max_seq, entry.bytes, entry.rows, entry.series, 0] {
+        to.extend_from_slice(&word.to_le_bytes());
+    }
+    to.resize(start + ENTRY_BYTES, 0);
+}
+
+fn edit_at(bytes: &[u8], at: usize) -> Option<(Edit, usize)> {
+    let len = u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?) as usize;
+    let sum = u64::from_le_bytes(bytes.get(at + 4..at + 12)?.try_into().ok()?);
+    let payload = bytes.get(at + 12..)?.get(..len)?;
+    if len < 24 || xxh3_64(payload) != sum {
+        return None;
+    }
+    let word = |i: usize| u64::from_le_bytes(payload[i..i + 8].try_into().expect("eight bytes"));
+    let half = |i: usize| u32::from_le_bytes(payload[i..i + 4].try_into().expect("four bytes")) as usize;
+    let (added, removed) = (half(16), half(20));
+    if len != 24 + added * ENTRY_BYTES + removed * 8 {
+        return None;
+    }
+    let removed_from = 24 + added * ENTRY_BYTES;
+    let edit = Edit {
+        max_seq: word(0),
+        wal_done: Some(word(8)).filter(|&generation| generation > 0),
+        add: (0..added).map(|i| decode_entry(&payload[24 + i * ENTRY_BYTES..])).collect(),
+        remove: (0..removed).map(|i| word(removed_from + i * 8)).collect(),
+    };
+    Some((edit, at + 12 + len))
+}
+
+fn decode_entry(bytes: &[u8]) -> SegmentEntry {
+    let word = |i: usize| u64::from_le_bytes(bytes[i..i + 8].try_into().expect("eight bytes"));
+    SegmentEntry {
+        id: word(0),
+        signal: bytes[8],
+        tier: bytes[9],
+        level: bytes[10],
+        tenant: word(12),
+        partition: word(20) as i64,
+        min_time: word(28) as i64,
+        max_time: word(36) as i64,
+        min_seq: word(44),
+        max_seq: word(52),
+        bytes: word(60),
+        rows: word(68),
+        series: word(76),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::fs::faulty::{Faults, FaultyFs, after_power_cut};
+
+    fn entry(id: u64) -> SegmentEntry {
+        SegmentEntry {
+            id,
+            signal: 1,
+            tier: 0,
+            level: 2,
+            tenant: 0,
+            partition: 86_400_000,
+            min_time: -5,
+            max_time: i64::MAX,
+            min_seq: id,
+            max_seq: id + 1,
+            bytes: 10,
+            rows: 11,
+            series: 12,
+        }
+    }
+
+    fn adding(id: u64) -> Edit {
+        Edit { add: vec![entry(id)], max_seq: id, ..Edit::default() }
+    }
+
+    fn disk() -> (FaultyFs, Arc<dyn Fs>) {
+        let fs = FaultyFs::with_files(BTreeMap::new(), ["/".into(), "/d".into()]);
+        (fs.clone(), Arc::new(fs))
+    }
+
+    fn ids(manifest: &Manifest) -> Vec<u64> {
+        manifest.segments().map(|s| s.id).collect()
+    }
+
+    #[test]
+    fn edits_survive_reopening() {
+        let (_, fs) = disk();
+        let mut manifest = Manifest::create(fs.clone(), Path::new("/d")).unwrap();
+        manifest.commit(adding(1)).unwrap();
+        manifest
+            .commit(Edit { add: vec![entry(2)], remove: vec![1], wal_done: Some(9), max_seq: 77 })
+            .unwrap();
+        let again = Manifest::open(fs, Path::new("/d")).unwrap();
+        assert_eq!(again.segments().cloned().collect::<Vec<_>>(), [entry(2)]);
+        assert_eq!((again.wal_done(), again.max_seq()), (9, 77));
+    }
+
+    #[test]
+    fn a_power_cut_at_any_moment_leaves_a_prefix_of_the_edits() {
+        let (disk, fs) = disk();
+        let mut manifest = Manifest::create(fs, Path::new("/d")).unwrap();
+        disk.mark(0);
+        for id in 1..=4 {
+            manifest.commit(adding(id)).unwrap();
+            disk.mark(id);
+        }
+        let log = disk.log();
+        let created =
+            log.iter().position(|op| matches!(op, crate::storage::fs::faulty::Op::Mark(0))).unwrap();
+        for cut in created..=log.len() {
+            let promised = log[..cut]
+                .iter()
+                .filter(|op| matches!(op, crate::storage::fs::faulty::Op::Mark(n) if *n > 0))
+                .count() as u64;
+            for pick in 0..4usize {
+                let after = after_power_cut(&log[..cut], &mut |n| pick.min(n - 1));
+                let found = ids(&Manifest::open(Arc::new(after), Path::new("/d")).unwrap());
+                assert!(found.len() as u64 >= promised && found.len() as u64 <= promised + 1, "{found:?}");
+                assert_eq!(found, (1..=found.len() as u64).collect::<Vec<_>>());
+            }
+        }
+    }
+
+    #[test]
+    fn a_flipped_bit_is_refused_or_costs_the_last_edit_never_more() {
+        let (disk, fs) = disk();
+        let mut manifest = Manifest::create(fs, Path::new("/d")).unwrap();
+        (1..=3).for_each(|id| manifest.commit(adding(id)).unwrap());
+        let bytes = disk.files()[Path::new("/d/MANIFEST")].clone();
+        for bit in 0..bytes.len() * 8 {
+            let mut bad = bytes.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            let fs = FaultyFs::with_files(BTreeMap::from([("/d/MANIFEST".into(), bad)]), []);
+            if let Ok(manifest) = Manifest::open(Arc::new(fs), Path::new("/d")) {
+                assert_eq!(ids(&manifest), [1, 2], "bit {bit}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_failed_commit_changes_nothing_and_the_next_one_holds() {
+        let (disk, fs) = disk();
+        let mut manifest = Manifest::create(fs.clone(), Path::new("/d")).unwrap();
+        manifest.commit(adding(1)).unwrap();
+        disk.set_faults(Faults { disk_full: true, ..Faults::default() });
+        assert!(manifest.commit(adding(2)).is_err());
+        assert_eq!(ids(&manifest), [1]);
+        disk.set_faults(Faults::default());
+        manifest.commit(adding(3)).unwrap();
+        assert_eq!(ids(&Manifest::open(fs, Path::new("/d")).unwrap()), [1, 3]);
+    }
+
+    #[test]
+    fn a_newer_format_and_a_foreign_file_are_told_apart() {
+        let open = |bytes: &[u8]| {
+            let fs = FaultyFs::with_files(BTreeMap::from([("/d/MANIFEST".into(), bytes.to_vec())]), []);
+            Manifest::open(Arc::new(fs), Path::new("/d")).err().expect("refused")
+        };
+        let mut newer = Vec::from(MAGIC);
+        newer.extend_from_slice(&9u32.to_le_bytes());
+        newer.extend_from_slice(&[0; 4]);
+        assert!(matches!(open(&newer), ManifestError::TooNew { found: 9, .. }));
+        assert!(matches!(open(b"hello, I am something else"), ManifestError::Foreign { .. }));
+    }
+}

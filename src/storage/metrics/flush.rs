@@ -1,0 +1,128 @@
+//! Heads and segments into one new segment: sealing and merging are the same walk over series in order of their
+//! labels.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use super::head::Head;
+use super::merge::{merge_floats, merge_histograms};
+use super::registry::SharedRegistry;
+use super::segment_reader::MetricsSegment;
+use super::segment_writer::{MetricsSegmentWriter, SeriesData};
+use super::{ReadError, SampleBuffer};
+use crate::model::{Exemplar, Labels, TimeRange, Timestamp};
+use crate::storage::segment::SegmentError;
+
+/// Writes what the heads of all shards hold in `range`; returns the number of series.
+pub(in crate::storage) fn write_generation<W: Write>(
+    heads: &[Arc<Head>],
+    registries: &[SharedRegistry],
+    range: TimeRange,
+    to: &mut MetricsSegmentWriter<W>,
+) -> io::Result<u64> {
+    let mut series: Vec<(Labels, &Head, u32)> = Vec::new();
+    for (head, registry) in heads.iter().zip(registries) {
+        let ids = head.series_ids();
+        let before = series.len();
+        registry.with_labels(&ids, |id, labels| series.push((Labels::from_sorted(labels), head, id)));
+        assert_eq!(
+            series.len() - before,
+            ids.len(),
+            "a series is registered as long as a generation holds it"
+        );
+    }
+    series.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+    let mut samples = SampleBuffer::default();
+    let mut written = 0;
+    for (labels, head, id) in series {
+        samples.clear();
+        head.read(id, range, &mut samples);
+        let starts: Vec<_> = head.starts(id).into_iter().filter(|(t, _)| range.contains(*t)).collect();
+        let exemplars = head.exemplars(id, range);
+        written += write_one(&labels, &samples, &starts, &exemplars, to)?;
+    }
+    Ok(written)
+}
+
+/// Why a merge failed.
+#[derive(Debug)]
+pub(in crate::storage) enum MergeError {
+    Read(ReadError),
+    Write(io::Error),
+}
+
+impl From<SegmentError> for MergeError {
+    fn from(error: SegmentError) -> MergeError {
+        MergeError::Read(error.into())
+    }
+}
+
+/// Writes what segments hold, given in order of sequence: where two have a timestamp, the later one is right.
+pub(in crate::storage) fn merge_segments<W: Write>(
+    inputs: &[Arc<MetricsSegment>],
+    to: &mut MetricsSegmentWriter<W>,
+) -> Result<u64, MergeError> {
+    let mut heads: Vec<(&MetricsSegment, u32, Option<Labels>)> = Vec::new();
+    for input in inputs {
+        heads.push((input, 0, label_at(input, 0)?));
+    }
+    let (mut samples, mut run) = (SampleBuffer::default(), SampleBuffer::default());
+    let mut written = 0;
+    while let Some(labels) = heads.iter().filter_map(|head| head.2.as_ref()).min().cloned() {
+        samples.clear();
+        let (mut starts, mut exemplars) = (Vec::new(), Vec::new());
+        for (input, ordinal, at) in heads.iter_mut().filter(|head| head.2.as_ref() == Some(&labels)) {
+            run.clear();
+            input.read(*ordinal, TimeRange::ALL, &mut run)?;
+            merge_floats(&mut samples, &run.float_timestamps, &run.floats);
+            merge_histograms(&mut samples, &run.histogram_timestamps, &run.histograms);
+            starts.extend(input.starts(*ordinal)?);
+            exemplars.extend(input.exemplars(*ordinal, TimeRange::ALL)?);
+            *ordinal += 1;
+            *at = label_at(input, *ordinal)?;
+        }
+        settle_starts(&mut starts);
+        settle_exemplars(&mut exemplars);
+        written += write_one(&labels, &samples, &starts, &exemplars, to).map_err(MergeError::Write)?;
+    }
+    Ok(written)
+}
+
+fn label_at(segment: &MetricsSegment, ordinal: u32) -> Result<Option<Labels>, SegmentError> {
+    if ordinal < segment.series_count() { Ok(Some(segment.labels(ordinal)?)) } else { Ok(None) }
+}
+
+fn write_one<W: Write>(
+    labels: &Labels,
+    samples: &SampleBuffer,
+    starts: &[(Timestamp, Timestamp)],
+    exemplars: &[Exemplar],
+    to: &mut MetricsSegmentWriter<W>,
+) -> io::Result<u64> {
+    if samples.float_timestamps.is_empty() && samples.histogram_timestamps.is_empty() && exemplars.is_empty()
+    {
+        return Ok(0);
+    }
+    let data = SeriesData {
+        float_timestamps: &samples.float_timestamps,
+        floats: &samples.floats,
+        histogram_timestamps: &samples.histogram_timestamps,
+        histograms: &samples.histograms,
+        starts,
+        exemplars,
+    };
+    to.series(labels, &data)?;
+    Ok(1)
+}
+
+/// By time; a start that says what the one before it said is dropped.
+fn settle_starts(starts: &mut Vec<(Timestamp, Timestamp)>) {
+    starts.sort_by_key(|(timestamp, _)| *timestamp);
+    starts.dedup_by_key(|(_, start)| *start);
+    starts.dedup_by_key(|(timestamp, _)| *timestamp);
+}
+
+fn settle_exemplars(exemplars: &mut Vec<Exemplar>) {
+    exemplars.sort_by_key(|e| e.timestamp);
+    exemplars.dedup();
+}

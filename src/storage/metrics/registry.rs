@@ -1,0 +1,321 @@
+//! The active series of one shard: who they are and which labels they carry.
+//!
+//! Shared by the shard's thread, the receivers that resolve labels, and queries. Writing an existing series never
+//! comes here; a new one takes the lock for a moment.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use hashbrown::HashTable;
+use parking_lot::RwLock;
+use roaring::RoaringBitmap;
+
+use super::symbols::Symbols;
+use crate::model::{Labels, MatchOp, Matcher};
+
+#[derive(Default)]
+pub(in crate::storage) struct Registry(RwLock<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    symbols: Symbols,
+    entries: Vec<Option<Entry>>,
+    free_ids: Vec<u32>,
+    identity: HashTable<u32>,
+    /// Label name → value → series that carry it.
+    postings:
+        HashMap<u32, HashMap<u32, RoaringBitmap, foldhash::fast::RandomState>, foldhash::fast::RandomState>,
+    all: RoaringBitmap,
+    /// Chosen for removal, and not used since.
+    retiring: RoaringBitmap,
+}
+
+struct Entry {
+    fingerprint: u128,
+    labels: Box<[(u32, u32)]>,
+}
+
+impl Registry {
+    /// The id of a series that is known. A series about to be retired is kept by being asked for.
+    pub fn find(&self, labels: &Labels, fingerprint: u128) -> Option<u32> {
+        let inner = self.0.read();
+        let id = inner.find(labels, fingerprint)?;
+        if inner.retiring.contains(id) {
+            drop(inner);
+            let mut inner = self.0.write();
+            // It may have gone while the lock was open.
+            let id = inner.find(labels, fingerprint)?;
+            inner.retiring.remove(id);
+            return Some(id);
+        }
+        Some(id)
+    }
+
+    /// The id of a series, registered now if it is new (then `true`); `None` if it would be `ids_max` or higher.
+    pub fn find_or_insert(&self, labels: &Labels, fingerprint: u128, ids_max: usize) -> Option<(u32, bool)> {
+        let mut inner = self.0.write();
+        if let Some(id) = inner.find(labels, fingerprint) {
+            inner.retiring.remove(id);
+            return Some((id, false));
+        }
+        if inner.free_ids.is_empty() && inner.entries.len() >= ids_max {
+            return None;
+        }
+        Some((inner.insert(labels, fingerprint), true))
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.read().all.len() as usize
+    }
+
+    /// Calls `visit` with the labels of each id, name by name; ids unknown here are skipped.
+    pub fn with_labels(
+        &self,
+        ids: &[u32],
+        mut visit: impl for<'a> FnMut(u32, &mut dyn Iterator<Item = (&'a str, &'a str)>),
+    ) {
+        let inner = self.0.read();
+        for &id in ids {
+            if let Some(entry) = inner.entry(id) {
+                visit(id, &mut inner.pairs(entry));
+            }
+        }
+    }
+
+    /// The series that all matchers let through, with their fingerprints and labels.
+    pub fn select(&self, matchers: &[Matcher], mut visit: impl FnMut(u32, u128, &dyn Fn() -> Labels)) {
+        let inner = self.0.read();
+        for id in inner.select(matchers) {
+            if let Some(entry) = inner.entry(id) {
+                visit(id, entry.fingerprint, &|| Labels::from_sorted(inner.pairs(entry)));
+            }
+        }
+    }
+
+    /// The label names on series that match.
+    pub fn label_names(&self, matchers: &[Matcher], mut visit: impl FnMut(&str)) {
+        let inner = self.0.read();
+        if matchers.is_empty() {
+            return inner.postings.keys().for_each(|&name| visit(inner.symbols.text(name)));
+        }
+        let mut names = RoaringBitmap::new();
+        for id in inner.select(matchers) {
+            let labels = inner.entry(id).map_or(&[][..], |entry| &entry.labels);
+            names.extend(labels.iter().map(|(name, _)| *name));
+        }
+        names.iter().for_each(|name| visit(inner.symbols.text(name)));
+    }
+
+    /// The values of one label on series that match.
+    pub fn label_values(&self, name: &str, matchers: &[Matcher], mut visit: impl FnMut(&str)) {
+        let inner = self.0.read();
+        let Some(values) = inner.values(name) else { return };
+        let selected = (!matchers.is_empty()).then(|| inner.select(matchers));
+        for (&value, postings) in values {
+            if selected.as_ref().is_none_or(|s| !s.is_disjoint(postings)) {
+                visit(inner.symbols.text(value));
+            }
+        }
+    }
+
+    /// How many series carry each value of a label, and how many values each label has; for the status page.
+    pub fn label_statistics(&self, mut visit: impl FnMut(&str, &str, u64)) {
+        let inner = self.0.read();
+        for (&name, values) in &inner.postings {
+            for (&value, postings) in values {
+                visit(inner.symbols.text(name), inner.symbols.text(value), postings.len());
+            }
+        }
+    }
+
+    /// Marks series as about to go. Whoever finds one of them from now on keeps it.
+    pub fn mark_retiring(&self, ids: &[u32]) {
+        self.0.write().retiring.extend(ids);
+    }
+
+    /// Removes those of `ids` that are still marked and that `unused` agrees about; returns them. Their ids are
+    /// not given out again before [`Registry::release`].
+    pub fn retire(&self, ids: &[u32], unused: impl Fn(u32) -> bool) -> Vec<u32> {
+        let mut inner = self.0.write();
+        let gone: Vec<u32> =
+            ids.iter().copied().filter(|&id| inner.retiring.remove(id) && unused(id)).collect();
+        gone.iter().for_each(|&id| inner.remove(id));
+        gone
+    }
+
+    /// Lets ids be used for other series: nothing that is still readable may refer to them.
+    pub fn release(&self, ids: &[u32]) {
+        self.0.write().free_ids.extend(ids);
+    }
+}
+
+impl Inner {
+    fn entry(&self, id: u32) -> Option<&Entry> {
+        self.entries.get(id as usize)?.as_ref()
+    }
+
+    fn pairs<'a>(&'a self, entry: &'a Entry) -> impl Iterator<Item = (&'a str, &'a str)> + 'a {
+        entry.labels.iter().map(|&(name, value)| (self.symbols.text(name), self.symbols.text(value)))
+    }
+
+    fn find(&self, labels: &Labels, fingerprint: u128) -> Option<u32> {
+        let same = |&id: &u32| {
+            self.entry(id).is_some_and(|e| e.fingerprint == fingerprint && self.pairs(e).eq(labels.iter()))
+        };
+        self.identity.find(fingerprint as u64, same).copied()
+    }
+
+    fn insert(&mut self, labels: &Labels, fingerprint: u128) -> u32 {
+        let id = self.free_ids.pop().unwrap_or(self.entries.len() as u32);
+        let mut pairs = Vec::with_capacity(labels.len());
+        for (name, value) in labels {
+            let pair = (self.symbols.acquire(name), self.symbols.acquire(value));
+            self.postings.entry(pair.0).or_default().entry(pair.1).or_default().insert(id);
+            pairs.push(pair);
+        }
+        let entry = Some(Entry { fingerprint, labels: pairs.into() });
+        if id as usize == self.entries.len() {
+            self.entries.push(entry);
+        } else {
+            self.entries[id as usize] = entry;
+        }
+        self.all.insert(id);
+        let entries = &self.entries;
+        let hash_of = |id: &u32| entries[*id as usize].as_ref().map_or(0, |e| e.fingerprint as u64);
+        self.identity.insert_unique(fingerprint as u64, id, hash_of);
+        id
+    }
+
+    fn remove(&mut self, id: u32) {
+        let Some(entry) = self.entries.get_mut(id as usize).and_then(Option::take) else { return };
+        if let Ok(found) = self.identity.find_entry(entry.fingerprint as u64, |&other| other == id) {
+            found.remove();
+        }
+        for &(name, value) in &entry.labels {
+            if let Some(values) = self.postings.get_mut(&name) {
+                if let Some(postings) = values.get_mut(&value) {
+                    postings.remove(id);
+                    if postings.is_empty() {
+                        values.remove(&value);
+                    }
+                }
+                if values.is_empty() {
+                    self.postings.remove(&name);
+                }
+            }
+            self.symbols.release(name);
+            self.symbols.release(value);
+        }
+        self.all.remove(id);
+    }
+
+    fn values(&self, name: &str) -> Option<&HashMap<u32, RoaringBitmap, foldhash::fast::RandomState>> {
+        self.postings.get(&self.symbols.find(name)?)
+    }
+
+    fn select(&self, matchers: &[Matcher]) -> RoaringBitmap {
+        // What demands a label narrows the set; it goes first, equalities before regexes.
+        let (mut narrowing, excluding): (Vec<_>, Vec<_>) = matchers.iter().partition(|m| !m.matches(""));
+        narrowing.sort_by_key(|m| m.op != MatchOp::Equal);
+        let mut selected: Option<RoaringBitmap> = None;
+        for matcher in narrowing {
+            let matched = self.postings_where(matcher, |m, value| m.matches(value));
+            selected = Some(match selected {
+                None => matched,
+                Some(before) => before & matched,
+            });
+            if selected.as_ref().is_some_and(RoaringBitmap::is_empty) {
+                return RoaringBitmap::new();
+            }
+        }
+        let mut selected = selected.unwrap_or_else(|| self.all.clone());
+        for matcher in excluding {
+            selected -= self.postings_where(matcher, |m, value| !m.matches(value));
+        }
+        selected
+    }
+
+    /// The series with a value of the matcher's label that `wanted` accepts.
+    fn postings_where(&self, matcher: &Matcher, wanted: impl Fn(&Matcher, &str) -> bool) -> RoaringBitmap {
+        let Some(values) = self.values(&matcher.name) else { return RoaringBitmap::new() };
+        // `=` names its value, and `!=` (asked for what it does not match) excludes one.
+        if matches!(matcher.op, MatchOp::Equal | MatchOp::NotEqual) && wanted(matcher, &matcher.value) {
+            let symbol = self.symbols.find(&matcher.value);
+            return symbol.and_then(|s| values.get(&s)).cloned().unwrap_or_default();
+        }
+        let mut matched = RoaringBitmap::new();
+        for (&value, postings) in values {
+            if wanted(matcher, self.symbols.text(value)) {
+                matched |= postings;
+            }
+        }
+        matched
+    }
+}
+
+/// Shared by readers and writers of a shard.
+pub(in crate::storage) type SharedRegistry = Arc<Registry>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn labels(text: &str) -> Labels {
+        Labels::from_pairs(text.split(',').map(|pair| pair.split_once('=').unwrap())).unwrap()
+    }
+
+    fn insert(registry: &Registry, text: &str) -> u32 {
+        let labels = labels(text);
+        registry.find_or_insert(&labels, labels.fingerprint(), 100).unwrap().0
+    }
+
+    fn select(registry: &Registry, matchers: &[(&str, MatchOp, &str)]) -> Vec<String> {
+        let matchers: Vec<_> = matchers.iter().map(|(n, op, v)| Matcher::new(*n, *op, *v).unwrap()).collect();
+        let mut found = Vec::new();
+        registry.select(&matchers, |_, fingerprint, labels| {
+            assert_eq!(labels().fingerprint(), fingerprint);
+            found.push(labels().to_string());
+        });
+        found
+    }
+
+    #[test]
+    fn one_label_set_is_one_series() {
+        let registry = Registry::default();
+        let a = insert(&registry, "__name__=up,job=a");
+        assert_eq!(insert(&registry, "job=a,__name__=up"), a);
+        assert_ne!(insert(&registry, "job=b,__name__=up"), a);
+        assert_eq!(registry.len(), 2);
+    }
+
+    #[test]
+    fn a_label_that_is_absent_has_the_value_nothing() {
+        use MatchOp::*;
+        let registry = Registry::default();
+        for series in ["__name__=up,job=a", "__name__=up,job=b,env=dev", "__name__=down"] {
+            insert(&registry, series);
+        }
+        assert_eq!(select(&registry, &[("job", NotEqual, "a")]), [r#"up{env="dev", job="b"}"#, "down"]);
+        assert_eq!(select(&registry, &[("env", Equal, "")]), [r#"up{job="a"}"#, "down"]);
+        assert_eq!(select(&registry, &[("env", NotEqual, "")]), [r#"up{env="dev", job="b"}"#]);
+        assert_eq!(
+            select(&registry, &[("__name__", Equal, "up"), ("job", NotEqual, "b")]),
+            [r#"up{job="a"}"#]
+        );
+        assert!(select(&registry, &[("job", Equal, "zzz")]).is_empty());
+    }
+
+    #[test]
+    fn a_retired_series_leaves_nothing_behind_unless_it_was_asked_for_meanwhile() {
+        let registry = Registry::default();
+        let (gone, kept) = (insert(&registry, "a=1"), insert(&registry, "a=2"));
+        registry.mark_retiring(&[gone, kept]);
+        let again = labels("a=2");
+        assert_eq!(registry.find(&again, again.fingerprint()), Some(kept));
+        assert_eq!(registry.retire(&[gone, kept], |_| true), [gone]);
+        assert_eq!(select(&registry, &[]), [r#"{a="2"}"#]);
+        assert_ne!(insert(&registry, "a=3"), gone, "an id is not given out again before it is released");
+        registry.release(&[gone]);
+        assert_eq!(insert(&registry, "a=4"), gone);
+    }
+}

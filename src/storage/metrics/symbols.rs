@@ -1,0 +1,77 @@
+//! Interned strings with counted references.
+
+use std::hash::BuildHasher;
+
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
+
+/// Each distinct string once, under a small number.
+#[derive(Default)]
+pub(super) struct Symbols {
+    texts: Vec<(Box<str>, u32)>,
+    table: HashTable<u32>,
+    free: Vec<u32>,
+    hasher: RandomState,
+}
+
+impl Symbols {
+    pub fn find(&self, text: &str) -> Option<u32> {
+        self.table.find(self.hasher.hash_one(text), |&s| &*self.texts[s as usize].0 == text).copied()
+    }
+
+    pub fn text(&self, symbol: u32) -> &str {
+        &self.texts[symbol as usize].0
+    }
+
+    /// The symbol of a text, with one reference more.
+    pub fn acquire(&mut self, text: &str) -> u32 {
+        let hash = self.hasher.hash_one(text);
+        if let Some(&symbol) = self.table.find(hash, |&s| &*self.texts[s as usize].0 == text) {
+            self.texts[symbol as usize].1 += 1;
+            return symbol;
+        }
+        let symbol = self.free.pop().unwrap_or(self.texts.len() as u32);
+        if symbol as usize == self.texts.len() {
+            self.texts.push((text.into(), 1));
+        } else {
+            self.texts[symbol as usize] = (text.into(), 1);
+        }
+        let (texts, hasher) = (&self.texts, &self.hasher);
+        self.table.insert_unique(hash, symbol, |&s| hasher.hash_one(&*texts[s as usize].0));
+        symbol
+    }
+
+    /// One reference less; the last one frees the text.
+    pub fn release(&mut self, symbol: u32) {
+        let (text, references) = &mut self.texts[symbol as usize];
+        *references -= 1;
+        if *references > 0 {
+            return;
+        }
+        let hash = self.hasher.hash_one(&**text);
+        *text = "".into();
+        if let Ok(found) = self.table.find_entry(hash, |&s| s == symbol) {
+            found.remove();
+        }
+        self.free.push(symbol);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_lives_as_long_as_somebody_refers_to_it() {
+        let mut symbols = Symbols::default();
+        let a = symbols.acquire("a");
+        assert_eq!(symbols.acquire("a"), a);
+        let empty = symbols.acquire("");
+        symbols.release(a);
+        assert_eq!((symbols.find("a"), symbols.text(a)), (Some(a), "a"));
+        symbols.release(a);
+        assert_eq!(symbols.find("a"), None);
+        assert_eq!(symbols.find(""), Some(empty));
+        assert_eq!(symbols.acquire("b"), a, "the number is used again");
+    }
+}

@@ -1,0 +1,260 @@
+//! The metrics half of a shard's thread: rows in, head and log payload out. It alone writes the shard's heads.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+use prometheus::IntCounter;
+
+use super::deltas::DeltaTotals;
+use super::head::{Appended, Head, SeriesWriter};
+use super::log::{self, LoggedRows};
+use super::registry::SharedRegistry;
+use super::{HistogramRow, MetricRows};
+use crate::model::{MetricMetadata, Timestamp};
+
+/// What is known of metric families; all shards share it.
+pub(in crate::storage) type SharedMetadata = Arc<RwLock<BTreeMap<String, Vec<MetricMetadata>>>>;
+
+/// Beyond these a sender's metadata is dropped: it is an aid to people, not data.
+const FAMILIES_MAX: usize = 100_000;
+const METADATA_PER_FAMILY_MAX: usize = 8;
+
+/// What happened to samples on their way into a head.
+#[derive(Clone)]
+pub(in crate::storage) struct WriterCounters {
+    pub samples: IntCounter,
+    pub duplicates: IntCounter,
+    pub late: IntCounter,
+    pub repeated_deltas: IntCounter,
+}
+
+pub(in crate::storage) struct MetricsWriter {
+    registry: SharedRegistry,
+    metadata: SharedMetadata,
+    counters: WriterCounters,
+    head: Arc<Head>,
+    series: Vec<SeriesState>,
+    /// The generation that `head` belongs to.
+    generation: u64,
+    /// Generations and when they were opened, oldest first, as far back as retiring looks.
+    opened: VecDeque<(u64, Timestamp)>,
+    deltas: DeltaTotals,
+}
+
+/// The stream of one series, valid in the generation that it was last written in.
+struct SeriesState {
+    generation: u64,
+    stream: SeriesWriter,
+}
+
+impl MetricsWriter {
+    pub fn new(
+        registry: SharedRegistry,
+        metadata: SharedMetadata,
+        counters: WriterCounters,
+        delta_totals_max: usize,
+        head: Arc<Head>,
+    ) -> MetricsWriter {
+        MetricsWriter {
+            registry,
+            metadata,
+            counters,
+            head,
+            series: Vec::new(),
+            generation: 0,
+            opened: VecDeque::new(),
+            deltas: DeltaTotals::new(delta_totals_max),
+        }
+    }
+
+    /// Puts rows into the head and appends to `payload` what a replay needs to do the same.
+    pub fn append(&mut self, mut rows: MetricRows, payload: &mut Vec<u8>) {
+        self.convert_deltas(&mut rows);
+        self.declare(&rows, payload);
+        rows.metadata.retain(|(family, metadata)| learn(&self.metadata, family, metadata));
+        log::write_starts(&rows.starts, payload);
+        log::write_samples(&rows.samples, payload);
+        log::write_histograms(&rows.histograms, payload);
+        log::write_exemplars(&rows.exemplars, payload);
+        log::write_metadata(rows.metadata.iter().map(|(family, m)| (family.as_str(), m)), payload);
+        self.apply(rows);
+    }
+
+    /// Puts rows that come from the log into the head; their ids are this shard's.
+    pub fn replay(&mut self, rows: LoggedRows) {
+        let ids = rows.samples.iter().map(|r| r.id).chain(rows.histograms.iter().map(|r| r.id));
+        for id in ids.chain(rows.starts.iter().map(|r| r.id)).chain(rows.exemplars.iter().map(|r| r.id)) {
+            self.touch(id);
+        }
+        for (family, metadata) in &rows.metadata {
+            learn(&self.metadata, family, metadata);
+        }
+        for (id, state) in rows.delta_totals {
+            self.deltas.restore(id, state);
+        }
+        self.apply(MetricRows {
+            samples: rows.samples,
+            histograms: rows.histograms,
+            starts: rows.starts,
+            exemplars: rows.exemplars,
+            ..MetricRows::default()
+        });
+    }
+
+    /// Goes on in the head of a new generation.
+    pub fn rotate(&mut self, head: Arc<Head>, generation: u64, opened_at: Timestamp) {
+        self.head = head;
+        self.generation = generation;
+        self.opened.push_back((generation, opened_at));
+    }
+
+    /// What a new generation must know to be replayed alone: totals of deltas, and (told by one shard for all)
+    /// metadata.
+    pub fn carry_over(&mut self, with_metadata: bool, payload: &mut Vec<u8>) {
+        let ids: Vec<u32> = self.deltas.iter().map(|(id, _)| id).collect();
+        self.declare_ids(ids, payload);
+        log::write_delta_totals(self.deltas.iter(), payload);
+        if with_metadata {
+            let known = self.metadata.read();
+            let all: Vec<_> =
+                known.iter().flat_map(|(f, list)| list.iter().map(move |m| (f.as_str(), m))).collect();
+            log::write_metadata(all.into_iter(), payload);
+        }
+    }
+
+    /// Ids of series that were last written before `idle_since` and before the generation `oldest_live`.
+    pub fn idle_ids(&mut self, idle_since: Timestamp, oldest_live: u64) -> Vec<u32> {
+        // Who was last written before the newest generation that is older than `idle_since` has been idle that long.
+        while self.opened.len() > 1 && self.opened[1].1 <= idle_since {
+            self.opened.pop_front();
+        }
+        let Some(&(generation, opened_at)) = self.opened.front() else { return Vec::new() };
+        if opened_at > idle_since {
+            return Vec::new();
+        }
+        let before = generation.min(oldest_live);
+        let idle = |(_, state): &(usize, &SeriesState)| state.generation > 0 && state.generation < before;
+        self.series.iter().enumerate().filter(idle).map(|(id, _)| id as u32).collect()
+    }
+
+    /// Removes those series that nobody has asked for since they were marked and that no generation from
+    /// `oldest_live` on holds.
+    pub fn retire(&mut self, ids: &[u32], oldest_live: u64) -> Vec<u32> {
+        let gone = self.registry.retire(ids, |id| self.series[id as usize].generation < oldest_live);
+        for &id in &gone {
+            self.deltas.forget(id);
+            self.series[id as usize].generation = 0;
+        }
+        gone
+    }
+
+    fn convert_deltas(&mut self, rows: &mut MetricRows) {
+        for row in std::mem::take(&mut rows.deltas) {
+            match self.deltas.add(&row) {
+                Some((sample, start)) => {
+                    rows.samples.push(sample);
+                    rows.starts.extend(start);
+                }
+                None => self.counters.repeated_deltas.inc(),
+            }
+        }
+        for row in std::mem::take(&mut rows.delta_histograms) {
+            match self.deltas.add_histogram(row) {
+                Some((histogram, start)) => {
+                    rows.histograms.push(histogram);
+                    rows.starts.extend(start);
+                }
+                None => self.counters.repeated_deltas.inc(),
+            }
+        }
+    }
+
+    /// Declares the series that this generation has not seen yet.
+    fn declare(&mut self, rows: &MetricRows, payload: &mut Vec<u8>) {
+        let mut fresh = Vec::new();
+        let ids = rows.samples.iter().map(|r| r.id).chain(rows.histograms.iter().map(|r| r.id));
+        for id in ids.chain(rows.starts.iter().map(|r| r.id)).chain(rows.exemplars.iter().map(|r| r.id)) {
+            if self.touch(id) {
+                fresh.push(id);
+            }
+        }
+        self.write_declarations(&fresh, payload);
+    }
+
+    fn declare_ids(&mut self, mut ids: Vec<u32>, payload: &mut Vec<u8>) {
+        ids.retain(|&id| self.touch(id));
+        self.write_declarations(&ids, payload);
+    }
+
+    fn write_declarations(&self, ids: &[u32], payload: &mut Vec<u8>) {
+        if ids.is_empty() {
+            return;
+        }
+        log::begin_series(ids.len(), payload);
+        let mut pairs: Vec<(String, String)> = Vec::new();
+        let mut written = 0;
+        self.registry.with_labels(ids, |id, labels| {
+            pairs.clear();
+            pairs.extend(labels.map(|(n, v)| (n.to_owned(), v.to_owned())));
+            log::write_series(id, pairs.iter().map(|(n, v)| (n.as_str(), v.as_str())), payload);
+            written += 1;
+        });
+        assert_eq!(written, ids.len(), "a row refers to a series that is not registered");
+    }
+
+    /// Makes the state of a series one of this round; true if it was not.
+    fn touch(&mut self, id: u32) -> bool {
+        if self.series.len() <= id as usize {
+            self.series
+                .resize_with(id as usize + 1, || SeriesState { generation: 0, stream: SeriesWriter::new() });
+        }
+        let state = &mut self.series[id as usize];
+        if state.generation == self.generation {
+            return false;
+        }
+        *state = SeriesState { generation: self.generation, stream: SeriesWriter::new() };
+        true
+    }
+
+    fn apply(&mut self, rows: MetricRows) {
+        for row in rows.starts {
+            self.head.append_start(row.id, row.timestamp, row.start);
+        }
+        let (mut late, mut duplicates) = (0, 0);
+        self.counters.samples.inc_by((rows.samples.len() + rows.histograms.len()) as u64);
+        for row in rows.samples {
+            let stream = &mut self.series[row.id as usize].stream;
+            match self.head.append_float(stream, row.id, row.timestamp, row.value) {
+                Appended::InOrder => {}
+                Appended::Duplicate => duplicates += 1,
+                Appended::Late => late += 1,
+            }
+        }
+        self.counters.late.inc_by(late);
+        self.counters.duplicates.inc_by(duplicates);
+        for HistogramRow { id, timestamp, histogram } in rows.histograms {
+            self.head.append_histogram(id, timestamp, Arc::from(histogram));
+        }
+        for row in rows.exemplars {
+            self.head.append_exemplar(row.id, row.exemplar);
+        }
+    }
+}
+
+/// Remembers metadata; true if it was news.
+fn learn(known: &SharedMetadata, family: &str, metadata: &MetricMetadata) -> bool {
+    if known.read().get(family).is_some_and(|list| list.contains(metadata)) {
+        return false;
+    }
+    let mut known = known.write();
+    if known.len() >= FAMILIES_MAX && !known.contains_key(family) {
+        return false;
+    }
+    let list = known.entry(family.to_owned()).or_default();
+    if list.len() >= METADATA_PER_FAMILY_MAX {
+        list.remove(0);
+    }
+    list.push(metadata.clone());
+    true
+}

@@ -1,0 +1,349 @@
+//! Opening a data directory: lock it, read the manifest, replay what was not sealed, start the threads.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use arc_swap::ArcSwap;
+use parking_lot::{Mutex, RwLock};
+
+use super::fs::{DirLock, Fs, RealFs};
+use super::generation::Generation;
+use super::limiter::SeriesLimiter;
+use super::live::{LiveSegment, TIER_DIRS, View, segment_path};
+use super::manifest::{Manifest, ManifestError};
+use super::metrics::log::read_payload;
+use super::metrics::{LoggedRows, MetricsWriter, SeriesRef, SharedMetadata, SharedRegistry};
+use super::shard::{METRICS, Shard, ShardQueue};
+use super::stats::StoreMetrics;
+use super::store::{Options, Store, series_ids_max, shard_of};
+use super::sync::{LogQueue, Syncer};
+use super::wal::{FileLog, Frame, generation_dir, replay_generation};
+use crate::model::{Labels, Timestamp};
+
+/// Why a data directory cannot be opened. Each variant names the path: that is what the operator needs.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("{}: used by another process; stop that one or choose another --data-dir", path.display())]
+    Locked { path: PathBuf },
+    #[error("{}: not empty and not a data directory of Icecore; choose another --data-dir", path.display())]
+    Foreign { path: PathBuf },
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    #[error("{}: {source}", path.display())]
+    Io { path: PathBuf, source: io::Error },
+}
+
+const WAL_FILE_BYTES: u64 = 64 << 20;
+/// Frames may wait for the disk up to this much; beyond it the shards wait.
+const LOG_QUEUE_BYTES: usize = 32 << 20;
+
+impl Store {
+    /// Opens or creates a data directory and replays what was not sealed.
+    pub fn open(
+        options: Options,
+        registry: &prometheus::Registry,
+        now: Timestamp,
+    ) -> Result<Arc<Store>, OpenError> {
+        Store::open_on(Arc::new(RealFs), options, registry, now)
+    }
+
+    /// As [`Store::open`], on files of any kind.
+    pub(super) fn open_on(
+        fs: Arc<dyn Fs>,
+        options: Options,
+        registry: &prometheus::Registry,
+        now: Timestamp,
+    ) -> Result<Arc<Store>, OpenError> {
+        let lock = prepare_directory(&*fs, &options.data_dir)?;
+        let metrics = StoreMetrics::register(registry);
+        let manifest = open_manifest(&fs, &options.data_dir)?;
+        let segments = find_segments(&fs, &options.data_dir, &manifest, &metrics)?;
+
+        let data_dir = options.data_dir.clone();
+        let log = FileLog {
+            fs: fs.clone(),
+            data_dir,
+            file_bytes: WAL_FILE_BYTES,
+            reserve_bytes: options.log_reserve,
+        };
+        let mut recovery = Recovery::new(&options, &metrics, now);
+        let generations = recovery.replay(&log, &manifest)?;
+        let next = generations.last().map_or(manifest.wal_done(), |g| g.number).max(recovery.newest) + 1;
+        let active = Arc::new(Generation::new(next, now, options.shards, series_ids_max(&options)));
+
+        let limiter = SeriesLimiter::new(
+            options.series_max,
+            options.new_series_burst,
+            options.new_series_per_second,
+            now,
+        );
+        limiter.registered(recovery.registries.iter().map(|r| r.len()).sum());
+        let seq = Arc::new(AtomicU64::new(recovery.max_seq.max(manifest.max_seq())));
+        let queue = Arc::new(LogQueue::new(LOG_QUEUE_BYTES));
+        let Recovery { registries, metadata, writers, .. } = recovery;
+        let mut threads = Vec::new();
+        let shards = writers.into_iter().enumerate().map(|(index, mut metrics)| {
+            metrics.rotate(active.metrics[index].clone(), active.number, active.opened_at);
+            let (shard_queue, parker) = ShardQueue::new(options.queue_batches);
+            let shard_queue = Arc::new(shard_queue);
+            let shard = Shard {
+                index,
+                queue: shard_queue.clone(),
+                parker,
+                log: queue.clone(),
+                seq: seq.clone(),
+                generation: active.clone(),
+                metrics,
+            };
+            threads.push(spawn(format!("shard-{index}"), move || shard.run()));
+            shard_queue
+        });
+        let shards: Vec<_> = shards.collect();
+        let syncer = Syncer::new(queue.clone(), log, options.sync, metrics.sync.clone());
+        threads.push(spawn("syncer".into(), move || syncer.run()));
+
+        let mut view = View { generations, segments: Vec::new() }.with_segments(&segments, &[]);
+        view.generations.push(active);
+        let store = Store {
+            next_segment_id: AtomicU64::new(manifest.next_segment_id()),
+            view: ArcSwap::from_pointee(view),
+            manifest: Mutex::new(manifest),
+            registries,
+            metadata,
+            limiter,
+            shards,
+            log: queue,
+            metrics,
+            free_bytes: AtomicU64::new(fs.free_bytes(&options.data_dir).unwrap_or(u64::MAX)),
+            unsealed_bytes: AtomicU64::new(0),
+            epoch: RwLock::new(0),
+            closing: false.into(),
+            sealing: Mutex::new(()),
+            merging: Mutex::new(()),
+            retired: Mutex::default(),
+            threads: Mutex::new(threads),
+            _lock: lock,
+            fs,
+            options,
+        };
+        store.observe();
+        Ok(Arc::new(store))
+    }
+}
+
+fn spawn(name: String, run: impl FnOnce() + Send + 'static) -> std::thread::JoinHandle<()> {
+    std::thread::Builder::new().name(name).spawn(run).expect("the system can start a few threads")
+}
+
+fn io_error(path: &Path) -> impl FnOnce(io::Error) -> OpenError + '_ {
+    move |source| OpenError::Io { path: path.to_owned(), source }
+}
+
+/// Makes the directories and takes the lock; refuses what belongs to somebody else.
+fn prepare_directory(fs: &dyn Fs, dir: &Path) -> Result<Box<dyn DirLock>, OpenError> {
+    let names = match fs.list(dir) {
+        Ok(names) => names,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Vec::new(),
+        Err(source) => return Err(OpenError::Io { path: dir.to_owned(), source }),
+    };
+    let ours = |name: &String| {
+        name == "LOCK"
+            || name == "wal"
+            || name == "lost+found"
+            || name.starts_with("MANIFEST")
+            || TIER_DIRS.contains(&name.as_str())
+    };
+    if !names.iter().all(ours) && !names.iter().any(|name| name == "MANIFEST") {
+        return Err(OpenError::Foreign { path: dir.to_owned() });
+    }
+    for sub in TIER_DIRS.iter().chain(&["wal"]) {
+        fs.create_dir(&dir.join(sub)).map_err(io_error(dir))?;
+    }
+    let lock = fs.lock(&dir.join("LOCK")).map_err(|source| match source.kind() {
+        io::ErrorKind::WouldBlock => OpenError::Locked { path: dir.to_owned() },
+        _ => OpenError::Io { path: dir.join("LOCK"), source },
+    })?;
+    fs.sync_dir(dir).map_err(io_error(dir))?;
+    // The directory's own entry; its parent may be one that we cannot open, and then there is nothing to do.
+    if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        let _ = fs.sync_dir(parent);
+    }
+    Ok(lock)
+}
+
+fn open_manifest(fs: &Arc<dyn Fs>, dir: &Path) -> Result<Manifest, OpenError> {
+    if Manifest::exists(&**fs, dir).map_err(io_error(dir))? {
+        return Ok(Manifest::open(fs.clone(), dir)?);
+    }
+    Ok(Manifest::create(fs.clone(), dir)?)
+}
+
+/// The segments that the manifest lists and that are there. Others are told about; files that it does not list are
+/// left-overs of a crash and removed.
+fn find_segments(
+    fs: &Arc<dyn Fs>,
+    dir: &Path,
+    manifest: &Manifest,
+    metrics: &StoreMetrics,
+) -> Result<Vec<Arc<LiveSegment>>, OpenError> {
+    let mut found: HashMap<PathBuf, bool> = HashMap::new();
+    for tier in TIER_DIRS {
+        let tier_dir = dir.join(tier);
+        for name in fs.list(&tier_dir).map_err(io_error(&tier_dir))? {
+            found.insert(Path::new(tier).join(name), false);
+        }
+    }
+    let mut segments = Vec::new();
+    for entry in manifest.segments() {
+        let path = segment_path(entry);
+        match found.get_mut(&path) {
+            Some(listed) => {
+                *listed = true;
+                segments.push(Arc::new(LiveSegment::new(entry.clone(), dir, fs.clone())));
+            }
+            None => {
+                metrics.missing_segments.inc();
+                tracing::error!(path = %dir.join(path).display(), "a segment is missing; answers lack what it held");
+            }
+        }
+    }
+    for (path, _) in found.into_iter().filter(|(_, listed)| !listed) {
+        let path = dir.join(path);
+        tracing::info!(path = %path.display(), "removing a file that a crash left behind");
+        fs.remove(&path).map_err(io_error(&path))?;
+    }
+    Ok(segments)
+}
+
+/// What a replay builds up.
+struct Recovery<'a> {
+    options: &'a Options,
+    metrics: &'a StoreMetrics,
+    now: Timestamp,
+    registries: Vec<SharedRegistry>,
+    metadata: SharedMetadata,
+    writers: Vec<MetricsWriter>,
+    max_seq: u64,
+    /// The newest generation that has a directory.
+    newest: u64,
+}
+
+impl<'a> Recovery<'a> {
+    fn new(options: &'a Options, metrics: &'a StoreMetrics, now: Timestamp) -> Recovery<'a> {
+        let registries: Vec<SharedRegistry> =
+            (0..options.shards).map(|_| SharedRegistry::default()).collect();
+        let metadata = SharedMetadata::default();
+        // Replaced by the first rotation, before anything is written.
+        let nowhere = Generation::new(0, now, options.shards, 0);
+        let writer = |(registry, head): (&SharedRegistry, _)| {
+            let counters = metrics.writer.clone();
+            MetricsWriter::new(registry.clone(), metadata.clone(), counters, options.delta_totals_max, head)
+        };
+        let writers = registries.iter().zip(nowhere.metrics).map(writer).collect();
+        Recovery { options, metrics, now, registries, metadata, writers, max_seq: 0, newest: 0 }
+    }
+
+    /// The generations that were not sealed, in memory again; logs of sealed ones are removed.
+    fn replay(&mut self, log: &FileLog, manifest: &Manifest) -> Result<Vec<Arc<Generation>>, OpenError> {
+        let wal_dir = log.data_dir.join("wal");
+        let names = log.fs.list(&wal_dir).map_err(io_error(&wal_dir))?;
+        let mut numbers: Vec<u64> = names.iter().filter_map(|name| name.parse().ok()).collect();
+        numbers.sort_unstable();
+        let mut generations = Vec::new();
+        for number in numbers {
+            self.newest = number;
+            if number <= manifest.wal_done() {
+                let dir = generation_dir(&log.data_dir, number);
+                log.fs.remove_dir(&dir).map_err(io_error(&dir))?;
+            } else {
+                generations.push(self.replay_generation(log, number)?);
+            }
+        }
+        Ok(generations)
+    }
+
+    fn replay_generation(&mut self, log: &FileLog, number: u64) -> Result<Arc<Generation>, OpenError> {
+        let generation =
+            Arc::new(Generation::new(number, self.now, self.options.shards, series_ids_max(self.options)));
+        for (writer, head) in self.writers.iter_mut().zip(&generation.metrics) {
+            writer.rotate(head.clone(), number, self.now);
+        }
+        let mut ids = HashMap::new();
+        let dir = generation_dir(&log.data_dir, number);
+        let report =
+            replay_generation(log, number, &mut |frame| self.replay_frame(frame, &generation, &mut ids));
+        let report = report.map_err(io_error(&dir))?;
+        self.metrics.replayed_frames.inc_by(report.frames);
+        for damage in &report.damage {
+            self.metrics.corrupt_records.inc();
+            tracing::error!(
+                path = %damage.path.display(), offset = damage.offset, bytes = damage.len,
+                "the log is damaged; what stood there is lost, the rest was replayed"
+            );
+        }
+        if report.torn_bytes > 0 {
+            tracing::info!(
+                generation = number,
+                bytes = report.torn_bytes,
+                "dropped a torn end of the log, never acknowledged"
+            );
+        }
+        tracing::info!(
+            generation = number,
+            frames = report.frames,
+            samples = generation.sample_count(),
+            "replayed the log"
+        );
+        Ok(generation)
+    }
+
+    fn replay_frame(
+        &mut self,
+        frame: Frame<'_>,
+        generation: &Generation,
+        ids: &mut HashMap<(u16, u32), SeriesRef>,
+    ) {
+        let header = frame.header;
+        self.max_seq = self.max_seq.max(header.seq);
+        generation.note_seq(header.seq);
+        if header.signal != METRICS {
+            self.metrics.corrupt_records.inc();
+            return tracing::error!(signal = header.signal, "skipped a log record of an unknown signal");
+        }
+        match read_payload(frame.payload) {
+            Ok(rows) => self.replay_rows(header.shard, rows, ids),
+            Err(error) => {
+                self.metrics.corrupt_records.inc();
+                tracing::error!(seq = header.seq, %error, "skipped a log record");
+            }
+        }
+    }
+
+    /// Gives the rows to the shards that own their series now; the number of shards may have changed.
+    fn replay_rows(&mut self, shard: u16, mut rows: LoggedRows, ids: &mut HashMap<(u16, u32), SeriesRef>) {
+        for (id, labels) in rows.series.drain(..) {
+            if let Some(series) = self.register(&labels) {
+                ids.insert((shard, id), series);
+            }
+        }
+        let (parts, strays) = rows.split(self.writers.len(), |id| ids.get(&(shard, id)).copied());
+        if strays > 0 {
+            self.metrics.corrupt_records.inc();
+            tracing::error!(rows = strays, "log rows whose series was declared in a damaged record are lost");
+        }
+        for (writer, rows) in self.writers.iter_mut().zip(parts) {
+            writer.replay(rows);
+        }
+    }
+
+    fn register(&self, labels: &Labels) -> Option<SeriesRef> {
+        let fingerprint = labels.fingerprint();
+        let shard = shard_of(fingerprint, self.registries.len());
+        let ids_max = series_ids_max(self.options);
+        let (id, _) = self.registries[shard as usize].find_or_insert(labels, fingerprint, ids_max)?;
+        Some(SeriesRef { shard, id })
+    }
+}

@@ -1,0 +1,201 @@
+//! Sealing: a generation of heads becomes segments, and its log goes.
+//!
+//! Rotate, so that the generation is frozen and its frames are durable; write its segments under temporary names,
+//! sync them, rename them; one manifest edit adds them and drops the log; one swap of the view shows them instead
+//! of the generation. A crash between any two steps leaves either the log or the segments in force, never both
+//! and never neither.
+
+use std::io::{self, BufWriter};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crossbeam::channel::bounded;
+
+use super::fs::WriteFile;
+use super::generation::Generation;
+use super::live::{LiveSegment, TIER_DIRS, segment_path};
+use super::manifest::{Edit, ManifestError, SegmentEntry};
+use super::metrics::{MetricsSegmentWriter, ReadError, write_generation};
+use super::partition::partition_range;
+use super::segment::SegmentMeta;
+use super::shard::{Job, METRICS};
+use super::store::{CONTROL_TIMEOUT, Store, WriteError, series_ids_max};
+use super::sync::{Ack, LogItem};
+use super::wal::generation_dir;
+use crate::model::Timestamp;
+
+/// Why sealing, merging or letting go failed. Nothing is lost: it will be tried again.
+#[derive(Debug, thiserror::Error)]
+pub enum MaintenanceError {
+    #[error("{}: {source}", path.display())]
+    Io { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    #[error(transparent)]
+    Log(#[from] WriteError),
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    #[error("a shard did not answer within a minute")]
+    ShardStuck,
+}
+
+/// Bytes gathered before they go to a segment's file.
+const WRITE_BUFFER_BYTES: usize = 256 << 10;
+
+impl Store {
+    /// Seals everything that is in memory now. Samples that arrive meanwhile stay in memory.
+    pub fn seal(&self, now: Timestamp) -> Result<(), MaintenanceError> {
+        let _one = self.sealing.lock();
+        self.rotate(now)?;
+        self.flush_frozen()
+    }
+
+    /// Seals if a generation is full or old enough, or was left over.
+    pub(super) fn seal_if_due(&self, now: Timestamp) -> Result<(), MaintenanceError> {
+        let _one = self.sealing.lock();
+        let view = self.view.load();
+        let active = view.active();
+        let is_due = active.sample_count() >= self.options.seal_samples
+            || active.memory_bytes() >= self.options.seal_bytes
+            || (active.sample_count() > 0
+                && now.saturating_sub(active.opened_at) >= self.options.seal_age_ms);
+        drop(view);
+        if is_due {
+            self.rotate(now)?;
+        }
+        self.flush_frozen()
+    }
+
+    /// Freezes the active generation and opens the next, unless there is nothing in it.
+    fn rotate(&self, now: Timestamp) -> Result<(), MaintenanceError> {
+        let view = self.view.load_full();
+        if view.active().sample_count() == 0 && self.shards.iter().all(|shard| shard.len() == 0) {
+            return Ok(());
+        }
+        let number = view.active().number + 1;
+        let next = Arc::new(Generation::new(number, now, self.shards.len(), series_ids_max(&self.options)));
+        // Readers know it before anything can be in it.
+        self.view.rcu(|view| {
+            let mut view = (**view).clone();
+            view.generations.push(next.clone());
+            view
+        });
+        let (sender, receiver) = bounded(1);
+        let ack = Ack::new(self.shards.len(), Box::new(move |result| drop(sender.send(result))));
+        for shard in &self.shards {
+            shard.push_control(Job::Rotate { generation: next.clone(), ack: ack.clone() });
+        }
+        receiver.recv_timeout(CONTROL_TIMEOUT).map_err(|_| MaintenanceError::ShardStuck)??;
+        Ok(())
+    }
+
+    /// Writes out every generation but the active one, oldest first.
+    fn flush_frozen(&self) -> Result<(), MaintenanceError> {
+        loop {
+            let view = self.view.load_full();
+            let [oldest, _, ..] = &view.generations[..] else { return Ok(()) };
+            self.flush(oldest)?;
+            self.metrics.seals.inc();
+            self.observe();
+        }
+    }
+
+    fn flush(&self, generation: &Arc<Generation>) -> Result<(), MaintenanceError> {
+        let mut segments = Vec::new();
+        for partition in generation.partitions() {
+            let range = partition_range(partition);
+            segments.extend(self.write_segment(partition, 0, |to| {
+                let written = write_generation(&generation.metrics, &self.registries, range, to);
+                Ok((written.map_err(|source| self.io_error(source))?, generation.seqs()))
+            })?);
+        }
+        self.commit(&segments, &[], Some(generation.number))?;
+        self.view.rcu(|view| view.with_segments(&segments, &[]).without_generation(generation.number));
+        self.log.push(LogItem::EndGeneration(generation.number));
+        let dir = generation_dir(&self.options.data_dir, generation.number);
+        match self.fs.remove_dir(&dir) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                // The next start removes it: the manifest says that it is done.
+                tracing::warn!(path = %dir.display(), %error, "cannot remove a sealed log");
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Writes, syncs and names a segment. `write` fills it and tells the sequence numbers it covers; a segment
+    /// without rows is dropped again.
+    pub(super) fn write_segment(
+        &self,
+        partition: Timestamp,
+        level: u8,
+        write: impl FnOnce(
+            &mut MetricsSegmentWriter<BufWriter<Box<dyn WriteFile>>>,
+        ) -> Result<(u64, (u64, u64)), MaintenanceError>,
+    ) -> Result<Option<Arc<LiveSegment>>, MaintenanceError> {
+        let id = self.next_segment_id.fetch_add(1, Ordering::Relaxed);
+        let temporary = self.options.data_dir.join(TIER_DIRS[0]).join(format!("{id:012}.tmp"));
+        let io = |source| MaintenanceError::Io { path: temporary.clone(), source };
+        let file = self.fs.create(&temporary).map_err(io)?;
+        let written = (|| {
+            let buffer = BufWriter::with_capacity(WRITE_BUFFER_BYTES, file);
+            let mut writer = MetricsSegmentWriter::new(buffer, 0, 0).map_err(io)?;
+            let (series, (min_seq, max_seq)) = write(&mut writer)?;
+            if series == 0 {
+                return Ok(None);
+            }
+            let (buffer, meta) = writer.finish(min_seq, max_seq).map_err(io)?;
+            let mut file = buffer.into_inner().map_err(|e| io(e.into_error()))?;
+            file.sync().map_err(io)?;
+            let bytes = self.fs.map(&temporary).map_err(io)?.len() as u64;
+            Ok(Some(entry(id, partition, level, &meta, bytes)))
+        })();
+        let entry = match written {
+            Ok(Some(entry)) => entry,
+            other => {
+                // A left-over would go at the next start anyway.
+                let _ = self.fs.remove(&temporary);
+                return other.map(|_| None);
+            }
+        };
+        let path = self.options.data_dir.join(segment_path(&entry));
+        self.fs.rename(&temporary, &path).map_err(io)?;
+        self.fs.sync_dir(&self.options.data_dir.join(TIER_DIRS[0])).map_err(io)?;
+        Ok(Some(Arc::new(LiveSegment::new(entry, &self.options.data_dir, self.fs.clone()))))
+    }
+
+    pub(super) fn io_error(&self, source: io::Error) -> MaintenanceError {
+        MaintenanceError::Io { path: self.options.data_dir.join(TIER_DIRS[0]), source }
+    }
+
+    /// One atomic edit of what is live.
+    pub(super) fn commit(
+        &self,
+        add: &[Arc<LiveSegment>],
+        remove: &[u64],
+        wal_done: Option<u64>,
+    ) -> Result<(), MaintenanceError> {
+        let max_seq = add.iter().map(|s| s.entry.max_seq).max().unwrap_or(0);
+        let add = add.iter().map(|s| s.entry.clone()).collect();
+        Ok(self.manifest.lock().commit(Edit { add, remove: remove.to_vec(), wal_done, max_seq })?)
+    }
+}
+
+fn entry(id: u64, partition: Timestamp, level: u8, meta: &SegmentMeta, bytes: u64) -> SegmentEntry {
+    SegmentEntry {
+        id,
+        signal: METRICS,
+        tier: 0,
+        level,
+        tenant: meta.tenant,
+        partition,
+        min_time: meta.min_time,
+        max_time: meta.max_time,
+        min_seq: meta.min_seq,
+        max_seq: meta.max_seq,
+        bytes,
+        rows: meta.row_count,
+        series: meta.series_count,
+    }
+}

@@ -1,0 +1,224 @@
+//! What the store tells about itself: metrics that it counts, and figures for the status pages.
+
+use prometheus::{
+    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+};
+
+use super::metrics::WriterCounters;
+use super::store::Store;
+use super::sync::SyncMetrics;
+use crate::model::TimeRange;
+
+/// The store's own metrics.
+pub(super) struct StoreMetrics {
+    pub writer: WriterCounters,
+    pub sync: SyncMetrics,
+    pub corrupt_records: IntCounter,
+    pub replayed_frames: IntCounter,
+    pub missing_segments: IntCounter,
+    pub seals: IntCounter,
+    pub merges: IntCounter,
+    pub expired_segments: IntCounterVec,
+    pub maintenance_failures: IntCounterVec,
+    series: IntGauge,
+    unsealed_samples: IntGauge,
+    unsealed_bytes: IntGauge,
+    queued_batches: IntGauge,
+    disk_free: IntGauge,
+    segments: IntGaugeVec,
+    segment_bytes: IntGaugeVec,
+}
+
+impl StoreMetrics {
+    /// Creates and registers them. A registry that has them already belongs to another store: a mistake of ours.
+    pub fn register(registry: &Registry) -> StoreMetrics {
+        let counter = |name: &str, help: &str| {
+            let counter = IntCounter::new(name, help).expect("a valid name");
+            registry.register(Box::new(counter.clone())).expect("one store for each registry");
+            counter
+        };
+        let counters = |name: &str, help: &str, label: &str| {
+            let counters = IntCounterVec::new(Opts::new(name, help), &[label]).expect("a valid name");
+            registry.register(Box::new(counters.clone())).expect("one store for each registry");
+            counters
+        };
+        let gauge = |name: &str, help: &str| {
+            let gauge = IntGauge::new(name, help).expect("a valid name");
+            registry.register(Box::new(gauge.clone())).expect("one store for each registry");
+            gauge
+        };
+        let gauges = |name: &str, help: &str, label: &str| {
+            let gauges = IntGaugeVec::new(Opts::new(name, help), &[label]).expect("a valid name");
+            registry.register(Box::new(gauges.clone())).expect("one store for each registry");
+            gauges
+        };
+        let buckets = vec![0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0];
+        let sync_opts = HistogramOpts::new("icecore_wal_sync_seconds", "How long each sync of the log took")
+            .buckets(buckets);
+        let sync_seconds = Histogram::with_opts(sync_opts).expect("a valid name");
+        registry.register(Box::new(sync_seconds.clone())).expect("one store for each registry");
+        StoreMetrics {
+            writer: WriterCounters {
+                samples: counter("icecore_storage_samples_total", "Samples taken by the shards"),
+                duplicates: counter(
+                    "icecore_storage_duplicate_samples_total",
+                    "Samples that repeated the last one of their series",
+                ),
+                late: counter(
+                    "icecore_storage_late_samples_total",
+                    "Samples that came out of order or replace another",
+                ),
+                repeated_deltas: counter(
+                    "icecore_storage_repeated_deltas_total",
+                    "Delta intervals dropped because they were added before",
+                ),
+            },
+            sync: SyncMetrics {
+                sync_seconds,
+                bytes: counter("icecore_wal_written_bytes_total", "Bytes of frames written to the log"),
+                failures: counter("icecore_wal_failures_total", "Failed writes and syncs of the log"),
+            },
+            corrupt_records: counter(
+                "icecore_wal_corrupt_records_total",
+                "Damaged records met when the log was replayed",
+            ),
+            replayed_frames: counter("icecore_wal_replayed_frames_total", "Frames replayed at start"),
+            missing_segments: counter(
+                "icecore_storage_missing_segments_total",
+                "Segments that the manifest lists and the disk lacks",
+            ),
+            seals: counter("icecore_storage_seals_total", "Generations sealed"),
+            merges: counter("icecore_storage_merges_total", "Merges of segments"),
+            expired_segments: counters("icecore_storage_expired_segments_total", "Segments let go", "reason"),
+            maintenance_failures: counters(
+                "icecore_storage_maintenance_failures_total",
+                "Failed seals, merges and removals",
+                "work",
+            ),
+            series: gauge("icecore_storage_active_series", "Series that were written to recently"),
+            unsealed_samples: gauge("icecore_storage_unsealed_samples", "Samples in memory"),
+            unsealed_bytes: gauge("icecore_storage_unsealed_bytes", "Memory of samples that are not sealed"),
+            queued_batches: gauge("icecore_storage_queued_batches", "Batches that wait for a shard"),
+            disk_free: gauge(
+                "icecore_storage_disk_free_bytes",
+                "Bytes free on the disk of the data directory",
+            ),
+            segments: gauges("icecore_storage_segments", "Sealed segments", "level"),
+            segment_bytes: gauges("icecore_storage_segment_bytes", "Bytes of sealed segments", "level"),
+        }
+    }
+}
+
+/// Figures of the store at one moment.
+#[derive(Clone, Debug)]
+pub struct StoreStats {
+    pub active_series: usize,
+    pub unsealed_samples: u64,
+    pub unsealed_bytes: u64,
+    pub segments: usize,
+    pub segment_bytes: u64,
+    pub segment_rows: u64,
+    /// Empty where there are no samples.
+    pub time_range: TimeRange,
+    pub damaged_wal_records: u64,
+    pub missing_segments: u64,
+}
+
+/// One row of a list of what is most numerous.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cardinality {
+    pub name: String,
+    pub value: u64,
+}
+
+/// Where the active series come from, most numerous first.
+#[derive(Clone, Debug, Default)]
+pub struct SeriesStats {
+    pub series_by_metric: Vec<Cardinality>,
+    pub values_by_label: Vec<Cardinality>,
+    pub series_by_pair: Vec<Cardinality>,
+    pub label_pairs: u64,
+}
+
+impl Store {
+    pub fn stats(&self) -> StoreStats {
+        let view = self.view.load();
+        let ranges = view
+            .generations
+            .iter()
+            .map(|g| g.time_range())
+            .chain(view.segments.iter().map(|s| s.time_range()));
+        let join = |a: TimeRange, b: TimeRange| TimeRange {
+            after: a.after.min(b.after),
+            until: a.until.max(b.until),
+        };
+        StoreStats {
+            active_series: self.limiter.count(),
+            unsealed_samples: view.generations.iter().map(|g| g.sample_count()).sum(),
+            unsealed_bytes: view.generations.iter().map(|g| g.memory_bytes()).sum(),
+            segments: view.segments.len(),
+            segment_bytes: view.segments.iter().map(|s| s.entry.bytes).sum(),
+            segment_rows: view.segments.iter().map(|s| s.entry.rows).sum(),
+            time_range: ranges
+                .filter(|r| !r.is_empty())
+                .reduce(join)
+                .unwrap_or(TimeRange { after: 0, until: 0 }),
+            damaged_wal_records: self.metrics.corrupt_records.get(),
+            missing_segments: self.metrics.missing_segments.get(),
+        }
+    }
+
+    /// The `limit` largest of each kind, from the index of the active series.
+    pub fn series_stats(&self, limit: usize) -> SeriesStats {
+        use std::collections::HashMap;
+        let (mut metrics, mut values, mut pairs) = (HashMap::new(), HashMap::new(), HashMap::new());
+        for registry in &self.registries {
+            registry.label_statistics(|name, value, series| {
+                if name == crate::model::labels::METRIC_NAME {
+                    *metrics.entry(value.to_owned()).or_default() += series;
+                }
+                values
+                    .entry(name.to_owned())
+                    .or_insert_with(std::collections::HashSet::new)
+                    .insert(value.to_owned());
+                *pairs.entry(format!("{name}={value}")).or_default() += series;
+            });
+        }
+        let label_pairs = pairs.len() as u64;
+        let values = values.into_iter().map(|(name, values)| (name, values.len() as u64)).collect();
+        SeriesStats {
+            series_by_metric: largest(metrics, limit),
+            values_by_label: largest(values, limit),
+            series_by_pair: largest(pairs, limit),
+            label_pairs,
+        }
+    }
+
+    /// Brings the gauges, and what admission looks at, up to date.
+    pub(super) fn observe(&self) {
+        let stats = self.stats();
+        self.unsealed_bytes.store(stats.unsealed_bytes, std::sync::atomic::Ordering::Relaxed);
+        if let Ok(free) = self.fs.free_bytes(&self.options.data_dir) {
+            self.free_bytes.store(free, std::sync::atomic::Ordering::Relaxed);
+            self.metrics.disk_free.set(free as i64);
+        }
+        self.metrics.series.set(stats.active_series as i64);
+        self.metrics.unsealed_samples.set(stats.unsealed_samples as i64);
+        self.metrics.unsealed_bytes.set(stats.unsealed_bytes as i64);
+        self.metrics.queued_batches.set(self.shards.iter().map(|s| s.len() as i64).sum());
+        let view = self.view.load();
+        for level in 0..3u8 {
+            let of_level = || view.segments.iter().filter(|s| s.entry.level == level);
+            let bytes: u64 = of_level().map(|s| s.entry.bytes).sum();
+            self.metrics.segments.with_label_values(&[&level.to_string()]).set(of_level().count() as i64);
+            self.metrics.segment_bytes.with_label_values(&[&level.to_string()]).set(bytes as i64);
+        }
+    }
+}
+
+fn largest(counts: std::collections::HashMap<String, u64>, limit: usize) -> Vec<Cardinality> {
+    let mut all: Vec<_> = counts.into_iter().map(|(name, value)| Cardinality { name, value }).collect();
+    all.sort_by(|a, b| b.value.cmp(&a.value).then_with(|| a.name.cmp(&b.name)));
+    all.truncate(limit);
+    all
+}

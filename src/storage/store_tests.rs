@@ -1,0 +1,317 @@
+//! The store against a plain model: whatever happens, what was acknowledged can be read, bit for bit.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use crossbeam::channel::bounded;
+use proptest::prelude::*;
+
+use super::fs::faulty::{Faults, FaultyFs, Op, after_power_cut};
+use super::fs::{Fs, RealFs};
+use super::metrics::{MetricBatch, SampleBuffer};
+use super::{Busy, Options, Store, WriteError};
+use crate::model::{Labels, TimeRange, Timestamp, time};
+
+/// A day on which nothing special happens, in the middle.
+const NOON: Timestamp = 20_000 * time::DAY + 12 * time::HOUR;
+
+/// Series → timestamp → bits of the value.
+type Contents = BTreeMap<String, BTreeMap<Timestamp, u64>>;
+
+fn options(dir: &Path) -> Options {
+    Options { disk_reserve: 0, log_reserve: 4096, ..Options::new(dir) }
+}
+
+fn open(fs: Arc<dyn Fs>, dir: &Path) -> Arc<Store> {
+    Store::open_on(fs, options(dir), &prometheus::Registry::new(), NOON).unwrap()
+}
+
+fn series(n: u32) -> Labels {
+    Labels::from_pairs([("__name__", "m"), ("n", &n.to_string())]).unwrap()
+}
+
+/// Queues samples of series `n`; the channel tells what became of them.
+fn append(
+    store: &Store,
+    samples: &[(u32, Timestamp, u64)],
+) -> Result<crossbeam::channel::Receiver<Result<(), WriteError>>, Busy> {
+    let mut batch = MetricBatch::new(store.shard_count(), store.series_epoch());
+    for &(n, timestamp, bits) in samples {
+        let series = store.resolve(&series(n), NOON).unwrap();
+        batch.sample(series, timestamp, f64::from_bits(bits));
+    }
+    let (sender, receiver) = bounded(1);
+    store.append(batch, Box::new(move |result| drop(sender.send(result))))?;
+    Ok(receiver)
+}
+
+fn append_and_wait(store: &Store, samples: &[(u32, Timestamp, u64)]) {
+    append(store, samples).unwrap().recv().unwrap().unwrap();
+}
+
+fn contents(store: &Store) -> Contents {
+    let snapshot = store.metrics();
+    let mut contents = Contents::new();
+    let mut samples = SampleBuffer::default();
+    for series in snapshot.select(&[], TimeRange::ALL).unwrap() {
+        snapshot.read(&series, TimeRange::ALL, &mut samples).unwrap();
+        assert!(samples.float_timestamps.is_sorted_by(|a, b| a < b), "{:?}", samples.float_timestamps);
+        let bits = samples.floats.iter().map(|v| v.to_bits());
+        let previous = contents
+            .insert(series.labels.to_string(), samples.float_timestamps.iter().copied().zip(bits).collect());
+        assert!(previous.is_none(), "{} was found twice", series.labels);
+    }
+    assert_eq!(snapshot.warnings(), Vec::<String>::new());
+    contents
+}
+
+fn note(model: &mut Contents, samples: &[(u32, Timestamp, u64)]) {
+    for &(n, timestamp, bits) in samples {
+        model.entry(series(n).to_string()).or_default().insert(timestamp, bits);
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Append(Vec<(u32, Timestamp, u64)>),
+    Seal,
+    Compact,
+    Close,
+    Crash,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let time = prop_oneof![
+        4 => (0..200i64).prop_map(|k| NOON + k * 15_000),
+        1 => (-3..1i64, 0..20i64).prop_map(|(day, k)| NOON + day * time::DAY + k * time::HOUR),
+    ];
+    let bits = prop_oneof![any::<u64>(), (0..5u32).prop_map(|v| f64::from(v).to_bits())];
+    let sample = (0..6u32, time, bits);
+    let step = prop_oneof![
+        6 => prop::collection::vec(sample, 1..40).prop_map(Step::Append),
+        2 => Just(Step::Seal),
+        1 => Just(Step::Compact),
+        1 => Just(Step::Close),
+        1 => Just(Step::Crash),
+    ];
+    prop::collection::vec(step, 1..25)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    #[test]
+    fn the_store_is_a_map_from_series_and_time_to_the_value_written_last(steps in steps()) {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = open(Arc::new(RealFs), dir.path());
+        let mut model = Contents::new();
+        for step in steps {
+            match &step {
+                Step::Append(samples) => {
+                    append_and_wait(&store, samples);
+                    note(&mut model, samples);
+                }
+                Step::Seal => store.seal(NOON).unwrap(),
+                Step::Compact => store.compact().unwrap(),
+                Step::Close => {
+                    store.close();
+                    drop(store);
+                    store = open(Arc::new(RealFs), dir.path());
+                    prop_assert_eq!(store.stats().unsealed_samples, 0, "a clean stop leaves nothing to replay");
+                }
+                Step::Crash => {
+                    drop(store);
+                    store = open(Arc::new(RealFs), dir.path());
+                }
+            }
+            prop_assert_eq!(&contents(&store), &model, "after {:?}", step);
+        }
+    }
+}
+
+/// Runs a workload that seals, merges and restarts; marks each acknowledgement in the log of the disk.
+fn run_workload(disk: &FaultyFs) -> Vec<Vec<(u32, Timestamp, u64)>> {
+    let mut sent = Vec::new();
+    let fs: Arc<dyn Fs> = Arc::new(disk.clone());
+    for round in 0..3i64 {
+        let store = open(fs.clone(), Path::new("/d"));
+        for part in 0..4i64 {
+            let at = |n: u32| NOON + round * time::HOUR + part * 60_000 + i64::from(n);
+            let samples: Vec<_> = (0..8u32).map(|n| (n, at(n), (n as f64 + part as f64).to_bits())).collect();
+            sent.push(samples.clone());
+            append_and_wait(&store, &samples);
+            disk.mark(sent.len() as u64);
+            if part == 1 {
+                store.seal(NOON).unwrap();
+            }
+        }
+        if round == 1 {
+            store.compact().unwrap();
+        }
+    }
+    sent
+}
+
+fn model_of(batches: &[Vec<(u32, Timestamp, u64)>]) -> Contents {
+    let mut model = Contents::new();
+    batches.iter().for_each(|batch| note(&mut model, batch));
+    model
+}
+
+fn assert_contains(outer: &Contents, inner: &Contents, what: &str) {
+    for (series, samples) in inner {
+        for (timestamp, bits) in samples {
+            assert_eq!(
+                outer.get(series).and_then(|s| s.get(timestamp)),
+                Some(bits),
+                "{what}: {series} at {timestamp}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_power_cut_at_any_moment_keeps_all_that_was_acknowledged_and_invents_nothing() {
+    let disk = FaultyFs::default();
+    let sent = run_workload(&disk);
+    let log = disk.log();
+    let everything = model_of(&sent);
+    let mut random = 0x9E37_79B9_7F4A_7C15u64;
+    let mut states = 0;
+    for cut in 0..=log.len() {
+        let acknowledged = log[..cut].iter().filter(|op| matches!(op, Op::Mark(_))).count();
+        for variant in 0..4 {
+            let mut choose = |n: usize| match variant {
+                0 => 0,
+                1 => n - 1,
+                _ => {
+                    random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                    (random >> 33) as usize % n
+                }
+            };
+            let after = after_power_cut(&log[..cut], &mut choose);
+            let store = open(Arc::new(after.clone()), Path::new("/d"));
+            let found = contents(&store);
+            let what = format!("cut {cut} of {}, variant {variant}", log.len());
+            assert_contains(&found, &model_of(&sent[..acknowledged]), &what);
+            assert_contains(&everything, &found, &what);
+            drop(store);
+            let again = contents(&open(Arc::new(after), Path::new("/d")));
+            assert_eq!(again, found, "{what}: a second recovery changes nothing");
+            states += 1;
+        }
+    }
+    println!("{states} crash states of {} operations", log.len());
+}
+
+#[test]
+fn a_failed_sync_is_an_error_to_its_senders_and_the_samples_are_written_again() {
+    let disk = FaultyFs::default();
+    let store = open(Arc::new(disk.clone()), Path::new("/d"));
+    append_and_wait(&store, &[(1, NOON, 1)]);
+    disk.set_faults(Faults { failing_syncs: 1, ..Faults::default() });
+    let failed = append(&store, &[(1, NOON + 1, 2)]).unwrap().recv().unwrap();
+    assert!(matches!(failed, Err(WriteError::Wal { .. })), "{failed:?}");
+    // Soon the log can be written again.
+    let mut refused = 0;
+    while let Err(busy) = append(&store, &[(1, NOON + 2, 3)]) {
+        assert_eq!(busy, Busy::LogFailing);
+        refused += 1;
+        assert!(refused < 1000);
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    append_and_wait(&store, &[(1, NOON + 3, 4)]);
+    drop(store);
+    let after = after_power_cut(&disk.log(), &mut |_| 0);
+    let found = contents(&open(Arc::new(after), Path::new("/d")));
+    assert_eq!(found[&series(1).to_string()].len(), 4, "what was shown is kept");
+}
+
+#[test]
+fn a_disk_that_fills_up_refuses_writes_and_takes_them_again() {
+    let disk = FaultyFs::default();
+    let options = Options { disk_reserve: 1000, ..options(Path::new("/d")) };
+    let store = Store::open_on(Arc::new(disk.clone()), options, &prometheus::Registry::new(), NOON).unwrap();
+    append_and_wait(&store, &[(1, NOON, 1)]);
+    disk.set_faults(Faults { free_bytes: Some(999), ..Faults::default() });
+    store.tick(NOON);
+    assert_eq!(append(&store, &[(1, NOON + 1, 2)]).unwrap_err(), Busy::DiskFull { free: 999, reserve: 1000 });
+    assert_eq!(contents(&store)[&series(1).to_string()].len(), 1, "queries go on");
+    disk.set_faults(Faults::default());
+    store.tick(NOON);
+    append_and_wait(&store, &[(1, NOON + 1, 2)]);
+}
+
+#[test]
+fn a_reader_never_misses_what_moves_from_memory_to_a_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(Arc::new(RealFs), dir.path());
+    let total = 60;
+    std::thread::scope(|scope| {
+        let writer = store.clone();
+        scope.spawn(move || {
+            for k in 0..total {
+                append_and_wait(&writer, &[(1, NOON + k, k as u64)]);
+                if k % 7 == 0 {
+                    writer.seal(NOON).unwrap();
+                }
+                if k % 20 == 0 {
+                    writer.compact().unwrap();
+                }
+            }
+        });
+        let mut seen = 0;
+        while seen < total as usize {
+            let now = contents(&store).get(&series(1).to_string()).map_or(0, BTreeMap::len);
+            assert!(now >= seen, "saw {seen}, then {now}");
+            seen = now;
+        }
+    });
+}
+
+#[test]
+fn series_that_nobody_writes_are_forgotten_and_may_come_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(Arc::new(RealFs), dir.path());
+    append_and_wait(&store, &[(1, NOON, 1), (2, NOON, 1)]);
+    for hour in 1..4 {
+        let now = NOON + hour * time::HOUR;
+        append_and_wait(&store, &[(2, now, 1)]);
+        store.seal(now).unwrap();
+        store.tidy(now);
+    }
+    assert_eq!(store.stats().active_series, 1);
+    let before = store.series_epoch();
+    assert!(before > 0, "references handed out before are void");
+    append_and_wait(&store, &[(1, NOON + 5 * time::HOUR, 1)]);
+    assert_eq!(contents(&store)[&series(1).to_string()].len(), 2);
+}
+
+#[test]
+fn segments_older_than_the_retention_go_and_a_clock_that_jumps_ahead_takes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(Arc::new(RealFs), dir.path());
+    append_and_wait(&store, &[(1, NOON - 20 * time::DAY, 1), (1, NOON, 2)]);
+    store.seal(NOON).unwrap();
+    store.tidy(NOON + 3650 * time::DAY);
+    assert_eq!(contents(&store)[&series(1).to_string()].keys().copied().collect::<Vec<_>>(), [NOON]);
+    let left = std::fs::read_dir(dir.path().join("hot")).unwrap().count();
+    assert_eq!(left, 1, "the file is gone too");
+}
+
+#[test]
+fn a_directory_of_somebody_else_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("letter.txt"), "dear").unwrap();
+    let refused = Store::open(options(dir.path()), &prometheus::Registry::new(), NOON).err().unwrap();
+    assert!(refused.to_string().contains("not a data directory"), "{refused}");
+}
+
+#[test]
+fn a_directory_in_use_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let _store = open(Arc::new(RealFs), dir.path());
+    let refused = Store::open(options(dir.path()), &prometheus::Registry::new(), NOON).err().unwrap();
+    assert!(refused.to_string().contains("used by another process"), "{refused}");
+}
