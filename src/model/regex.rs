@@ -127,7 +127,7 @@ impl LabelRegex {
     }
 }
 
-/// The expressions of recent queries, compiled. Two generations of at most 512: when the young one is full it
+/// The expressions of recent queries, compiled. Two generations of at most 256: when the young one is full it
 /// becomes the old one, and what was not asked for since is dropped.
 #[derive(Debug, Default)]
 pub struct RegexCache(Mutex<Generations>);
