@@ -42,11 +42,12 @@ impl ServeError {
 
 /// Serves until SIGTERM or Ctrl-C. Returns when everything acknowledged is in sealed files.
 pub fn run(config: &Config) -> Result<(), ServeError> {
-    tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(ServeError::Runtime)?
-        .block_on(serve(config))
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(ServeError::Runtime)?;
+    let result = runtime.block_on(serve(config));
+    // A query that did not finish in time is not waited for.
+    runtime.shutdown_background();
+    result
 }
 
 async fn serve(config: &Config) -> Result<(), ServeError> {

@@ -127,6 +127,21 @@ fn who_asks_much_and_reads_nothing_is_cut_off() {
     wait_for(|| in_flight(&server) == 0);
 }
 
+#[test]
+fn a_query_ends_when_its_client_has_left() {
+    let server = Server::start(&["--query.max-concurrency", "1"]);
+    let query = "max_over_time(sum_over_time(max_over_time(vector(time())[10m:1s])[1h:1s])[1h:1s])";
+    let mut leaver = TcpStream::connect(server.address()).unwrap();
+    let path = format!("/api/v1/query_range?query={}&start=0&end=10000&step=1", crate::common::encode(query));
+    leaver.write_all(format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n").as_bytes()).unwrap();
+    wait_for(|| server.get("/metrics").body.contains("icecore_worker_jobs{pool=\"query\"} 1"));
+    drop(leaver);
+    let left = Instant::now();
+    assert_eq!(server.get("/api/v1/query?query=1&time=1").status, 200);
+    assert!(left.elapsed() < Duration::from_secs(1));
+    assert!(server.get("/metrics").body.contains("icecore_query_limits_hit_total{limit=\"cancelled\"} 1"));
+}
+
 fn wait_for(condition: impl Fn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(20);
     while !condition() {
