@@ -32,6 +32,8 @@ pub(super) struct Intake<'a> {
     last_family: Option<u128>,
     batch: MetricBatch,
     pub outcome: Outcome,
+    /// The first few refusals, each said once.
+    pub told: Vec<Rejection>,
     /// How many were refused, by `Reason as usize`.
     pub refused: [u64; Reason::ALL.len()],
 }
@@ -54,6 +56,7 @@ impl<'a> Intake<'a> {
             families,
             last_family: None,
             outcome: Outcome::default(),
+            told: Vec::new(),
             refused: [0; Reason::ALL.len()],
         }
     }
@@ -78,8 +81,8 @@ impl<'a> Intake<'a> {
         reason: Reason,
         labels: impl FnOnce(&Options) -> Result<Labels, Rejection>,
     ) -> Rejection {
-        let is_told = self.outcome.reasons.len() < REASONS_MAX;
-        match is_told.then(|| labels(self.options)) {
+        let is_to_be_told = self.told.len() < REASONS_MAX;
+        match is_to_be_told.then(|| labels(self.options)) {
             Some(Err(rejection)) => rejection,
             _ => Rejection::new(reason, String::new()),
         }
@@ -199,10 +202,9 @@ impl<'a> Intake<'a> {
     /// As [`Intake::refuse`] for what is only told by the way: it does not count as rejected.
     pub fn note(&mut self, rejection: Rejection, count: u64) {
         self.refused[rejection.reason as usize] += count;
-        let reasons = &mut self.outcome.reasons;
-        let is_new = !rejection.message.is_empty() && !reasons.contains(&rejection.message);
-        if is_new && reasons.len() < REASONS_MAX {
-            reasons.push(rejection.message);
+        let is_new = !rejection.message.is_empty() && !self.told.contains(&rejection);
+        if is_new && self.told.len() < REASONS_MAX {
+            self.told.push(rejection);
         }
     }
 
@@ -210,6 +212,7 @@ impl<'a> Intake<'a> {
     pub fn append(&mut self, done: Completion) -> Result<(), Busy> {
         let refusals = || Reason::ALL.iter().filter(|&&reason| self.refused[reason as usize] > 0);
         self.outcome.retryable = refusals().next().is_some() && refusals().all(|r| r.passes_by_waiting());
+        self.outcome.reasons = self.told.iter().map(|rejection| rejection.message.clone()).collect();
         let batch = std::mem::replace(&mut self.batch, MetricBatch { series_epoch: 0, shards: Vec::new() });
         let appended = match batch.is_empty() {
             true => {

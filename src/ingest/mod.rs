@@ -162,7 +162,7 @@ impl Ingest {
             RemoteWriteVersion::V2 => Protocol::RemoteWriteV2,
         };
         self.stats.received(protocol, body.len());
-        self.counting_refusals(|| {
+        self.counting_refusals(now, || {
             let body = self.buffers.decompress(body, Encoding::Snappy, self.options.decoded_bytes_max)?;
             self.stats.decoded(protocol, body.len());
             let mut intake = self.intake(now);
@@ -170,7 +170,7 @@ impl Ingest {
                 RemoteWriteVersion::V1 => remote_write::v1::read(&body, &self.spelling_hash, &mut intake)?,
                 RemoteWriteVersion::V2 => remote_write::v2::read(&body, &self.spelling_hash, &mut intake)?,
             }
-            self.append(intake, protocol, done)
+            self.append(intake, protocol, now, done)
         })
     }
 
@@ -184,10 +184,11 @@ impl Ingest {
         done: Completion,
     ) -> Result<Outcome, IngestError> {
         self.stats.received(Protocol::Otlp, body.len());
-        self.counting_refusals(|| {
+        self.counting_refusals(now, || {
             let body = self.buffers.decompress(body, encoding, self.options.decoded_bytes_max)?;
             self.stats.decoded(Protocol::Otlp, body.len());
-            self.otlp(&otlp::decode(&body, format)?, now, done)
+            let request = otlp::decode(&body, format, self.options.decoded_bytes_max)?;
+            self.otlp(&request, now, done)
         })
     }
 
@@ -199,7 +200,7 @@ impl Ingest {
         done: Completion,
     ) -> Result<Outcome, IngestError> {
         self.stats.received(Protocol::Otlp, prost::Message::encoded_len(request));
-        self.counting_refusals(|| self.otlp(request, now, done))
+        self.counting_refusals(now, || self.otlp(request, now, done))
     }
 
     fn otlp(
@@ -210,7 +211,7 @@ impl Ingest {
     ) -> Result<Outcome, IngestError> {
         let mut intake = self.intake(now);
         otlp::read(request, &self.spelling_hash, &mut intake);
-        self.append(intake, Protocol::Otlp, done)
+        self.append(intake, Protocol::Otlp, now, done)
     }
 
     /// Our own metrics, scraped at `now`.
@@ -221,7 +222,7 @@ impl Ingest {
         done: Completion,
     ) -> Result<Outcome, IngestError> {
         self.stats.received(Protocol::OwnMetrics, 0);
-        self.counting_refusals(|| {
+        self.counting_refusals(now, || {
             let mut intake = self.intake(now);
             for sample in samples {
                 let spelling = sample.labels.fingerprint();
@@ -230,7 +231,7 @@ impl Ingest {
                     .and_then(|series| intake.sample(series, now, sample.value));
                 written.unwrap_or_else(|rejection| intake.refuse(rejection, 1));
             }
-            self.append(intake, Protocol::OwnMetrics, done)
+            self.append(intake, Protocol::OwnMetrics, now, done)
         })
     }
 
@@ -246,9 +247,10 @@ impl Ingest {
         &self,
         mut intake: Intake<'_>,
         protocol: Protocol,
+        now: Timestamp,
         done: Completion,
     ) -> Result<Outcome, IngestError> {
-        self.stats.read(&intake);
+        self.stats.read(&intake, now);
         intake.append(done)?;
         let outcome = intake.outcome;
         self.stats.accepted(
@@ -262,9 +264,10 @@ impl Ingest {
 
     fn counting_refusals(
         &self,
+        now: Timestamp,
         receive: impl FnOnce() -> Result<Outcome, IngestError>,
     ) -> Result<Outcome, IngestError> {
-        receive().inspect_err(|error| self.stats.refused(error))
+        receive().inspect_err(|error| self.stats.refused(error, now))
     }
 }
 

@@ -1,10 +1,14 @@
 //! What the receivers count, for `/metrics`.
 
+use std::sync::atomic::{AtomicI64, Ordering};
+
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
 use super::IngestError;
 use super::admission::Reason;
 use super::intake::Intake;
+use crate::model::Timestamp;
+use crate::model::time::SECOND;
 use crate::storage::Busy;
 
 /// How a request came in: the label `protocol`.
@@ -43,6 +47,8 @@ pub(super) struct Stats {
     protocols: [ProtocolStats; Protocol::ALL.len()],
     /// By `Reason as usize`.
     rejected: [IntCounter; Reason::ALL.len()],
+    /// When a refusal for this reason was last logged, by `Reason as usize`.
+    logged_at: [AtomicI64; Reason::ALL.len()],
     cache_hits: IntCounter,
     cache_misses: IntCounter,
     cache_entries: IntGauge,
@@ -74,6 +80,7 @@ impl Stats {
                 exemplars: exemplars.with_label_values(&[protocol.as_str()]),
             }),
             rejected: Reason::ALL.map(|reason| rejected.with_label_values(&[reason.as_str()])),
+            logged_at: Reason::ALL.map(|_| AtomicI64::new(i64::MIN)),
             cache_hits: counter(
                 registry,
                 "icecore_ingest_series_cache_hits_total",
@@ -103,13 +110,17 @@ impl Stats {
     }
 
     /// A request that was read to its end, before it is appended.
-    pub fn read(&self, intake: &Intake<'_>) {
+    pub fn read(&self, intake: &Intake<'_>, now: Timestamp) {
         self.cache_hits.inc_by(intake.series.hits);
         self.cache_misses.inc_by(intake.series.miss_count() as u64);
         for reason in Reason::ALL {
             if intake.refused[reason as usize] > 0 {
                 self.rejected[reason as usize].inc_by(intake.refused[reason as usize]);
             }
+        }
+        for rejection in &intake.told {
+            let count = intake.refused[rejection.reason as usize];
+            self.log(rejection.reason, count, &rejection.message, now);
         }
     }
 
@@ -120,7 +131,7 @@ impl Stats {
         self.cache_entries.set(cache_entries as i64);
     }
 
-    pub fn refused(&self, error: &IngestError) {
+    pub fn refused(&self, error: &IngestError, now: Timestamp) {
         let reason = match error {
             IngestError::TooLarge { .. } | IngestError::DecompressesTooFar { .. } => Reason::DecodedSize,
             IngestError::Malformed { .. } | IngestError::BadField { .. } => Reason::Malformed,
@@ -132,8 +143,22 @@ impl Stats {
             IngestError::Busy(Busy::Closing) => Reason::Closing,
         };
         self.rejected[reason as usize].inc();
+        self.log(reason, 1, error, now);
+    }
+
+    /// Says why something was refused, unless the same reason was logged a moment ago.
+    fn log(&self, reason: Reason, count: u64, message: &dyn std::fmt::Display, now: Timestamp) {
+        let logged_at = &self.logged_at[reason as usize];
+        let last = logged_at.load(Ordering::Relaxed);
+        let is_due = now >= last.saturating_add(LOGGED_EVERY_MS);
+        // Of several threads that find it due, one says it.
+        if is_due && logged_at.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+            tracing::warn!(reason = reason.as_str(), count, "refused: {message}");
+        }
     }
 }
+
+const LOGGED_EVERY_MS: i64 = 10 * SECOND;
 
 const REGISTERED: &str = "the name is valid and registered once";
 

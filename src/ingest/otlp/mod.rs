@@ -8,6 +8,7 @@ mod exponential;
 mod json;
 mod metrics;
 mod naming;
+mod scan;
 #[cfg(test)]
 mod tests;
 
@@ -27,12 +28,26 @@ pub struct Options {
     pub promote_resource_attributes: Vec<String>,
 }
 
-pub(super) fn decode(body: &[u8], format: OtlpFormat) -> Result<ExportMetricsServiceRequest, IngestError> {
+// Honest requests take three to four times their bytes once decoded.
+const DECODED_GROWTH_MAX: usize = 8;
+
+/// Reads a body of at most `bytes_max` bytes.
+pub(super) fn decode(
+    body: &[u8],
+    format: OtlpFormat,
+    bytes_max: usize,
+) -> Result<ExportMetricsServiceRequest, IngestError> {
     match format {
         OtlpFormat::Json => json::decode(body),
-        OtlpFormat::Protobuf => ExportMetricsServiceRequest::decode(body).map_err(|e| {
-            // prost names the field but not the place; our own walk does, where the framing itself is broken.
-            IngestError::Malformed { what: "protobuf", offset: body.len(), reason: e.to_string() }
-        }),
+        OtlpFormat::Protobuf => {
+            scan::scan(body, DECODED_GROWTH_MAX * bytes_max)?;
+            // What is left to be wrong, a text that is not UTF-8 or a number in the place of a text, prost tells
+            // by its field.
+            ExportMetricsServiceRequest::decode(body).map_err(|e| IngestError::Malformed {
+                what: "protobuf",
+                offset: body.len(),
+                reason: e.to_string(),
+            })
+        }
     }
 }
