@@ -2,14 +2,14 @@
 
 use crate::query::QueryError;
 use crate::query::promql::ast::{
-    Aggregate, AggregateOp, At, Binary, Duration, Expr, ExprKind, UnaryOp, VectorSelector,
+    Aggregate, AggregateOp, At, Binary, Duration, Edges, Expr, ExprKind, UnaryOp, VectorSelector,
 };
 use crate::query::promql::duration::DurationUse;
 use crate::query::promql::functions_table::ValueType;
 
 use super::aggregate::Aggregation;
 use super::annotations::Note;
-use super::binary::{Operator, ScalarSide, floats, with_scalar};
+use super::binary::{Operator, ScalarSide, changes_metric, floats, with_scalar};
 use super::choose::{ChoosePositions, choose, count_values};
 use super::context::Context;
 use super::grouping::Grouping;
@@ -18,6 +18,7 @@ use super::join::{Join, Signature};
 use super::row::{Cell, Grid, Row};
 use super::select::{DataTime, InstantSelector, Yield};
 use super::sets::SetOperation;
+use super::smoothed::SmoothedSelector;
 use super::source::{BoxedSource, EqualLabels, Mapped, Repeated, unite};
 
 /// Builds operators for one query; `'q` is its life.
@@ -35,6 +36,11 @@ impl<'q> Builder<'q> {
         }
         match &expr.kind {
             ExprKind::Paren(inner) => self.vector(inner, grid),
+            ExprKind::VectorSelector(selector) if selector.edges == Edges::Smoothed => {
+                let time = self.data_time(selector.at, &selector.offset)?;
+                let (matchers, position) = (&selector.matchers, expr.position);
+                Ok(Box::new(SmoothedSelector::new(self.context, matchers, time, grid, position)?))
+            }
             ExprKind::VectorSelector(selector) => self.selector(selector, grid, Yield::Value),
             ExprKind::Call(call) => self.call(expr, call, grid),
             ExprKind::Aggregate(aggregate) => self.aggregate(expr, aggregate, grid),
@@ -189,18 +195,40 @@ impl<'q> Builder<'q> {
         [min].into_iter().filter(|q| *q < 0.0).for_each(note);
     }
 
+    /// A comparison with a scalar leaves the labels as they were.
+    fn renamed(
+        &self,
+        source: BoxedSource<'q>,
+        operator: Operator,
+        grid: Grid,
+    ) -> Result<BoxedSource<'q>, QueryError> {
+        if changes_metric(operator.op) || operator.return_bool {
+            self.united(source, grid)
+        } else {
+            Ok(source)
+        }
+    }
+
     fn binary(&self, expr: &Expr, binary: &Binary, grid: Grid) -> Result<BoxedSource<'q>, QueryError> {
         let operator = Operator { op: binary.op, return_bool: binary.return_bool, position: expr.position };
         let is_scalar = |side: &Expr| side.value_type() == ValueType::Scalar;
         if is_scalar(&binary.lhs) {
             let scalar = self.scalar(&binary.lhs, grid)?;
             let input = self.vector(&binary.rhs, grid)?;
-            return self.united(with_scalar(self.context, input, operator, scalar, ScalarSide::Left), grid);
+            return self.renamed(
+                with_scalar(self.context, input, operator, scalar, ScalarSide::Left),
+                operator,
+                grid,
+            );
         }
         let left = self.vector(&binary.lhs, grid)?;
         if is_scalar(&binary.rhs) {
             let scalar = self.scalar(&binary.rhs, grid)?;
-            return self.united(with_scalar(self.context, left, operator, scalar, ScalarSide::Right), grid);
+            return self.renamed(
+                with_scalar(self.context, left, operator, scalar, ScalarSide::Right),
+                operator,
+                grid,
+            );
         }
         let right = self.vector(&binary.rhs, grid)?;
         let matching = binary.matching.as_ref().expect("the parser gives two vectors a matching");

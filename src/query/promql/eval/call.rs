@@ -19,7 +19,7 @@ impl<'q> Builder<'q> {
     /// A call whose result is an instant vector.
     pub fn call(&self, expr: &Expr, call: &Call, grid: Grid) -> Result<BoxedSource<'q>, QueryError> {
         if call.args.iter().any(|arg| arg.value_type() == ValueType::Matrix) {
-            return self.window_call(expr, call, grid);
+            return self.window_call(call, grid);
         }
         match call.function {
             Function::Vector => {

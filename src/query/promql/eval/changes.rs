@@ -15,10 +15,15 @@ enum Sample<'a> {
 }
 
 /// Times a counter began anew; a change between float and histogram is one.
-pub fn resets(window: &Window<'_>, _notes: &Notes<'_>) -> Option<Cell> {
+pub fn resets(window: &Window<'_>, notes: &Notes<'_>) -> Option<Cell> {
     if window.histograms.is_empty() {
         return Some(Cell::Float(window.lost.len() as f64));
     }
+    resets_by_pairs(window, notes)
+}
+
+/// As [`resets`], but without what the pass over the series knows of it already.
+pub fn resets_by_pairs(window: &Window<'_>, _notes: &Notes<'_>) -> Option<Cell> {
     Some(Cell::Float(count_pairs(window, |before, after| match (before, after) {
         (Sample::Float(a), Sample::Float(b)) => b < a,
         (Sample::Histogram(a), Sample::Histogram(b)) => b.detect_reset(a),

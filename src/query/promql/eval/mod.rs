@@ -6,6 +6,7 @@
 //!
 //! * `row`, `source`: what flows and how; `context`: snapshot, budget and annotations of one query
 //! * `select`, `window`: samples to steps; `over_time`, `rate`, `changes`, `trend`: the window functions
+//! * `extended`, `smoothed`: the modifiers that look beyond the edges of a window
 //! * `aggregate`, `choose`, `grouping`: groups of series; `binary`, `join`, `sets`: operators
 //! * `elementwise`, `relabel`: functions; `build`, `call`, `range_vector`: from the tree to operators
 //! * `invariant`: what is the same at every step; `result`: from rows to the answer
@@ -19,6 +20,7 @@ mod changes;
 mod choose;
 mod context;
 mod elementwise;
+mod extended;
 mod grouping;
 mod histogram_fold;
 mod invariant;
@@ -33,6 +35,7 @@ mod result;
 mod row;
 mod select;
 mod sets;
+mod smoothed;
 mod source;
 mod step_set;
 mod trend;

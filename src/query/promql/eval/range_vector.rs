@@ -15,7 +15,7 @@ use super::row::{Cell, Grid, OutputSeries};
 use super::select::{RangeSelector, RangeSource, SubqueryRange, subquery_grid};
 use super::source::{BoxedSource, EqualLabels, Rows, unite};
 use super::window::{CallTraits, Notes, Window, WindowCall, WindowFunction, WindowShape};
-use super::{changes, trend};
+use super::{changes, extended, trend};
 
 /// A range vector on a grid: its samples and its windows.
 pub struct RangeVector<'q> {
@@ -26,7 +26,7 @@ pub struct RangeVector<'q> {
 type PlainFunction = fn(&Window<'_>, &Notes<'_>) -> Option<Cell>;
 
 impl<'q> Builder<'q> {
-    pub fn window_call(&self, expr: &Expr, call: &Call, grid: Grid) -> Result<BoxedSource<'q>, QueryError> {
+    pub fn window_call(&self, call: &Call, grid: Grid) -> Result<BoxedSource<'q>, QueryError> {
         let is_matrix = |arg: &&Expr| arg.value_type() == ValueType::Matrix;
         let argument = call.args.iter().find(is_matrix).expect("that is why it is a window call");
         let argument = argument.unwrap_parens();
@@ -35,7 +35,10 @@ impl<'q> Builder<'q> {
             keeps_name: matches!(call.function, Function::FirstOverTime | Function::LastOverTime),
             wants_counter: matches!(call.function, Function::Rate | Function::Increase),
         };
-        let function = self.window_function(expr, call, grid)?;
+        let function = match edges(argument) {
+            Edges::Plain => self.window_function(call, grid)?,
+            edges => extended_function(call.function, edges)?,
+        };
         // Annotations blame the first argument, even where that is not the range vector.
         let position = call.args[0].unwrap_parens().position;
         let windows = WindowCall::new(self.context, source, shape, grid, traits, position, function);
@@ -67,15 +70,16 @@ impl<'q> Builder<'q> {
     pub fn range_vector(&self, expr: &Expr, grid: Grid) -> Result<RangeVector<'q>, QueryError> {
         match &expr.unwrap_parens().kind {
             ExprKind::MatrixSelector(matrix) => {
-                if matrix.selector.edges != Edges::Plain {
-                    return Err(QueryError::Execution(
-                        "anchored and smoothed ranges are not supported".into(),
-                    ));
-                }
                 let time = self.data_time(matrix.selector.at, &matrix.selector.offset)?;
                 let range_ms = self.milliseconds(&matrix.range, DurationUse::Positive)?;
-                let shape = WindowShape { time, range_ms, before_ms: 0, after_ms: 0 };
-                let covered = time.covered(&grid, range_ms, 0);
+                let lookback_ms = self.context.query.lookback_ms;
+                let (before_ms, after_ms) = match matrix.selector.edges {
+                    Edges::Plain => (0, 0),
+                    Edges::Anchored => (lookback_ms, 0),
+                    Edges::Smoothed => (lookback_ms, lookback_ms),
+                };
+                let shape = WindowShape { time, range_ms, before_ms, after_ms };
+                let covered = time.covered(&grid, range_ms + before_ms, after_ms);
                 let source = RangeSelector::new(self.context, &matrix.selector.matchers, covered)?;
                 Ok(RangeVector { source: Box::new(source), shape })
             }
@@ -95,8 +99,7 @@ impl<'q> Builder<'q> {
             return Err(QueryError::Execution("the step of a subquery is less than a millisecond".into()));
         }
         let inner = subquery_grid(&grid, time, range_ms, step_ms);
-        // A row of the inner evaluation is held for every series: a step this fine would not fit.
-        drop(self.context.hold(inner.len as u64 * 8)?);
+        let held = self.context.hold_row(&inner)?;
         let source: BoxedSource<'q> = match subquery.expr.value_type() {
             ValueType::Scalar => {
                 let mut row = super::row::Row::new(inner.len);
@@ -107,18 +110,16 @@ impl<'q> Builder<'q> {
             _ => self.vector(&subquery.expr, inner)?,
         };
         let shape = WindowShape { time, range_ms, before_ms: 0, after_ms: 0 };
-        Ok(RangeVector { source: Box::new(SubqueryRange::new(source, inner)), shape })
+        Ok(RangeVector { source: Box::new(SubqueryRange::new(source, inner, held)), shape })
     }
 
     /// The function of a call, with its other arguments bound.
-    fn window_function(
-        &self,
-        _expr: &Expr,
-        call: &Call,
-        grid: Grid,
-    ) -> Result<WindowFunction<'q>, QueryError> {
+    fn window_function(&self, call: &Call, grid: Grid) -> Result<WindowFunction<'q>, QueryError> {
         if let Some(plain) = plain_function(call.function) {
             return Ok(Box::new(move |window, notes| Ok(plain(window, notes))));
+        }
+        if let Some(kind) = rate_kind(call.function) {
+            return Ok(Box::new(move |window, notes| Ok(rate::extrapolated(kind, window, notes))));
         }
         let argument = |i: usize| self.scalar(&call.args[i], grid);
         Ok(match call.function {
@@ -143,6 +144,43 @@ impl<'q> Builder<'q> {
     }
 }
 
+/// How a range vector treats its edges.
+pub fn edges(expr: &Expr) -> Edges {
+    match &expr.unwrap_parens().kind {
+        ExprKind::MatrixSelector(matrix) => matrix.selector.edges,
+        _ => Edges::Plain,
+    }
+}
+
+/// The few functions that take `anchored` or `smoothed` windows.
+fn extended_function<'q>(function: Function, edges: Edges) -> Result<WindowFunction<'q>, QueryError> {
+    let is_anchored = edges == Edges::Anchored;
+    if let Some(kind) = rate_kind(function) {
+        return Ok(Box::new(move |window, notes| Ok(extended::change(kind, edges, window, notes))));
+    }
+    if is_anchored && matches!(function, Function::Resets | Function::Changes) {
+        let is_resets = function == Function::Resets;
+        return Ok(Box::new(move |window, notes| Ok(extended::anchored_turns(is_resets, window, notes))));
+    }
+    let (modifier, takers) = match is_anchored {
+        true => ("anchored", "changes, delta, increase, rate, resets"),
+        false => ("smoothed", "delta, increase, rate"),
+    };
+    let name = function.name();
+    Err(QueryError::Execution(format!(
+        "{modifier} modifier can only be used with: {takers} - not with {name}"
+    )))
+}
+
+fn rate_kind(function: Function) -> Option<RateKind> {
+    Some(match function {
+        Function::Rate => RateKind { is_counter: true, is_per_second: true },
+        Function::Increase => RateKind { is_counter: true, is_per_second: false },
+        Function::Delta => RateKind { is_counter: false, is_per_second: false },
+        _ => return None,
+    })
+}
+
 fn check_factor(what: &str, short: &str, factor: f64) -> Result<(), QueryError> {
     if factor > 0.0 && factor < 1.0 || factor.is_nan() {
         return Ok(());
@@ -153,13 +191,6 @@ fn check_factor(what: &str, short: &str, factor: f64) -> Result<(), QueryError> 
 /// Functions of the range vector alone.
 fn plain_function(function: Function) -> Option<PlainFunction> {
     Some(match function {
-        Function::Rate => |w, n| rate::extrapolated(RateKind { is_counter: true, is_per_second: true }, w, n),
-        Function::Increase => {
-            |w, n| rate::extrapolated(RateKind { is_counter: true, is_per_second: false }, w, n)
-        }
-        Function::Delta => {
-            |w, n| rate::extrapolated(RateKind { is_counter: false, is_per_second: false }, w, n)
-        }
         Function::Irate => |w, n| rate::instant(true, w, n),
         Function::Idelta => |w, n| rate::instant(false, w, n),
         Function::Deriv => trend::deriv,

@@ -1,14 +1,18 @@
 //! From rows to the answer: names dropped, duplicates refused, series sorted as the query's kind asks.
 
-use crate::query::promql::ast::Expr;
+use crate::model::TimeRange;
+use crate::query::promql::ast::{Edges, Expr};
 use crate::query::promql::functions_table::ValueType;
 use crate::query::{MatrixSeries, QueryError, QueryValue, SampleValue, VectorSample};
 use crate::storage::metrics::SampleBuffer;
 
 use super::build::{Builder, string_bytes};
 use super::context::{Context, strip_name};
+use super::extended::extended_floats;
+use super::range_vector::edges;
 use super::row::{Cell, Grid, OutputSeries, Row};
 use super::source::{BoxedSource, EqualLabels, Mapped, unite};
+use super::window::Window;
 
 /// The value of a query: a matrix for range queries, else whatever the expression is.
 pub fn evaluate<'q>(context: &'q Context<'q>, expr: &Expr) -> Result<QueryValue, QueryError> {
@@ -16,6 +20,7 @@ pub fn evaluate<'q>(context: &'q Context<'q>, expr: &Expr) -> Result<QueryValue,
     let grid = context.query.grid();
     let time = context.query.start;
     let is_range = context.query.step_ms > 0;
+    let _row = context.hold_row(&grid)?;
     let value_type = expr.value_type();
     match (value_type, is_range) {
         (ValueType::Scalar, false) => Ok(QueryValue::Scalar(time, builder.scalar(expr, grid)?[0])),
@@ -39,12 +44,15 @@ pub fn evaluate<'q>(context: &'q Context<'q>, expr: &Expr) -> Result<QueryValue,
     }
 }
 
-/// Names that wait for the end of the query go now.
+/// Names that wait for the end of the query go now; without that mode each operation has seen to it.
 fn without_dropped_names<'q>(
     context: &'q Context<'q>,
     input: BoxedSource<'q>,
     steps: usize,
 ) -> Result<BoxedSource<'q>, QueryError> {
+    if !context.query.delayed_name_removal {
+        return Ok(input);
+    }
     let series = input.series().iter().map(final_series).collect();
     let renamed = Box::new(Mapped::new(input, series, |_, _: &mut Row| Ok(())));
     unite(context, renamed, steps, EqualLabels::Merge)
@@ -115,7 +123,7 @@ fn matrix<'q>(
 fn range_vector(builder: &Builder<'_>, expr: &Expr, grid: Grid) -> Result<QueryValue, QueryError> {
     let mut vector = builder.range_vector(expr, grid)?;
     let (until, range_ms) = (vector.shape.time.at(grid.start), vector.shape.range_ms);
-    let window = crate::model::TimeRange { after: until.saturating_sub(range_ms), until };
+    let window = TimeRange { after: until.saturating_sub(range_ms), until };
     let announced = vector.source.series().to_vec();
     let mut samples = SampleBuffer::default();
     let mut matrix: Vec<MatrixSeries> = Vec::new();
@@ -124,6 +132,10 @@ fn range_vector(builder: &Builder<'_>, expr: &Expr, grid: Grid) -> Result<QueryV
         let floats = window.slice_of(&samples.float_timestamps);
         let histograms = window.slice_of(&samples.histogram_timestamps);
         let times = |timestamps: &[i64], part: &std::ops::Range<usize>| timestamps[part.clone()].to_vec();
+        if let Some(series) = extended_series(builder, expr, &samples, window, series)? {
+            matrix.extend(Some(series).filter(|s| !s.floats.is_empty()));
+            continue;
+        }
         let float_times = times(&samples.float_timestamps, &floats);
         let histogram_times = times(&samples.histogram_timestamps, &histograms);
         if float_times.is_empty() && histogram_times.is_empty() {
@@ -140,4 +152,35 @@ fn range_vector(builder: &Builder<'_>, expr: &Expr, grid: Grid) -> Result<QueryV
     }
     matrix.sort_by(|a, b| a.labels.cmp(&b.labels));
     Ok(QueryValue::Matrix(matrix))
+}
+
+/// A series of an `anchored` or `smoothed` range; `None` for plain ranges.
+fn extended_series(
+    builder: &Builder<'_>,
+    expr: &Expr,
+    samples: &SampleBuffer,
+    range: TimeRange,
+    series: &OutputSeries,
+) -> Result<Option<MatrixSeries>, QueryError> {
+    let edges = edges(expr);
+    let (name, after_ms) = match edges {
+        Edges::Plain => return Ok(None),
+        Edges::Anchored => ("anchored", 0),
+        Edges::Smoothed => ("smoothed", builder.context.query.lookback_ms),
+    };
+    let before_ms = builder.context.query.lookback_ms;
+    let reach = TimeRange { after: range.after - before_ms, until: range.until + after_ms };
+    if !reach.slice_of(&samples.histogram_timestamps).is_empty() {
+        return Err(QueryError::Execution(format!("{name} modifier is not supported with histograms")));
+    }
+    let part = reach.slice_of(&samples.float_timestamps);
+    let window = Window {
+        timestamps: &samples.float_timestamps[part.clone()],
+        floats: &samples.floats[part],
+        after: range.after,
+        until: range.until,
+        ..Window::default()
+    };
+    let floats = extended_floats(&window, edges);
+    Ok(Some(MatrixSeries { labels: final_series(series).labels, floats, ..MatrixSeries::default() }))
 }
