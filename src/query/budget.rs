@@ -93,10 +93,18 @@ impl Budget {
         if wanted > max { Err(Exceeded::Series { wanted, max }) } else { Ok(()) }
     }
 
-    /// Accounts memory that is held until [`Budget::give_bytes`].
+    /// Accounts memory that is held until [`Budget::give_bytes`]. What is refused is not accounted.
     pub fn take_bytes(&self, count: u64) -> Result<(), Exceeded> {
-        let (wanted, max) = (self.0.bytes.fetch_add(count, Ordering::Relaxed) + count, self.0.bytes_max);
-        if wanted > max { Err(Exceeded::Bytes { wanted, max }) } else { Ok(()) }
+        let max = self.0.bytes_max;
+        if count > max {
+            return Err(Exceeded::Bytes { wanted: count, max });
+        }
+        let wanted = self.0.bytes.fetch_add(count, Ordering::Relaxed) + count;
+        if wanted > max {
+            self.give_bytes(count);
+            return Err(Exceeded::Bytes { wanted, max });
+        }
+        Ok(())
     }
 
     pub fn give_bytes(&self, count: u64) {
@@ -137,6 +145,8 @@ mod tests {
         budget.give_bytes(80);
         assert_eq!(budget.take_bytes(90), Ok(()));
         assert_eq!(budget.take_bytes(20), Err(Exceeded::Bytes { wanted: 110, max: 100 }));
+        assert_eq!(budget.take_bytes(u64::MAX), Err(Exceeded::Bytes { wanted: u64::MAX, max: 100 }));
+        assert_eq!(budget.take_bytes(10), Ok(()), "what was refused is not held");
     }
 
     #[test]

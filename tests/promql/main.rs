@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod compare;
+mod dashboards;
 mod run;
 mod script;
 mod series;
@@ -29,7 +30,7 @@ impl Report {
     }
 }
 
-fn shared() -> PathBuf {
+pub fn shared() -> PathBuf {
     let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared");
     std::env::var_os("ICECORE_SHARED").map_or_else(beside, PathBuf::from)
 }

@@ -20,15 +20,16 @@ use crate::Report;
 use crate::compare::{check, value_at};
 use crate::script::{Command, CommandKind, Eval, Load, When, commands};
 
-/// A store of its own and a querier with the options of Prometheus's test engine.
-struct Engine {
+/// A store of its own and a querier.
+pub struct Engine {
     store: Arc<Store>,
     querier: Querier,
     _dir: tempfile::TempDir,
 }
 
 impl Engine {
-    fn open() -> Engine {
+    /// With `everything`, the options of Prometheus's test engine; otherwise those of its server.
+    pub fn open(everything: bool) -> Engine {
         let dir = tempfile::tempdir().unwrap();
         // One shard: ties are settled in the order of the load.
         let options =
@@ -38,14 +39,14 @@ impl Engine {
             lookback_ms: 300_000,
             subquery_step_ms: 60_000,
             regexes_max: 64,
-            delayed_name_removal: true,
-            experimental: true,
+            delayed_name_removal: everything,
+            experimental: everything,
         };
         let querier = Querier::new(store.clone(), options, &prometheus::Registry::new());
         Engine { store, querier, _dir: dir }
     }
 
-    fn load(&self, load: &Load) {
+    pub fn load(&self, load: &Load) {
         let mut batch = MetricBatch::new(self.store.shard_count(), self.store.series_epoch());
         for (labels, values) in &load.series {
             self.add(&mut batch, labels, load.step_ms, values);
@@ -86,7 +87,7 @@ impl Engine {
         }
     }
 
-    fn ask(&self, query: &str, when: When) -> Result<Answer, QueryError> {
+    pub fn ask(&self, query: &str, when: When) -> Result<Answer, QueryError> {
         let limits = Limits { samples_max: 50_000_000, series_max: 100_000, bytes_max: 1 << 30 };
         let budget = Budget::new(Instant::now() + Duration::from_secs(100), limits);
         let expr = query.to_owned();
@@ -221,10 +222,10 @@ fn pin(expr: &mut Expr, time: i64) {
 
 pub fn run_file(text: &str) -> Report {
     let mut report = Report::default();
-    let mut engine = Engine::open();
+    let mut engine = Engine::open(true);
     for Command { line, kind } in commands(text) {
         match kind {
-            CommandKind::Clear => engine = Engine::open(),
+            CommandKind::Clear => engine = Engine::open(true),
             CommandKind::Load(load) => engine.load(&load),
             CommandKind::Eval(eval) => match engine.eval(&eval) {
                 Ok(()) => report.passed += 1,

@@ -126,6 +126,11 @@ impl<'q> Context<'q> {
         Ok(held)
     }
 
+    /// Makes sure that a row of so many steps fits before the first is made.
+    pub fn hold_row(&'q self, grid: &Grid) -> Result<Held<'q>, QueryError> {
+        self.hold((grid.len as u64).saturating_mul(8))
+    }
+
     /// Values (8 bytes each) that were held at once at most.
     pub fn values_peak(&self) -> u64 {
         self.bytes_peak.get() / 8
@@ -156,11 +161,12 @@ fn read_error(error: ReadError) -> QueryError {
 
 impl Held<'_> {
     pub fn grow(&mut self, bytes: u64) -> Result<(), QueryError> {
+        self.context.budget.take_bytes(bytes)?;
         self.bytes += bytes;
         let held = self.context.bytes_held.get() + bytes;
         self.context.bytes_held.set(held);
         self.context.bytes_peak.set(self.context.bytes_peak.get().max(held));
-        Ok(self.context.budget.take_bytes(bytes)?)
+        Ok(())
     }
 }
 

@@ -7,7 +7,7 @@ use crate::model::{Histogram, Matcher, TimeRange, Timestamp};
 use crate::query::QueryError;
 use crate::storage::metrics::{SampleBuffer, Series};
 
-use super::context::Context;
+use super::context::{Context, Held};
 use super::row::{Cell, Grid, OutputSeries, Row};
 use super::source::{BoxedSource, Source};
 
@@ -176,7 +176,7 @@ impl RangeSource for RangeSelector<'_> {
 }
 
 /// Stale markers end a series for instant selectors; a window just does not see them.
-fn drop_stale(samples: &mut SampleBuffer) {
+pub fn drop_stale(samples: &mut SampleBuffer) {
     if samples.floats.iter().any(|&v| is_stale(v)) {
         let floats = std::mem::take(&mut samples.floats);
         let timestamps = std::mem::take(&mut samples.float_timestamps);
@@ -196,12 +196,13 @@ pub struct SubqueryRange<'q> {
     inner: BoxedSource<'q>,
     grid: Grid,
     row: Row,
+    _held: Held<'q>,
 }
 
 impl<'q> SubqueryRange<'q> {
     /// `inner` was built for `grid`, see [`subquery_grid`].
-    pub fn new(inner: BoxedSource<'q>, grid: Grid) -> SubqueryRange<'q> {
-        SubqueryRange { inner, grid, row: Row::default() }
+    pub fn new(inner: BoxedSource<'q>, grid: Grid, held: Held<'q>) -> SubqueryRange<'q> {
+        SubqueryRange { inner, grid, row: Row::default(), _held: held }
     }
 }
 
