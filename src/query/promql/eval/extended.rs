@@ -144,7 +144,7 @@ fn histogram_change(
         false => (*values[last]).clone(),
     };
     let is_gauge = |h: &Histogram| h.hint == crate::model::histogram::ResetHint::Gauge;
-    if !kind.is_counter && !(is_gauge(&left) && is_gauge(&right)) {
+    if !(kind.is_counter || is_gauge(&left) && is_gauge(&right)) {
         notes.add_all([HistogramNote::NotGauge]);
     }
     let mut change = right.clone();
