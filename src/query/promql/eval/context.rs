@@ -45,6 +45,8 @@ pub struct Context<'q> {
     annotations: RefCell<Annotations>,
     /// The last few selections: dashboards divide a metric by itself. Few, so a list will do.
     selections: RefCell<Vec<Selection>>,
+    /// Selectors built now tell resets; see [`Context::telling_resets`].
+    tells_resets: Cell<bool>,
     bytes_held: Cell<u64>,
     bytes_peak: Cell<u64>,
 }
@@ -69,6 +71,7 @@ impl<'q> Context<'q> {
             snapshot,
             annotations: RefCell::default(),
             selections: RefCell::default(),
+            tells_resets: Cell::new(false),
             bytes_held: Cell::new(0),
             bytes_peak: Cell::new(0),
         }
@@ -117,6 +120,19 @@ impl<'q> Context<'q> {
         self.snapshot.read(series, range, samples).map_err(read_error)?;
         self.budget.take_samples((samples.floats.len() + samples.histograms.len()) as u64)?;
         Ok(())
+    }
+
+    /// Builds what only the counts and sums of histograms are wanted of. Prometheus does not read the buckets
+    /// then; lest resets be missed later it looks for them while reading, and its warnings follow from that.
+    pub fn telling_resets<T>(&self, build: impl FnOnce() -> T) -> T {
+        let before = self.tells_resets.replace(true);
+        let built = build();
+        self.tells_resets.set(before);
+        built
+    }
+
+    pub fn tells_resets(&self) -> bool {
+        self.tells_resets.get()
     }
 
     /// Accounts for memory until the guard drops.

@@ -28,9 +28,9 @@ impl<'q> Builder<'q> {
     ) -> Result<BoxedSource<'q>, QueryError> {
         let arg = |i: usize| self.scalar(&call.args[i], grid);
         let (questions, vector) = match function {
-            Function::HistogramCount => return self.of_histograms(call, grid, |h| h.count),
-            Function::HistogramSum => return self.of_histograms(call, grid, |h| h.sum),
-            Function::HistogramAvg => return self.of_histograms(call, grid, histogram_avg),
+            Function::HistogramCount => return self.of_totals(call, grid, |h| h.count),
+            Function::HistogramSum => return self.of_totals(call, grid, |h| h.sum),
+            Function::HistogramAvg => return self.of_totals(call, grid, histogram_avg),
             Function::HistogramStdvar => return self.of_histograms(call, grid, histogram_variance),
             Function::HistogramStddev => {
                 return self.of_histograms(call, grid, |h| histogram_variance(h).sqrt());
@@ -52,6 +52,16 @@ impl<'q> Builder<'q> {
         let input = self.vector(argument, grid)?;
         let source = BucketGroups::new(self.context, input, questions, grid, argument.position)?;
         self.united(Box::new(source), grid)
+    }
+
+    /// A number of the totals of each histogram.
+    fn of_totals(
+        &self,
+        call: &Call,
+        grid: Grid,
+        f: impl Fn(&Histogram) -> f64 + 'q,
+    ) -> Result<BoxedSource<'q>, QueryError> {
+        self.context.telling_resets(|| self.of_histograms(call, grid, f))
     }
 
     /// A number of each histogram; floats are dropped.

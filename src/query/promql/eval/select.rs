@@ -1,7 +1,9 @@
 //! Selectors: from matchers to series, from samples to the values an instant vector or a window sees.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
+use crate::model::histogram::ResetHint;
 use crate::model::metrics::is_stale;
 use crate::model::{Histogram, Matcher, TimeRange, Timestamp};
 use crate::query::QueryError;
@@ -48,6 +50,7 @@ pub struct InstantSelector<'q> {
     grid: Grid,
     yields: Yield,
     range: TimeRange,
+    tells_resets: bool,
     given: usize,
     samples: SampleBuffer,
 }
@@ -65,7 +68,19 @@ impl<'q> InstantSelector<'q> {
         context.expect_samples(&found)?;
         let announced = found.iter().map(|s| OutputSeries::new(s.labels.clone())).collect();
         let samples = SampleBuffer::default();
-        Ok(InstantSelector { context, found, announced, time, grid, yields, range, given: 0, samples })
+        let tells_resets = context.tells_resets();
+        Ok(InstantSelector {
+            context,
+            found,
+            announced,
+            time,
+            grid,
+            yields,
+            range,
+            tells_resets,
+            given: 0,
+            samples,
+        })
     }
 }
 
@@ -77,6 +92,9 @@ impl Source for InstantSelector<'_> {
     fn next(&mut self, row: &mut Row) -> Result<(), QueryError> {
         self.context.read(&self.found[self.given], self.range, &mut self.samples)?;
         self.given += 1;
+        if self.tells_resets {
+            tell_resets(&mut self.samples.histograms);
+        }
         row.reset(self.grid.len);
         let mut newest = Newest::default();
         for step in 0..self.grid.len {
@@ -146,6 +164,7 @@ pub struct RangeSelector<'q> {
     found: Rc<[Series]>,
     announced: Vec<OutputSeries>,
     range: TimeRange,
+    tells_resets: bool,
     given: usize,
 }
 
@@ -158,7 +177,8 @@ impl<'q> RangeSelector<'q> {
         let found = context.select(matchers, range)?;
         context.expect_samples(&found)?;
         let announced = found.iter().map(|s| OutputSeries::new(s.labels.clone())).collect();
-        Ok(RangeSelector { context, found, announced, range, given: 0 })
+        let tells_resets = context.tells_resets();
+        Ok(RangeSelector { context, found, announced, range, tells_resets, given: 0 })
     }
 }
 
@@ -171,6 +191,9 @@ impl RangeSource for RangeSelector<'_> {
         self.context.read(&self.found[self.given], self.range, samples)?;
         self.given += 1;
         drop_stale(samples);
+        if self.tells_resets {
+            tell_resets(&mut samples.histograms);
+        }
         Ok(())
     }
 }
@@ -188,6 +211,18 @@ pub fn drop_stale(samples: &mut SampleBuffer) {
         let timestamps = std::mem::take(&mut samples.histogram_timestamps);
         let live = timestamps.into_iter().zip(histograms).filter(|(_, h)| !is_stale(h.sum));
         (samples.histogram_timestamps, samples.histograms) = live.unzip();
+    }
+}
+
+/// Says of each histogram that has one before it whether a reset lies between, where its hint does not.
+fn tell_resets(histograms: &mut [Arc<Histogram>]) {
+    let mut before: Option<Arc<Histogram>> = None;
+    for histogram in histograms.iter_mut().filter(|h| !h.is_stale()) {
+        if let Some(before) = before.filter(|_| histogram.hint == ResetHint::Unknown) {
+            let is_reset = histogram.detect_reset(&before);
+            Arc::make_mut(histogram).hint = if is_reset { ResetHint::Reset } else { ResetHint::NotReset };
+        }
+        before = Some(histogram.clone());
     }
 }
 
@@ -240,8 +275,7 @@ impl RangeSource for SubqueryRange<'_> {
 }
 
 /// A subquery may skip or repeat samples, so what one histogram says of the one before it holds no more.
-fn forget_resets(histogram: std::sync::Arc<Histogram>) -> std::sync::Arc<Histogram> {
-    use crate::model::histogram::ResetHint;
+fn forget_resets(histogram: Arc<Histogram>) -> Arc<Histogram> {
     match histogram.hint {
         ResetHint::Reset | ResetHint::NotReset => {
             let mut copy = (*histogram).clone();
