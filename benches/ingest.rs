@@ -20,15 +20,10 @@ const ROUNDS: i64 = 5;
 fn main() {
     for (name, version) in [("remote write 1.0", RemoteWriteVersion::V1), ("2.0", RemoteWriteVersion::V2)] {
         let dir = tempfile::tempdir().expect("a temporary directory can be made");
-        let options = storage::Options {
-            data_dir: dir.path().to_owned(),
-            shards: 2,
-            series_max: 2 * SERIES,
-            new_series_burst: 1 << 30,
-            new_series_per_second: 1 << 30,
-        };
-        let store = Store::open(options, NOW).expect("an empty directory opens");
-        let ingest = Ingest::new(store, Options::default(), &prometheus::Registry::new());
+        let options = storage::Options { new_series_burst: u64::MAX, ..storage::Options::new(dir.path()) };
+        let registry = prometheus::Registry::new();
+        let store = Store::open(options, &registry, NOW).expect("an empty directory opens");
+        let ingest = Ingest::new(store, Options::default(), &registry);
         for round in 0..ROUNDS {
             let bodies = bodies(version, NOW + round * 15_000);
             let decompressing = timed(|| bodies.iter().for_each(|body| drop(decompress(body))));

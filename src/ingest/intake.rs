@@ -10,6 +10,9 @@ use super::admission::{Reason, Rejection, Window, admit_histogram};
 use super::series_cache::{Lookup, Place, Verdict};
 use super::{Options, Outcome};
 
+// An empty histogram is ten bytes on the wire and more than two hundred here; honest ones grow up to eightfold.
+const HISTOGRAM_GROWTH_MAX: usize = 16;
+
 // A sender reads the first few; the counters have them all.
 const REASONS_MAX: usize = 5;
 
@@ -31,6 +34,8 @@ pub(super) struct Intake<'a> {
     pub families: Lookup<'a>,
     last_family: Option<u128>,
     batch: MetricBatch,
+    /// What the histograms of this request may still take.
+    histogram_bytes_left: usize,
     pub outcome: Outcome,
     /// The first few refusals, each said once.
     pub told: Vec<Rejection>,
@@ -52,6 +57,7 @@ impl<'a> Intake<'a> {
             now,
             window: Window::new(now, options),
             batch: MetricBatch::new(store.shard_count(), series.epoch()),
+            histogram_bytes_left: options.decoded_bytes_max.saturating_mul(HISTOGRAM_GROWTH_MAX),
             series,
             families,
             last_family: None,
@@ -122,8 +128,7 @@ impl<'a> Intake<'a> {
         timestamp: Timestamp,
         histogram: Box<Histogram>,
     ) -> Result<(), Rejection> {
-        self.window.admit(timestamp)?;
-        admit_histogram(&histogram, self.options)?;
+        self.admit_histogram(timestamp, &histogram)?;
         let id = to.series.id;
         self.rows(to).histograms.push(HistogramRow { id, timestamp, histogram });
         self.outcome.histograms += 1;
@@ -152,11 +157,25 @@ impl<'a> Intake<'a> {
         timestamp: Timestamp,
         delta: Box<Histogram>,
     ) -> Result<(), Rejection> {
-        self.window.admit(timestamp)?;
-        admit_histogram(&delta, self.options)?;
+        self.admit_histogram(timestamp, &delta)?;
         let id = to.series.id;
         self.rows(to).delta_histograms.push(DeltaHistogramRow { id, start, timestamp, delta });
         self.outcome.histograms += 1;
+        Ok(())
+    }
+
+    fn admit_histogram(&mut self, timestamp: Timestamp, histogram: &Histogram) -> Result<(), Rejection> {
+        self.window.admit(timestamp)?;
+        admit_histogram(histogram, self.options)?;
+        let spans = histogram.positive_spans.len() + histogram.negative_spans.len();
+        let floats = histogram.positive_buckets.len()
+            + histogram.negative_buckets.len()
+            + histogram.custom_bounds.len();
+        let bytes = size_of::<HistogramRow>() + size_of::<Histogram>() + 8 * (spans + floats);
+        self.histogram_bytes_left = self.histogram_bytes_left.checked_sub(bytes).ok_or_else(|| {
+            let message = "the request's histograms take too much memory (--limits.max-decoded-bytes)";
+            Rejection::new(Reason::DecodedSize, message)
+        })?;
         Ok(())
     }
 

@@ -14,6 +14,7 @@ mod tests;
 use std::sync::Arc;
 
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+use parking_lot::Mutex;
 
 use crate::model::time::{DAY, MINUTE};
 use crate::model::{Labels, Timestamp};
@@ -165,12 +166,10 @@ impl Ingest {
         self.counting_refusals(now, || {
             let body = self.buffers.decompress(body, Encoding::Snappy, self.options.decoded_bytes_max)?;
             self.stats.decoded(protocol, body.len());
-            let mut intake = self.intake(now);
-            match version {
-                RemoteWriteVersion::V1 => remote_write::v1::read(&body, &self.spelling_hash, &mut intake)?,
-                RemoteWriteVersion::V2 => remote_write::v2::read(&body, &self.spelling_hash, &mut intake)?,
-            }
-            self.append(intake, protocol, now, done)
+            self.admit(protocol, now, done, |intake| match version {
+                RemoteWriteVersion::V1 => Ok(remote_write::v1::read(&body, &self.spelling_hash, intake)?),
+                RemoteWriteVersion::V2 => remote_write::v2::read(&body, &self.spelling_hash, intake),
+            })
         })
     }
 
@@ -209,9 +208,10 @@ impl Ingest {
         now: Timestamp,
         done: Completion,
     ) -> Result<Outcome, IngestError> {
-        let mut intake = self.intake(now);
-        otlp::read(request, &self.spelling_hash, &mut intake);
-        self.append(intake, Protocol::Otlp, now, done)
+        self.admit(Protocol::Otlp, now, done, |intake| {
+            otlp::read(request, &self.spelling_hash, intake);
+            Ok(())
+        })
     }
 
     /// Our own metrics, scraped at `now`.
@@ -223,15 +223,16 @@ impl Ingest {
     ) -> Result<Outcome, IngestError> {
         self.stats.received(Protocol::OwnMetrics, 0);
         self.counting_refusals(now, || {
-            let mut intake = self.intake(now);
-            for sample in samples {
-                let spelling = sample.labels.fingerprint();
-                let written = intake
-                    .resolve(spelling, |_| Ok(sample.labels.clone()))
-                    .and_then(|series| intake.sample(series, now, sample.value));
-                written.unwrap_or_else(|rejection| intake.refuse(rejection, 1));
-            }
-            self.append(intake, Protocol::OwnMetrics, now, done)
+            self.admit(Protocol::OwnMetrics, now, done, |intake| {
+                for sample in samples {
+                    let spelling = sample.labels.fingerprint();
+                    let written = intake
+                        .resolve(spelling, |_| Ok(sample.labels.clone()))
+                        .and_then(|series| intake.sample(series, now, sample.value));
+                    written.unwrap_or_else(|rejection| intake.refuse(rejection, 1));
+                }
+                Ok(())
+            })
         })
     }
 
@@ -243,23 +244,37 @@ impl Ingest {
         Intake::new(&self.options, &self.store, series, families, now)
     }
 
-    fn append(
+    /// Reads a request and queues what of it is admitted; once more, if the store retired series meanwhile.
+    fn admit(
         &self,
-        mut intake: Intake<'_>,
         protocol: Protocol,
         now: Timestamp,
         done: Completion,
+        read: impl Fn(&mut Intake<'_>) -> Result<(), IngestError>,
     ) -> Result<Outcome, IngestError> {
-        self.stats.read(&intake, now);
-        intake.append(done)?;
-        let outcome = intake.outcome;
-        self.stats.accepted(
-            protocol,
-            outcome.samples + outcome.histograms,
-            outcome.exemplars,
-            self.series.len(),
-        );
-        Ok(outcome)
+        // The store drops the completion of a batch that it does not take, and the next try needs it.
+        let done = Arc::new(Mutex::new(Some(done)));
+        let mut tries_left = TRIES_MAX;
+        loop {
+            let mut intake = self.intake(now);
+            read(&mut intake)?;
+            let done = done.clone();
+            let appended = intake.append(Box::new(move |result| {
+                if let Some(done) = done.lock().take() {
+                    done(result);
+                }
+            }));
+            tries_left -= 1;
+            if appended == Err(Busy::SeriesRetired) && tries_left > 0 {
+                continue;
+            }
+            self.stats.read(&intake, now);
+            appended?;
+            let outcome = intake.outcome;
+            let samples = outcome.samples + outcome.histograms;
+            self.stats.accepted(protocol, samples, outcome.exemplars, self.series.len());
+            return Ok(outcome);
+        }
     }
 
     fn counting_refusals(
@@ -270,6 +285,9 @@ impl Ingest {
         receive().inspect_err(|error| self.stats.refused(error, now))
     }
 }
+
+// Series are retired in one go once in a while: a second try meets no second time.
+const TRIES_MAX: usize = 3;
 
 // A family and all that was ever told of it is one entry; Prometheus servers have a few thousand.
 const FAMILIES_MAX: usize = 1 << 18;

@@ -111,7 +111,8 @@ pub(super) struct Lookup<'a> {
     len: u32,
     /// The entry that is most likely the next.
     predicted: u32,
-    pub hits: u64,
+    pub hit_count: u64,
+    pub miss_count: u64,
     misses: Vec<Miss>,
     /// Of entries, to be noted there when the store has taken them.
     starts: Vec<(u32, Timestamp)>,
@@ -153,7 +154,8 @@ impl SeriesCache {
             index,
             len,
             predicted: 0,
-            hits: 0,
+            hit_count: 0,
+            miss_count: 0,
             misses: Vec::new(),
             starts: Vec::new(),
         }
@@ -195,18 +197,15 @@ impl Lookup<'_> {
             _ => self.generation.find(&self.index, hash)?,
         };
         self.predicted = id + 1;
-        self.hits += 1;
+        self.hit_count += 1;
         Some((Place::Entry(id), unpack(self.generation.entry(id).verdict.load(Ordering::Relaxed))))
     }
 
     /// Notes an answer that [`Lookup::get`] did not have; others find it after [`Lookup::commit`].
     pub fn missed(&mut self, hash: u128, verdict: Verdict) -> Place {
+        self.miss_count += 1;
         self.misses.push(Miss { hash, verdict, start: NO_START });
         Place::Missed(self.misses.len() - 1)
-    }
-
-    pub fn miss_count(&self) -> usize {
-        self.misses.len()
     }
 
     /// Notes that the series starts at `start`, and says whether that is news to the store.
@@ -396,7 +395,7 @@ mod tests {
             assert_eq!(lookup.get(hash(key)).unwrap(), (Place::Entry(key), series(key)));
         }
         assert_eq!(lookup.get(hash(20_000)), None);
-        assert_eq!(lookup.hits, 20_004);
+        assert_eq!(lookup.hit_count, 20_004);
     }
 
     #[test]

@@ -109,10 +109,10 @@ impl Stats {
         self.protocols[protocol as usize].decoded_bytes.inc_by(bytes as u64);
     }
 
-    /// A request that was read to its end, before it is appended.
+    /// A request that was read to its end, whether or not the store took it.
     pub fn read(&self, intake: &Intake<'_>, now: Timestamp) {
-        self.cache_hits.inc_by(intake.series.hits);
-        self.cache_misses.inc_by(intake.series.miss_count() as u64);
+        self.cache_hits.inc_by(intake.series.hit_count);
+        self.cache_misses.inc_by(intake.series.miss_count);
         for reason in Reason::ALL {
             if intake.refused[reason as usize] > 0 {
                 self.rejected[reason as usize].inc_by(intake.refused[reason as usize]);

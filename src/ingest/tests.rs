@@ -414,6 +414,18 @@ fn histograms_exemplars_and_metadata_of_2_0_are_stored_and_counted() {
 }
 
 #[test]
+fn histograms_that_take_more_than_their_bytes_allow_are_refused() {
+    let fixture = Fixture::new(Options { decoded_bytes_max: 100_000, ..Options::default() });
+    let mut v2 = V2::new();
+    let empty = |i| wire2::Histogram { timestamp: NOW - i, ..Default::default() };
+    v2.series(&[("__name__", "x")], &[]).histograms = (0..9_000).map(empty).collect();
+    let outcome = fixture.write_v2(&v2.0);
+    assert!((5_000..9_000).contains(&outcome.histograms), "{outcome:?}");
+    assert_eq!(outcome.histograms + outcome.rejected, 9_000);
+    assert!(outcome.reasons[0].contains("too much memory"), "{outcome:?}");
+}
+
+#[test]
 fn metadata_of_1_0_is_stored_without_any_series() {
     let fixture = Fixture::new(Options::default());
     let metadata = wire1::MetricMetadata {
@@ -447,6 +459,35 @@ fn own_metrics_are_series_like_any() {
     let own = OwnSample { labels: Labels::from_pairs([("__name__", "icecore_x")]).unwrap(), value: 2.0 };
     let outcome = fixture.ingest.own_metrics(&[own], NOW, fixture.completion()).unwrap();
     assert_eq!((outcome.samples, fixture.stored()), (1, vec!["icecore_x 0 2".to_owned()]));
+}
+
+#[test]
+fn a_request_during_which_series_were_retired_is_read_again() {
+    let fixture = Fixture::new(Options::default());
+    fixture.write_v1(&request(vec![good()]));
+    let own = |name| OwnSample { labels: Labels::from_pairs([("__name__", name)]).unwrap(), value: 1.0 };
+    let retire_idle = || {
+        for hour in 1..4 {
+            let now = NOW + hour * HOUR;
+            fixture.ingest.own_metrics(&[own("busy")], now, fixture.completion()).unwrap();
+            fixture.done();
+            fixture.store.seal(now).unwrap();
+            fixture.store.tidy(now);
+        }
+    };
+    let tries = std::cell::Cell::new(0);
+    let epoch = fixture.store.series_epoch();
+    let outcome = fixture.ingest.admit(Protocol::OwnMetrics, NOW, fixture.completion(), |intake| {
+        let series = intake.resolve(7, |_| Ok(own("x").labels)).unwrap();
+        intake.sample(series, NOW, 1.0).unwrap();
+        if tries.replace(tries.get() + 1) == 0 {
+            retire_idle();
+        }
+        Ok(())
+    });
+    assert_ne!(fixture.store.series_epoch(), epoch);
+    assert_eq!((outcome.unwrap().samples, tries.get()), (1, 2));
+    assert!(fixture.stored().contains(&"x 0 1".to_owned()));
 }
 
 #[test]
