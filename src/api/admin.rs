@@ -25,9 +25,13 @@ pub async fn welcome() -> &'static str {
     )
 }
 
-/// `GET /-/healthy`: the process serves.
-pub async fn healthy() -> &'static str {
-    "Icecore is healthy.\n"
+/// `GET /-/healthy`: the process serves, and what it acknowledges reaches the disk.
+pub async fn healthy(State(api): State<Arc<Api>>) -> Response {
+    if api.store.is_log_failing() {
+        let text = "Icecore cannot write its log: writes are refused, queries are answered.\n";
+        return (StatusCode::INTERNAL_SERVER_ERROR, text).into_response();
+    }
+    "Icecore is healthy.\n".into_response()
 }
 
 /// `GET /-/ready`: whoever balances load may send requests here.

@@ -41,6 +41,7 @@ pub struct Limits {
     pub bodies_bytes_max: ByteSize,
     pub decoded_bytes_max: ByteSize,
     pub series_max: u64,
+    pub series_idle: Duration,
     pub new_series_burst: u64,
     pub new_series_per_second: u64,
     pub labels_max: u64,
@@ -48,6 +49,9 @@ pub struct Limits {
     pub label_value_bytes_max: ByteSize,
     pub histogram_buckets_max: u64,
     pub ahead_max: Duration,
+    pub delta_totals_max: u64,
+    pub queued_batches_max: u64,
+    pub disk_reserve: ByteSize,
     pub connections_max: u64,
     pub header_timeout: Duration,
     pub body_timeout: Duration,
@@ -152,6 +156,8 @@ impl Config {
         }
         let durations = [
             ("self-scrape-interval", self.self_scrape_interval),
+            ("limits.series-idle", self.limits.series_idle),
+            ("seal.age", self.seal.age),
             ("limits.header-timeout", self.limits.header_timeout),
             ("limits.body-timeout", self.limits.body_timeout),
             ("limits.stall-timeout", self.limits.stall_timeout),
@@ -161,7 +167,9 @@ impl Config {
         ];
         let counts = [
             ("limits.max-connections", self.limits.connections_max),
+            ("limits.max-queued-batches", self.limits.queued_batches_max),
             ("query.max-concurrency", self.query.concurrency_max),
+            ("seal.samples", self.seal.samples),
         ];
         let mut zeros = durations
             .iter()

@@ -66,6 +66,7 @@ pub const OPTIONS: &[OptionSpec] = options! {
     "limits.max-bodies-bytes" SIZE limits.bodies_bytes_max: "All request bodies in flight together";
     "limits.max-decoded-bytes" SIZE limits.decoded_bytes_max: "Largest request body once decompressed";
     "limits.max-series" COUNT limits.series_max: "Active series; beyond it new ones are refused, existing ones still written";
+    "limits.series-idle" TIME limits.series_idle: "Time without a sample after which a series is no longer active";
     "limits.new-series-burst" COUNT limits.new_series_burst: "New series accepted at once";
     "limits.new-series-per-second" COUNT limits.new_series_per_second: "New series a second after the burst";
     "limits.max-labels" COUNT limits.labels_max: "Labels of one series";
@@ -73,6 +74,9 @@ pub const OPTIONS: &[OptionSpec] = options! {
     "limits.max-label-value-bytes" SIZE limits.label_value_bytes_max: "Length of a label value";
     "limits.max-histogram-buckets" COUNT limits.histogram_buckets_max: "Buckets of one native histogram";
     "limits.max-ahead" TIME limits.ahead_max: "How far a sample's timestamp may lie ahead of the clock";
+    "limits.max-delta-totals" COUNT limits.delta_totals_max: "Running totals kept for series sent as deltas; the longest idle go first";
+    "limits.max-queued-batches" COUNT limits.queued_batches_max: "Batches that may wait for one writer thread";
+    "limits.disk-reserve" SIZE limits.disk_reserve: "Writes are refused while less than this is free on the disk";
     "limits.max-connections" COUNT limits.connections_max: "Connections open at once on each port";
     "limits.header-timeout" TIME limits.header_timeout: "How long a request's headers may take";
     "limits.body-timeout" TIME limits.body_timeout: "How long a request's body may take";
@@ -135,6 +139,7 @@ impl Default for Limits {
             bodies_bytes_max: ByteSize(256 << 20),
             decoded_bytes_max: ByteSize(32 << 20),
             series_max: 2_000_000,
+            series_idle: Duration::from_secs(60 * 60),
             new_series_burst: 1_000_000,
             new_series_per_second: 50_000,
             labels_max: 64,
@@ -142,6 +147,9 @@ impl Default for Limits {
             label_value_bytes_max: ByteSize(2 << 10),
             histogram_buckets_max: 1_000,
             ahead_max: Duration::from_secs(10 * 60),
+            delta_totals_max: 200_000,
+            queued_batches_max: 256,
+            disk_reserve: ByteSize(256 << 20),
             connections_max: 512,
             header_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),

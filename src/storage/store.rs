@@ -212,6 +212,11 @@ impl Store {
         syncer.into_iter().for_each(join);
     }
 
+    /// True while the log cannot be written: nothing new becomes durable, queries go on.
+    pub fn is_log_failing(&self) -> bool {
+        self.log.is_failing()
+    }
+
     fn check_room(&self) -> Result<(), Busy> {
         if self.closing.load(Ordering::Acquire) {
             return Err(Busy::Closing);

@@ -2,13 +2,21 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use crate::common::{Server, icecore, now_ms, proto};
 
-/// The exit code and stderr of a server that cannot start.
+/// The exit code and stderr of a server that cannot start. One that can is ended, and fails the test.
 fn fails(args: &[&str]) -> (Option<i32>, String) {
-    let output = icecore().args(["--otlp-grpc", "off", "--otlp-http", "off"]).args(args).output().unwrap();
+    let mut command = icecore();
+    command.args(["--otlp-grpc", "off", "--otlp-http", "off"]).args(args);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // A server that starts says so; one that does not says nothing on stdout, and ends.
+    if child.stdout.as_mut().unwrap().read(&mut [0u8; 1]).unwrap() > 0 {
+        child.kill().unwrap();
+    }
+    let output = child.wait_with_output().unwrap();
     (output.status.code(), String::from_utf8(output.stderr).unwrap())
 }
 
@@ -16,12 +24,18 @@ fn fails(args: &[&str]) -> (Option<i32>, String) {
 fn what_prevents_a_start_is_one_line_and_exit_code_two() {
     let server = Server::start(&[]);
     let dir = tempfile::tempdir().unwrap();
-    let data_dir = dir.path().join("data");
-    let data_dir = data_dir.to_str().unwrap();
     let config = dir.path().join("bad.toml");
     std::fs::write(&config, "[wal]\nsink = 'group'\n").unwrap();
+    let locked = server.data_dir.to_str().unwrap();
+    let fresh = tempfile::tempdir().unwrap();
+    let fresh = fresh.path().to_str().unwrap();
     for (args, part) in [
-        (&["--data-dir", data_dir, "--listen", server.address()][..], "cannot listen on 127.0.0.1:"),
+        (&["--data-dir", fresh, "--listen", server.address()][..], "cannot listen on 127.0.0.1:"),
+        (&["--data-dir", locked, "--listen", "127.0.0.1:0"], "used by another process"),
+        (
+            &["--data-dir", dir.path().to_str().unwrap(), "--listen", "127.0.0.1:0"],
+            "not a data directory of Icecore",
+        ),
         (&["--no-such-option"], "--no-such-option"),
         (&["--wal.sync", "maybe"], "--wal.sync: wal.sync is \"maybe\": expected group, interval or off"),
         (&["--listen", "0.0.0.0:0"], "--insecure-no-auth"),
@@ -71,6 +85,42 @@ fn a_signal_ends_the_server_in_order_and_what_is_in_flight_is_answered() {
     let started = Instant::now();
     assert_eq!(server.wait().code(), Some(0));
     assert!(started.elapsed() < Duration::from_secs(10));
+}
+
+#[test]
+fn what_was_acknowledged_is_there_after_a_stop_a_crash_and_a_flush() {
+    let dir = tempfile::tempdir().unwrap();
+    let now = now_ms();
+    let write = |server: &Server, name: &str| {
+        assert_eq!(server.write(&proto::v1(&[("__name__", name)], &[(now, 1.0)])).status, 204);
+    };
+    let mut server = Server::start_in(dir.path(), &[]);
+    write(&server, "before_the_stop");
+    assert_eq!(server.stop().code(), Some(0));
+
+    let mut server = Server::start_in(dir.path(), &[]);
+    assert!(
+        server.get("/metrics").body.contains("icecore_wal_replayed_frames_total 0"),
+        "nothing is left to replay"
+    );
+    write(&server, "before_the_crash");
+    server.kill();
+
+    let server = Server::start_in(dir.path(), &[]);
+    write(&server, "before_the_flush");
+    for task in ["flush", "compact"] {
+        let answer = server.post(&format!("/api/v1/admin/{task}"), &[], "");
+        assert_eq!((answer.status, answer.body.as_str()), (204, ""), "{task}");
+    }
+    assert_eq!(server.get("/api/v1/admin/flush").status, 405);
+    write(&server, "after_the_flush");
+    let names = server.get("/api/v1/label/__name__/values").body;
+    assert_eq!(
+        names,
+        r#"{"status":"success","data":["after_the_flush","before_the_crash","before_the_flush","before_the_stop"]}"#
+    );
+    let tsdb = server.get("/api/v1/status/tsdb?limit=1").body;
+    assert!(tsdb.contains(r#""seriesCountByMetricName":[{"name":""#), "{tsdb}");
 }
 
 #[test]
