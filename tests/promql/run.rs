@@ -20,7 +20,16 @@ use crate::Report;
 use crate::compare::{check, value_at};
 use crate::script::{Command, CommandKind, Eval, Load, When, commands};
 
-/// A store of its own and a querier.
+/// When metric names are dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Names {
+    /// At the end of the query: the mode the scripts were written for.
+    Delayed,
+    /// At each operation: the default of Prometheus's server and ours.
+    Immediate,
+}
+
+/// A store of its own and a querier with the options of Prometheus's test engine.
 pub struct Engine {
     store: Arc<Store>,
     querier: Querier,
@@ -28,8 +37,7 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// With `everything`, the options of Prometheus's test engine; otherwise those of its server.
-    pub fn open(everything: bool) -> Engine {
+    pub fn open(names: Names) -> Engine {
         let dir = tempfile::tempdir().unwrap();
         // One shard: ties are settled in the order of the load.
         let options =
@@ -39,8 +47,8 @@ impl Engine {
             lookback_ms: 300_000,
             subquery_step_ms: 60_000,
             regexes_max: 64,
-            delayed_name_removal: everything,
-            experimental: everything,
+            delayed_name_removal: names == Names::Delayed,
+            experimental: true,
         };
         let querier = Querier::new(store.clone(), options, &prometheus::Registry::new());
         Engine { store, querier, _dir: dir }
@@ -220,12 +228,12 @@ fn pin(expr: &mut Expr, time: i64) {
     }
 }
 
-pub fn run_file(text: &str) -> Report {
+pub fn run_file(text: &str, names: Names) -> Report {
     let mut report = Report::default();
-    let mut engine = Engine::open(true);
+    let mut engine = Engine::open(names);
     for Command { line, kind } in commands(text) {
         match kind {
-            CommandKind::Clear => engine = Engine::open(true),
+            CommandKind::Clear => engine = Engine::open(names),
             CommandKind::Load(load) => engine.load(&load),
             CommandKind::Eval(eval) => match engine.eval(&eval) {
                 Ok(()) => report.passed += 1,
