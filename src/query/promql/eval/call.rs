@@ -45,6 +45,7 @@ impl<'q> Builder<'q> {
             Function::Clamp | Function::ClampMin | Function::ClampMax => self.clamp(call, grid),
             Function::LabelReplace => self.label_replace(call, grid),
             Function::LabelJoin => self.label_join(call, grid),
+            Function::Info => self.info(call, grid),
             Function::Sort | Function::SortDesc | Function::SortByLabel | Function::SortByLabelDesc => {
                 self.sort(expr, call, grid)
             }

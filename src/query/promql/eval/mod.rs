@@ -8,7 +8,7 @@
 //! * `select`, `window`: samples to steps; `over_time`, `rate`, `changes`, `trend`: the window functions
 //! * `extended`, `smoothed`: the modifiers that look beyond the edges of a window
 //! * `aggregate`, `choose`, `grouping`: groups of series; `binary`, `join`, `sets`: operators
-//! * `elementwise`, `relabel`: functions; `build`, `call`, `range_vector`: from the tree to operators
+//! * `elementwise`, `relabel`, `quantiles`, `info`: functions; `build`, `call`, `range_vector`: from the tree to operators
 //! * `invariant`: what is the same at every step; `result`: from rows to the answer
 
 mod aggregate;
@@ -23,6 +23,7 @@ mod elementwise;
 mod extended;
 mod grouping;
 mod histogram_fold;
+mod info;
 mod invariant;
 mod join;
 mod math;

@@ -39,6 +39,8 @@ pub enum Yield {
     Value,
     /// The sample's own time in seconds, for `timestamp()`.
     Timestamp,
+    /// As `Timestamp`, but only of floats; histograms come as they are.
+    FloatTimestamp,
 }
 
 /// `name{…}`: at every step the newest sample of the last `lookback`, unless it is a stale marker.
@@ -104,7 +106,8 @@ impl Source for InstantSelector<'_> {
             };
             match self.yields {
                 Yield::Value => row.set(step, Some(cell)),
-                Yield::Timestamp => row.set_float(step, t as f64 / 1000.0),
+                Yield::FloatTimestamp if cell.float().is_none() => row.set(step, Some(cell)),
+                Yield::Timestamp | Yield::FloatTimestamp => row.set_float(step, t as f64 / 1000.0),
             }
         }
         Ok(())
