@@ -21,7 +21,17 @@ pub(super) struct Fixture {
     registry: prometheus::Registry,
     promised: AtomicUsize,
     done: Arc<AtomicUsize>,
+    settled: Arc<AtomicUsize>,
     _dir: tempfile::TempDir,
+}
+
+/// Goes with a completion, and counts when that is gone, called or not.
+struct Settled(Arc<AtomicUsize>);
+
+impl Drop for Settled {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::Release);
+    }
 }
 
 impl Fixture {
@@ -32,25 +42,33 @@ impl Fixture {
             crate::storage::Options { series_max: 100, ..crate::storage::Options::new(dir.path()) };
         let store = Store::open(options_of_store, &registry, NOW).unwrap();
         let ingest = Ingest::new(store.clone(), options, &registry);
-        Fixture { ingest, store, registry, promised: AtomicUsize::new(0), done: Arc::default(), _dir: dir }
+        Fixture {
+            ingest,
+            store,
+            registry,
+            promised: AtomicUsize::new(0),
+            done: Arc::default(),
+            settled: Arc::default(),
+            _dir: dir,
+        }
     }
 
     pub fn completion(&self) -> Completion {
         self.promised.fetch_add(1, Ordering::Relaxed);
-        let done = self.done.clone();
+        let (done, settled) = (self.done.clone(), Settled(self.settled.clone()));
         Box::new(move |result| {
             result.unwrap();
             done.fetch_add(1, Ordering::Relaxed);
+            drop(settled);
         })
     }
 
-    /// How many requests were completed, once all are that were taken (those refused never are).
+    /// How many requests were completed, once all are that were taken.
     pub fn done(&self) -> usize {
-        let patience = std::time::Instant::now() + std::time::Duration::from_millis(500);
-        while self.done.load(Ordering::Relaxed) < self.promised.load(Ordering::Relaxed)
-            && std::time::Instant::now() < patience
-        {
-            std::thread::yield_now();
+        let patience = std::time::Instant::now() + std::time::Duration::from_secs(30);
+        while self.settled.load(Ordering::Acquire) < self.promised.load(Ordering::Relaxed) {
+            assert!(std::time::Instant::now() < patience, "a completion is neither called nor dropped");
+            std::thread::sleep(std::time::Duration::from_millis(1));
         }
         self.done.load(Ordering::Relaxed)
     }
@@ -95,6 +113,7 @@ impl Fixture {
     }
 
     pub fn metadata(&self) -> Vec<(String, Vec<crate::model::MetricMetadata>)> {
+        self.done();
         self.done();
         self.store.metrics().metadata()
     }
@@ -175,6 +194,7 @@ fn every_bit_of_a_value_is_kept() {
     body[at..at + 8].copy_from_slice(&zero);
     let done = fixture.completion();
     fixture.ingest.remote_write(&snappy(&body), RemoteWriteVersion::V1, NOW, done).unwrap();
+    fixture.done();
     let snapshot = fixture.store.metrics();
     let name = Matcher::new("__name__", MatchOp::Equal, "x").unwrap();
     let found = snapshot.select(&[name], TimeRange::ALL).unwrap();
@@ -469,8 +489,10 @@ fn a_request_during_which_series_were_retired_is_read_again() {
     let retire_idle = || {
         for hour in 1..4 {
             let now = NOW + hour * HOUR;
-            fixture.ingest.own_metrics(&[own("busy")], now, fixture.completion()).unwrap();
-            fixture.done();
+            let (tell, durable) = std::sync::mpsc::channel();
+            let done = Box::new(move |result| tell.send(result).unwrap());
+            fixture.ingest.own_metrics(&[own("busy")], now, done).unwrap();
+            durable.recv().unwrap().unwrap();
             fixture.store.seal(now).unwrap();
             fixture.store.tidy(now);
         }
