@@ -25,6 +25,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::{get, post};
+use parking_lot::Mutex;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 
@@ -83,6 +84,8 @@ pub struct Api {
     metrics: middleware::HttpMetrics,
     options: Options,
     draining: AtomicBool,
+    /// When we last scraped ourselves, and how long that took.
+    self_scrape: Mutex<Option<(Timestamp, Duration)>>,
 }
 
 impl Api {
@@ -116,12 +119,18 @@ impl Api {
             registry,
             options,
             draining: AtomicBool::new(false),
+            self_scrape: Mutex::default(),
         })
     }
 
     /// From now on `/-/ready` says 503, so that nobody new is sent here.
     pub fn start_draining(&self) {
         self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Told by whoever hands our own metrics to the store.
+    pub fn scraped_self(&self, at: Timestamp, took: Duration) {
+        *self.self_scrape.lock() = Some((at, took));
     }
 
     fn is_draining(&self) -> bool {

@@ -10,6 +10,9 @@ use serde_json::{Value, json};
 use super::Api;
 use crate::model::Timestamp;
 
+/// Go's time before all others, as Prometheus writes it.
+const NEVER: &str = "0001-01-01T00:00:00Z";
+
 /// The version of Prometheus whose API this is: Grafana decides by it what it may ask.
 const API_VERSION: &str = "3.14.0";
 
@@ -74,6 +77,7 @@ pub async fn alertmanagers() -> Response {
 }
 
 pub async fn targets(State(api): State<Arc<Api>>) -> Response {
+    let last = *api.self_scrape.lock();
     let active: Vec<Value> = api
         .options
         .self_target
@@ -86,9 +90,9 @@ pub async fn targets(State(api): State<Arc<Api>>) -> Response {
                 "scrapeUrl": format!("http://{}/metrics", target.address),
                 "globalUrl": format!("http://{}/metrics", target.address),
                 "lastError": "",
-                "lastScrape": rfc3339(api.clock.now_ms()),
-                "lastScrapeDuration": 0,
-                "health": "up",
+                "lastScrape": last.map_or_else(|| NEVER.to_owned(), |(at, _)| rfc3339(at)),
+                "lastScrapeDuration": last.map_or(0.0, |(_, took)| took.as_secs_f64()),
+                "health": if last.is_some() { "up" } else { "unknown" },
                 "scrapeInterval": format!("{}s", target.interval.as_secs_f64()),
                 "scrapeTimeout": format!("{}s", target.interval.as_secs_f64()),
             })

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use prometheus::proto::{LabelPair, MetricFamily, MetricType};
 use tokio::time::MissedTickBehavior;
@@ -58,13 +58,16 @@ async fn every(
 
 /// Hands our own metrics to our own store, as a scrape of `/metrics` would.
 fn scrape_self(api: &Api, address: SocketAddr) {
+    let started = Instant::now();
     let target =
         LabelsBuilder::from_labels(&Labels::from_sorted([("instance", &*address.to_string()), ("job", JOB)]));
     let mut samples = vec![OwnSample { labels: named(&target, "up"), value: 1.0 }];
     for family in api.registry.gather() {
         push_family(&mut samples, &target, &family);
     }
-    let result = api.ingest.own_metrics(&samples, api.clock.now_ms(), Box::new(|_| {}));
+    let now = api.clock.now_ms();
+    let result = api.ingest.own_metrics(&samples, now, Box::new(|_| {}));
+    api.scraped_self(now, started.elapsed());
     if let Err(error) = result {
         tracing::warn!(%error, "our own metrics were not stored");
     }

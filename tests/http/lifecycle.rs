@@ -158,6 +158,8 @@ fn the_server_tells_about_itself_and_stores_it() {
         assert!(Instant::now() < deadline, "{up}");
         std::thread::sleep(Duration::from_millis(50));
     }
+    let targets = server.get("/api/v1/targets").body;
+    assert!(targets.contains(r#""health":"up""#) && !targets.contains("0001-01-01"), "{targets}");
 }
 
 #[test]
