@@ -1,23 +1,14 @@
 //! The PromQL parser against what others wrote: Prometheus's own table of good and bad inputs, its test scripts,
 //! and the expressions of dashboards and rules in use. All read from `../shared`; skipped where that is not there.
 
+#[path = "common/shared.rs"]
+mod shared;
+
 use std::fs;
-use std::path::{Path, PathBuf};
 
 use icecore::query::promql::series_description::parse_series;
 use icecore::query::promql::{ParseOptions, parse};
-
-/// The folder with foreign test data, or `None` with a word about it.
-fn shared(part: &str) -> Option<PathBuf> {
-    let root = std::env::var_os("ICECORE_SHARED")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"), PathBuf::from);
-    let path = root.join(part);
-    if path.exists() {
-        return Some(path);
-    }
-    println!("skipped: {} is not there", path.display());
-    None
-}
+use shared::shared;
 
 fn read_shared(part: &str) -> Option<String> {
     shared(part).map(|path| fs::read_to_string(path).expect("a readable file"))

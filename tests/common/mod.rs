@@ -4,6 +4,10 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 pub mod proto;
+pub mod shared;
+
+#[allow(unused_imports, reason = "each test program uses its own part")]
+pub use shared::{shared, skipped};
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -210,11 +214,4 @@ pub fn now_ms() -> i64 {
     #[allow(clippy::disallowed_methods, reason = "tests stand outside the layers")]
     let now = SystemTime::now();
     now.duration_since(UNIX_EPOCH).unwrap().as_millis() as i64
-}
-
-/// Facts and tools beside the repository, where they are at hand.
-pub fn shared_dir() -> Option<PathBuf> {
-    let default = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared");
-    let dir = std::env::var_os("ICECORE_SHARED").map_or(default, PathBuf::from);
-    dir.is_dir().then_some(dir)
 }
