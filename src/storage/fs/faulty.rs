@@ -138,10 +138,10 @@ pub fn after_power_cut(ops: &[Op], choose: &mut dyn FnMut(usize) -> usize) -> Fa
                 }
             }
             Op::Rename { from, to } => {
-                if dir_synced(to, rest) || choose(2) == 1 {
-                    if let Some(inode) = names.remove(from) {
-                        names.insert(to.clone(), inode);
-                    }
+                if (dir_synced(to, rest) || choose(2) == 1)
+                    && let Some(inode) = names.remove(from)
+                {
+                    names.insert(to.clone(), inode);
                 }
             }
             Op::Remove { path } => {

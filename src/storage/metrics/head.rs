@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 
 use super::SampleBuffer;
 use super::merge::{merge_floats, merge_histograms};
-use super::stream::{ArenaFull, StreamWriter, read_stream};
+use super::stream::{StreamWriter, read_stream};
 use super::words::{SlotTable, WordArena};
 use crate::model::{Exemplar, Histogram, TimeRange, Timestamp};
 use crate::storage::partition::{partition_of, partition_range};
@@ -95,14 +95,13 @@ impl Head {
         value: f64,
     ) -> Appended {
         if writer.count == 0 || timestamp > writer.last_time {
-            match writer.append(&self.arena, self.slots.get_or_create(id), timestamp, value.to_bits()) {
-                Ok(()) => {
-                    self.note(timestamp);
-                    return Appended::InOrder;
-                }
-                // Far beyond the mark at which a generation is sealed: nothing is lost, only less compact.
-                Err(ArenaFull) => {}
+            let slot = self.slots.get_or_create(id);
+            if let Ok(()) = writer.append(&self.arena, slot, timestamp, value.to_bits()) {
+                self.note(timestamp);
+                return Appended::InOrder;
             }
+            // The arena is full, far beyond the mark at which a generation is sealed: nothing is lost, only less
+            // compact.
         } else if timestamp == writer.last_time && value.to_bits() == writer.last_bits {
             return Appended::Duplicate;
         }

@@ -46,10 +46,10 @@ impl<'q> Builder<'q> {
             let groups = if selector.is_info(announced) { None } else { Some(infos.groups_for(announced)) };
             // The same info series give the same labels: they are put together once.
             let mut known: HashMap<Vec<usize>, Option<Labels>> = HashMap::new();
-            for step in 0..grid.len {
+            for (step, chosen) in chosen.iter().enumerate() {
                 let Some(cell) = row.cell(step) else { continue };
                 let partners: Vec<usize> = match &groups {
-                    Some(groups) => groups.iter().filter_map(|&g| chosen[step][g]).collect(),
+                    Some(groups) => groups.iter().filter_map(|&g| chosen[g]).collect(),
                     None => Vec::new(),
                 };
                 let labels = match (&groups, known.get(&partners)) {
