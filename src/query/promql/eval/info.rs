@@ -36,7 +36,8 @@ impl<'q> Builder<'q> {
         let time = self.first_data_time(&call.args[0], DataTime::default())?.unwrap_or_default();
         let base = Rows::collect(self.context, self.vector(&call.args[0], grid)?, grid.len)?;
         let infos = self.info_series(&selector, &base.series, time, grid)?;
-        let mut held = self.context.hold(0)?;
+        let choices = grid.len * infos.groups.len() * size_of::<Option<usize>>();
+        let mut held = self.context.hold(choices as u64)?;
         let mut place_of: HashMap<Labels, usize> = HashMap::new();
         let (mut series, mut rows): (Vec<OutputSeries>, Vec<Row>) = (Vec::new(), Vec::new());
         let chosen: Vec<Vec<Option<usize>>> =
