@@ -103,8 +103,10 @@ impl GenerationWriter {
 
     fn start_file(&mut self) -> io::Result<OpenFile> {
         let dir = generation_dir(&self.log.data_dir, self.generation);
+        // Also where there are files already: a generation may be sealed, and its log removed, while frames that
+        // could not be written wait for the disk. The next start removes what they make then.
+        self.log.fs.create_dir(&dir)?;
         if self.next_number == 0 {
-            self.log.fs.create_dir(&dir)?;
             self.log.fs.sync_dir(dir.parent().expect("the log has a directory of its own"))?;
         }
         let number = self.next_number;
