@@ -1,0 +1,21 @@
+//! Programs people run beside Icecore, as they are installed: Prometheus, node_exporter, the OpenTelemetry SDK.
+//! A test whose program is not on the machine says "skipped" and why; `.ci/install` brings them all.
+//!
+//! `ICECORE_FULL=1` lets the tests run for minutes instead of seconds.
+
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod agent;
+mod answers;
+mod exporter;
+mod exposition;
+mod programs;
+mod same_answers;
+
+/// Whether there is time for long runs.
+fn full() -> bool {
+    std::env::var_os("ICECORE_FULL").is_some()
+}
