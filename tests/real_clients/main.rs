@@ -12,6 +12,7 @@ mod agent;
 mod answers;
 mod exporter;
 mod exposition;
+mod opentelemetry;
 mod programs;
 mod same_answers;
 
