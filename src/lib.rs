@@ -1,17 +1,30 @@
 //! Icecore keeps metrics, logs and traces on one small machine: a year of them, each acknowledged write durable.
 //!
-//! The layers, top to bottom; each imports only from layers below it (`tests/layers.rs` checks):
+//! The layers, top to bottom; each imports only from layers below it (`tests/layers.rs` reads this table):
 //!
 //! | layer | may import |
 //! |---|---|
-//! | model, wire, clock | nothing of ours |
-//! | codec | model |
+//! | model, wire | nothing of ours |
+//! | clock, codec | model |
 //! | storage | model, codec |
 //! | ingest | model, wire, storage |
 //! | query | model, storage |
 //! | api | model, wire, clock, ingest, query, storage |
-//! | server | all of the above, config |
-//! | cli, main | config, server, storage |
+//! | config | nothing of ours |
+//! | server | all of the above |
+//! | cli | clock, config, server, storage |
+//! | main | cli |
+//!
+//! Inside storage, everything that is not listed is at the level of the store and may use all of it. The log, the
+//! container, the index and the manifest know no signal; metrics is a room that the store furnishes, and of the
+//! store it knows only what a reader sees (`live`).
+//!
+//! | part of storage | may import |
+//! |---|---|
+//! | fs, partition | nothing of storage |
+//! | wal, segment, manifest | fs |
+//! | index | segment |
+//! | metrics | segment, index, partition, live |
 
 pub mod clock;
 pub mod codec;
