@@ -9,9 +9,12 @@ use std::sync::Arc;
 use icecore::model::histogram::{ResetHint, Span};
 use icecore::model::{Exemplar, Histogram, Labels, MetricMetadata, MetricType, TimeRange};
 use icecore::storage::fs::Mapped;
-use icecore::storage::inspect;
-use icecore::storage::metrics::{MetricsSegment, MetricsSegmentWriter, SampleBuffer, SeriesData};
+use icecore::storage::metrics::{
+    DeltaRow, ExemplarRow, HistogramRow, MetricBatch, MetricsSegment, MetricsSegmentWriter, SampleBuffer,
+    SampleRow, SeriesData, StartRow,
+};
 use icecore::storage::segment::Segment;
+use icecore::storage::{Options, Store, inspect};
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
@@ -127,4 +130,123 @@ fn a_metrics_segment_of_version_1_holds_what_it_held() {
 fn what_is_written_today_opens_today() {
     let segment = Segment::open(Arc::new(Mapped::Heap(write())), "today.seg").unwrap();
     MetricsSegment::open(segment).verify().unwrap();
+}
+
+const NOW: i64 = 1_700_000_000_000;
+
+fn open(dir: &Path) -> Arc<Store> {
+    let options = Options { shards: 1, ..Options::new(dir) };
+    Store::open(options, &prometheus::Registry::new(), NOW).unwrap()
+}
+
+/// Writes one of everything and waits until it is durable.
+fn write_rows(store: &Store) {
+    let mut batch = MetricBatch::new(1, store.series_epoch());
+    let id = |name: &str| store.resolve(&labels(name, &[("job", "api")]), NOW).unwrap().id;
+    let (counter, histogram_id, delta) = (id("counter"), id("histogram"), id("delta"));
+    let rows = &mut batch.shards[0];
+    for (i, value) in
+        [0.0, 1.0, 65_536.0, 0.1, -0.0, f64::from_bits(0x7ff0_0000_0000_0002)].into_iter().enumerate()
+    {
+        let timestamp = NOW + 15_000 * i as i64;
+        rows.samples.push(SampleRow { id: counter, timestamp, value });
+    }
+    rows.starts.push(StartRow { id: counter, timestamp: NOW, start: NOW - 1000 });
+    rows.exemplars.push(ExemplarRow { id: counter, exemplar: exemplar() });
+    rows.histograms.push(HistogramRow {
+        id: histogram_id,
+        timestamp: NOW,
+        histogram: Box::new((*histogram(3)).clone()),
+    });
+    rows.deltas.push(DeltaRow { id: delta, start: NOW - 1000, timestamp: NOW, delta: 2.5 });
+    let known =
+        MetricMetadata { metric_type: MetricType::Counter, help: "Requests.".into(), unit: "s".into() };
+    rows.metadata.push(("counter".into(), known));
+    let (sender, receiver) = std::sync::mpsc::channel();
+    store.append(batch, Box::new(move |result| sender.send(result).unwrap())).unwrap();
+    receiver.recv().unwrap().unwrap();
+}
+
+/// What a fixture says is what the text beside it says.
+fn check_text(name: &str, text_name: &str) {
+    let mut text = Vec::new();
+    inspect::path(&fixture(name), &mut text).unwrap();
+    let here = format!("{}/", fixture("").display());
+    let text = String::from_utf8(text).unwrap().replace(&here, "").replace(&here.replace("//", "/"), "");
+    if is_update() {
+        std::fs::write(fixture(text_name), &text).unwrap();
+    }
+    assert_eq!(text, std::fs::read_to_string(fixture(text_name)).unwrap());
+}
+
+/// All floats of all series, as bits.
+fn floats(store: &Store) -> Vec<(String, Vec<(i64, u64)>)> {
+    let snapshot = store.metrics();
+    let mut found = Vec::new();
+    for series in snapshot.select(&[], TimeRange::ALL).unwrap() {
+        let mut samples = SampleBuffer::default();
+        snapshot.read(&series, TimeRange::ALL, &mut samples).unwrap();
+        let bits = samples.floats.iter().map(|v| v.to_bits());
+        found.push((series.labels.to_string(), samples.float_timestamps.iter().copied().zip(bits).collect()));
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn a_log_of_version_1_replays_to_what_was_written() {
+    let (dir, again) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let store = open(dir.path());
+    write_rows(&store);
+    let written = floats(&store);
+    // Not closed, as in a crash: the log stays.
+    drop(store);
+    if is_update() {
+        std::fs::copy(dir.path().join("wal/000000000001/000000.wal"), fixture("v1.wal")).unwrap();
+    }
+    check_text("v1.wal", "v1_wal.txt");
+
+    std::fs::create_dir_all(again.path().join("wal/000000000001")).unwrap();
+    std::fs::copy(fixture("v1.wal"), again.path().join("wal/000000000001/000000.wal")).unwrap();
+    assert_eq!(floats(&open(again.path())), written);
+}
+
+#[test]
+fn a_manifest_of_version_1_lists_what_it_listed() {
+    let (dir, again) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let store = open(dir.path());
+    for _ in 0..2 {
+        write_rows(&store);
+        store.seal(NOW).unwrap();
+    }
+    store.compact().unwrap();
+    if is_update() {
+        std::fs::copy(dir.path().join("MANIFEST"), fixture("v1_manifest")).unwrap();
+    }
+    check_text("v1_manifest", "v1_manifest.txt");
+
+    std::fs::copy(fixture("v1_manifest"), again.path().join("MANIFEST")).unwrap();
+    open(again.path());
+}
+
+#[test]
+fn a_directory_in_use_can_be_inspected() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    write_rows(&store);
+    store.seal(NOW).unwrap();
+    write_rows(&store);
+    let show = |path: &Path| {
+        let mut text = Vec::new();
+        inspect::path(path, &mut text).unwrap();
+        String::from_utf8(text).unwrap()
+    };
+    let text = show(dir.path());
+    assert!(
+        text.contains("segments: 1\n") && text.contains("wal/000000000002: 1 files, to replay"),
+        "{text}"
+    );
+    let text = show(&dir.path().join("wal/000000000002"));
+    assert!(text.contains("file 0 of generation 2") && text.contains("series 0 is"), "{text}");
+    assert!(show(&dir.path().join("hot/metrics-000000000001.seg")).contains("3 series"));
 }

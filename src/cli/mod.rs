@@ -7,12 +7,14 @@ mod query;
 mod serve;
 
 use std::ffi::OsString;
-use std::io::Write;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::config::ConfigError;
 use crate::server::ServeError;
+use crate::storage::inspect::{self, InspectError};
 use config_args::ConfigArgs;
 
 /// Keeps metrics on one small machine and answers PromQL. Without a command: `serve`.
@@ -41,6 +43,11 @@ enum Command {
     ///
     /// `icecore query 'up'` asks for this moment; --start, --end, --step or --plot ask for a range.
     Query(query::QueryArgs),
+    /// Show any file of a data directory, or all of it, as text.
+    ///
+    /// Reads only and takes no lock, so that the server may be running. PATH is a segment, a file or a generation of
+    /// the log, a MANIFEST, or the data directory.
+    Inspect { path: PathBuf },
     /// Print the version.
     Version,
     /// Print a script that completes icecore's commands and options in a shell.
@@ -68,6 +75,8 @@ pub enum CliError {
     NotPrometheus { url: String },
     #[error("{0}")]
     Refused(String),
+    #[error(transparent)]
+    Inspect(#[from] InspectError),
 }
 
 impl CliError {
@@ -76,7 +85,8 @@ impl CliError {
         match self {
             CliError::Usage(_) | CliError::Config(_) => 2,
             CliError::Serve(error) => error.exit_code(),
-            CliError::Unreachable { .. } | CliError::NotPrometheus { .. } | CliError::Refused(_) => 1,
+            CliError::Unreachable { .. } | CliError::NotPrometheus { .. } => 1,
+            CliError::Refused(_) | CliError::Inspect(_) => 1,
         }
     }
 }
@@ -96,6 +106,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Result<(), CliError> {
         Command::Serve(args) => serve::run(&args),
         Command::Check { what: Check::Config(args) } => serve::check(&args),
         Command::Query(args) => query::run(&args),
+        Command::Inspect { path } => show(&path),
         Command::Version => {
             print(&format!("icecore {}\n", env!("CARGO_PKG_VERSION")));
             Ok(())
@@ -106,6 +117,16 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Result<(), CliError> {
             print(&String::from_utf8_lossy(&script));
             Ok(())
         }
+    }
+}
+
+/// Shows a file; who closed the pipe has read enough.
+fn show(path: &Path) -> Result<(), CliError> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    let shown = inspect::path(path, &mut out).and_then(|()| Ok(out.flush()?));
+    match shown {
+        Err(InspectError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => Ok(other?),
     }
 }
 

@@ -106,25 +106,17 @@ impl Manifest {
     pub fn open(fs: Arc<dyn Fs>, dir: &Path) -> Result<Manifest, ManifestError> {
         let path = dir.join(FILE);
         let bytes = fs.read(&path).map_err(|source| ManifestError::Io { path: path.clone(), source })?;
-        check_header(&bytes, &path)?;
+        let (edits, at) = read_edits(&bytes, &path)?;
         let mut manifest = Manifest {
             fs,
             dir: dir.to_owned(),
             file: None,
-            len: HEADER_BYTES as u64,
+            len: at as u64,
             segments: BTreeMap::new(),
             wal_done: 0,
             max_seq: 0,
         };
-        let mut at = HEADER_BYTES;
-        while let Some((edit, end)) = edit_at(&bytes, at) {
-            manifest.apply(&edit);
-            at = end;
-        }
-        if (at + 1..bytes.len()).any(|later| edit_at(&bytes, later).is_some()) {
-            return Err(ManifestError::Damaged { path, offset: at as u64 });
-        }
-        manifest.len = at as u64;
+        edits.iter().for_each(|edit| manifest.apply(edit));
         let file = manifest.fs.append(&path, at as u64);
         manifest.file = Some(file.map_err(|source| ManifestError::Io { path, source })?);
         Ok(manifest)
@@ -222,6 +214,20 @@ impl Manifest {
     fn io_error(&self, source: io::Error) -> ManifestError {
         ManifestError::Io { path: self.dir.join(FILE), source }
     }
+}
+
+/// The edits of a manifest, and where the last whole one ends: what follows it is the mark of a crash.
+pub(super) fn read_edits(bytes: &[u8], path: &Path) -> Result<(Vec<Edit>, usize), ManifestError> {
+    check_header(bytes, path)?;
+    let (mut edits, mut at) = (Vec::new(), HEADER_BYTES);
+    while let Some((edit, end)) = edit_at(bytes, at) {
+        edits.push(edit);
+        at = end;
+    }
+    if (at + 1..bytes.len()).any(|later| edit_at(bytes, later).is_some()) {
+        return Err(ManifestError::Damaged { path: path.to_owned(), offset: at as u64 });
+    }
+    Ok((edits, at))
 }
 
 fn check_header(bytes: &[u8], path: &Path) -> Result<(), ManifestError> {

@@ -1,4 +1,4 @@
-//! What metrics write into a frame of the log (`storage-format.md` §2.2), and read back.
+//! What metrics write into a frame of the log (`storage-format.md` §2.1), and read back.
 //!
 //! A payload is a run of blocks: tag, count, rows. Values stand for themselves, never as differences from another
 //! frame, so a damaged frame costs nothing but what is in it.

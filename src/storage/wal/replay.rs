@@ -60,6 +60,24 @@ pub fn replay_generation(
     Ok(report)
 }
 
+/// What one file says of itself.
+pub struct FileSummary {
+    pub generation: u64,
+    pub number: u32,
+    pub follows_failure: bool,
+    pub report: GenerationReport,
+    /// What stands behind the last frame and is none: torn, or damage if the next file does not say so.
+    pub bad_tail: Option<Damage>,
+}
+
+/// Visits the frames of one file by itself; `None` if its header is not one.
+pub fn read_file(bytes: &[u8], path: PathBuf, visit: &mut dyn FnMut(Frame<'_>)) -> Option<FileSummary> {
+    let FileHeader { generation, number, follows_failure } = FileHeader::decode(bytes)?;
+    let mut report = GenerationReport::default();
+    let bad_tail = replay_file(bytes, path, true, generation, &mut report, visit);
+    Some(FileSummary { generation, number, follows_failure, report, bad_tail })
+}
+
 /// Visits the frames of one file; returns its tail if that holds something which is no frame.
 fn replay_file(
     bytes: &[u8],

@@ -1,23 +1,13 @@
-//! Any of our files as text: the operator's tool, and the eyes of tests.
+//! A segment: what the footer says, then each series with its blocks.
 
-use std::fmt;
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::model::Timestamp;
+use super::{InspectError, Instant};
 use crate::storage::fs::Mapped;
 use crate::storage::metrics::{MetricsSegment, section_name};
-use crate::storage::segment::{Segment, SegmentError, Signal};
-
-/// Why a file could not be shown to its end. What was shown before is right.
-#[derive(Debug, thiserror::Error)]
-pub enum InspectError {
-    #[error(transparent)]
-    Segment(#[from] SegmentError),
-    #[error("cannot write the text: {0}")]
-    Output(#[from] io::Error),
-}
+use crate::storage::segment::{Segment, Signal};
 
 /// A segment: footer, sections, and each series with its blocks.
 pub fn segment(bytes: Arc<Mapped>, path: &Path, out: &mut impl Write) -> Result<(), InspectError> {
@@ -83,16 +73,4 @@ fn metrics(segment: &MetricsSegment, out: &mut impl Write) -> Result<(), Inspect
         writeln!(out, "  {family} {metric_type}, unit {unit:?}, help {help:?}")?;
     }
     Ok(())
-}
-
-/// RFC 3339 where the calendar reaches, milliseconds elsewhere.
-struct Instant(Timestamp);
-
-impl fmt::Display for Instant {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match jiff::Timestamp::from_millisecond(self.0) {
-            Ok(instant) => write!(f, "{instant}"),
-            Err(_) => write!(f, "{} ms", self.0),
-        }
-    }
 }
