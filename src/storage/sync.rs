@@ -138,9 +138,22 @@ impl LogQueue {
         if state.items.is_empty() && state.closed {
             return None;
         }
+        Some(self.take_all(&mut state))
+    }
+
+    /// All that is queued at this moment.
+    fn take_now(&self) -> Vec<LogItem> {
+        self.take_all(&mut self.state.lock())
+    }
+
+    fn take_all(&self, state: &mut QueueState) -> Vec<LogItem> {
         state.bytes = 0;
         self.emptied.notify_all();
-        Some(std::mem::take(&mut state.items))
+        std::mem::take(&mut state.items)
+    }
+
+    fn is_closed(&self) -> bool {
+        self.state.lock().closed
     }
 }
 
@@ -172,16 +185,23 @@ impl Syncer {
     /// Runs until the queue is closed and empty.
     pub fn run(mut self) {
         while let Some(items) = self.queue.take(self.sync_deadline()) {
-            let mut group = Group::of(items);
+            let mut group = Group::default();
+            group.add(items);
             while let Err(error) = self.write_group(&group) {
                 self.metrics.failures.inc();
                 self.queue.failing.store(true, Ordering::Release);
                 tracing::error!(%error, "cannot write the log; refusing new data until it can be written");
                 group.fail(&error);
-                if self.queue.state.lock().closed {
-                    return;
+                if self.queue.is_closed() {
+                    group.add(self.queue.take_now());
+                    return group.fail(&error);
                 }
                 std::thread::sleep(RETRY_AFTER);
+                // What was queued before new batches were refused joins: its senders must not wait for as long as
+                // the disk is full, and whoever seals or stops must hear that the log fails.
+                group.add(self.queue.take_now());
+                self.end_generations(&group.ended);
+                group.forget_ended();
             }
             if self.queue.failing.swap(false, Ordering::AcqRel) {
                 tracing::info!("the log can be written again");
@@ -272,25 +292,30 @@ struct Group {
 }
 
 impl Group {
-    fn of(items: Vec<LogItem>) -> Group {
-        let mut group = Group::default();
+    fn add(&mut self, items: Vec<LogItem>) {
         for item in items {
             match item {
                 LogItem::Frame { generation, bytes, acks } => {
-                    match group.writes.last_mut() {
+                    match self.writes.last_mut() {
                         Some((last, all)) if *last == generation => all.extend_from_slice(&bytes),
-                        _ => group.writes.push((generation, bytes)),
+                        _ => self.writes.push((generation, bytes)),
                     }
-                    group.acks.extend(acks);
+                    self.acks.extend(acks);
                 }
                 LogItem::Barrier(ack) => {
-                    group.acks.push(ack);
-                    group.needs_sync = true;
+                    self.acks.push(ack);
+                    self.needs_sync = true;
                 }
-                LogItem::EndGeneration(generation) => group.ended.push(generation),
+                LogItem::EndGeneration(generation) => self.ended.push(generation),
             }
         }
-        group
+    }
+
+    /// Frames of a generation that was sealed while they waited are durable in its segments, and the directory of
+    /// its log is gone.
+    fn forget_ended(&mut self) {
+        let Some(&newest) = self.ended.iter().max() else { return };
+        self.writes.retain(|(generation, _)| *generation > newest);
     }
 
     fn finish(&mut self) {
