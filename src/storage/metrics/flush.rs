@@ -37,8 +37,11 @@ pub(in crate::storage) fn write_generation<W: Write>(
     for (labels, head, id) in series {
         samples.clear();
         head.read(id, range, &mut samples);
-        let starts: Vec<_> = head.starts(id).into_iter().filter(|(t, _)| range.contains(*t)).collect();
-        let exemplars = head.exemplars(id, range);
+        let mut starts: Vec<_> = head.starts(id).into_iter().filter(|(t, _)| range.contains(*t)).collect();
+        let mut exemplars = head.exemplars(id, range);
+        // As they arrived they may be out of order.
+        settle_starts(&mut starts);
+        settle_exemplars(&mut exemplars);
         written += write_one(&labels, &samples, &starts, &exemplars, to)?;
     }
     Ok(written)

@@ -75,7 +75,7 @@ impl Head {
         self.arena.bytes() + self.side_bytes.load(Ordering::Relaxed)
     }
 
-    /// The partitions that its samples belong to.
+    /// The partitions that its samples and exemplars belong to.
     pub fn partitions(&self) -> BTreeSet<Timestamp> {
         self.partitions.lock().clone()
     }
@@ -132,15 +132,23 @@ impl Head {
     pub fn append_exemplar(&self, id: u32, exemplar: Exemplar) {
         let mut side = self.side.lock();
         let exemplars = side.exemplars.entry(id).or_default();
-        if exemplars.last() != Some(&exemplar) {
-            self.side_bytes.fetch_add(48 + exemplar.labels.text_len() as u64, Ordering::Relaxed);
-            exemplars.push(exemplar);
+        if exemplars.last() == Some(&exemplar) {
+            return;
         }
+        let (timestamp, bytes) = (exemplar.timestamp, 48 + exemplar.labels.text_len() as u64);
+        exemplars.push(exemplar);
+        drop(side);
+        self.note_time(timestamp);
+        self.mark_side(id, bytes);
     }
 
     fn note(&self, timestamp: Timestamp) {
         // One thread writes, so plain loads and stores count right.
         self.samples.store(self.samples.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        self.note_time(timestamp);
+    }
+
+    fn note_time(&self, timestamp: Timestamp) {
         if timestamp < self.min_time.load(Ordering::Relaxed) {
             self.min_time.store(timestamp, Ordering::Relaxed);
         }
@@ -156,17 +164,21 @@ impl Head {
 
     fn note_side(&self, id: u32, timestamp: Timestamp, bytes: u64) {
         self.note(timestamp);
+        self.mark_side(id, bytes);
+    }
+
+    fn mark_side(&self, id: u32, bytes: u64) {
         self.slots.get_or_create(id).has_side.store(1, Ordering::Release);
         self.side_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Whether the series has samples here.
+    /// Whether the series has samples or exemplars here.
     pub fn holds(&self, id: u32) -> bool {
         let slot = self.slots.get(id);
         slot.is_some_and(|s| s.count.load(Ordering::Acquire) > 0 || s.has_side.load(Ordering::Acquire) > 0)
     }
 
-    /// Ids of the series that have samples here.
+    /// Ids of the series that have samples or exemplars here.
     pub fn series_ids(&self) -> Vec<u32> {
         self.slots.ids().filter(|&id| self.holds(id)).collect()
     }
