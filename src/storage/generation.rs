@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::metrics::Head;
 use crate::model::{TimeRange, Timestamp};
@@ -15,6 +15,8 @@ pub(super) struct Generation {
     pub metrics: Vec<Arc<Head>>,
     min_seq: AtomicU64,
     max_seq: AtomicU64,
+    /// Shards that still write to it.
+    writing: AtomicUsize,
 }
 
 impl Generation {
@@ -25,7 +27,28 @@ impl Generation {
             metrics: (0..shards).map(|_| Arc::new(Head::new(series_ids_max))).collect(),
             min_seq: AtomicU64::new(u64::MAX),
             max_seq: AtomicU64::new(0),
+            writing: AtomicUsize::new(shards),
         }
+    }
+
+    /// A shard will not write to it any more.
+    pub fn leave(&self) {
+        self.writing.fetch_sub(1, Ordering::Release);
+    }
+
+    /// Nobody writes to it any more, as after a replay.
+    pub fn freeze(&self) {
+        self.writing.store(0, Ordering::Release);
+    }
+
+    /// Whether all that will ever be in it is there.
+    pub fn is_frozen(&self) -> bool {
+        self.writing.load(Ordering::Acquire) == 0
+    }
+
+    /// Whether it holds neither samples nor anything else that takes memory.
+    pub fn is_empty(&self) -> bool {
+        self.sample_count() == 0 && self.memory_bytes() == 0
     }
 
     /// A frame with this sequence number belongs to the generation.

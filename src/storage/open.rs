@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
@@ -37,6 +37,9 @@ pub enum OpenError {
 }
 
 const WAL_FILE_BYTES: u64 = 64 << 20;
+/// What the log holds was acknowledged, so no limit of today applies to it: 64 Mi series of one shard are beyond
+/// any memory, and a table with room for them takes 1.5 MiB while it is empty.
+const RECOVERED_IDS_MAX: usize = 1 << 26;
 /// Frames may wait for the disk up to this much; beyond it the shards wait.
 const LOG_QUEUE_BYTES: usize = 32 << 20;
 
@@ -72,7 +75,10 @@ impl Store {
         let mut recovery = Recovery::new(&options, &metrics, now);
         let generations = recovery.replay(&log, &manifest)?;
         let next = generations.last().map_or(manifest.wal_done(), |g| g.number).max(recovery.newest) + 1;
-        let active = Arc::new(Generation::new(next, now, options.shards, series_ids_max(&options)));
+        // The log may hold more series than the limit of today.
+        let recovered_ids = recovery.registries.iter().map(|registry| registry.ids_end()).max().unwrap_or(0);
+        let series_ids_max = series_ids_max(&options).max(recovered_ids);
+        let active = Arc::new(Generation::new(next, now, options.shards, series_ids_max));
 
         let limiter = SeriesLimiter::new(
             options.series_max,
@@ -82,6 +88,7 @@ impl Store {
         );
         limiter.registered(recovery.registries.iter().map(|r| r.len()).sum());
         let seq = Arc::new(AtomicU64::new(recovery.max_seq.max(manifest.max_seq())));
+        active.note_seq(seq.fetch_add(1, Ordering::Relaxed) + 1);
         let queue = Arc::new(LogQueue::new(LOG_QUEUE_BYTES));
         let Recovery { registries, metadata, writers, .. } = recovery;
         let mut threads = Vec::new();
@@ -109,11 +116,14 @@ impl Store {
         view.generations.push(active);
         let store = Store {
             next_segment_id: AtomicU64::new(manifest.next_segment_id()),
+            disowned: Mutex::default(),
+            seq,
             view: ArcSwap::from_pointee(view),
             manifest: Mutex::new(manifest),
             registries,
             metadata,
             limiter,
+            series_ids_max,
             shards,
             log: queue,
             metrics,
@@ -136,6 +146,22 @@ impl Store {
 
 fn spawn(name: String, run: impl FnOnce() + Send + 'static) -> std::thread::JoinHandle<()> {
     std::thread::Builder::new().name(name).spawn(run).expect("the system can start a few threads")
+}
+
+/// Where one shard had rotated and another not, the first frame of the next generation may be older than the first
+/// one of this. What a generation is sealed into must still sort before what the next one is.
+fn order_by_sequence(generations: &[Arc<Generation>]) {
+    let mut next_begins = u64::MAX;
+    for generation in generations.iter().rev() {
+        let (min_seq, max_seq) = generation.seqs();
+        if min_seq > max_seq {
+            continue;
+        }
+        if min_seq >= next_begins {
+            generation.note_seq(next_begins - 1);
+        }
+        next_begins = min_seq.min(next_begins - 1);
+    }
 }
 
 fn io_error(path: &Path) -> impl FnOnce(io::Error) -> OpenError + '_ {
@@ -262,12 +288,13 @@ impl<'a> Recovery<'a> {
                 generations.push(self.replay_generation(log, number)?);
             }
         }
+        order_by_sequence(&generations);
         Ok(generations)
     }
 
     fn replay_generation(&mut self, log: &FileLog, number: u64) -> Result<Arc<Generation>, OpenError> {
-        let generation =
-            Arc::new(Generation::new(number, self.now, self.options.shards, series_ids_max(self.options)));
+        let generation = Arc::new(Generation::new(number, self.now, self.options.shards, RECOVERED_IDS_MAX));
+        generation.freeze();
         for (writer, head) in self.writers.iter_mut().zip(&generation.metrics) {
             writer.rotate(head.clone(), number, self.now);
         }
@@ -342,8 +369,8 @@ impl<'a> Recovery<'a> {
     fn register(&self, labels: &Labels) -> Option<SeriesRef> {
         let fingerprint = labels.fingerprint();
         let shard = shard_of(fingerprint, self.registries.len());
-        let ids_max = series_ids_max(self.options);
-        let (id, _) = self.registries[shard as usize].find_or_insert(labels, fingerprint, ids_max)?;
+        let registry = &self.registries[shard as usize];
+        let (id, _) = registry.find_or_insert(labels, fingerprint, RECOVERED_IDS_MAX)?;
         Some(SeriesRef { shard, id })
     }
 }

@@ -20,7 +20,7 @@ use super::metrics::{MetricsSegmentWriter, ReadError, write_generation};
 use super::partition::partition_range;
 use super::segment::SegmentMeta;
 use super::shard::{Job, METRICS};
-use super::store::{CONTROL_TIMEOUT, Store, WriteError, series_ids_max};
+use super::store::{CONTROL_TIMEOUT, Store, WriteError};
 use super::sync::{Ack, LogItem};
 use super::wal::generation_dir;
 use crate::model::Timestamp;
@@ -58,8 +58,7 @@ impl Store {
         let active = view.active();
         let is_due = active.sample_count() >= self.options.seal_samples
             || active.memory_bytes() >= self.options.seal_bytes
-            || (active.sample_count() > 0
-                && now.saturating_sub(active.opened_at) >= self.options.seal_age_ms);
+            || (!active.is_empty() && now.saturating_sub(active.opened_at) >= self.options.seal_age_ms);
         drop(view);
         if is_due {
             self.rotate(now)?;
@@ -70,11 +69,14 @@ impl Store {
     /// Freezes the active generation and opens the next, unless there is nothing in it.
     fn rotate(&self, now: Timestamp) -> Result<(), MaintenanceError> {
         let view = self.view.load_full();
-        if view.active().sample_count() == 0 && self.shards.iter().all(|shard| shard.len() == 0) {
+        if view.active().is_empty() && self.shards.iter().all(|shard| shard.len() == 0) {
             return Ok(());
         }
         let number = view.active().number + 1;
-        let next = Arc::new(Generation::new(number, now, self.shards.len(), series_ids_max(&self.options)));
+        let next = Arc::new(Generation::new(number, now, self.shards.len(), self.series_ids_max));
+        // Before any frame can be in it, so that generations, and what they are sealed into, sort by their lowest
+        // number although shards rotate one after the other.
+        next.note_seq(self.seq.fetch_add(1, Ordering::Relaxed) + 1);
         // Readers know it before anything can be in it.
         self.view.rcu(|view| {
             let mut view = (**view).clone();
@@ -95,6 +97,10 @@ impl Store {
         loop {
             let view = self.view.load_full();
             let [oldest, _, ..] = &view.generations[..] else { return Ok(()) };
+            if !oldest.is_frozen() {
+                // A shard that waits for the disk has not come to the end of it.
+                return Err(MaintenanceError::ShardStuck);
+            }
             self.flush(oldest)?;
             self.metrics.seals.inc();
             self.observe();
@@ -177,8 +183,20 @@ impl Store {
         wal_done: Option<u64>,
     ) -> Result<(), MaintenanceError> {
         let max_seq = add.iter().map(|s| s.entry.max_seq).max().unwrap_or(0);
-        let add = add.iter().map(|s| s.entry.clone()).collect();
-        Ok(self.manifest.lock().commit(Edit { add, remove: remove.to_vec(), wal_done, max_seq })?)
+        let entries = add.iter().map(|s| s.entry.clone()).collect();
+        let mut manifest = self.manifest.lock();
+        let mut disowned = self.disowned.lock();
+        match manifest.commit(Edit { add: entries, remove: remove.to_vec(), wal_done, max_seq }) {
+            Ok(()) => {
+                // An edit after a failed one replaces the whole manifest: now it cannot list these.
+                disowned.drain(..).for_each(|segment| segment.doom());
+                Ok(())
+            }
+            Err(error) => {
+                disowned.extend(add.iter().cloned());
+                Err(error.into())
+            }
+        }
     }
 }
 

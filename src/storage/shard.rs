@@ -156,7 +156,7 @@ impl Shard {
 
     fn rotate(&mut self, generation: Arc<Generation>) {
         self.metrics.rotate(generation.metrics[self.index].clone(), generation.number, generation.opened_at);
-        self.generation = generation;
+        std::mem::replace(&mut self.generation, generation).leave();
         self.carry_over();
     }
 

@@ -12,7 +12,7 @@ use parking_lot::{Mutex, RwLock};
 
 use super::fs::{DirLock, Fs};
 use super::limiter::SeriesLimiter;
-use super::live::View;
+use super::live::{LiveSegment, View};
 use super::manifest::Manifest;
 use super::metrics::{MetricBatch, MetricsSnapshot, Refusal, SeriesRef, SharedMetadata, SharedRegistry};
 use super::shard::ShardQueue;
@@ -116,9 +116,15 @@ pub struct Store {
     pub(super) view: ArcSwap<View>,
     pub(super) manifest: Mutex<Manifest>,
     pub(super) next_segment_id: AtomicU64,
+    /// Files of an edit that failed: the manifest may list them until its next edit succeeds.
+    pub(super) disowned: Mutex<Vec<Arc<LiveSegment>>>,
+    /// The last sequence number given out.
+    pub(super) seq: Arc<AtomicU64>,
     pub(super) registries: Vec<SharedRegistry>,
     pub(super) metadata: SharedMetadata,
     pub(super) limiter: SeriesLimiter,
+    /// Ids of series stay below this.
+    pub(super) series_ids_max: usize,
     pub(super) shards: Vec<Arc<ShardQueue>>,
     pub(super) log: Arc<LogQueue>,
     pub(super) metrics: StoreMetrics,
@@ -151,9 +157,8 @@ impl Store {
             return Ok(SeriesRef { shard, id });
         }
         self.limiter.admit(now)?;
-        let ids_max = series_ids_max(&self.options);
         let (id, is_new) = registry
-            .find_or_insert(labels, fingerprint, ids_max)
+            .find_or_insert(labels, fingerprint, self.series_ids_max)
             .ok_or(Refusal::SeriesLimit { max: self.options.series_max })?;
         self.limiter.registered(is_new.into());
         Ok(SeriesRef { shard, id })
@@ -217,8 +222,12 @@ impl Store {
         self.log.is_failing()
     }
 
+    pub(super) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
+    }
+
     fn check_room(&self) -> Result<(), Busy> {
-        if self.closing.load(Ordering::Acquire) {
+        if self.is_closing() {
             return Err(Busy::Closing);
         }
         if self.log.is_failing() {

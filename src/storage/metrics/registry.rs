@@ -64,6 +64,11 @@ impl Registry {
         Some((inner.insert(labels, fingerprint), true))
     }
 
+    /// All ids that were ever given out are below this.
+    pub fn ids_end(&self) -> usize {
+        self.0.read().entries.len()
+    }
+
     pub fn len(&self) -> usize {
         self.0.read().all.len() as usize
     }
