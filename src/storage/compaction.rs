@@ -1,7 +1,8 @@
 //! Merging segments of a day: as sealed (15 min) → merged (2 h) → final (1 day). Late data fold in on the way.
 //!
 //! Within a partition, segments are ordered by sequence, and only neighbours in that order are merged, so that
-//! "the later one is right" stays decidable without looking inside.
+//! "the later one is right" stays decidable without looking inside. A damaged segment stays as it is, and parts its
+//! neighbours.
 
 use std::sync::Arc;
 
@@ -26,40 +27,57 @@ struct Plan {
 }
 
 impl Store {
-    /// Merges everything: one segment for each day. Returns when done.
+    /// Merges everything: one segment for each day. Returns when done; damage met on the way is the answer then.
     pub fn compact(&self) -> Result<(), MaintenanceError> {
         let _one = self.merging.lock();
+        let mut result = Ok(());
         loop {
-            let partitions = self.partitions();
-            let Some(inputs) = partitions.into_iter().find(|segments| segments.len() > 1) else {
-                return Ok(());
+            let Some(inputs) = self.runs().into_iter().find(|segments| segments.len() > 1) else {
+                return result;
             };
-            self.merge(&Plan { partition: inputs[0].entry.partition, level: FINAL, inputs })?;
+            match self.merge(&Plan { partition: inputs[0].entry.partition, level: FINAL, inputs }) {
+                // What is damaged is out of the way now; the rest can still be merged.
+                Err(error @ MaintenanceError::Read(_)) => result = Err(error),
+                other => other?,
+            }
         }
     }
 
     /// Does the most urgent merge, if one is due.
     pub(super) fn compact_step(&self, now: Timestamp) -> Result<bool, MaintenanceError> {
         let _one = self.merging.lock();
-        let Some(plan) = self.partitions().into_iter().find_map(|segments| plan(segments, now)) else {
+        let Some(plan) = self.runs().into_iter().find_map(|segments| plan(segments, now)) else {
             return Ok(false);
         };
         self.merge(&plan)?;
         Ok(true)
     }
 
-    /// The segments of each day, oldest day first, in order of sequence.
-    fn partitions(&self) -> Vec<Vec<Arc<LiveSegment>>> {
+    /// The segments that may be merged with one another: of each day, oldest day first, in order of sequence, and
+    /// none beyond one that cannot be merged.
+    fn runs(&self) -> Vec<Vec<Arc<LiveSegment>>> {
         let mut days = std::collections::BTreeMap::<Timestamp, Vec<_>>::new();
         for segment in
             self.view.load().segments.iter().filter(|s| s.entry.signal == METRICS && s.entry.tier == 0)
         {
             days.entry(segment.entry.partition).or_default().push(segment.clone());
         }
-        days.into_values().collect()
+        let runs = days.values().flat_map(|day| day.split(|segment| segment.is_unmergeable()));
+        runs.filter(|run| !run.is_empty()).map(<[_]>::to_vec).collect()
     }
 
     fn merge(&self, plan: &Plan) -> Result<(), MaintenanceError> {
+        let merged = self.merge_intact(plan);
+        if let Err(MaintenanceError::Read(_)) = &merged {
+            // So that it is not tried for ever, and nothing else is kept from being merged.
+            let damaged: Vec<_> = plan.inputs.iter().filter(|s| is_damaged(s)).collect();
+            let blamed = if damaged.is_empty() { plan.inputs.iter().collect() } else { damaged };
+            blamed.iter().for_each(|segment| segment.set_unmergeable());
+        }
+        merged
+    }
+
+    fn merge_intact(&self, plan: &Plan) -> Result<(), MaintenanceError> {
         let inputs = plan.inputs.iter().map(|s| s.metrics().cloned().map_err(|e| e.clone()));
         let inputs = inputs.collect::<Result<Vec<_>, _>>()?;
         let seqs = (
@@ -83,7 +101,11 @@ impl Store {
     }
 }
 
-/// What to do with one day's segments, if anything.
+fn is_damaged(segment: &LiveSegment) -> bool {
+    segment.metrics().map_or(true, |metrics| metrics.verify().is_err())
+}
+
+/// What to do with one run of segments, if anything.
 fn plan(segments: Vec<Arc<LiveSegment>>, now: Timestamp) -> Option<Plan> {
     let partition = segments[0].entry.partition;
     let sizes: Vec<(u8, u64)> = segments.iter().map(|s| (s.entry.level, s.entry.bytes)).collect();

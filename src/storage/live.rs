@@ -47,12 +47,20 @@ pub(super) struct LiveSegment {
     fs: Arc<dyn Fs>,
     metrics: OnceLock<Result<Arc<MetricsSegment>, ReadError>>,
     doomed: AtomicBool,
+    unmergeable: AtomicBool,
 }
 
 impl LiveSegment {
     pub fn new(entry: SegmentEntry, data_dir: &Path, fs: Arc<dyn Fs>) -> LiveSegment {
         let path = data_dir.join(segment_path(&entry));
-        LiveSegment { entry, path, fs, metrics: OnceLock::new(), doomed: AtomicBool::new(false) }
+        LiveSegment {
+            entry,
+            path,
+            fs,
+            metrics: OnceLock::new(),
+            doomed: AtomicBool::new(false),
+            unmergeable: AtomicBool::new(false),
+        }
     }
 
     pub fn time_range(&self) -> TimeRange {
@@ -69,6 +77,15 @@ impl LiveSegment {
             |source: std::io::Error| ReadError::Io { path: self.path.clone(), message: source.to_string() };
         let segment = Segment::open(self.fs.map(&self.path).map_err(io)?, &self.path)?;
         Ok(MetricsSegment::open(segment))
+    }
+
+    /// A merge met damage in it: what is left of it can be read where it is, and would be lost by a merge.
+    pub fn set_unmergeable(&self) {
+        self.unmergeable.store(true, Ordering::Relaxed);
+    }
+
+    pub fn is_unmergeable(&self) -> bool {
+        self.unmergeable.load(Ordering::Relaxed)
     }
 
     /// The manifest no longer lists it.

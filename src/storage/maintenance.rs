@@ -1,11 +1,15 @@
 //! What must happen from time to time; the server's housekeeping calls it, on threads of its own.
 
+use super::seal::MaintenanceError;
 use super::store::Store;
 use crate::model::Timestamp;
 
 impl Store {
     /// Every second: look at the disk, seal what is due. Failures are logged and tried again with the next call.
     pub fn tick(&self, now: Timestamp) {
+        if self.is_closing() {
+            return;
+        }
         self.observe();
         if let Err(error) = self.seal_if_due(now) {
             self.metrics.maintenance_failures.with_label_values(&["seal"]).inc();
@@ -15,10 +19,17 @@ impl Store {
 
     /// Every minute or so, beside [`Store::tick`]: merge, let go, retire idle series.
     pub fn tidy(&self, now: Timestamp) {
+        if self.is_closing() {
+            return;
+        }
         loop {
             match self.compact_step(now) {
                 Ok(true) => {}
                 Ok(false) => break,
+                Err(error @ MaintenanceError::Read(_)) => {
+                    self.metrics.maintenance_failures.with_label_values(&["merge"]).inc();
+                    tracing::error!(%error, "a damaged segment cannot be merged; it stays as it is");
+                }
                 Err(error) => {
                     self.metrics.maintenance_failures.with_label_values(&["merge"]).inc();
                     tracing::error!(%error, "cannot merge segments; trying again");
