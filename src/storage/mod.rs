@@ -18,6 +18,8 @@ pub mod metrics;
 pub mod segment;
 
 mod compaction;
+#[cfg(test)]
+mod failure_tests;
 mod generation;
 mod idle;
 mod limiter;

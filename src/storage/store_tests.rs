@@ -14,25 +14,25 @@ use super::{Busy, Options, Store, WriteError};
 use crate::model::{Labels, TimeRange, Timestamp, time};
 
 /// A day on which nothing special happens, in the middle.
-const NOON: Timestamp = 20_000 * time::DAY + 12 * time::HOUR;
+pub(super) const NOON: Timestamp = 20_000 * time::DAY + 12 * time::HOUR;
 
 /// Series → timestamp → bits of the value.
-type Contents = BTreeMap<String, BTreeMap<Timestamp, u64>>;
+pub(super) type Contents = BTreeMap<String, BTreeMap<Timestamp, u64>>;
 
-fn options(dir: &Path) -> Options {
+pub(super) fn options(dir: &Path) -> Options {
     Options { disk_reserve: 0, log_reserve: 4096, ..Options::new(dir) }
 }
 
-fn open(fs: Arc<dyn Fs>, dir: &Path) -> Arc<Store> {
+pub(super) fn open(fs: Arc<dyn Fs>, dir: &Path) -> Arc<Store> {
     Store::open_on(fs, options(dir), &prometheus::Registry::new(), NOON).unwrap()
 }
 
-fn series(n: u32) -> Labels {
+pub(super) fn series(n: u32) -> Labels {
     Labels::from_pairs([("__name__", "m"), ("n", &n.to_string())]).unwrap()
 }
 
 /// Queues samples of series `n`; the channel tells what became of them.
-fn append(
+pub(super) fn append(
     store: &Store,
     samples: &[(u32, Timestamp, u64)],
 ) -> Result<crossbeam::channel::Receiver<Result<(), WriteError>>, Busy> {
@@ -46,11 +46,11 @@ fn append(
     Ok(receiver)
 }
 
-fn append_and_wait(store: &Store, samples: &[(u32, Timestamp, u64)]) {
+pub(super) fn append_and_wait(store: &Store, samples: &[(u32, Timestamp, u64)]) {
     append(store, samples).unwrap().recv().unwrap().unwrap();
 }
 
-fn contents(store: &Store) -> Contents {
+pub(super) fn contents(store: &Store) -> Contents {
     let snapshot = store.metrics();
     let mut contents = Contents::new();
     let mut samples = SampleBuffer::default();

@@ -61,6 +61,19 @@ pub struct Faults {
     /// This many syncs fail with `EIO`, after the bytes may or may not have reached the disk.
     pub failing_syncs: usize,
     pub free_bytes: Option<u64>,
+    /// Creating, writing and syncing fail with `EIO` where the path contains this.
+    pub failing_path: Option<&'static str>,
+}
+
+impl Faults {
+    fn check(&self, path: &Path) -> io::Result<()> {
+        match self.failing_path {
+            Some(part) if path.to_string_lossy().contains(part) => {
+                Err(io::Error::other("injected: input/output error"))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 #[derive(Default)]
@@ -185,6 +198,7 @@ fn write_at(file: &mut Vec<u8>, at: u64, bytes: &[u8]) {
 
 struct FaultyFile {
     disk: Arc<Mutex<Disk>>,
+    path: PathBuf,
     inode: usize,
     at: u64,
 }
@@ -195,6 +209,7 @@ impl Write for FaultyFile {
         if disk.faults.disk_full {
             return Err(io::ErrorKind::StorageFull.into());
         }
+        disk.faults.check(&self.path)?;
         write_at(&mut disk.inodes[self.inode], self.at, bytes);
         disk.log.push(Op::Write { inode: self.inode, at: self.at, bytes: bytes.to_vec() });
         self.at += bytes.len() as u64;
@@ -237,6 +252,7 @@ impl WriteFile for FaultyFile {
             disk.faults.failing_syncs -= 1;
             return Err(io::Error::other("injected: input/output error"));
         }
+        disk.faults.check(&self.path)?;
         disk.log.push(Op::Sync { inode: self.inode });
         Ok(())
     }
@@ -255,16 +271,17 @@ impl Fs for FaultyFs {
         if !path.parent().is_some_and(|dir| disk.dirs.contains(dir)) {
             return Err(io::ErrorKind::NotFound.into());
         }
+        disk.faults.check(path)?;
         let inode = disk.inodes.len();
         disk.inodes.push(Vec::new());
         disk.names.insert(path.to_owned(), inode);
         disk.log.push(Op::Create { inode, path: path.to_owned() });
-        Ok(Box::new(FaultyFile { disk: self.0.clone(), inode, at: 0 }))
+        Ok(Box::new(FaultyFile { disk: self.0.clone(), path: path.to_owned(), inode, at: 0 }))
     }
 
     fn append(&self, path: &Path, len: u64) -> io::Result<Box<dyn WriteFile>> {
         let inode = *self.0.lock().names.get(path).ok_or(io::ErrorKind::NotFound)?;
-        let mut file = FaultyFile { disk: self.0.clone(), inode, at: len };
+        let mut file = FaultyFile { disk: self.0.clone(), path: path.to_owned(), inode, at: len };
         file.set_len(len);
         Ok(Box::new(file))
     }

@@ -1,0 +1,315 @@
+//! What the store does when disks fail, and when an acknowledgement may be given.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, Instant};
+
+use crossbeam::channel::bounded;
+use prometheus::Registry;
+
+use super::fs::faulty::{Faults, FaultyFs, Op, after_power_cut};
+use super::fs::{Fs, RealFs};
+use super::generation::Generation;
+use super::metrics::{ExemplarRow, MetricBatch};
+use super::store_tests::*;
+use super::{Busy, MaintenanceError, Options, Store, SyncMode, WriteError};
+use crate::model::{Exemplar, Labels, TimeRange, time};
+
+const NO_LOG: Faults =
+    Faults { failing_path: Some("/wal/"), disk_full: false, failing_syncs: 0, free_bytes: None };
+
+fn on(disk: &FaultyFs, options: Options) -> Arc<Store> {
+    Store::open_on(Arc::new(disk.clone()), options, &Registry::new(), NOON).unwrap()
+}
+
+/// Appends as soon as the store takes something again.
+fn append_when_possible(store: &Store, samples: &[(u32, i64, u64)]) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        match append(store, samples) {
+            Ok(done) => return done.recv_timeout(Duration::from_secs(10)).expect("an answer").unwrap(),
+            Err(busy) => assert!(Instant::now() < deadline, "still {busy}"),
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_log_that_failed_while_its_generation_was_sealed_is_written_to_again() {
+    let disk = FaultyFs::default();
+    let store = open(Arc::new(disk.clone()), Path::new("/d"));
+    append_and_wait(&store, &[(1, NOON, 1)]);
+    disk.set_faults(NO_LOG);
+    assert!(append(&store, &[(1, NOON + 1, 2)]).unwrap().recv().unwrap().is_err());
+    let started = Instant::now();
+    assert!(matches!(store.seal(NOON), Err(MaintenanceError::Log(_))), "who seals hears that the log fails");
+    store.tick(NOON);
+    assert_eq!(store.stats().segments, 1, "segments can still be written");
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    disk.set_faults(Faults::default());
+    append_when_possible(&store, &[(1, NOON + 2, 3)]);
+    store.close();
+    drop(store);
+    let found = contents(&open(Arc::new(disk), Path::new("/d")));
+    assert_eq!(found[&series(1).to_string()].len(), 3);
+}
+
+#[test]
+fn a_stop_while_the_log_fails_does_not_wait_for_it() {
+    let disk = FaultyFs::default();
+    let store = open(Arc::new(disk.clone()), Path::new("/d"));
+    append_and_wait(&store, &[(1, NOON, 1)]);
+    disk.set_faults(Faults { disk_full: true, ..Faults::default() });
+    let waiting: Vec<_> = (1..5).filter_map(|k| append(&store, &[(1, NOON + k, 2)]).ok()).collect();
+    let started = Instant::now();
+    store.close();
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    for done in waiting {
+        let result = done.try_recv().expect("everybody was told");
+        assert!(matches!(result, Err(WriteError::Wal { .. })), "{result:?}");
+    }
+    assert_eq!(append(&store, &[(1, NOON + 9, 2)]).unwrap_err(), Busy::Closing);
+    disk.set_faults(Faults::default());
+    let found = contents(&open(Arc::new(disk), Path::new("/d")));
+    assert_eq!(found[&series(1).to_string()][&NOON], 1);
+}
+
+#[test]
+fn a_generation_that_a_shard_still_writes_is_not_sealed() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(Arc::new(RealFs), dir.path());
+    append_and_wait(&store, &[(1, NOON, 1)]);
+    // As after a rotation that the shards have not come to yet.
+    let next = Arc::new(Generation::new(99, NOON, store.shard_count(), store.series_ids_max));
+    store.view.rcu(|view| {
+        let mut view = (**view).clone();
+        view.generations.push(next.clone());
+        view
+    });
+    store.tick(NOON);
+    append_and_wait(&store, &[(1, NOON + 1, 2)]);
+    store.tick(NOON);
+    assert_eq!(contents(&store)[&series(1).to_string()].len(), 2);
+    drop(store);
+    let again = open(Arc::new(RealFs), dir.path());
+    assert_eq!(contents(&again)[&series(1).to_string()].len(), 2, "the log was kept");
+}
+
+#[test]
+fn a_lower_limit_of_series_takes_nothing_from_what_the_log_holds() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(Arc::new(RealFs), dir.path());
+    let samples: Vec<_> = (0..3000).map(|n| (n, NOON, u64::from(n))).collect();
+    append_and_wait(&store, &samples);
+    drop(store);
+    let lower = Options { series_max: 10, ..options(dir.path()) };
+    let store = Store::open(lower, &Registry::new(), NOON).unwrap();
+    assert_eq!(contents(&store).len(), 3000);
+    append_and_wait(&store, &[(2999, NOON + 1, 7)]);
+    assert!(store.resolve(&series(3000), NOON).is_err());
+    store.seal(NOON).unwrap();
+    append_and_wait(&store, &[(2999, NOON + 2, 8)]);
+    assert_eq!(contents(&store).values().map(|s| s.len()).sum::<usize>(), 3002);
+}
+
+#[test]
+fn exemplars_that_come_without_samples_are_sealed_like_samples() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(Arc::new(RealFs), dir.path());
+    append_and_wait(&store, &[(1, NOON, 1)]);
+    store.seal(NOON).unwrap();
+    let mut batch = MetricBatch::new(store.shard_count(), store.series_epoch());
+    let to = store.resolve(&series(1), NOON).unwrap();
+    let exemplar = Exemplar {
+        labels: Labels::from_pairs([("trace_id", "abc")]).unwrap(),
+        value: 1.0,
+        timestamp: NOON - time::DAY,
+    };
+    batch.shards[to.shard as usize].exemplars.push(ExemplarRow { id: to.id, exemplar: exemplar.clone() });
+    let (sender, done) = bounded(1);
+    store.append(batch, Box::new(move |result| drop(sender.send(result)))).unwrap();
+    done.recv().unwrap().unwrap();
+    let found = |store: &Store| {
+        let segments: Vec<_> = store.view.load().segments.clone();
+        let all = segments.iter().flat_map(|s| {
+            let metrics = s.metrics().unwrap();
+            (0..metrics.series_count())
+                .flat_map(|n| metrics.exemplars(n, TimeRange::ALL).unwrap())
+                .collect::<Vec<_>>()
+        });
+        all.collect::<Vec<_>>()
+    };
+    assert!(found(&store).is_empty());
+    store.seal(NOON).unwrap();
+    assert_eq!(found(&store), [exemplar]);
+    assert_eq!(store.stats().unsealed_bytes, 0);
+}
+
+#[test]
+fn a_damaged_segment_keeps_no_other_from_being_merged() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(Arc::new(RealFs), dir.path());
+    for k in 0..5 {
+        append_and_wait(&store, &[(1, NOON - 2 * time::DAY + k, 1), (1, NOON - time::DAY + k, 1)]);
+        store.seal(NOON).unwrap();
+    }
+    drop(store);
+    let mut files: Vec<_> =
+        std::fs::read_dir(dir.path().join("hot")).unwrap().map(|e| e.unwrap().path()).collect();
+    files.sort();
+    let mut bytes = std::fs::read(&files[4]).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[100..middle].fill(0xA5);
+    std::fs::write(&files[4], bytes).unwrap();
+    let store = open(Arc::new(RealFs), dir.path());
+    assert!(matches!(store.compact(), Err(MaintenanceError::Read(_))));
+    // One day: two before the damaged one, itself, two behind it. The other day: one.
+    assert_eq!(store.stats().segments, 4);
+    store.compact().unwrap();
+    store.tidy(NOON);
+    assert_eq!(store.stats().segments, 4, "nor is it tried again");
+}
+
+#[test]
+fn an_edit_that_failed_leaves_no_file_behind_once_the_next_one_holds() {
+    let disk = FaultyFs::default();
+    let store = open(Arc::new(disk.clone()), Path::new("/d"));
+    append_and_wait(&store, &[(1, NOON, 1)]);
+    disk.set_faults(Faults { failing_path: Some("MANIFEST"), ..Faults::default() });
+    for _ in 0..3 {
+        assert!(matches!(store.seal(NOON), Err(MaintenanceError::Manifest(_))));
+    }
+    disk.set_faults(Faults::default());
+    store.seal(NOON).unwrap();
+    assert_eq!(disk.list(Path::new("/d/hot")).unwrap().len(), 1);
+    assert_eq!(contents(&store)[&series(1).to_string()].len(), 1);
+}
+
+/// Several senders at once; each acknowledgement is marked at the moment it is given.
+fn marked_senders(disk: &FaultyFs, store: &Store, round: i64, batches: i64) {
+    let clock = AtomicI64::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..batches {
+                    let k = round * 1000 + clock.fetch_add(1, Ordering::Relaxed);
+                    append_marked(disk, store, k);
+                }
+            });
+        }
+    });
+}
+
+/// One batch of eight series at `NOON + k`; waits for the answer.
+fn append_marked(disk: &FaultyFs, store: &Store, k: i64) {
+    let mut batch = MetricBatch::new(store.shard_count(), store.series_epoch());
+    for n in 0..8 {
+        batch.sample(store.resolve(&series(n), NOON).unwrap(), NOON + k, k as f64);
+    }
+    let (sender, done) = bounded(1);
+    let disk = disk.clone();
+    let told = store.append(
+        batch,
+        Box::new(move |result| {
+            if result.is_ok() {
+                disk.mark(k as u64);
+            }
+            let _ = sender.send(());
+        }),
+    );
+    match told {
+        Ok(()) => done.recv().unwrap(),
+        Err(_) => std::thread::sleep(Duration::from_millis(1)),
+    }
+}
+
+/// The power goes right after each mark and takes all that was not synced: what was marked must be there.
+fn assert_marks_are_durable(disk: &FaultyFs) -> usize {
+    let log = disk.log();
+    let mut marked = Vec::new();
+    for (at, op) in log.iter().enumerate() {
+        let Op::Mark(k) = op else { continue };
+        marked.push(NOON + *k as i64);
+        let after = after_power_cut(&log[..=at], &mut |_| 0);
+        let found = contents(&open(Arc::new(after), Path::new("/d")));
+        for n in 0..8 {
+            let there = &found[&series(n).to_string()];
+            assert!(marked.iter().all(|t| there.contains_key(t)), "mark {k} came before its sync");
+        }
+    }
+    marked.len()
+}
+
+#[test]
+fn no_acknowledgement_precedes_its_sync() {
+    let disk = FaultyFs::default();
+    let store = open(Arc::new(disk.clone()), Path::new("/d"));
+    marked_senders(&disk, &store, 0, 5);
+    for failing_syncs in 1..4 {
+        disk.set_faults(Faults { failing_syncs, ..Faults::default() });
+        marked_senders(&disk, &store, failing_syncs as i64, 5);
+        while store.is_log_failing() {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        disk.set_faults(Faults::default());
+        marked_senders(&disk, &store, failing_syncs as i64 + 10, 2);
+    }
+    std::thread::scope(|scope| {
+        scope.spawn(|| (0..5).for_each(|_| store.seal(NOON).unwrap()));
+        marked_senders(&disk, &store, 20, 8);
+    });
+    std::thread::scope(|scope| {
+        scope.spawn(|| marked_senders(&disk, &store, 21, 50));
+        std::thread::sleep(Duration::from_millis(2));
+        store.close();
+    });
+    let marks = assert_marks_are_durable(&disk);
+    assert!(marks > 50, "{marks}");
+}
+
+/// Whether anything was synced below `wal/` in these operations.
+fn log_syncs(ops: &[Op]) -> usize {
+    let is_log = |path: &Path| path.starts_with("/d/wal");
+    let mut inodes = Vec::new();
+    let mut syncs = 0;
+    for op in ops {
+        match op {
+            Op::Create { inode, path } if is_log(path) => inodes.push(*inode),
+            Op::Sync { inode } if inodes.contains(inode) => syncs += 1,
+            _ => {}
+        }
+    }
+    syncs
+}
+
+#[test]
+fn wal_sync_off_acknowledges_without_a_sync_and_syncs_at_the_end() {
+    let disk = FaultyFs::default();
+    let store = on(&disk, Options { sync: SyncMode::Off, ..options(Path::new("/d")) });
+    (0..10).for_each(|k| append_marked(&disk, &store, k));
+    assert_eq!(log_syncs(&disk.log()), 0);
+    drop(store);
+    assert!(log_syncs(&disk.log()) > 0);
+}
+
+#[test]
+fn wal_sync_interval_acknowledges_at_once_and_syncs_within_the_interval() {
+    let disk = FaultyFs::default();
+    let sync = SyncMode::Interval(Duration::from_millis(300));
+    let store = on(&disk, Options { sync, ..options(Path::new("/d")) });
+    let started = Instant::now();
+    append_marked(&disk, &store, 0);
+    let unsynced = log_syncs(&disk.log()) == 0;
+    assert!(unsynced || started.elapsed() > Duration::from_millis(300), "acknowledged before the sync");
+    while log_syncs(&disk.log()) == 0 {
+        assert!(started.elapsed() < Duration::from_secs(5));
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(assert_marks_are_durable_at_the_end(&disk), 1);
+}
+
+fn assert_marks_are_durable_at_the_end(disk: &FaultyFs) -> usize {
+    let after = after_power_cut(&disk.log(), &mut |_| 0);
+    contents(&open(Arc::new(after), Path::new("/d")))[&series(0).to_string()].len()
+}
