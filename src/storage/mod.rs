@@ -19,6 +19,8 @@ pub mod segment;
 
 mod compaction;
 #[cfg(test)]
+mod damage_tests;
+#[cfg(test)]
 mod failure_tests;
 mod generation;
 mod idle;

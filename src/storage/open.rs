@@ -37,9 +37,9 @@ pub enum OpenError {
 }
 
 const WAL_FILE_BYTES: u64 = 64 << 20;
-/// What the log holds was acknowledged, so no limit of today applies to it: 64 Mi series of one shard are beyond
-/// any memory, and a table with room for them takes 1.5 MiB while it is empty.
-const RECOVERED_IDS_MAX: usize = 1 << 26;
+/// What the log holds was acknowledged, so no limit of today applies to it: 16 Mi series of one shard
+/// take 6 GiB, and a table with room for them 400 KiB while it is empty.
+const RECOVERED_IDS_MAX: usize = 1 << 24;
 /// Frames may wait for the disk up to this much; beyond it the shards wait.
 const LOG_QUEUE_BYTES: usize = 32 << 20;
 

@@ -1,0 +1,280 @@
+//! Damaged files: whatever happened to a byte, answers are right or missing, never wrong, and the damage is told.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crossbeam::channel::bounded;
+use prometheus::Registry;
+
+use super::fs::faulty::FaultyFs;
+use super::fs::{Fs, RealFs};
+use super::metrics::{
+    DeltaHistogramRow, DeltaRow, ExemplarRow, HistogramRow, MetricBatch, MetricsSnapshot, SampleBuffer,
+};
+use super::store_tests::*;
+use super::{OpenError, Store};
+use crate::model::histogram::Span;
+use crate::model::{Exemplar, Histogram, Labels, MetricMetadata, MetricType, TimeRange, Timestamp, time};
+
+/// Everything that is there, one line for each sample, histogram and exemplar.
+type Lines = BTreeSet<String>;
+
+fn named(name: &str, n: u32) -> Labels {
+    Labels::from_pairs([("__name__", name), ("n", &n.to_string())]).unwrap()
+}
+
+fn histogram(k: i64) -> Histogram {
+    Histogram {
+        schema: 3,
+        zero_threshold: 1e-9,
+        zero_count: 1.0,
+        count: 4.0 + k as f64,
+        sum: 1.5 * k as f64,
+        positive_spans: vec![Span { offset: 2, length: 2 }],
+        positive_buckets: vec![3.0, k as f64],
+        is_integer: true,
+        ..Histogram::default()
+    }
+}
+
+/// A batch with something of everything, for twelve series of each kind.
+pub(super) fn mixed_batch(store: &Store, k: i64, at: Timestamp) -> MetricBatch {
+    let mut batch = MetricBatch::new(store.shard_count(), store.series_epoch());
+    for n in 0..12 {
+        let float = store.resolve(&named("float", n), NOON).unwrap();
+        batch.sample(float, at, f64::from(n) * 1.1 + k as f64);
+        let exemplar = Exemplar {
+            labels: Labels::from_pairs([("trace_id", format!("{k}-{n}").as_str())]).unwrap(),
+            value: k as f64,
+            timestamp: at,
+        };
+        batch.shards[float.shard as usize].exemplars.push(ExemplarRow { id: float.id, exemplar });
+        let to = store.resolve(&named("histogram", n), NOON).unwrap();
+        let row = HistogramRow { id: to.id, timestamp: at, histogram: Box::new(histogram(k)) };
+        batch.shards[to.shard as usize].histograms.push(row);
+        let to = store.resolve(&named("delta", n), NOON).unwrap();
+        let row = DeltaRow { id: to.id, start: at - 1000, timestamp: at, delta: 2.0 };
+        batch.shards[to.shard as usize].deltas.push(row);
+        let to = store.resolve(&named("delta_histogram", n), NOON).unwrap();
+        let delta = Box::new(histogram(k));
+        let row = DeltaHistogramRow { id: to.id, start: at - 1000, timestamp: at, delta };
+        batch.shards[to.shard as usize].delta_histograms.push(row);
+    }
+    let help = format!("told at {k}");
+    let metadata = MetricMetadata { metric_type: MetricType::Gauge, help, unit: String::new() };
+    batch.shards[0].metadata.push(("float".to_owned(), metadata));
+    batch
+}
+
+pub(super) fn append_batch(store: &Store, batch: MetricBatch) {
+    let (sender, done) = bounded(1);
+    store.append(batch, Box::new(move |result| drop(sender.send(result)))).unwrap();
+    done.recv().unwrap().unwrap();
+}
+
+/// What can be read, whatever the damage; each series once, in order of time.
+pub(super) fn lines_of(snapshot: &MetricsSnapshot) -> Lines {
+    let (mut lines, mut samples) = (Lines::new(), SampleBuffer::default());
+    let mut seen = BTreeSet::new();
+    for series in snapshot.select(&[], TimeRange::ALL).unwrap() {
+        assert!(seen.insert(series.labels.to_string()), "{} was found twice", series.labels);
+        snapshot.read(&series, TimeRange::ALL, &mut samples).unwrap();
+        for times in [&samples.float_timestamps, &samples.histogram_timestamps] {
+            assert!(times.is_sorted_by(|a, b| a < b));
+        }
+        let floats = samples.float_timestamps.iter().zip(&samples.floats);
+        lines.extend(floats.map(|(t, v)| format!("{} {t} {:x}", series.labels, v.to_bits())));
+        let histograms = samples.histogram_timestamps.iter().zip(&samples.histograms);
+        lines.extend(histograms.map(|(t, h)| format!("{} {t} {h:?}", series.labels)));
+    }
+    for series in snapshot.exemplars(&[], TimeRange::ALL).unwrap() {
+        lines.extend(series.exemplars.iter().map(|e| format!("{} exemplar {e:?}", series.labels)));
+    }
+    lines
+}
+
+/// The files of a store that has merged and sealed segments of two days and two generations of the log.
+fn data_directory() -> BTreeMap<PathBuf, Vec<u8>> {
+    let disk = FaultyFs::default();
+    let mut k = 0;
+    let mut write = |store: &Store, batches: i64| {
+        for _ in 0..batches {
+            k += 1;
+            append_batch(store, mixed_batch(store, k, NOON - time::DAY + k * time::HOUR));
+        }
+    };
+    let store = open(Arc::new(disk.clone()), Path::new("/d"));
+    for _ in 0..2 {
+        write(&store, 10);
+        store.seal(NOON).unwrap();
+    }
+    store.compact().unwrap();
+    write(&store, 4);
+    store.seal(NOON).unwrap();
+    write(&store, 4);
+    drop(store);
+    let store = open(Arc::new(disk.clone()), Path::new("/d"));
+    write(&store, 4);
+    drop(store);
+    disk.files().into_iter().filter(|(path, _)| !path.ends_with("LOCK")).collect()
+}
+
+fn open_files(files: BTreeMap<PathBuf, Vec<u8>>) -> Result<Arc<Store>, OpenError> {
+    Store::open_on(
+        Arc::new(FaultyFs::with_files(files, [])),
+        options(Path::new("/d")),
+        &Registry::new(),
+        NOON,
+    )
+}
+
+/// A fixed sequence of numbers, so that a failure can be repeated.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, n: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (self.0 >> 33) as usize % n
+    }
+}
+
+/// One mishap to a file; says what it did.
+fn damage(bytes: &mut Vec<u8>, random: &mut Random) -> String {
+    let at = random.below(bytes.len());
+    match random.below(4) {
+        0 | 1 => {
+            let bit = random.below(8);
+            bytes[at] ^= 1 << bit;
+            format!("bit {bit} of byte {at} flipped")
+        }
+        2 => {
+            let page = at / 4096 * 4096;
+            let end = (page + 4096).min(bytes.len());
+            bytes[page..end].fill(0);
+            format!("page at {page} zeroed")
+        }
+        _ => {
+            bytes.truncate(at);
+            format!("cut at {at}")
+        }
+    }
+}
+
+fn cases(everyday: usize) -> usize {
+    if std::env::var_os("ICECORE_FULL").is_some() { everyday * 20 } else { everyday }
+}
+
+/// What a store without this file can still tell.
+fn lines_without(files: &BTreeMap<PathBuf, Vec<u8>>, path: &Path) -> Lines {
+    let mut rest = files.clone();
+    rest.remove(path);
+    lines_of(&open_files(rest).unwrap().metrics())
+}
+
+#[test]
+fn damage_to_a_segment_is_told_and_costs_only_what_was_in_it() {
+    let files = data_directory();
+    let everything = lines_of(&open_files(files.clone()).unwrap().metrics());
+    let segments: Vec<_> = files.keys().filter(|path| path.starts_with("/d/hot")).cloned().collect();
+    assert!(segments.len() >= 3, "{segments:?}");
+    let without: Vec<Lines> = segments.iter().map(|path| lines_without(&files, path)).collect();
+    let (mut random, mut costly) = (Random(0x1CE), 0);
+    for case in 0..cases(400) {
+        let which = random.below(segments.len());
+        let mut damaged = files.clone();
+        let what = damage(damaged.get_mut(&segments[which]).unwrap(), &mut random);
+        let what = format!("case {case}: {} {what}", segments[which].display());
+        let store = open_files(damaged).unwrap();
+        let snapshot = store.metrics();
+        let found = lines_of(&snapshot);
+        let invented: Vec<_> = found.difference(&everything).collect();
+        assert!(invented.is_empty(), "{what}: {invented:?}");
+        let lost: Vec<_> = without[which].difference(&found).collect();
+        assert!(lost.is_empty(), "{what}: lost from other files: {lost:?}");
+        if found != everything {
+            assert!(
+                !snapshot.warnings().is_empty(),
+                "{what}: {} lines lost in silence",
+                everything.len() - found.len()
+            );
+            costly += 1;
+        }
+    }
+    println!("{costly} of {} cases cost something", cases(400));
+    assert!(costly > cases(60));
+}
+
+#[test]
+fn damage_to_the_log_is_counted_and_costs_only_the_records_it_hit() {
+    let files = data_directory();
+    let everything = lines_of(&open_files(files.clone()).unwrap().metrics());
+    let logs: Vec<_> = files.keys().filter(|path| path.starts_with("/d/wal")).cloned().collect();
+    assert!(logs.len() >= 2, "{logs:?}");
+    let without: Vec<Lines> = logs.iter().map(|path| lines_without(&files, path)).collect();
+    let (mut random, mut costly, mut counted) = (Random(0x3A1), 0, 0);
+    for case in 0..cases(400) {
+        let which = random.below(logs.len());
+        let mut damaged = files.clone();
+        let what = damage(damaged.get_mut(&logs[which]).unwrap(), &mut random);
+        let what = format!("case {case}: {} {what}", logs[which].display());
+        let store = open_files(damaged).unwrap();
+        let found = lines_of(&store.metrics());
+        let invented: Vec<_> = found.difference(&everything).collect();
+        assert!(invented.is_empty(), "{what}: {invented:?}");
+        let lost: Vec<_> = without[which].difference(&found).collect();
+        assert!(lost.is_empty(), "{what}: lost from other files: {lost:?}");
+        costly += usize::from(found != everything);
+        counted += usize::from(store.stats().damaged_wal_records > 0);
+    }
+    println!("{costly} of {} cases cost something, {counted} were counted", cases(400));
+    // What hit only the end of a generation looks like the mark of a crash.
+    assert!(costly > cases(60) && counted > cases(30));
+}
+
+#[test]
+fn a_damaged_manifest_is_refused_in_one_line_or_lacks_its_last_edit() {
+    let files = data_directory();
+    let path = PathBuf::from("/d/MANIFEST");
+    let everything = lines_of(&open_files(files.clone()).unwrap().metrics());
+    let mut random = Random(0x3A1);
+    let (mut refused, cases) = (0, cases(200));
+    for case in 0..cases {
+        let mut damaged = files.clone();
+        let what = damage(damaged.get_mut(&path).unwrap(), &mut random);
+        match open_files(damaged) {
+            Ok(store) => {
+                let found = lines_of(&store.metrics());
+                let invented: Vec<_> = found.difference(&everything).collect();
+                assert!(invented.is_empty(), "case {case}: {what}: {invented:?}");
+            }
+            Err(error) => {
+                refused += 1;
+                let text = error.to_string();
+                assert!(text.starts_with("/d/MANIFEST: ") && text.lines().count() == 1, "{what}: {text}");
+            }
+        }
+    }
+    println!("{refused} of {cases} refused");
+    assert!(refused > cases / 10);
+}
+
+#[test]
+fn a_missing_segment_is_told_and_the_rest_is_served() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(Arc::new(RealFs), dir.path());
+    append_and_wait(&store, &[(1, NOON, 1)]);
+    store.seal(NOON).unwrap();
+    append_and_wait(&store, &[(1, NOON + 1, 2)]);
+    store.seal(NOON).unwrap();
+    drop(store);
+    let hot = dir.path().join("hot");
+    let first = RealFs.list(&hot).unwrap().swap_remove(0);
+    std::fs::remove_file(hot.join(first)).unwrap();
+    let store = open(Arc::new(RealFs), dir.path());
+    assert_eq!(store.stats().missing_segments, 1);
+    assert_eq!(contents(&store)[&series(1).to_string()].keys().copied().collect::<Vec<_>>(), [NOON + 1]);
+    append_and_wait(&store, &[(1, NOON + 2, 3)]);
+    store.compact().unwrap();
+    store.seal(NOON).unwrap();
+}
