@@ -77,10 +77,25 @@ impl Column {
         self.first <= range.until && self.last > range.after
     }
 
+    /// About how many of its samples lie in the range; at least 1 where any may.
+    pub fn count_in(&self, range: TimeRange) -> u64 {
+        if !self.overlaps(range) {
+            return 0;
+        }
+        spread_evenly(self.sample_count as u64, TimeRange::closed(self.first, self.last), range)
+    }
+
     /// Whether some, but not all of its samples may lie in the range.
     pub fn sticks_out_of(&self, range: TimeRange) -> bool {
         self.first <= range.after || self.last > range.until
     }
+}
+
+/// The share of `count` samples, spread evenly over `held`, that falls into `wanted`; at least 1.
+pub(super) fn spread_evenly(count: u64, held: TimeRange, wanted: TimeRange) -> u64 {
+    let length = |range: TimeRange| (i128::from(range.until) - i128::from(range.after)).max(1);
+    let share = length(held.intersect(&wanted)) * i128::from(count) / length(held);
+    u64::try_from(share + 1).map_or(count, |share| share.min(count).max(1))
 }
 
 /// A row of the table of blocks, before it knows where it lies.

@@ -64,16 +64,15 @@ impl MetricsSegment {
         self.index.fingerprint(ordinal)
     }
 
-    /// An upper estimate of the series' samples in `range`: those of all blocks that overlap it.
+    /// About how many samples the series has in `range`, from the index alone: as if those of each block were spread
+    /// evenly. 0 only where no block overlaps the range.
     pub fn sample_count(&self, ordinal: u32, range: TimeRange) -> Result<u64, SegmentError> {
         let (chunk, row) = self.row(ordinal)?;
         let blocks = chunk.of(row);
         let mut count = 0;
         for block in blocks.floats.iter().chain(blocks.histograms) {
             let column = self.column(block.column)?;
-            if column.overlaps(range) {
-                count += column.sample_count as u64;
-            }
+            count += column.count_in(range);
         }
         Ok(count)
     }

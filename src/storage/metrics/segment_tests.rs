@@ -93,7 +93,7 @@ fn ask(segment: &MetricsSegment, model: &Model, ranges: &[TimeRange], matchers: 
                 Err(_) => errors += 1,
             }
             match segment.sample_count(ordinal, range) {
-                Ok(count) => assert!(count >= (expected.0.len() + expected.1.len()) as u64),
+                Ok(count) => assert!(count > 0 || expected.0.is_empty() && expected.1.is_empty()),
                 Err(_) => errors += 1,
             }
             let in_range = |e: &&Exemplar| range.contains(e.timestamp);
@@ -327,7 +327,8 @@ fn long_series_are_read_block_by_block() {
     segment.read(1, range, &mut samples).unwrap();
     assert_eq!(samples.float_timestamps, [8_192_000, 8_193_000]);
     assert_eq!(samples.floats, [8192.0 % 77.0, 8193.0 % 77.0]);
-    assert_eq!(segment.sample_count(1, range).unwrap(), 2 * 8192);
+    let estimate = segment.sample_count(1, range).unwrap();
+    assert!((2..=4).contains(&estimate), "{estimate}: a short range of long blocks is not the blocks");
     assert_eq!(segment.sample_count(1, TimeRange { after: 20_000_000, until: i64::MAX }).unwrap(), 0);
     assert!(segment.block_summaries(2).unwrap().iter().all(|b| b.len < 8192));
 }

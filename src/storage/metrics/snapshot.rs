@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 
 use super::merge::{merge_floats, merge_histograms};
 use super::registry::SharedRegistry;
+use super::segment_layout::spread_evenly;
 use super::segment_reader::MetricsSegment;
 use super::writer::SharedMetadata;
 use crate::model::{Exemplar, Histogram, Labels, Matcher, MetricMetadata, TimeRange, Timestamp};
@@ -36,7 +37,7 @@ pub struct MetricsSnapshot {
 #[derive(Clone, Debug)]
 pub struct Series {
     pub labels: Labels,
-    /// An upper estimate of the samples in the selected range, from the index alone.
+    /// About how many samples are in the selected range, from the index alone.
     pub sample_count_estimate: u64,
     /// In order of sequence.
     parts: Vec<Part>,
@@ -107,9 +108,8 @@ impl MetricsSnapshot {
                     let head = &heads.metrics[shard];
                     if head.holds(id) && head.time_range().overlaps(&range) {
                         let part = Part::Head { generation: generation as u32, shard: shard as u32, id };
-                        found
-                            .add(fingerprint, part, head.count_at_most(id), || Ok(labels()))
-                            .expect("no file is read");
+                        let estimate = spread_evenly(head.count_at_most(id), head.time_range(), range);
+                        found.add(fingerprint, part, estimate, || Ok(labels())).expect("no file is read");
                     }
                 }
             });
