@@ -243,7 +243,7 @@ fn a_directory_in_use_can_be_inspected() {
     };
     let text = show(dir.path());
     assert!(
-        text.contains("segments: 1\n") && text.contains("wal/000000000002: 1 files, to replay"),
+        text.contains("segments: 1\n") && text.contains("wal/000000000002: to replay, files: 1"),
         "{text}"
     );
     let text = show(&dir.path().join("wal/000000000002"));

@@ -198,3 +198,40 @@ fn unsafe_is_in_one_file() {
         assert_eq!(is_unsafe, file == UNSAFE_FILE, "{file}");
     }
 }
+
+/// Backticked words of a text, in order.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+#[test]
+fn architecture_names_files_and_functions_that_exist() {
+    let root = src().join("..");
+    let text = std::fs::read_to_string(root.join("ARCHITECTURE.md")).unwrap();
+    let all: String = sources().into_iter().map(|(_, code)| code).collect();
+    let is_word = |word: &str| word.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    for name in quoted(&text) {
+        if name.starts_with("src/") {
+            assert!(root.join(name).exists(), "there is no {name}");
+        }
+        // `Type::function`, where the function's name must be one of ours.
+        if let Some((owner, function)) = name.split_once("::").filter(|(a, b)| is_word(a) && is_word(b)) {
+            assert!(all.contains(&format!("fn {function}")), "there is no {name}");
+            let is_type =
+                ["struct", "trait", "enum"].iter().any(|kind| all.contains(&format!("{kind} {owner}")));
+            assert!(is_type, "there is no {owner}");
+        }
+    }
+    // The steps of the two lives: a function, then the file that has it.
+    for step in text.split("(`src/").skip(1).zip(text.split("(`src/")) {
+        let (after, before) = step;
+        let file = after.split('`').next().unwrap();
+        let Some(name) = before.trim_end().strip_suffix('`').and_then(|text| text.rsplit('`').next()) else {
+            continue;
+        };
+        let function = name.rsplit("::").next().unwrap();
+        let code = std::fs::read_to_string(src().join(file)).unwrap();
+        let has = ["fn ", "struct ", "enum "].iter().any(|kind| code.contains(&format!("{kind}{function}")));
+        assert!(has, "{file} has no {name}");
+    }
+}

@@ -14,7 +14,7 @@ pub(super) fn data_dir(fs: &dyn Fs, dir: &Path, out: &mut impl Write) -> Result<
     let (edits, _) = read_edits(&fs.read(&path).map_err(io_error(&path))?, &path)?;
     let (mut live, mut sealed) = (BTreeMap::new(), 0);
     for edit in edits {
-        edit.remove.iter().for_each(|id| drop(live.remove(id)));
+        live.retain(|id, _| !edit.remove.contains(id));
         live.extend(edit.add.into_iter().map(|entry| (entry.id, entry)));
         sealed = edit.wal_done.map_or(sealed, |done| done.max(sealed));
     }
@@ -31,7 +31,7 @@ pub(super) fn data_dir(fs: &dyn Fs, dir: &Path, out: &mut impl Write) -> Result<
         let files = fs.list(&wal.join(&name)).unwrap_or_default();
         let state =
             if name.parse().is_ok_and(|number: u64| number <= sealed) { "sealed" } else { "to replay" };
-        writeln!(out, "  wal/{name}: {} files, {state}", files.len())?;
+        writeln!(out, "  wal/{name}: {state}, files: {}", files.len())?;
     }
     Ok(())
 }
