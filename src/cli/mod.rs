@@ -135,12 +135,16 @@ fn print(text: &str) {
     let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
-/// clap's paragraphs as one line: what is wrong, then its tip.
+/// clap's paragraphs as one line: what is wrong, which is the first, then its tip.
 fn one_line(error: &clap::Error) -> String {
+    if error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        return "a command is missing; icecore --help tells more".to_owned();
+    }
     let text = error.render().to_string();
-    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    let first = lines.next().unwrap_or("bad usage").trim_start_matches("error: ").to_owned();
-    match lines.find_map(|line| line.strip_prefix("tip: ")) {
+    let first: Vec<&str> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
+    let first = first.join(" ");
+    let first = first.trim_start_matches("error: ");
+    match text.lines().find_map(|line| line.trim().strip_prefix("tip: ")) {
         Some(tip) => format!("{first} ({tip}); icecore --help tells more"),
         None => format!("{first}; icecore --help tells more"),
     }
@@ -167,6 +171,9 @@ mod tests {
             (&["icecore", "check", "config", "--wal.sync", "never"], "expected group, interval or off"),
             (&["icecore", "check", "config", "--config", "/no/such/file"], "/no/such/file: cannot read"),
             (&["icecore", "frobnicate"], "frobnicate"),
+            (&["icecore", "query"], "not provided: <EXPR>;"),
+            (&["icecore", "completions", "cmd"], "possible values: bash"),
+            (&["icecore", "check"], "a command is missing"),
         ] {
             let (text, code) = error_of(args);
             assert!(text.contains(part) && text.lines().count() == 1, "{text}");
