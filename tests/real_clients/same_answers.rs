@@ -12,12 +12,13 @@ use std::path::{Path, PathBuf};
 use super::answers::{self, Labels};
 use super::exposition::{self, Exposed};
 use super::programs::{Program, free_port, installed};
-use crate::common::proto::{V1_HEADERS, snappy, v1_request, v1_series};
+use crate::common::proto::{Message, V1_HEADERS, snappy, v1_request, v1_series};
 use crate::common::{Server, now_ms, request, shared};
 
 const SCRAPE_INTERVAL_MS: i64 = 15_000;
 /// From a sample to the nearest time of evaluation.
 const OFF_SAMPLES_MS: i64 = 7_000;
+const WRITTEN_AT_ONCE_MS: i64 = 20 * 60_000;
 const INSTANCE: &str = "host-0007:9100";
 const JOB: &str = "node";
 
@@ -117,22 +118,27 @@ fn series(scrapes: &[Exposed], start_ms: i64) -> BTreeMap<Labels, Vec<(i64, f64)
 }
 
 fn write_to_both(urls: &[&str], series: &BTreeMap<Labels, Vec<(i64, f64)>>) {
-    let series: Vec<_> = series
-        .iter()
-        .map(|(labels, samples)| {
-            let mut labels = labels.clone();
-            labels.extend([("instance", INSTANCE), ("job", JOB)].map(|(n, v)| (n.to_owned(), v.to_owned())));
-            let pairs: Vec<_> = labels.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-            v1_series(&pairs, samples)
-        })
-        .collect();
-    for chunk in series.chunks(100) {
-        let body = snappy(&v1_request(chunk));
-        for url in urls {
-            let answer = request("POST", &format!("{url}/api/v1/write"), &V1_HEADERS, body.clone());
-            assert_eq!(answer.status, 204, "{url}: {}", answer.body);
+    // In the order of time, because Prometheus refuses what is an hour behind its newest sample.
+    let times = || series.values().flatten().map(|(time_ms, _)| time_ms / WRITTEN_AT_ONCE_MS);
+    for window in times().min().unwrap()..=times().max().unwrap() {
+        let series: Vec<_> = series.iter().filter_map(|series| series_within(series, window)).collect();
+        for chunk in series.chunks(100) {
+            let body = snappy(&v1_request(chunk));
+            for url in urls {
+                let answer = request("POST", &format!("{url}/api/v1/write"), &V1_HEADERS, body.clone());
+                assert_eq!(answer.status, 204, "{url}: {}", answer.body);
+            }
         }
     }
+}
+
+fn series_within((labels, samples): (&Labels, &Vec<(i64, f64)>), window: i64) -> Option<Message> {
+    let samples: Vec<(i64, f64)> =
+        samples.iter().copied().filter(|(time_ms, _)| time_ms / WRITTEN_AT_ONCE_MS == window).collect();
+    let own = labels.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    let mut pairs: Vec<(&str, &str)> = own.chain([("instance", INSTANCE), ("job", JOB)]).collect();
+    pairs.sort_unstable();
+    (!samples.is_empty()).then(|| v1_series(&pairs, &samples))
 }
 
 /// The corpus with its variables filled; expressions of several lines stand as JSON strings.
