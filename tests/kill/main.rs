@@ -8,6 +8,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod disk;
 mod load;
 
 use std::path::Path;
