@@ -30,6 +30,8 @@ mod maintenance;
 mod manifest;
 mod open;
 mod partition;
+#[cfg(test)]
+mod race_tests;
 mod retention;
 mod seal;
 mod shard;
