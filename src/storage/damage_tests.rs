@@ -18,7 +18,7 @@ use crate::model::histogram::Span;
 use crate::model::{Exemplar, Histogram, Labels, MetricMetadata, MetricType, TimeRange, Timestamp, time};
 
 /// Everything that is there, one line for each sample, histogram and exemplar.
-type Lines = BTreeSet<String>;
+pub(super) type Lines = BTreeSet<String>;
 
 fn named(name: &str, n: u32) -> Labels {
     Labels::from_pairs([("__name__", name), ("n", &n.to_string())]).unwrap()

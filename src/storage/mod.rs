@@ -19,6 +19,8 @@ pub mod segment;
 
 mod compaction;
 #[cfg(test)]
+mod crash_tests;
+#[cfg(test)]
 mod damage_tests;
 #[cfg(test)]
 mod failure_tests;

@@ -38,8 +38,7 @@ impl DeltaTotals {
         self.states.iter().map(|(&id, state)| (id, state))
     }
 
-    #[cfg(test)]
-    fn get(&self, id: u32) -> Option<&DeltaState> {
+    pub fn get(&self, id: u32) -> Option<&DeltaState> {
         self.states.get(&id)
     }
 

@@ -70,13 +70,16 @@ impl MetricsWriter {
 
     /// Puts rows into the head and appends to `payload` what a replay needs to do the same.
     pub fn append(&mut self, mut rows: MetricRows, payload: &mut Vec<u8>) {
-        self.convert_deltas(&mut rows);
+        let added_to = self.convert_deltas(&mut rows);
         self.declare(&rows, payload);
         rows.metadata.retain(|(family, metadata)| learn(&self.metadata, family, metadata));
         log::write_starts(&rows.starts, payload);
         log::write_samples(&rows.samples, payload);
         log::write_histograms(&rows.histograms, payload);
         log::write_exemplars(&rows.exemplars, payload);
+        // Whoever replays this must go on adding where we do, and know which interval was the last.
+        let totals: Vec<_> = added_to.iter().filter_map(|&id| Some((id, self.deltas.get(id)?))).collect();
+        log::write_delta_totals(totals.into_iter(), payload);
         log::write_metadata(rows.metadata.iter().map(|(family, m)| (family.as_str(), m)), payload);
         self.apply(rows);
     }
@@ -149,10 +152,13 @@ impl MetricsWriter {
         gone
     }
 
-    fn convert_deltas(&mut self, rows: &mut MetricRows) {
+    /// Turns deltas into totals; answers with the series whose totals changed, each once.
+    fn convert_deltas(&mut self, rows: &mut MetricRows) -> Vec<u32> {
+        let mut added_to = Vec::new();
         for row in std::mem::take(&mut rows.deltas) {
             match self.deltas.add(&row) {
                 Some((sample, start)) => {
+                    added_to.push(sample.id);
                     rows.samples.push(sample);
                     rows.starts.extend(start);
                 }
@@ -162,12 +168,16 @@ impl MetricsWriter {
         for row in std::mem::take(&mut rows.delta_histograms) {
             match self.deltas.add_histogram(row) {
                 Some((histogram, start)) => {
+                    added_to.push(histogram.id);
                     rows.histograms.push(histogram);
                     rows.starts.extend(start);
                 }
                 None => self.counters.repeated_deltas.inc(),
             }
         }
+        added_to.sort_unstable();
+        added_to.dedup();
+        added_to
     }
 
     /// Declares the series that this generation has not seen yet.
