@@ -128,7 +128,7 @@ fn announce(
     };
     println!("Icecore {} keeps its data in {}", env!("CARGO_PKG_VERSION"), config.data_dir.display());
     println!("listening on http://{address}");
-    println!("OTLP/gRPC on {}, OTLP/HTTP on {}", address_of(otlp_grpc), address_of(otlp_http));
+    println!("OTLP/gRPC: {}, OTLP/HTTP: {}", address_of(otlp_grpc), address_of(otlp_http));
     println!("wal.sync = {}", sync_promise(config.wal_sync));
     println!(
         "next: icecore query 'up'   |   remote_write to http://{address}/api/v1/write   |   Grafana: Prometheus at http://{address}"

@@ -54,8 +54,8 @@ impl Server {
             if let Some(found) = line.strip_prefix("listening on ") {
                 url = found.to_owned();
             }
-            if let Some((grpc, http)) = line.split_once(", OTLP/HTTP on ") {
-                otlp_grpc = grpc.trim_start_matches("OTLP/gRPC on ").to_owned();
+            if let Some((grpc, http)) = line.split_once(", OTLP/HTTP: ") {
+                otlp_grpc = grpc.trim_start_matches("OTLP/gRPC: ").to_owned();
                 otlp_http = http.to_owned();
             }
             if line.starts_with("next:") {
