@@ -75,6 +75,7 @@ pub struct Manifest {
     segments: BTreeMap<u64, SegmentEntry>,
     wal_done: u64,
     max_seq: u64,
+    lost_its_end: bool,
 }
 
 impl Manifest {
@@ -97,6 +98,7 @@ impl Manifest {
             segments: BTreeMap::new(),
             wal_done: 0,
             max_seq: 0,
+            lost_its_end: false,
         };
         manifest.rewrite()?;
         Ok(manifest)
@@ -115,6 +117,7 @@ impl Manifest {
             segments: BTreeMap::new(),
             wal_done: 0,
             max_seq: 0,
+            lost_its_end: bytes[at..].iter().any(|&b| b != 0),
         };
         edits.iter().for_each(|edit| manifest.apply(edit));
         let file = manifest.fs.append(&path, at as u64);
@@ -124,6 +127,12 @@ impl Manifest {
 
     pub fn segments(&self) -> impl Iterator<Item = &SegmentEntry> {
         self.segments.values()
+    }
+
+    /// True if bytes at its end were no edit: cut short by a crash before anybody relied on it, or damaged later.
+    /// Which of the two cannot be told.
+    pub fn lost_its_end(&self) -> bool {
+        self.lost_its_end
     }
 
     pub fn wal_done(&self) -> u64 {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -145,6 +146,14 @@ impl Store {
 }
 
 fn spawn(name: String, run: impl FnOnce() + Send + 'static) -> std::thread::JoinHandle<()> {
+    let run = move || {
+        if catch_unwind(AssertUnwindSafe(run)).is_err() {
+            tracing::error!(
+                "a storage thread panicked: ending the process, or its senders would wait for ever"
+            );
+            std::process::abort();
+        }
+    };
     std::thread::Builder::new().name(name).spawn(run).expect("the system can start a few threads")
 }
 
@@ -238,10 +247,29 @@ fn find_segments(
     }
     for (path, _) in found.into_iter().filter(|(_, listed)| !listed) {
         let path = dir.join(path);
-        tracing::info!(path = %path.display(), "removing a file that a crash left behind");
-        fs.remove(&path).map_err(io_error(&path))?;
+        let extension = path.extension().and_then(|e| e.to_str());
+        let result = match extension {
+            Some(UNLISTED) => continue,
+            Some("seg") if manifest.lost_its_end() => set_aside(&**fs, &path),
+            _ => {
+                tracing::info!(path = %path.display(), "removing a file that a crash left behind");
+                fs.remove(&path)
+            }
+        };
+        result.map_err(io_error(&path))?;
     }
     Ok(segments)
+}
+
+/// Ends the names of segments that the manifest may have listed before it lost its end.
+const UNLISTED: &str = "unlisted";
+
+/// Keeps a segment for a person to look at. Its samples are also in the log if a crash tore the edit that listed it; if
+/// the edit was damaged later, they are nowhere else.
+fn set_aside(fs: &dyn Fs, path: &Path) -> io::Result<()> {
+    let aside = path.with_extension(UNLISTED);
+    tracing::warn!(path = %aside.display(), "the manifest lost its last edit, which may have listed this segment: set aside");
+    fs.rename(path, &aside)
 }
 
 /// What a replay builds up.

@@ -315,3 +315,22 @@ fn a_directory_in_use_is_refused() {
     let refused = Store::open(options(dir.path()), &prometheus::Registry::new(), NOON).err().unwrap();
     assert!(refused.to_string().contains("used by another process"), "{refused}");
 }
+
+#[test]
+fn a_segment_whose_edit_was_damaged_is_set_aside_not_removed() {
+    let disk = FaultyFs::default();
+    let store = open(Arc::new(disk.clone()), Path::new("/d"));
+    append_and_wait(&store, &[(1, NOON, 1)]);
+    store.seal(NOON).unwrap();
+    drop(store);
+    let mut files = disk.files();
+    let manifest = files.get_mut(Path::new("/d/MANIFEST")).unwrap();
+    *manifest.last_mut().unwrap() ^= 1;
+    let damaged = FaultyFs::with_files(files, []);
+    for _ in 0..2 {
+        drop(open(Arc::new(damaged.clone()), Path::new("/d")));
+        let aside =
+            damaged.files().into_keys().filter(|path| path.extension().is_some_and(|e| e == "unlisted"));
+        assert_eq!(aside.count(), 1, "also after another start");
+    }
+}
