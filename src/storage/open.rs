@@ -16,7 +16,7 @@ use super::limiter::SeriesLimiter;
 use super::live::{LiveSegment, TIER_DIRS, View, segment_path};
 use super::manifest::{Manifest, ManifestError};
 use super::metrics::log::read_payload;
-use super::metrics::{LoggedRows, MetricsWriter, SeriesRef, SharedMetadata, SharedRegistry};
+use super::metrics::{DeltaTotals, LoggedRows, MetricsWriter, SeriesRef, SharedMetadata, SharedRegistry};
 use super::shard::{METRICS, Shard, ShardQueue};
 use super::stats::StoreMetrics;
 use super::store::{Options, Store, series_ids_max, shard_of};
@@ -294,7 +294,8 @@ impl<'a> Recovery<'a> {
         let nowhere = Generation::new(0, now, options.shards, 0);
         let writer = |(registry, head): (&SharedRegistry, _)| {
             let counters = metrics.writer.clone();
-            MetricsWriter::new(registry.clone(), metadata.clone(), counters, options.delta_totals_max, head)
+            let deltas = DeltaTotals::new(options.delta_totals_max, options.idle_series_ms);
+            MetricsWriter::new(registry.clone(), metadata.clone(), counters, deltas, head)
         };
         let writers = registries.iter().zip(nowhere.metrics).map(writer).collect();
         Recovery { options, metrics, now, registries, metadata, writers, max_seq: 0, newest: 0 }

@@ -47,7 +47,8 @@ pub struct Options {
     pub disk_reserve: u64,
     /// The log's files grow in steps of this.
     pub log_reserve: u64,
-    /// Running totals of series that send deltas; the longest idle are forgotten beyond that.
+    /// Running totals of series that send deltas; the longest idle are forgotten beyond that, and each when its series
+    /// is idle.
     pub delta_totals_max: usize,
 }
 
@@ -204,7 +205,9 @@ impl Store {
         }
         // A batch that passed the check is queued once nobody holds the epoch any more.
         drop(self.epoch.write());
-        if let Err(error) = self.seal(Timestamp::MAX) {
+        // Nothing will be written to the generation that this opens; any time of opening will do.
+        let now = self.view.load().active().opened_at;
+        if let Err(error) = self.seal(now) {
             tracing::error!(%error, "cannot seal; the next start replays the log");
         }
         for shard in &self.shards {

@@ -23,15 +23,23 @@ pub(in crate::storage) enum Total {
     Histogram(Box<Histogram>),
 }
 
-/// The totals of one shard; at most `max` of them, the longest idle go first.
-pub(super) struct DeltaTotals {
+/// The totals of one shard; at most `max` of them, the longest idle go first; none idle for longer than `idle_ms`
+/// is carried into another generation.
+pub(in crate::storage) struct DeltaTotals {
     states: HashMap<u32, DeltaState, RandomState>,
     max: usize,
+    idle_ms: i64,
 }
 
 impl DeltaTotals {
-    pub fn new(max: usize) -> DeltaTotals {
-        DeltaTotals { states: HashMap::default(), max }
+    pub fn new(max: usize, idle_ms: i64) -> DeltaTotals {
+        DeltaTotals { states: HashMap::default(), max, idle_ms }
+    }
+
+    /// Drops the totals that nothing was added to for long; the next delta of such a series begins a new count.
+    pub fn forget_idle(&mut self, now: Timestamp) {
+        let since = now.saturating_sub(self.idle_ms);
+        self.states.retain(|_, state| state.timestamp >= since);
     }
 
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (u32, &DeltaState)> {
@@ -118,7 +126,7 @@ mod tests {
 
     #[test]
     fn totals_run_on_and_a_repeated_interval_counts_once() {
-        let mut totals = DeltaTotals::new(10);
+        let mut totals = DeltaTotals::new(10, 1000);
         let (sample, start) = totals.add(&row(100, 200, 3.0)).unwrap();
         assert_eq!((sample.value, start.unwrap().start), (3.0, 100));
         let (sample, start) = totals.add(&row(200, 300, 4.0)).unwrap();
@@ -129,10 +137,20 @@ mod tests {
 
     #[test]
     fn the_longest_idle_total_goes_first() {
-        let mut totals = DeltaTotals::new(10);
+        let mut totals = DeltaTotals::new(10, 1000);
         for id in 0..11 {
             totals.add(&DeltaRow { id, start: 0, timestamp: i64::from(id) + 1, delta: 1.0 });
         }
         assert!(totals.get(0).is_none() && totals.get(10).is_some());
+    }
+
+    #[test]
+    fn a_total_that_was_idle_for_long_begins_anew() {
+        let mut totals = DeltaTotals::new(10, 1000);
+        totals.add(&row(100, 200, 3.0));
+        totals.forget_idle(1200);
+        assert_eq!(totals.add(&row(1200, 1300, 4.0)).unwrap().0.value, 7.0);
+        totals.forget_idle(2301);
+        assert_eq!(totals.add(&row(2301, 2400, 1.0)).unwrap().0.value, 1.0);
     }
 }

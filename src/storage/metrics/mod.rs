@@ -22,6 +22,7 @@ mod segment_tests;
 pub use batch::{
     DeltaHistogramRow, DeltaRow, ExemplarRow, HistogramRow, MetricBatch, MetricRows, SampleRow, StartRow,
 };
+pub(in crate::storage) use deltas::DeltaTotals;
 pub(in crate::storage) use flush::{MergeError, merge_segments, write_generation};
 pub(in crate::storage) use head::Head;
 pub(in crate::storage) use log::LoggedRows;

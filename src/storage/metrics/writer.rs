@@ -53,7 +53,7 @@ impl MetricsWriter {
         registry: SharedRegistry,
         metadata: SharedMetadata,
         counters: WriterCounters,
-        delta_totals_max: usize,
+        deltas: DeltaTotals,
         head: Arc<Head>,
     ) -> MetricsWriter {
         MetricsWriter {
@@ -64,7 +64,7 @@ impl MetricsWriter {
             series: Vec::new(),
             generation: 0,
             opened: VecDeque::new(),
-            deltas: DeltaTotals::new(delta_totals_max),
+            deltas,
         }
     }
 
@@ -109,6 +109,8 @@ impl MetricsWriter {
     pub fn rotate(&mut self, head: Arc<Head>, generation: u64, opened_at: Timestamp) {
         self.head = head;
         self.generation = generation;
+        // Else carrying them over would keep their series active for ever.
+        self.deltas.forget_idle(opened_at);
         self.opened.push_back((generation, opened_at));
     }
 
