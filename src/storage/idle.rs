@@ -32,7 +32,7 @@ impl Store {
         let since = now.saturating_sub(self.options.idle_series_ms);
         let mut count = 0;
         for shard in 0..self.shards.len() {
-            let idle = self.ask(shard, |reply| Job::Idle { since, oldest_live, reply });
+            let idle = self.ask(shard, |reply| Job::Idle { now, since, oldest_live, reply });
             if idle.is_empty() {
                 continue;
             }

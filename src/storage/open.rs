@@ -294,7 +294,8 @@ impl<'a> Recovery<'a> {
         let nowhere = Generation::new(0, now, options.shards, 0);
         let writer = |(registry, head): (&SharedRegistry, _)| {
             let counters = metrics.writer.clone();
-            let deltas = DeltaTotals::new(options.delta_totals_max, options.idle_series_ms);
+            let totals_max = options.delta_totals_max.div_ceil(options.shards);
+            let deltas = DeltaTotals::new(totals_max, options.idle_series_ms);
             MetricsWriter::new(registry.clone(), metadata.clone(), counters, deltas, head)
         };
         let writers = registries.iter().zip(nowhere.metrics).map(writer).collect();

@@ -42,6 +42,7 @@ pub(super) enum Job {
     },
     /// Asks for ids of series that were written neither since then nor in a live generation.
     Idle {
+        now: Timestamp,
         since: Timestamp,
         oldest_live: u64,
         reply: Sender<Vec<u32>>,
@@ -146,8 +147,10 @@ impl Shard {
                 Job::Retire { ids, oldest_live, removed } => {
                     let _ = removed.send(self.metrics.retire(&ids, oldest_live));
                 }
-                Job::Idle { since, oldest_live, reply } => {
-                    let _ = reply.send(self.metrics.idle_ids(since, oldest_live));
+                Job::Idle { now, since, oldest_live, reply } => {
+                    let mut ids = self.metrics.idle_ids(since, oldest_live);
+                    ids.extend(self.metrics.never_written_ids(now, since));
+                    let _ = reply.send(ids);
                 }
                 Job::Stop => return self.flush(&mut pending),
             }

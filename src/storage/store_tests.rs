@@ -334,3 +334,20 @@ fn a_segment_whose_edit_was_damaged_is_set_aside_not_removed() {
         assert_eq!(aside.count(), 1, "also after another start");
     }
 }
+
+#[test]
+fn series_that_were_registered_and_never_written_are_forgotten() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(Arc::new(RealFs), dir.path());
+    append_and_wait(&store, &[(1, NOON, 1)]);
+    store.resolve(&series(2), NOON).unwrap();
+    for hour in 0..4 {
+        let now = NOON + hour * 2 * time::HOUR;
+        append_and_wait(&store, &[(1, now + 1, 1)]);
+        store.seal(now).unwrap();
+        store.tidy(now);
+    }
+    assert_eq!(store.stats().active_series, 1);
+    append_and_wait(&store, &[(2, NOON, 1)]);
+    assert_eq!(contents(&store)[&series(2).to_string()].len(), 1);
+}

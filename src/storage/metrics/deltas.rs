@@ -102,10 +102,13 @@ impl DeltaTotals {
 
     /// Drops the tenth that was idle longest, so that this happens rarely.
     fn evict(&mut self) {
-        let mut ends: Vec<Timestamp> = self.states.values().map(|state| state.timestamp).collect();
+        // By id where the times are equal: all series of one export share a timestamp and must not go together.
+        let mut ends: Vec<(Timestamp, u32)> = self.states.iter().map(|(&id, s)| (s.timestamp, id)).collect();
         let tenth = (ends.len() / 10).min(ends.len() - 1);
-        let (_, &mut limit, _) = ends.select_nth_unstable(tenth);
-        self.states.retain(|_, state| state.timestamp > limit);
+        ends.select_nth_unstable(tenth);
+        for (_, id) in &ends[..=tenth] {
+            self.states.remove(id);
+        }
     }
 }
 
@@ -152,5 +155,14 @@ mod tests {
         assert_eq!(totals.add(&row(1200, 1300, 4.0)).unwrap().0.value, 7.0);
         totals.forget_idle(2301);
         assert_eq!(totals.add(&row(2301, 2400, 1.0)).unwrap().0.value, 1.0);
+    }
+
+    #[test]
+    fn totals_that_ended_together_do_not_go_together() {
+        let mut totals = DeltaTotals::new(100, 1000);
+        for id in 0..101 {
+            totals.add(&DeltaRow { id, start: 0, timestamp: 1, delta: 1.0 });
+        }
+        assert_eq!(totals.iter().len(), 100 - 11 + 1);
     }
 }

@@ -73,6 +73,11 @@ impl Registry {
         self.0.read().all.len() as usize
     }
 
+    /// All ids in use.
+    pub fn ids(&self) -> RoaringBitmap {
+        self.0.read().all.clone()
+    }
+
     /// Calls `visit` with the labels of each id, name by name; ids unknown here are skipped.
     pub fn with_labels(
         &self,

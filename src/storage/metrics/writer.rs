@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 use prometheus::IntCounter;
+use roaring::RoaringBitmap;
 
 use super::deltas::DeltaTotals;
 use super::head::{Appended, Head, SeriesWriter};
@@ -40,6 +41,8 @@ pub(in crate::storage) struct MetricsWriter {
     /// Generations and when they were opened, oldest first, as far back as retiring looks.
     opened: VecDeque<(u64, Timestamp)>,
     deltas: DeltaTotals,
+    /// Series that were registered and not written then, and when that was looked at.
+    unwritten: (Timestamp, RoaringBitmap),
 }
 
 /// The stream of one series, valid in the generation that it was last written in.
@@ -65,6 +68,7 @@ impl MetricsWriter {
             generation: 0,
             opened: VecDeque::new(),
             deltas,
+            unwritten: (Timestamp::MIN, RoaringBitmap::new()),
         }
     }
 
@@ -143,13 +147,35 @@ impl MetricsWriter {
         self.series.iter().enumerate().filter(idle).map(|(id, _)| id as u32).collect()
     }
 
+    /// Ids of series that were registered for samples which were then refused, and that nobody has written to since the
+    /// call before, if that was long enough ago.
+    pub fn never_written_ids(&mut self, now: Timestamp, idle_since: Timestamp) -> Vec<u32> {
+        let (looked_at, before) = &self.unwritten;
+        if *looked_at > idle_since {
+            return Vec::new();
+        }
+        let is_first_look = *looked_at == Timestamp::MIN;
+        let unwritten: RoaringBitmap =
+            self.registry.ids().into_iter().filter(|&id| self.written_in(id) == 0).collect();
+        let still = if is_first_look { Vec::new() } else { (before & &unwritten).into_iter().collect() };
+        self.unwritten = (now, unwritten);
+        still
+    }
+
+    /// The generation that the series was last written in; 0 if it never was.
+    fn written_in(&self, id: u32) -> u64 {
+        self.series.get(id as usize).map_or(0, |state| state.generation)
+    }
+
     /// Removes those series that nobody has asked for since they were marked and that no generation from
     /// `oldest_live` on holds.
     pub fn retire(&mut self, ids: &[u32], oldest_live: u64) -> Vec<u32> {
-        let gone = self.registry.retire(ids, |id| self.series[id as usize].generation < oldest_live);
+        let gone = self.registry.retire(ids, |id| self.written_in(id) < oldest_live);
         for &id in &gone {
             self.deltas.forget(id);
-            self.series[id as usize].generation = 0;
+            if let Some(state) = self.series.get_mut(id as usize) {
+                state.generation = 0;
+            }
         }
         gone
     }
