@@ -1,6 +1,7 @@
 //! Metrics, point by point: each becomes one row, or for classic histograms and summaries several.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::KeyValue;
@@ -22,8 +23,8 @@ use super::attributes::{Pairs, ResourceLabels, text};
 use super::exponential;
 use super::naming::{Kind, metric_name, unit_name};
 
-// Half the usual lookback, so that an instant between the first and the last point always finds one.
-const TARGET_INFO_EVERY_MS: i64 = 2 * MINUTE + 30 * SECOND;
+// Half the usual lookback, so that an instant between the first and the last point of a slot always finds one.
+const TARGET_INFO_SLOT_MS: i64 = 2 * MINUTE + 30 * SECOND;
 
 const NANOS_IN_MILLI: u64 = 1_000_000;
 
@@ -37,8 +38,14 @@ pub(in super::super) fn read(
     for of_resource in &request.resource_metrics {
         let attributes = of_resource.resource.as_ref().map_or(&[][..], |resource| &resource.attributes);
         let resource = ResourceLabels::new(attributes, options);
-        let mut reader =
-            Reader { resource: &resource, options, hash, intake, times: None, spelling: Vec::new() };
+        let mut reader = Reader {
+            resource: &resource,
+            options,
+            hash,
+            intake,
+            slots: BTreeMap::new(),
+            spelling: Vec::new(),
+        };
         for metric in of_resource.scope_metrics.iter().flat_map(|scope| &scope.metrics) {
             reader.metric(metric);
         }
@@ -52,8 +59,8 @@ struct Reader<'r, 'i, 'a> {
     options: &'r Options,
     hash: &'r SpellingHash,
     intake: &'i mut Intake<'a>,
-    /// The first and the last time of the points taken.
-    times: Option<(Timestamp, Timestamp)>,
+    /// The first and the last time of the points taken, by slots of `target_info`.
+    slots: BTreeMap<i64, (Timestamp, Timestamp)>,
     spelling: Vec<u8>,
 }
 
@@ -126,8 +133,8 @@ impl<'r> Reader<'r, '_, '_> {
         for point in points {
             match read(self, point) {
                 Ok(at) => {
-                    let (first, last) = self.times.unwrap_or((at, at));
-                    self.times = Some((first.min(at), last.max(at)));
+                    let (first, last) = self.slots.entry(at / TARGET_INFO_SLOT_MS).or_insert((at, at));
+                    (*first, *last) = (at.min(*first), at.max(*last));
                 }
                 Err(rejection) => self.intake.refuse(rejection, 1),
             }
@@ -321,18 +328,21 @@ impl<'r> Reader<'r, '_, '_> {
         });
     }
 
-    /// What else the resource says of itself, at the times of its points.
+    /// What else the resource says of itself, at times of its points: where it sent none, a row would be unpaid.
     fn target_info(&mut self) {
         let resource = self.resource;
-        let (Some(labels), Some((first, last))) = (&resource.target_info, self.times) else { return };
+        let Some(labels) = resource.target_info.as_ref().filter(|_| !self.slots.is_empty()) else { return };
         let series = match self.series(labels, "target_info", None) {
             Ok(series) => series,
             Err(rejection) => return self.intake.note(rejection, 1),
         };
-        let times = std::iter::successors(Some(first), |at| Some(at + TARGET_INFO_EVERY_MS));
-        for at in times.take_while(|&at| at < last).chain([last]) {
-            // Its points were let in at these times, and what lies between is let in too.
-            self.intake.sample(series, at, 1.0).unwrap_or_else(|rejection| self.intake.note(rejection, 1));
+        for (first, last) in std::mem::take(&mut self.slots).into_values() {
+            for at in std::iter::once(first).chain((last > first).then_some(last)) {
+                // A point was let in at this time.
+                self.intake
+                    .sample(series, at, 1.0)
+                    .unwrap_or_else(|rejection| self.intake.note(rejection, 1));
+            }
         }
     }
 }

@@ -7,6 +7,7 @@ use super::*;
 use crate::ingest::tests::{Fixture, NOW};
 use crate::ingest::{self, Encoding, Outcome};
 use crate::model::MetricType;
+use crate::model::time::{DAY, HOUR};
 
 /// The JSON of a request with one resource and these metrics; `NOW` stands for its nanoseconds, `NOW-15s` for
 /// those of a scrape before.
@@ -150,6 +151,47 @@ fn a_resource_with_more_to_say_has_target_info_at_the_times_of_its_points() {
             r#"x{job="api"} 0 2"#,
         ]
     );
+}
+
+#[test]
+fn points_far_apart_have_target_info_at_their_times_only() {
+    let fixture = Fixture::new(ingest::Options::default());
+    let nanos = |ms: i64| (NOW + ms) * 1_000_000;
+    let resources: Vec<_> = (0..20)
+        .map(|i| {
+            let (before, at) = (nanos(-14 * DAY + HOUR), nanos(0));
+            format!(
+                r#"{{"resource":{{"attributes":[{SERVICE},{{"key":"n","value":{{"intValue":"{i}"}}}}]}},
+                "scopeMetrics":[{{"metrics":[{{"name":"x{i}","gauge":{{"dataPoints":[
+                {{"timeUnixNano":"{before}","asInt":1}},{{"timeUnixNano":"{at}","asInt":2}}]}}}}]}}]}}"#
+            )
+        })
+        .collect();
+    let outcome = send(&fixture, &format!(r#"{{"resourceMetrics":[{}]}}"#, resources.join(",")));
+    assert_eq!((outcome.samples, outcome.rejected), (20 * (2 + 2), 0));
+    let stored = fixture.stored();
+    assert_eq!(stored.len(), 20 * (2 + 2));
+    assert!(stored.contains(&r#"x7{job="api"} 0 2"#.to_owned()), "{stored:?}");
+}
+
+#[test]
+fn points_side_by_side_have_target_info_within_half_the_lookback() {
+    let fixture = Fixture::new(ingest::Options::default());
+    let region = r#"{"key":"cloud.region","value":{"stringValue":"eu"}}"#;
+    let point = |n: i64| format!(r#"{{"timeUnixNano":"{}","asInt":1}}"#, (NOW - n * 15_000) * 1_000_000);
+    let points: Vec<_> = (0..100).map(point).collect();
+    let metrics = format!(r#"{{"name":"x","gauge":{{"dataPoints":[{}]}}}}"#, points.join(","));
+    send(&fixture, &request(&format!("{SERVICE},{region}"), &metrics));
+    let stored = fixture.stored();
+    let mut times: Vec<i64> = stored
+        .iter()
+        .filter(|line| line.starts_with("target_info"))
+        .map(|line| line.rsplit(' ').nth(1).unwrap().parse().unwrap())
+        .collect();
+    times.sort_unstable();
+    assert!(times.windows(2).all(|pair| pair[1] - pair[0] <= 150_000), "{times:?}");
+    assert_eq!((times[0], times[times.len() - 1]), (-99 * 15_000, 0));
+    assert!(times.len() < 30, "{times:?}");
 }
 
 #[test]
