@@ -177,12 +177,11 @@ impl<'r> Reader<'r, '_, '_> {
         let labels = self.labels(&point.attributes)?;
         let number = |value: f64| if is_stale { stale_marker() } else { value };
 
-        let count_name = format!("{}_count", family.name);
-        let series = self.series(&labels, &count_name, None)?;
-        self.count(family, series, times, number(point.count as f64), is_stale)?;
+        // All series first: a point with one that is refused must not be half stored.
+        let count = point.count as f64;
+        let mut values = vec![(self.series(&labels, &format!("{}_count", family.name), None)?, count)];
         if let Some(sum) = point.sum {
-            let series = self.series(&labels, &format!("{}_sum", family.name), None)?;
-            self.count(family, series, times, number(sum), is_stale)?;
+            values.push((self.series(&labels, &format!("{}_sum", family.name), None)?, sum));
         }
         let bucket_name = format!("{}_bucket", family.name);
         let mut buckets = Vec::with_capacity(point.explicit_bounds.len() + 1);
@@ -190,12 +189,15 @@ impl<'r> Reader<'r, '_, '_> {
         for (&bound, &count) in point.explicit_bounds.iter().zip(&point.bucket_counts) {
             below += count as f64;
             let series = self.series(&labels, &bucket_name, Some(("le", &bound.to_string())))?;
-            self.count(family, series, times, number(below), is_stale)?;
+            values.push((series, below));
             buckets.push((bound, series));
         }
         let series = self.series(&labels, &bucket_name, Some(("le", "+Inf")))?;
-        self.count(family, series, times, number(point.count as f64), is_stale)?;
+        values.push((series, count));
         buckets.push((f64::INFINITY, series));
+        for (series, value) in values {
+            self.count(family, series, times, number(value), is_stale)?;
+        }
         self.exemplars(&point.exemplars, |value| {
             buckets.iter().find(|(bound, _)| value <= *bound).map(|(_, series)| *series)
         });
@@ -231,14 +233,19 @@ impl<'r> Reader<'r, '_, '_> {
         let is_stale = is_stale(point.flags);
         let labels = self.labels(&point.attributes)?;
         let number = |value: f64| if is_stale { stale_marker() } else { value };
-        for (suffix, value) in [("count", point.count as f64), ("sum", point.sum)] {
-            let series = self.series(&labels, &format!("{}_{suffix}", family.name), None)?;
-            self.count(family, series, times, number(value), is_stale)?;
-        }
+        // As for a histogram, all series first.
+        let count = self.series(&labels, &format!("{}_count", family.name), None)?;
+        let sum = self.series(&labels, &format!("{}_sum", family.name), None)?;
+        let mut quantiles = Vec::with_capacity(point.quantile_values.len());
         for at in &point.quantile_values {
             let quantile = at.quantile.to_string();
-            let series = self.series(&labels, family.name, Some(("quantile", &quantile)))?;
-            self.intake.sample(series, times.at, number(at.value))?;
+            quantiles.push((self.series(&labels, family.name, Some(("quantile", &quantile)))?, at.value));
+        }
+        for (series, value) in [(count, point.count as f64), (sum, point.sum)] {
+            self.count(family, series, times, number(value), is_stale)?;
+        }
+        for (series, value) in quantiles {
+            self.intake.sample(series, times.at, number(value))?;
         }
         Ok(times.at)
     }

@@ -220,6 +220,29 @@ fn a_bad_point_is_counted_once_and_its_neighbours_are_stored() {
 }
 
 #[test]
+fn a_point_with_a_series_too_many_is_not_stored_at_all() {
+    let numbers = |make: fn(usize) -> String| (0..120).map(make).collect::<Vec<_>>().join(",");
+    let bounds = numbers(|n| n.to_string());
+    let counts = numbers(|_| "1".to_owned());
+    let quantiles = numbers(|n| format!(r#"{{"quantile":{n},"value":1}}"#));
+    for metric in [
+        format!(
+            r#"{{"name":"h","histogram":{{"aggregationTemporality":2,"dataPoints":[{{"timeUnixNano":NOW,
+            "count":121,"sum":9,"bucketCounts":[{counts},1],"explicitBounds":[{bounds}]}}]}}}}"#
+        ),
+        format!(
+            r#"{{"name":"s","summary":{{"dataPoints":[{{"timeUnixNano":NOW,"count":2,"sum":3,
+            "quantileValues":[{quantiles}]}}]}}}}"#
+        ),
+    ] {
+        // The store of the fixture takes 100 series.
+        let (outcome, stored) = stored(&metric);
+        assert_eq!((outcome.samples, outcome.rejected), (0, 1), "{:?}", outcome.reasons);
+        assert!(stored.is_empty(), "{stored:?}");
+    }
+}
+
+#[test]
 fn names_follow_the_configured_strategy() {
     let options = ingest::Options {
         otlp: Options { translation: TranslationStrategy::NoTranslation, ..Options::default() },
