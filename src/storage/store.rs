@@ -197,7 +197,7 @@ impl Store {
         MetricsSnapshot::new(&self.view.load_full(), &self.registries, &self.metadata)
     }
 
-    /// Seals what is in memory, so that nothing is left to replay, and stops. Batches are refused from the first
+    /// Seals what is in memory, so that no sample is left to replay, and stops. Batches are refused from the first
     /// moment on; those taken before are acknowledged.
     pub fn close(&self) {
         if self.closing.swap(true, Ordering::AcqRel) {
@@ -210,6 +210,11 @@ impl Store {
         if let Err(error) = self.seal(now) {
             tracing::error!(%error, "cannot seal; the next start replays the log");
         }
+        self.stop_threads();
+    }
+
+    /// First the shards, then the syncer, so that every frame is written.
+    fn stop_threads(&self) {
         for shard in &self.shards {
             shard.push_control(super::shard::Job::Stop);
         }
@@ -261,14 +266,7 @@ impl Drop for Store {
         if self.closing.swap(true, Ordering::AcqRel) {
             return;
         }
-        for shard in &self.shards {
-            shard.push_control(super::shard::Job::Stop);
-        }
-        let mut threads = std::mem::take(&mut *self.threads.lock());
-        let syncer = threads.pop();
-        threads.into_iter().for_each(join);
-        self.log.close();
-        syncer.into_iter().for_each(join);
+        self.stop_threads();
     }
 }
 

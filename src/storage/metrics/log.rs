@@ -8,6 +8,7 @@ use crate::codec::varint::{read_i64, read_u64, write_i64, write_u64};
 use crate::model::{Exemplar, Histogram, Labels, MetricMetadata, MetricType, Timestamp};
 
 use super::deltas::{DeltaState, Total};
+use super::segment_layout::METRIC_TYPES;
 use super::{ExemplarRow, HistogramRow, SampleRow, SeriesRef, StartRow};
 
 mod tag {
@@ -272,19 +273,8 @@ fn unshape(shape: u8) -> (usize, usize) {
 }
 
 fn type_code(metric_type: MetricType) -> u8 {
-    TYPES.iter().position(|&t| t == metric_type).expect("all types are listed") as u8
+    METRIC_TYPES.iter().position(|&t| t == metric_type).expect("all types are listed") as u8
 }
-
-const TYPES: [MetricType; 8] = [
-    MetricType::Unknown,
-    MetricType::Counter,
-    MetricType::Gauge,
-    MetricType::Histogram,
-    MetricType::GaugeHistogram,
-    MetricType::Summary,
-    MetricType::Info,
-    MetricType::StateSet,
-];
 
 struct Reader<'a>(&'a [u8]);
 
@@ -408,7 +398,8 @@ impl<'a> Reader<'a> {
 
     fn metadata(&mut self) -> Result<(String, MetricMetadata), BadPayload> {
         let family = self.text()?.to_owned();
-        let metric_type = *TYPES.get(self.byte()? as usize).ok_or_else(|| self.bad("unknown metric type"))?;
+        let metric_type =
+            *METRIC_TYPES.get(self.byte()? as usize).ok_or_else(|| self.bad("unknown metric type"))?;
         let metadata =
             MetricMetadata { metric_type, help: self.text()?.to_owned(), unit: self.text()?.to_owned() };
         Ok((family, metadata))
