@@ -48,6 +48,15 @@ impl Form {
         })
     }
 
+    /// In milliseconds, longer than none; may be left out.
+    pub fn optional_lookback(&self, name: &'static str) -> Result<Option<i64>, ApiError> {
+        let lookback_ms = self.optional_duration(name)?;
+        if lookback_ms.is_some_and(|ms| ms <= 0) {
+            return Err(ApiError::Parameter { name, reason: "must be longer than zero".to_owned() });
+        }
+        Ok(lookback_ms)
+    }
+
     pub fn optional_duration(&self, name: &'static str) -> Result<Option<i64>, ApiError> {
         if self.get(name).is_empty() { Ok(None) } else { self.duration(name).map(Some) }
     }
@@ -106,10 +115,10 @@ fn parse_time(text: &str) -> Option<Timestamp> {
     }
 }
 
-/// A number as Go's ParseFloat reads it, but none of its words: NaN is no time.
+/// A number as Go's ParseFloat reads it, but none of its words: NaN is no time. Nor is what no float can hold.
 fn parse_seconds(text: &str) -> Option<f64> {
     let is_number = text.bytes().all(|b| b.is_ascii_digit() || b"+-.eE".contains(&b));
-    if is_number { text.parse().ok() } else { None }
+    if is_number { text.parse().ok().filter(|seconds: &f64| seconds.is_finite()) } else { None }
 }
 
 const YEAR: i64 = 365 * DAY;
@@ -158,7 +167,7 @@ mod tests {
         ] {
             assert_eq!(parse_time(text), Some(ms), "{text}");
         }
-        for text in ["", "now", "NaN", "Inf", "2015-07-01", "1.2.3"] {
+        for text in ["", "now", "NaN", "Inf", "inf", "1e400", "-1e400", "2015-07-01", "1.2.3"] {
             assert_eq!(parse_time(text), None, "{text}");
         }
     }

@@ -5,17 +5,18 @@ use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::extract::{Path, State};
-use axum::http::Uri;
+use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
 
 use super::Api;
 use super::error::ApiError;
 use super::form::{Form, quoted};
 use super::json::{JsonWriter, push_labels, push_string};
-use super::limits::read_body;
+use super::limits::{content_encoding, read_body};
 use super::number::{push_sample, push_timestamp};
 use super::result::push_answer;
-use crate::model::{Matcher, TimeRange};
+use crate::ingest::Encoding;
+use crate::model::Matcher;
 use crate::query::promql::{self, ParseOptions};
 use crate::query::{Budget, InstantQuery, Listing, RangeQuery};
 
@@ -25,13 +26,13 @@ type Answer = Result<Response, ApiError>;
 const POINTS_MAX: i64 = 11_000;
 
 /// `/api/v1/query`.
-pub async fn query(State(api): State<Arc<Api>>, uri: Uri, body: Body) -> Answer {
-    let form = read_form(&api, &uri, body).await?;
+pub async fn query(State(api): State<Arc<Api>>, uri: Uri, headers: HeaderMap, body: Body) -> Answer {
+    let form = read_form(&api, &uri, &headers, body).await?;
     let limit = form.limit("limit")?;
     let request = InstantQuery {
         time: form.time_or("time", api.clock.now_ms())?,
         expr: form.get("query").to_owned(),
-        lookback_ms: form.optional_duration("lookback_delta")?,
+        lookback_ms: form.optional_lookback("lookback_delta")?,
         limit,
     };
     let with_stats = !form.get("stats").is_empty();
@@ -45,8 +46,8 @@ pub async fn query(State(api): State<Arc<Api>>, uri: Uri, body: Body) -> Answer 
 }
 
 /// `/api/v1/query_range`.
-pub async fn query_range(State(api): State<Arc<Api>>, uri: Uri, body: Body) -> Answer {
-    let form = read_form(&api, &uri, body).await?;
+pub async fn query_range(State(api): State<Arc<Api>>, uri: Uri, headers: HeaderMap, body: Body) -> Answer {
+    let form = read_form(&api, &uri, &headers, body).await?;
     let limit = form.limit("limit")?;
     let (start, end) = (form.time("start")?, form.time("end")?);
     if end < start {
@@ -71,7 +72,7 @@ pub async fn query_range(State(api): State<Arc<Api>>, uri: Uri, body: Body) -> A
         start,
         end,
         step_ms,
-        lookback_ms: form.optional_duration("lookback_delta")?,
+        lookback_ms: form.optional_lookback("lookback_delta")?,
         limit,
     };
     let with_stats = !form.get("stats").is_empty();
@@ -85,8 +86,8 @@ pub async fn query_range(State(api): State<Arc<Api>>, uri: Uri, body: Body) -> A
 }
 
 /// `/api/v1/series`.
-pub async fn series(State(api): State<Arc<Api>>, uri: Uri, body: Body) -> Answer {
-    let form = read_form(&api, &uri, body).await?;
+pub async fn series(State(api): State<Arc<Api>>, uri: Uri, headers: HeaderMap, body: Body) -> Answer {
+    let form = read_form(&api, &uri, &headers, body).await?;
     let (range, limit) = (form.range()?, form.limit("limit")?);
     let selectors = selectors(&api, &form)?;
     if selectors.is_empty() {
@@ -105,8 +106,8 @@ pub async fn series(State(api): State<Arc<Api>>, uri: Uri, body: Body) -> Answer
 }
 
 /// `/api/v1/labels`.
-pub async fn labels(State(api): State<Arc<Api>>, uri: Uri, body: Body) -> Answer {
-    let form = read_form(&api, &uri, body).await?;
+pub async fn labels(State(api): State<Arc<Api>>, uri: Uri, headers: HeaderMap, body: Body) -> Answer {
+    let form = read_form(&api, &uri, &headers, body).await?;
     let (range, limit) = (form.range()?, form.limit("limit")?);
     let selectors = selectors(&api, &form)?;
     on_worker(&api, &form, move |api, budget| {
@@ -123,9 +124,10 @@ pub async fn label_values(
     State(api): State<Arc<Api>>,
     Path(name): Path<String>,
     uri: Uri,
+    headers: HeaderMap,
     body: Body,
 ) -> Answer {
-    let form = read_form(&api, &uri, body).await?;
+    let form = read_form(&api, &uri, &headers, body).await?;
     let (range, limit) = (form.range()?, form.limit("limit")?);
     let selectors = selectors(&api, &form)?;
     let name = unescape_name(&name).unwrap_or(name);
@@ -176,19 +178,18 @@ pub async fn metadata(State(api): State<Arc<Api>>, uri: Uri) -> Answer {
 }
 
 /// `/api/v1/query_exemplars`.
-pub async fn query_exemplars(State(api): State<Arc<Api>>, uri: Uri, body: Body) -> Answer {
-    let form = read_form(&api, &uri, body).await?;
-    let (start, end) = (form.time("start")?, form.time("end")?);
-    if end < start {
-        let reason = "end timestamp must not be before start time".to_owned();
-        return Err(ApiError::BadData(reason));
-    }
+pub async fn query_exemplars(
+    State(api): State<Arc<Api>>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer {
+    let form = read_form(&api, &uri, &headers, body).await?;
+    let range = form.range()?;
     let expr = form.get("query").to_owned();
     on_worker(&api, &form, move |api, budget| {
-        let found = api
-            .querier
-            .exemplars(&expr, TimeRange::closed(start, end), budget)
-            .map_err(|e| ApiError::of_query("query", e))?;
+        let found =
+            api.querier.exemplars(&expr, range, budget).map_err(|e| ApiError::of_query("query", e))?;
         let mut json = api.json();
         json.list(found.iter().filter(|series| !series.exemplars.is_empty()), |json, series| {
             json.raw("{\"seriesLabels\":");
@@ -213,8 +214,8 @@ pub async fn query_exemplars(State(api): State<Arc<Api>>, uri: Uri, body: Body) 
 }
 
 /// `/api/v1/format_query`: the expression as Icecore understood it, on one line.
-pub async fn format_query(State(api): State<Arc<Api>>, uri: Uri, body: Body) -> Answer {
-    let form = read_form(&api, &uri, body).await?;
+pub async fn format_query(State(api): State<Arc<Api>>, uri: Uri, headers: HeaderMap, body: Body) -> Answer {
+    let form = read_form(&api, &uri, &headers, body).await?;
     let expr = promql::parse(form.get("query"), &ParseOptions::default())
         .map_err(|error| ApiError::Parameter { name: "query", reason: error.to_string() })?;
     let mut json = api.json();
@@ -229,8 +230,14 @@ impl Api {
     }
 }
 
-async fn read_form(api: &Api, uri: &Uri, body: Body) -> Result<Form, ApiError> {
-    Ok(Form::new(uri, &read_body(api, body).await?))
+async fn read_form(api: &Api, uri: &Uri, headers: &HeaderMap, body: Body) -> Result<Form, ApiError> {
+    let body = read_body(api, body).await?;
+    // Compressed, it would be read as a form without parameters, and the error would name the wrong thing.
+    if !body.is_empty() && !matches!(content_encoding(headers), Ok(Encoding::Identity)) {
+        let reason = "content-encoding of a form is not supported: send it uncompressed";
+        return Err(ApiError::UnsupportedMedia(reason.to_owned()));
+    }
+    Ok(Form::new(uri, &body))
 }
 
 fn selectors(api: &Api, form: &Form) -> Result<Vec<Vec<Matcher>>, ApiError> {

@@ -128,6 +128,18 @@ fn errors_have_prometheus_envelope_and_codes() {
             r#"invalid parameter \"time\": cannot parse \"x\" to a valid timestamp"#,
         ),
         (
+            "/api/v1/query?query=1&time=1e400",
+            400,
+            "bad_data",
+            r#"invalid parameter \"time\": cannot parse \"1e400\" to a valid timestamp"#,
+        ),
+        (
+            "/api/v1/query?query=1&lookback_delta=0",
+            400,
+            "bad_data",
+            r#"invalid parameter \"lookback_delta\": must be longer than zero"#,
+        ),
+        (
             "/api/v1/query?query=1&timeout=x",
             400,
             "bad_data",
@@ -172,6 +184,9 @@ fn errors_have_prometheus_envelope_and_codes() {
         assert_eq!(answer.header("content-type"), "application/json");
     }
     assert_eq!(server.get("/api/v1/query_range?query=1&start=0&end=11000&step=1").status, 200);
+    let form = [("content-type", "application/x-www-form-urlencoded"), ("content-encoding", "gzip")];
+    let answer = server.post("/api/v1/query", &form, b"query=1");
+    assert!(answer.status == 415 && answer.body.contains("content-encoding of a form"), "{}", answer.body);
     for (query, status, kind) in [
         ("sum(", 400, "bad_data"),
         ("http_requests_total%20%2B%20on()%20http_requests_total", 422, "execution"),

@@ -82,6 +82,7 @@ fn exemplars_come_back_where_grafana_looks_for_them() {
         r#"{{"status":"success","data":[{{"seriesLabels":{{"__name__":"traced_total"}},"exemplars":[{{"labels":{{"trace_id":"abc"}},"value":"0.25","timestamp":{seconds}.005}}]}}]}}"#
     );
     assert_eq!(server.get(&path).body, expected);
+    assert_eq!(server.get("/api/v1/query_exemplars?query=traced_total").body, expected, "of all times");
 }
 
 #[test]
