@@ -68,6 +68,15 @@ pub struct SelfTarget {
     pub interval: Duration,
 }
 
+/// How one scrape of ourselves went.
+#[derive(Clone, Debug)]
+pub struct SelfScrape {
+    pub at: Timestamp,
+    pub took: Duration,
+    /// Why not every sample was stored; empty if every one was.
+    pub error: String,
+}
+
 /// All that a handler may use.
 pub struct Api {
     pub ingest: Arc<Ingest>,
@@ -84,8 +93,8 @@ pub struct Api {
     metrics: middleware::HttpMetrics,
     options: Options,
     draining: AtomicBool,
-    /// When we last scraped ourselves, and how long that took.
-    self_scrape: Mutex<Option<(Timestamp, Duration)>>,
+    /// The last one.
+    self_scrape: Mutex<Option<SelfScrape>>,
 }
 
 impl Api {
@@ -129,8 +138,8 @@ impl Api {
     }
 
     /// Told by whoever hands our own metrics to the store.
-    pub fn scraped_self(&self, at: Timestamp, took: Duration) {
-        *self.self_scrape.lock() = Some((at, took));
+    pub fn scraped_self(&self, scrape: SelfScrape) {
+        *self.self_scrape.lock() = Some(scrape);
     }
 
     fn is_draining(&self) -> bool {

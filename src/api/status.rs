@@ -46,7 +46,7 @@ pub async fn runtimeinfo(State(api): State<Arc<Api>>) -> Response {
         "serverTime": rfc3339(api.clock.now_ms()),
         "reloadConfigSuccess": true,
         "lastConfigTime": rfc3339(api.options.started_at),
-        "corruptionCount": 0,
+        "corruptionCount": api.store.stats().damaged_wal_records,
         "GOMAXPROCS": threads,
         "storageRetention": api.options.retention,
     }))
@@ -77,7 +77,9 @@ pub async fn alertmanagers() -> Response {
 }
 
 pub async fn targets(State(api): State<Arc<Api>>) -> Response {
-    let last = *api.self_scrape.lock();
+    let last = api.self_scrape.lock().clone();
+    let last = last.as_ref();
+    let health = last.map_or("unknown", |scrape| if scrape.error.is_empty() { "up" } else { "down" });
     let active: Vec<Value> = api
         .options
         .self_target
@@ -89,10 +91,10 @@ pub async fn targets(State(api): State<Arc<Api>>) -> Response {
                 "scrapePool": "icecore",
                 "scrapeUrl": format!("http://{}/metrics", target.address),
                 "globalUrl": format!("http://{}/metrics", target.address),
-                "lastError": "",
-                "lastScrape": last.map_or_else(|| NEVER.to_owned(), |(at, _)| rfc3339(at)),
-                "lastScrapeDuration": last.map_or(0.0, |(_, took)| took.as_secs_f64()),
-                "health": if last.is_some() { "up" } else { "unknown" },
+                "lastError": last.map_or("", |scrape| scrape.error.as_str()),
+                "lastScrape": last.map_or_else(|| NEVER.to_owned(), |scrape| rfc3339(scrape.at)),
+                "lastScrapeDuration": last.map_or(0.0, |scrape| scrape.took.as_secs_f64()),
+                "health": health,
                 "scrapeInterval": format!("{}s", target.interval.as_secs_f64()),
                 "scrapeTimeout": format!("{}s", target.interval.as_secs_f64()),
             })

@@ -8,7 +8,7 @@ use prometheus::proto::{LabelPair, MetricFamily, MetricType};
 use tokio::time::MissedTickBehavior;
 
 use super::shutdown::Shutdown;
-use crate::api::Api;
+use crate::api::{Api, SelfScrape};
 use crate::ingest::OwnSample;
 use crate::model::labels::METRIC_NAME;
 use crate::model::{Labels, LabelsBuilder};
@@ -67,10 +67,14 @@ fn scrape_self(api: &Api, address: SocketAddr) {
     }
     let now = api.clock.now_ms();
     let result = api.ingest.own_metrics(&samples, now, Box::new(|_| {}));
-    api.scraped_self(now, started.elapsed());
-    if let Err(error) = result {
-        tracing::warn!(%error, "our own metrics were not stored");
+    let error = match result {
+        Ok(outcome) => outcome.reasons.join("; "),
+        Err(error) => error.to_string(),
+    };
+    if !error.is_empty() {
+        tracing::warn!(error, "our own metrics were not stored");
     }
+    api.scraped_self(SelfScrape { at: now, took: started.elapsed(), error });
 }
 
 fn named(labels: &LabelsBuilder, name: &str) -> Labels {

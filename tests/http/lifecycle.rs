@@ -163,6 +163,28 @@ fn the_server_tells_about_itself_and_stores_it() {
 }
 
 #[test]
+fn a_scrape_of_itself_that_the_store_refuses_is_told_as_down() {
+    let server = Server::start(&[
+        "--self-scrape",
+        "on",
+        "--self-scrape-interval",
+        "100ms",
+        "--limits.max-series",
+        "1",
+    ]);
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        let targets = server.get("/api/v1/targets").body;
+        if targets.contains(r#""health":"down""#) {
+            assert!(!targets.contains(r#""lastError":"""#), "{targets}");
+            break;
+        }
+        assert!(Instant::now() < deadline, "{targets}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
 fn the_command_line_asks_a_server() {
     let server = Server::start(&[]);
     let now = now_ms();
