@@ -1,4 +1,4 @@
-//! [`run`]: open, bind, serve, drain, close. The order is the documentation.
+//! [`run`]: bind, open, serve, drain, close. The order is the documentation.
 
 mod housekeeping;
 mod listener;
@@ -53,18 +53,18 @@ pub fn run(config: &Config) -> Result<(), ServeError> {
 async fn serve(config: &Config) -> Result<(), ServeError> {
     let shutdown = Shutdown::on_signals().map_err(ServeError::Runtime)?;
 
-    // Open.
+    // Bind, before anything is written: a port that is taken leaves no data directory behind.
+    let main = bind("--listen", config.listen).await?;
+    let address = main.local_addr().unwrap_or(config.listen);
+    let otlp_grpc = bind_optional("--otlp-grpc", config.otlp_grpc).await?;
+    let otlp_http = bind_optional("--otlp-http", config.otlp_http).await?;
+
+    // Open. Who connects meanwhile waits to be accepted.
     let started_at = Clock.now_ms();
     let registry = settings::registry();
     let store = Store::open(settings::storage(config), &registry, started_at)?;
     let ingest = Arc::new(Ingest::new(store.clone(), settings::ingest(config), &registry));
     let querier = Arc::new(Querier::new(store.clone(), settings::query(config), &registry));
-
-    // Bind.
-    let main = bind("--listen", config.listen).await?;
-    let address = main.local_addr().unwrap_or(config.listen);
-    let otlp_grpc = bind_optional("--otlp-grpc", config.otlp_grpc).await?;
-    let otlp_http = bind_optional("--otlp-http", config.otlp_http).await?;
     let serving = Serving::new(settings::connections(config), shutdown.clone(), &registry);
     let api = Api::new(store.clone(), ingest, querier, registry, settings::api(config, address, started_at));
 
@@ -93,7 +93,7 @@ async fn serve(config: &Config) -> Result<(), ServeError> {
         tracing::error!("housekeeping had panicked");
     }
 
-    // Close: what is in memory is sealed, so the next start has nothing to replay.
+    // Close: what is in memory is sealed, so the next start has no samples to replay.
     if tokio::task::spawn_blocking(move || store.close()).await.is_err() {
         tracing::error!("closing the store panicked; the next start replays the log");
     }

@@ -27,8 +27,9 @@ fn what_prevents_a_start_is_one_line_and_exit_code_two() {
     let config = dir.path().join("bad.toml");
     std::fs::write(&config, "[wal]\nsink = 'group'\n").unwrap();
     let locked = server.data_dir.to_str().unwrap();
-    let fresh = tempfile::tempdir().unwrap();
-    let fresh = fresh.path().to_str().unwrap();
+    let parent = tempfile::tempdir().unwrap();
+    let fresh_dir = parent.path().join("fresh");
+    let fresh = fresh_dir.to_str().unwrap();
     for (args, part) in [
         (&["--data-dir", fresh, "--listen", server.address()][..], "cannot listen on 127.0.0.1:"),
         (&["--data-dir", locked, "--listen", "127.0.0.1:0"], "used by another process"),
@@ -45,6 +46,7 @@ fn what_prevents_a_start_is_one_line_and_exit_code_two() {
         assert!(stderr.contains(part) && stderr.lines().count() == 1, "{args:?}: {stderr}");
         assert_eq!(code, Some(2), "{args:?}");
     }
+    assert!(!fresh_dir.exists(), "a taken port creates no data directory");
 }
 
 #[test]
