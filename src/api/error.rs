@@ -94,6 +94,7 @@ impl ApiError {
             ApiError::Query(QueryError::Exceeded(Exceeded::Deadline)) => Kind::Timeout,
             ApiError::Query(QueryError::Exceeded(Exceeded::Cancelled)) => Kind::Canceled,
             ApiError::Query(QueryError::Exceeded(_)) | ApiError::ResponseTooLarge { .. } => Kind::Execution,
+            ApiError::Maintenance(MaintenanceError::Stopping) => Kind::Unavailable,
             ApiError::Query(QueryError::Internal(_)) | ApiError::Panicked | ApiError::Maintenance(_) => {
                 Kind::Internal
             }

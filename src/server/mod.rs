@@ -88,6 +88,7 @@ async fn serve(config: &Config) -> Result<(), ServeError> {
     // Drain.
     tracing::info!("stopping: finishing what is in flight; another signal stops at once");
     api.start_draining();
+    store.stop_tidying();
     serving.drained().await;
     if housekeeping.await.is_err() {
         tracing::error!("housekeeping had panicked");

@@ -85,10 +85,12 @@ impl Store {
             plan.inputs.iter().map(|s| s.entry.max_seq).max().expect("a plan has inputs"),
         );
         let merged = self.write_segment(plan.partition, plan.level, |to| {
-            let written = merge_segments(&inputs, to).map_err(|error| match error {
-                MergeError::Read(error) => error.into(),
-                MergeError::Write(source) => self.io_error(source),
-            });
+            let written =
+                merge_segments(&inputs, to, || self.is_tidying_stopped()).map_err(|error| match error {
+                    MergeError::Read(error) => error.into(),
+                    MergeError::Write(source) => self.io_error(source),
+                    MergeError::Stopped => MaintenanceError::Stopping,
+                });
             Ok((written?, seqs))
         })?;
         let removed: Vec<u64> = plan.inputs.iter().map(|s| s.entry.id).collect();

@@ -172,6 +172,22 @@ fn a_damaged_segment_keeps_no_other_from_being_merged() {
 }
 
 #[test]
+fn a_merge_that_is_told_to_stop_leaves_everything_as_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(Arc::new(RealFs), dir.path());
+    for k in 0..2 {
+        append_and_wait(&store, &[(1, NOON - time::DAY + k, 1), (2, NOON - time::DAY + k, 1)]);
+        store.seal(NOON).unwrap();
+    }
+    let before = contents(&store);
+    store.stop_tidying();
+    assert!(matches!(store.compact(), Err(MaintenanceError::Stopping)));
+    store.tidy(NOON);
+    assert_eq!((store.stats().segments, contents(&store)), (2, before));
+    assert_eq!(std::fs::read_dir(dir.path().join("hot")).unwrap().count(), 2, "no temporary file is left");
+}
+
+#[test]
 fn an_edit_that_failed_leaves_no_file_behind_once_the_next_one_holds() {
     let disk = FaultyFs::default();
     let store = open(Arc::new(disk.clone()), Path::new("/d"));

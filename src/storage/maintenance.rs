@@ -1,5 +1,7 @@
 //! What must happen from time to time; the server's housekeeping calls it, on threads of its own.
 
+use std::sync::atomic::Ordering;
+
 use super::seal::MaintenanceError;
 use super::store::Store;
 use crate::model::Timestamp;
@@ -19,13 +21,15 @@ impl Store {
 
     /// Every minute or so, beside [`Store::tick`]: merge, let go, retire idle series.
     pub fn tidy(&self, now: Timestamp) {
-        if self.is_closing() {
+        if self.is_closing() || self.is_tidying_stopped() {
             return;
         }
         loop {
             match self.compact_step(now) {
+                Ok(true) if self.is_tidying_stopped() => return,
                 Ok(true) => {}
                 Ok(false) => break,
+                Err(MaintenanceError::Stopping) => return,
                 Err(error @ MaintenanceError::Read(_)) => {
                     self.metrics.maintenance_failures.with_label_values(&["merge"]).inc();
                     tracing::error!(%error, "a damaged segment cannot be merged; it stays as it is");
@@ -42,5 +46,15 @@ impl Store {
             tracing::error!(%error, "cannot remove old segments; trying again");
         }
         self.retire_idle(now);
+    }
+
+    /// Gives up the merge that is under way, and starts no other: a day's may take longer than there is to stop in.
+    /// What it would have merged stays as it is.
+    pub fn stop_tidying(&self) {
+        self.tidying_stopped.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_tidying_stopped(&self) -> bool {
+        self.tidying_stopped.load(Ordering::Relaxed)
     }
 }

@@ -132,6 +132,7 @@ impl Store {
             unsealed_bytes: AtomicU64::new(0),
             epoch: RwLock::new(0),
             closing: false.into(),
+            tidying_stopped: false.into(),
             sealing: Mutex::new(()),
             merging: Mutex::new(()),
             retired: Mutex::default(),

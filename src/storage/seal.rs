@@ -38,6 +38,9 @@ pub enum MaintenanceError {
     Read(#[from] ReadError),
     #[error("a shard did not answer within a minute")]
     ShardStuck,
+    /// Asked for by [`Store::stop_tidying`]: no failure.
+    #[error("shutting down")]
+    Stopping,
 }
 
 /// Bytes gathered before they go to a segment's file.

@@ -135,6 +135,7 @@ pub struct Store {
     pub(super) unsealed_bytes: AtomicU64,
     pub(super) epoch: RwLock<u64>,
     pub(super) closing: AtomicBool,
+    pub(super) tidying_stopped: AtomicBool,
     /// One seal, one merge at a time.
     pub(super) sealing: Mutex<()>,
     pub(super) merging: Mutex<()>,

@@ -52,6 +52,8 @@ pub(in crate::storage) fn write_generation<W: Write>(
 pub(in crate::storage) enum MergeError {
     Read(ReadError),
     Write(io::Error),
+    /// By `is_stopping`.
+    Stopped,
 }
 
 impl From<SegmentError> for MergeError {
@@ -60,10 +62,12 @@ impl From<SegmentError> for MergeError {
     }
 }
 
-/// Writes what segments hold, given in order of sequence: where two have a timestamp, the later one is right.
+/// Writes what segments hold, given in order of sequence: where two have a timestamp, the later one is right. `is_stopping` is
+/// asked before each series.
 pub(in crate::storage) fn merge_segments<W: Write>(
     inputs: &[Arc<MetricsSegment>],
     to: &mut MetricsSegmentWriter<W>,
+    is_stopping: impl Fn() -> bool,
 ) -> Result<u64, MergeError> {
     let mut heads: Vec<(&MetricsSegment, u32, Option<Labels>)> = Vec::new();
     for input in inputs {
@@ -72,6 +76,9 @@ pub(in crate::storage) fn merge_segments<W: Write>(
     let (mut samples, mut run) = (SampleBuffer::default(), SampleBuffer::default());
     let mut written = 0;
     while let Some(labels) = heads.iter().filter_map(|head| head.2.as_ref()).min().cloned() {
+        if is_stopping() {
+            return Err(MergeError::Stopped);
+        }
         samples.clear();
         let (mut starts, mut exemplars) = (Vec::new(), Vec::new());
         for (input, ordinal, at) in heads.iter_mut().filter(|head| head.2.as_ref() == Some(&labels)) {
