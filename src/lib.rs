@@ -24,7 +24,7 @@
 //! | fs, partition | nothing of storage |
 //! | wal, segment, manifest | fs |
 //! | index | segment |
-//! | metrics | segment, index, partition, live |
+//! | metrics, logs, traces | segment, index, partition, live |
 
 pub mod clock;
 pub mod codec;

@@ -1,17 +1,23 @@
-//! The nouns of the domain: time, labels, matchers, samples. No I/O, no serde, no protobuf.
+//! The nouns of the domain: time, labels, matchers, samples, ids of traces. No I/O, no serde, no protobuf.
 
 pub mod histogram;
 pub mod labels;
+pub mod line_filter;
 pub mod matcher;
 pub mod metrics;
+pub mod nanos;
 pub mod re2;
 pub mod regex;
 pub mod sum;
 pub mod time;
+pub mod traces;
 
 pub use histogram::Histogram;
 pub use labels::{Labels, LabelsBuilder};
+pub use line_filter::{LineFilter, LinePattern};
 pub use matcher::{MatchOp, Matcher, RegexCache, RegexError};
 pub use metrics::{Exemplar, MetricMetadata, MetricType, Value};
+pub use nanos::{NanoRange, Nanos};
 pub use sum::CompensatedSum;
 pub use time::{TimeRange, Timestamp};
+pub use traces::{SpanId, TraceId};

@@ -14,8 +14,10 @@
 pub mod fs;
 pub mod index;
 pub mod inspect;
+pub mod logs;
 pub mod metrics;
 pub mod segment;
+pub mod traces;
 
 mod compaction;
 #[cfg(test)]
