@@ -144,7 +144,7 @@ mod tests {
 
     fn budget() -> (Budget, Instant) {
         let deadline = Instant::now() + Duration::from_millis(50);
-        let limits = Limits { samples_max: 1, series_max: 1, bytes_max: 1 };
+        let limits = Limits { samples_max: 1, series_max: 1, bytes_max: 1, log_bytes_max: 1 };
         (Budget::new(deadline, limits), deadline)
     }
 

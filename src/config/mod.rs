@@ -64,6 +64,8 @@ pub struct Query {
     pub samples_max: u64,
     pub series_max: u64,
     pub bytes_max: ByteSize,
+    pub log_bytes_max: ByteSize,
+    pub log_entries_max: u64,
     pub response_bytes_max: ByteSize,
     pub responses_bytes_max: ByteSize,
     pub concurrency_max: u64,

@@ -86,6 +86,8 @@ pub const OPTIONS: &[OptionSpec] = options! {
     "query.max-samples" COUNT query.samples_max: "Samples one query may read";
     "query.max-series" COUNT query.series_max: "Series one query may select";
     "query.max-bytes" SIZE query.bytes_max: "Memory one query may hold";
+    "query.max-log-bytes" SIZE query.log_bytes_max: "Bytes of log lines one query may scan";
+    "query.max-log-entries" COUNT query.log_entries_max: "Log entries one query may ask for";
     "query.max-response-bytes" SIZE query.response_bytes_max: "Length of an answer before compression";
     "query.max-responses-bytes" SIZE query.responses_bytes_max: "All answers in flight together";
     "query.max-concurrency" COUNT query.concurrency_max: "Queries evaluated at once; more wait, and too many are refused";
@@ -165,6 +167,8 @@ impl Default for Query {
             samples_max: 50_000_000,
             series_max: 500_000,
             bytes_max: ByteSize(1 << 30),
+            log_bytes_max: ByteSize(10 << 30),
+            log_entries_max: 5_000,
             response_bytes_max: ByteSize(64 << 20),
             responses_bytes_max: ByteSize(256 << 20),
             concurrency_max: 20,

@@ -15,9 +15,12 @@ struct State {
     samples_max: u64,
     series_max: u64,
     bytes_max: u64,
+    log_bytes_max: u64,
     samples: AtomicU64,
     series: AtomicU64,
     bytes: AtomicU64,
+    log_bytes: AtomicU64,
+    log_lines: AtomicU64,
     cancelled: AtomicBool,
 }
 
@@ -30,6 +33,8 @@ pub struct Limits {
     pub series_max: u64,
     /// 1 GiB: memory held for intermediate and final results.
     pub bytes_max: u64,
+    /// 10 GiB: bytes of log lines in the blocks that are read.
+    pub log_bytes_max: u64,
 }
 
 /// Which limit a query met. The texts tell how to raise it; that of the deadline is Prometheus's own.
@@ -45,6 +50,8 @@ pub enum Exceeded {
     Series { wanted: u64, max: u64 },
     #[error("query would hold {wanted} bytes > {max} (--query.max-bytes)")]
     Bytes { wanted: u64, max: u64 },
+    #[error("query would scan {wanted} bytes of log lines > {max} (--query.max-log-bytes)")]
+    LogBytes { wanted: u64, max: u64 },
 }
 
 impl Budget {
@@ -54,9 +61,12 @@ impl Budget {
             samples_max: limits.samples_max,
             series_max: limits.series_max,
             bytes_max: limits.bytes_max,
+            log_bytes_max: limits.log_bytes_max,
             samples: AtomicU64::new(0),
             series: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
+            log_bytes: AtomicU64::new(0),
+            log_lines: AtomicU64::new(0),
             cancelled: AtomicBool::new(false),
         }))
     }
@@ -111,6 +121,22 @@ impl Budget {
         self.0.bytes.fetch_sub(count, Ordering::Relaxed);
     }
 
+    /// Entries of a part that is about to be scanned, and the bytes of their lines.
+    pub fn take_log_lines(&self, lines: u64, bytes: u64) -> Result<(), Exceeded> {
+        self.0.log_lines.fetch_add(lines, Ordering::Relaxed);
+        let (wanted, max) =
+            (self.0.log_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes, self.0.log_bytes_max);
+        if wanted > max { Err(Exceeded::LogBytes { wanted, max }) } else { Ok(()) }
+    }
+
+    pub fn log_bytes_used(&self) -> u64 {
+        self.0.log_bytes.load(Ordering::Relaxed)
+    }
+
+    pub fn log_lines_used(&self) -> u64 {
+        self.0.log_lines.load(Ordering::Relaxed)
+    }
+
     pub fn samples_used(&self) -> u64 {
         self.0.samples.load(Ordering::Relaxed)
     }
@@ -126,7 +152,7 @@ mod tests {
     use std::time::Duration;
 
     fn budget(seconds: u64) -> Budget {
-        let limits = Limits { samples_max: 10, series_max: 2, bytes_max: 100 };
+        let limits = Limits { samples_max: 10, series_max: 2, bytes_max: 100, log_bytes_max: 50 };
         Budget::new(Instant::now() + Duration::from_secs(seconds), limits)
     }
 
@@ -147,6 +173,14 @@ mod tests {
         assert_eq!(budget.take_bytes(20), Err(Exceeded::Bytes { wanted: 110, max: 100 }));
         assert_eq!(budget.take_bytes(u64::MAX), Err(Exceeded::Bytes { wanted: u64::MAX, max: 100 }));
         assert_eq!(budget.take_bytes(10), Ok(()), "what was refused is not held");
+    }
+
+    #[test]
+    fn log_bytes_have_a_limit_of_their_own() {
+        let budget = budget(60);
+        assert_eq!(budget.take_log_lines(1_000_000, 50), Ok(()));
+        assert_eq!(budget.take_log_lines(1, 1), Err(Exceeded::LogBytes { wanted: 51, max: 50 }));
+        assert_eq!((budget.log_lines_used(), budget.log_bytes_used()), (1_000_001, 51));
     }
 
     #[test]

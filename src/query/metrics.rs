@@ -92,6 +92,7 @@ impl Exceeded {
             Exceeded::Samples { .. } => "samples",
             Exceeded::Series { .. } => "series",
             Exceeded::Bytes { .. } => "bytes",
+            Exceeded::LogBytes { .. } => "log_bytes",
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Text to syntax tree to evaluation over a snapshot; synchronous, knows no HTTP and no clock.
 
 pub mod budget;
+pub mod logs;
 mod metrics;
 pub mod promql;
 
@@ -28,6 +29,8 @@ pub struct Options {
     pub delayed_name_removal: bool,
     /// Functions, aggregators and modifiers that Prometheus keeps behind feature flags, off.
     pub experimental: bool,
+    /// Entries one log query may ask for, 5000.
+    pub log_entries_max: usize,
 }
 
 #[derive(Clone, Debug)]

@@ -85,6 +85,7 @@ pub fn query(config: &Config) -> query::Options {
         regexes_max: REGEXES_MAX,
         delayed_name_removal: false,
         experimental: false,
+        log_entries_max: config.query.log_entries_max as usize,
     }
 }
 
@@ -99,6 +100,7 @@ pub fn api(config: &Config, address: SocketAddr, started_at: Timestamp) -> api::
             samples_max: config.query.samples_max,
             series_max: config.query.series_max,
             bytes_max: config.query.bytes_max.0,
+            log_bytes_max: config.query.log_bytes_max.0,
         },
         response_bytes_max: config.query.response_bytes_max.0 as usize,
         responses_bytes_max: config.query.responses_bytes_max.0 as usize,

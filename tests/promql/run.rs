@@ -49,6 +49,7 @@ impl Engine {
             regexes_max: 64,
             delayed_name_removal: names == Names::Delayed,
             experimental: true,
+            log_entries_max: 5_000,
         };
         let querier = Querier::new(store.clone(), options, &prometheus::Registry::new());
         Engine { store, querier, _dir: dir }
@@ -96,7 +97,8 @@ impl Engine {
     }
 
     pub fn ask(&self, query: &str, when: When) -> Result<Answer, QueryError> {
-        let limits = Limits { samples_max: 50_000_000, series_max: 100_000, bytes_max: 1 << 30 };
+        let limits =
+            Limits { samples_max: 50_000_000, series_max: 100_000, bytes_max: 1 << 30, log_bytes_max: 0 };
         let budget = Budget::new(Instant::now() + Duration::from_secs(100), limits);
         let expr = query.to_owned();
         match when {

@@ -23,7 +23,7 @@ fn with_context<T>(test: impl FnOnce(&Context<'_>) -> T) -> T {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(Options::new(dir.path()), &prometheus::Registry::new(), 0).unwrap();
     let snapshot = store.metrics();
-    let limits = Limits { samples_max: 1 << 20, series_max: 10, bytes_max: 1 << 30 };
+    let limits = Limits { samples_max: 1 << 20, series_max: 10, bytes_max: 1 << 30, log_bytes_max: 0 };
     let budget = Budget::new(Instant::now() + Duration::from_secs(60), limits);
     let query = QueryShape {
         start: 0,

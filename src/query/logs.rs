@@ -1,0 +1,257 @@
+//! The questions about logs that the API hands down, and their answers.
+//!
+//! Times are nanoseconds. A log query covers `[start, end)`, as Loki's do; a metric query has the steps `start`,
+//! `start + step_ns`, … up to and with `end`. Everything else takes a [`NanoRange`].
+
+use crate::model::{Labels, NanoRange, Nanos};
+use crate::storage::logs::LogRows;
+
+use super::budget::Budget;
+use super::{Listing, Querier, QueryError, QueryValue};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// Oldest first.
+    Forward,
+    /// Newest first.
+    Backward,
+}
+
+#[derive(Clone, Debug)]
+pub struct LogQuery {
+    pub expr: String,
+    pub start: Nanos,
+    pub end: Nanos,
+    /// 0: an instant query at `start`, which is for metric expressions only.
+    pub step_ns: i64,
+    pub direction: Direction,
+    /// The entries wanted; for metric expressions without meaning.
+    pub limit: usize,
+}
+
+#[derive(Clone, Debug)]
+pub enum LogValue {
+    /// The streams in order of their labels; entries in the direction asked for.
+    Streams(Vec<StreamAnswer>),
+    Metric(QueryValue),
+}
+
+/// What one query read and gave.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct LogStats {
+    /// Bytes of the lines in the parts that were looked at.
+    pub bytes_read: u64,
+    /// Entries in those parts.
+    pub lines_read: u64,
+    pub entries_returned: u64,
+    /// Wall time of the evaluation.
+    pub seconds: f64,
+}
+
+#[derive(Clone, Debug)]
+pub struct LogAnswer {
+    pub value: LogValue,
+    pub warnings: Vec<String>,
+    pub stats: LogStats,
+}
+
+/// Entries of one stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamAnswer {
+    /// The stream's own labels, as the pipeline left them.
+    pub labels: Labels,
+    pub entries: Vec<LogLine>,
+}
+
+/// One entry as the pipeline left it. Names are sanitised; sorted, each name in one of the two lists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogLine {
+    pub timestamp: Nanos,
+    pub line: String,
+    pub metadata: Vec<(String, String)>,
+    pub parsed: Vec<(String, String)>,
+}
+
+/// How much a selector covers, told from the headers of blocks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SelectionStats {
+    pub streams: u64,
+    pub chunks: u64,
+    pub bytes: u64,
+    pub entries: u64,
+}
+
+/// What the volumes of [`VolumeQuery`] are of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AggregateBy {
+    /// Sets of labels: those named in `target_labels`, or in the selector.
+    Series,
+    /// Label names.
+    Labels,
+}
+
+#[derive(Clone, Debug)]
+pub struct VolumeQuery {
+    /// A selector; what follows it is ignored.
+    pub expr: String,
+    pub start: Nanos,
+    pub end: Nanos,
+    /// 0: one total; otherwise a matrix with a point for each step.
+    pub step_ns: i64,
+    pub limit: usize,
+    pub target_labels: Vec<String>,
+    pub aggregate_by: AggregateBy,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DetectedLabel {
+    pub label: String,
+    pub cardinality: u64,
+}
+
+#[derive(Clone, Debug)]
+pub struct DetectedFieldsQuery {
+    pub expr: String,
+    pub start: Nanos,
+    pub end: Nanos,
+    /// Newest entries that are looked at.
+    pub line_limit: usize,
+    /// Fields, or values, that are given.
+    pub limit: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FieldType {
+    Int,
+    Float,
+    String,
+    Duration,
+    Bytes,
+    Boolean,
+}
+
+impl FieldType {
+    pub fn text(self) -> &'static str {
+        match self {
+            FieldType::Int => "int",
+            FieldType::Float => "float",
+            FieldType::String => "string",
+            FieldType::Duration => "duration",
+            FieldType::Bytes => "bytes",
+            FieldType::Boolean => "boolean",
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DetectedField {
+    pub label: String,
+    pub field_type: FieldType,
+    pub cardinality: u64,
+    /// `json`, `logfmt`; empty for structured metadata.
+    pub parsers: Vec<&'static str>,
+    /// Where a JSON line holds it; empty where no JSON line does.
+    pub json_path: Vec<String>,
+}
+
+/// A log query that runs over entries as they come in.
+#[derive(Debug)]
+pub struct LogTail {}
+
+impl LogTail {
+    /// The entries that pass, by stream; in order of arrival.
+    pub fn run(&mut self, _rows: &LogRows) -> Vec<StreamAnswer> {
+        Vec::new()
+    }
+}
+
+impl Querier {
+    /// A log or a metric expression, over a range or at an instant.
+    pub fn logs(&self, _request: &LogQuery, _budget: &Budget) -> Result<LogAnswer, QueryError> {
+        Err(not_yet())
+    }
+
+    /// The expression, checked, as it is written best.
+    pub fn format_logs(&self, _expr: &str) -> Result<String, QueryError> {
+        Err(not_yet())
+    }
+
+    /// Makes the pipeline of a live tail; a metric expression is refused.
+    pub fn tail_logs(&self, _expr: &str) -> Result<LogTail, QueryError> {
+        Err(not_yet())
+    }
+
+    /// `expr`: a selector that streams have to match, or all streams.
+    pub fn log_label_names(
+        &self,
+        _expr: Option<&str>,
+        _range: NanoRange,
+        _budget: &Budget,
+    ) -> Result<Listing<String>, QueryError> {
+        Err(not_yet())
+    }
+
+    pub fn log_label_values(
+        &self,
+        _name: &str,
+        _expr: Option<&str>,
+        _range: NanoRange,
+        _budget: &Budget,
+    ) -> Result<Listing<String>, QueryError> {
+        Err(not_yet())
+    }
+
+    /// Streams that any of the selectors lets through, sorted; no selector stands for all.
+    pub fn log_series(
+        &self,
+        _selectors: &[String],
+        _range: NanoRange,
+        _budget: &Budget,
+    ) -> Result<Listing<Labels>, QueryError> {
+        Err(not_yet())
+    }
+
+    pub fn log_stats(
+        &self,
+        _expr: &str,
+        _range: NanoRange,
+        _budget: &Budget,
+    ) -> Result<SelectionStats, QueryError> {
+        Err(not_yet())
+    }
+
+    /// A vector, or a matrix, of bytes of lines; the largest first.
+    pub fn log_volume(&self, _request: &VolumeQuery, _budget: &Budget) -> Result<LogAnswer, QueryError> {
+        Err(not_yet())
+    }
+
+    pub fn detected_labels(
+        &self,
+        _expr: Option<&str>,
+        _range: NanoRange,
+        _budget: &Budget,
+    ) -> Result<Vec<DetectedLabel>, QueryError> {
+        Err(not_yet())
+    }
+
+    pub fn detected_fields(
+        &self,
+        _request: &DetectedFieldsQuery,
+        _budget: &Budget,
+    ) -> Result<Vec<DetectedField>, QueryError> {
+        Err(not_yet())
+    }
+
+    pub fn detected_field_values(
+        &self,
+        _name: &str,
+        _request: &DetectedFieldsQuery,
+        _budget: &Budget,
+    ) -> Result<Vec<String>, QueryError> {
+        Err(not_yet())
+    }
+}
+
+fn not_yet() -> QueryError {
+    QueryError::Execution("logs cannot be queried yet".into())
+}
