@@ -21,10 +21,10 @@
 //!
 //! | part of storage | may import |
 //! |---|---|
-//! | fs, partition | nothing of storage |
+//! | fs, partition, signal | nothing of storage |
 //! | wal, segment, manifest | fs |
-//! | index | segment |
-//! | metrics, logs, traces | segment, index, partition, live |
+//! | index, errors | segment |
+//! | metrics, logs, traces | segment, index, partition, signal, errors, live |
 
 pub mod clock;
 pub mod codec;

@@ -75,6 +75,8 @@ pub struct Query {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Retention {
     pub hot: Duration,
+    pub logs: Duration,
+    pub traces: Duration,
     /// 0: no limit by size.
     pub size: ByteSize,
 }
@@ -166,6 +168,8 @@ impl Config {
             ("query.timeout", self.query.timeout),
             ("query.lookback", self.query.lookback),
             ("retention.hot", self.retention.hot),
+            ("retention.logs", self.retention.logs),
+            ("retention.traces", self.retention.traces),
         ];
         let counts = [
             ("limits.max-connections", self.limits.connections_max),

@@ -94,6 +94,8 @@ pub const OPTIONS: &[OptionSpec] = options! {
     "query.lookback" TIME query.lookback: "How far back an instant selector looks for its sample";
 
     "retention.hot" TIME retention.hot: "Age up to which samples are kept as sent, and accepted late";
+    "retention.logs" TIME retention.logs: "Age up to which log entries are kept and accepted";
+    "retention.traces" TIME retention.traces: "Age up to which spans are kept and accepted";
     "retention.size" SIZE retention.size: "Bytes on disk beyond which the oldest data go first; 0 is no such limit";
 
     "seal.samples" COUNT seal.samples: "The head becomes a segment at this many samples,";
@@ -122,7 +124,7 @@ impl Default for Config {
             wal_sync: WalSync::Group,
             limits: Limits::default(),
             query: Query::default(),
-            retention: Retention { hot: days(15), size: ByteSize(0) },
+            retention: Retention { hot: days(15), logs: days(30), traces: days(7), size: ByteSize(0) },
             seal: Seal { samples: 20_000_000, memory: ByteSize(64 << 20), age: Duration::from_secs(15 * 60) },
             otlp: Otlp {
                 translation_strategy: TranslationStrategy::UnderscoreEscapingWithSuffixes,

@@ -41,6 +41,16 @@ impl TimeRange {
         TimeRange { after: self.after.max(other.after), until: self.until.min(other.until) }
     }
 
+    /// The smallest range that holds these; empty if all of them are.
+    pub fn around(ranges: impl IntoIterator<Item = TimeRange>) -> TimeRange {
+        let join = |a: TimeRange, b: TimeRange| TimeRange {
+            after: a.after.min(b.after),
+            until: a.until.max(b.until),
+        };
+        let ranges = ranges.into_iter().filter(|range| !range.is_empty());
+        ranges.reduce(join).unwrap_or(TimeRange { after: 0, until: 0 })
+    }
+
     /// The part of sorted `timestamps` that lies in this range, as indices.
     pub fn slice_of(&self, timestamps: &[Timestamp]) -> std::ops::Range<usize> {
         let from = timestamps.partition_point(|&t| t <= self.after);

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use crate::model::regex::RegexCache;
 use crate::model::{Histogram, Labels, Matcher, MetricMetadata, TimeRange, Timestamp};
-use crate::storage::Store;
-use crate::storage::metrics::{MetricsSnapshot, ReadError, SeriesExemplars};
+use crate::storage::metrics::{MetricsSnapshot, SeriesExemplars};
+use crate::storage::{ReadError, Store};
 pub use budget::{Budget, Exceeded};
 use metrics::{QueryKind, QueryMetrics};
 use promql::ast::ExprKind;

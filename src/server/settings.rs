@@ -11,6 +11,7 @@ use crate::api::{self, SelfTarget};
 use crate::config::{self, Config, Setting, WalSync};
 use crate::model::Timestamp;
 use crate::query::budget::Limits;
+use crate::storage::PerSignal;
 use crate::{ingest, query, storage};
 
 /// The subquery step where none is named: Prometheus's default evaluation interval.
@@ -44,7 +45,11 @@ pub fn storage(config: &Config) -> storage::Options {
         seal_samples: config.seal.samples,
         seal_bytes: config.seal.memory.0,
         seal_age_ms: config.seal.age.as_millis() as i64,
-        hot_retention_ms: config.retention.hot.as_millis() as i64,
+        retention_ms: PerSignal {
+            metrics: config.retention.hot.as_millis() as i64,
+            logs: config.retention.logs.as_millis() as i64,
+            traces: config.retention.traces.as_millis() as i64,
+        },
         size_max: (config.retention.size.0 > 0).then_some(config.retention.size.0),
         ..storage::Options::new(&config.data_dir)
     }

@@ -4,12 +4,15 @@
 //! "the later one is right" stays decidable without looking inside. A damaged segment stays as it is, and parts its
 //! neighbours.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::errors::{MergeError, ReadError};
 use super::live::LiveSegment;
-use super::metrics::{MergeError, merge_segments};
-use super::seal::MaintenanceError;
-use super::shard::METRICS;
+use super::metrics;
+use super::seal::{MaintenanceError, SegmentFile};
+use super::segment::SegmentMeta;
+use super::signal::Signal;
 use super::store::Store;
 use crate::model::{Timestamp, time::HOUR};
 
@@ -21,6 +24,7 @@ const FINAL: u8 = 2;
 
 /// A merge that is worth doing.
 struct Plan {
+    signal: Signal,
     partition: Timestamp,
     level: u8,
     inputs: Vec<Arc<LiveSegment>>,
@@ -32,10 +36,11 @@ impl Store {
         let _one = self.merging.lock();
         let mut result = Ok(());
         loop {
-            let Some(inputs) = self.runs().into_iter().find(|segments| segments.len() > 1) else {
+            let Some((signal, inputs)) = self.runs().into_iter().find(|(_, run)| run.len() > 1) else {
                 return result;
             };
-            match self.merge(&Plan { partition: inputs[0].entry.partition, level: FINAL, inputs }) {
+            let partition = inputs[0].entry.partition;
+            match self.merge(&Plan { signal, partition, level: FINAL, inputs }) {
                 // What is damaged is out of the way now; the rest can still be merged.
                 Err(error @ MaintenanceError::Read(_)) => result = Err(error),
                 other => other?,
@@ -46,24 +51,26 @@ impl Store {
     /// Does the most urgent merge, if one is due.
     pub(super) fn compact_step(&self, now: Timestamp) -> Result<bool, MaintenanceError> {
         let _one = self.merging.lock();
-        let Some(plan) = self.runs().into_iter().find_map(|segments| plan(segments, now)) else {
+        let Some(plan) = self.runs().into_iter().find_map(|(signal, run)| plan(signal, run, now)) else {
             return Ok(false);
         };
         self.merge(&plan)?;
         Ok(true)
     }
 
-    /// The segments that may be merged with one another: of each day, oldest day first, in order of sequence, and
-    /// none beyond one that cannot be merged.
-    fn runs(&self) -> Vec<Vec<Arc<LiveSegment>>> {
-        let mut days = std::collections::BTreeMap::<Timestamp, Vec<_>>::new();
-        for segment in
-            self.view.load().segments.iter().filter(|s| s.entry.signal == METRICS && s.entry.tier == 0)
-        {
-            days.entry(segment.entry.partition).or_default().push(segment.clone());
+    /// The segments that may be merged with one another: of each day and signal, oldest day first, in order of
+    /// sequence, and none beyond one that cannot be merged.
+    fn runs(&self) -> Vec<(Signal, Vec<Arc<LiveSegment>>)> {
+        let mut days = BTreeMap::<(Timestamp, Signal), Vec<_>>::new();
+        for segment in self.view.load().segments.iter().filter(|s| s.entry.tier == 0) {
+            // What only later versions know stays as it is.
+            let Some(signal) = segment.signal() else { continue };
+            days.entry((segment.entry.partition, signal)).or_default().push(segment.clone());
         }
-        let runs = days.values().flat_map(|day| day.split(|segment| segment.is_unmergeable()));
-        runs.filter(|run| !run.is_empty()).map(<[_]>::to_vec).collect()
+        let runs = days.iter().flat_map(|((_, signal), day)| {
+            day.split(|segment| segment.is_unmergeable()).map(|run| (*signal, run.to_vec()))
+        });
+        runs.filter(|(_, run)| !run.is_empty()).collect()
     }
 
     fn merge(&self, plan: &Plan) -> Result<(), MaintenanceError> {
@@ -78,20 +85,13 @@ impl Store {
     }
 
     fn merge_intact(&self, plan: &Plan) -> Result<(), MaintenanceError> {
-        let inputs = plan.inputs.iter().map(|s| s.metrics().cloned().map_err(|e| e.clone()));
-        let inputs = inputs.collect::<Result<Vec<_>, _>>()?;
         let seqs = (
             plan.inputs.iter().map(|s| s.entry.min_seq).min().expect("a plan has inputs"),
             plan.inputs.iter().map(|s| s.entry.max_seq).max().expect("a plan has inputs"),
         );
-        let merged = self.write_segment(plan.partition, plan.level, |to| {
-            let written =
-                merge_segments(&inputs, to, || self.is_tidying_stopped()).map_err(|error| match error {
-                    MergeError::Read(error) => error.into(),
-                    MergeError::Write(source) => self.io_error(source),
-                    MergeError::Stopped => MaintenanceError::Stopping,
-                });
-            Ok((written?, seqs))
+        let is_stopping = || self.is_tidying_stopped();
+        let merged = self.write_segment(plan.signal, plan.partition, plan.level, |to| {
+            merge_segments(plan.signal, &plan.inputs, seqs, to, is_stopping)
         })?;
         let removed: Vec<u64> = plan.inputs.iter().map(|s| s.entry.id).collect();
         let merged: Vec<_> = merged.into_iter().collect();
@@ -103,17 +103,39 @@ impl Store {
     }
 }
 
+/// One segment of what these hold.
+fn merge_segments(
+    signal: Signal,
+    inputs: &[Arc<LiveSegment>],
+    seqs: (u64, u64),
+    to: SegmentFile,
+    is_stopping: impl Fn() -> bool,
+) -> Result<Option<(SegmentFile, SegmentMeta)>, MergeError> {
+    fn open<'a, T: 'a>(
+        inputs: &'a [Arc<LiveSegment>],
+        open: impl Fn(&'a LiveSegment) -> Result<&'a Arc<T>, ReadError>,
+    ) -> Result<Vec<Arc<T>>, MergeError> {
+        inputs.iter().map(|s| open(s).cloned().map_err(MergeError::Read)).collect()
+    }
+    match signal {
+        Signal::Metrics => {
+            metrics::merge_segments(&open(inputs, LiveSegment::metrics)?, seqs, to, is_stopping)
+        }
+        Signal::Logs | Signal::Traces => Ok(None),
+    }
+}
+
 fn is_damaged(segment: &LiveSegment) -> bool {
     segment.metrics().map_or(true, |metrics| metrics.verify().is_err())
 }
 
 /// What to do with one run of segments, if anything.
-fn plan(segments: Vec<Arc<LiveSegment>>, now: Timestamp) -> Option<Plan> {
+fn plan(signal: Signal, segments: Vec<Arc<LiveSegment>>, now: Timestamp) -> Option<Plan> {
     let partition = segments[0].entry.partition;
     let sizes: Vec<(u8, u64)> = segments.iter().map(|s| (s.entry.level, s.entry.bytes)).collect();
     let is_settled = partition.saturating_add(SETTLE_MS) <= now;
     let (from, level) = choose(&sizes, is_settled)?;
-    Some(Plan { partition, level, inputs: segments[from..].to_vec() })
+    Some(Plan { signal, partition, level, inputs: segments[from..].to_vec() })
 }
 
 /// Which segments of a day, from where to the last, to merge into which level. `sizes` are (level, bytes) in order of

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::metrics::Head;
+use super::signal::Signal;
 use crate::model::{TimeRange, Timestamp};
 
 pub(super) struct Generation {
@@ -70,18 +71,14 @@ impl Generation {
         self.metrics.iter().map(|head| head.memory_bytes()).sum()
     }
 
-    /// The days that its samples belong to.
-    pub fn partitions(&self) -> BTreeSet<Timestamp> {
-        self.metrics.iter().flat_map(|head| head.partitions()).collect()
+    /// The days that the rows of each signal belong to.
+    pub fn partitions(&self) -> BTreeSet<(Signal, Timestamp)> {
+        let metrics = self.metrics.iter().flat_map(|head| head.partitions());
+        metrics.map(|day| (Signal::Metrics, day)).collect()
     }
 
     /// First and last timestamp of what it holds; empty if that is nothing.
     pub fn time_range(&self) -> TimeRange {
-        let ranges = self.metrics.iter().map(|head| head.time_range()).filter(|range| !range.is_empty());
-        let join = |a: TimeRange, b: TimeRange| TimeRange {
-            after: a.after.min(b.after),
-            until: a.until.max(b.until),
-        };
-        ranges.reduce(join).unwrap_or(TimeRange { after: 0, until: 0 })
+        TimeRange::around(self.metrics.iter().map(|head| head.time_range()))
     }
 }

@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use super::errors::ReadError;
 use super::fs::Fs;
 use super::generation::Generation;
 use super::manifest::SegmentEntry;
-use super::metrics::{MetricsSegment, ReadError};
-use super::segment::Segment;
+use super::metrics::MetricsSegment;
+use super::segment::{SectionId, Segment, SegmentError};
+use super::signal::Signal;
 use crate::model::TimeRange;
 
 /// Everything readable at one instant.
@@ -22,6 +24,11 @@ pub(super) struct View {
 }
 
 impl View {
+    /// The segments of a signal, each with its place in the list.
+    pub fn segments_of(&self, signal: Signal) -> impl Iterator<Item = (usize, &Arc<LiveSegment>)> {
+        self.segments.iter().enumerate().filter(move |(_, segment)| segment.signal() == Some(signal))
+    }
+
     pub fn active(&self) -> &Arc<Generation> {
         self.generations.last().expect("there is always a generation to write to")
     }
@@ -45,7 +52,8 @@ pub(super) struct LiveSegment {
     pub entry: SegmentEntry,
     path: PathBuf,
     fs: Arc<dyn Fs>,
-    metrics: OnceLock<Result<Arc<MetricsSegment>, ReadError>>,
+    /// One of these, as its signal is.
+    metrics: Opened<MetricsSegment>,
     doomed: AtomicBool,
     unmergeable: AtomicBool,
 }
@@ -57,7 +65,7 @@ impl LiveSegment {
             entry,
             path,
             fs,
-            metrics: OnceLock::new(),
+            metrics: Opened::default(),
             doomed: AtomicBool::new(false),
             unmergeable: AtomicBool::new(false),
         }
@@ -67,16 +75,24 @@ impl LiveSegment {
         TimeRange::closed(self.entry.min_time, self.entry.max_time)
     }
 
-    /// The segment as one of metrics. A file that cannot be opened stays so until the next start.
-    pub fn metrics(&self) -> Result<&Arc<MetricsSegment>, &ReadError> {
-        self.metrics.get_or_init(|| self.open_metrics().map(Arc::new)).as_ref()
+    pub fn signal(&self) -> Option<Signal> {
+        Signal::from_byte(self.entry.signal)
     }
 
-    fn open_metrics(&self) -> Result<MetricsSegment, ReadError> {
+    pub fn metrics(&self) -> Result<&Arc<MetricsSegment>, ReadError> {
+        self.metrics.get(|| self.open(Signal::Metrics).map(MetricsSegment::open))
+    }
+
+    fn open(&self, signal: Signal) -> Result<Segment, ReadError> {
         let io =
             |source: std::io::Error| ReadError::Io { path: self.path.clone(), message: source.to_string() };
         let segment = Segment::open(self.fs.map(&self.path).map_err(io)?, &self.path)?;
-        Ok(MetricsSegment::open(segment))
+        if segment.meta().signal != signal.byte() {
+            let what = "a segment of another signal than the manifest says";
+            let (path, section) = (self.path.clone(), SectionId::FRAME);
+            return Err(SegmentError::Damaged { path, section, offset: 0, what }.into());
+        }
+        Ok(segment)
     }
 
     /// A merge met damage in it: what is left of it can be read where it is, and would be lost by a merge.
@@ -91,6 +107,21 @@ impl LiveSegment {
     /// The manifest no longer lists it.
     pub fn doom(&self) {
         self.doomed.store(true, Ordering::Release);
+    }
+}
+
+/// A file as a signal understands it, opened at first use. What cannot be opened stays so until the next start.
+struct Opened<T>(OnceLock<Result<Arc<T>, ReadError>>);
+
+impl<T> Default for Opened<T> {
+    fn default() -> Opened<T> {
+        Opened(OnceLock::new())
+    }
+}
+
+impl<T> Opened<T> {
+    fn get(&self, open: impl FnOnce() -> Result<T, ReadError>) -> Result<&Arc<T>, ReadError> {
+        self.0.get_or_init(|| open().map(Arc::new)).as_ref().map_err(Clone::clone)
     }
 }
 
@@ -109,9 +140,9 @@ pub(super) const TIER_DIRS: [&str; 3] = ["hot", "warm", "cold"];
 
 /// Where a segment lies below the data directory.
 pub(super) fn segment_path(entry: &SegmentEntry) -> PathBuf {
-    let signal = match entry.signal {
-        super::shard::METRICS => "metrics",
-        _ => "signal",
+    let signal = match Signal::from_byte(entry.signal) {
+        Some(signal) => signal.name(),
+        None => "signal",
     };
     Path::new(TIER_DIRS[usize::from(entry.tier).min(2)]).join(format!("{signal}-{:012}.seg", entry.id))
 }

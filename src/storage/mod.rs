@@ -24,6 +24,7 @@ mod compaction;
 mod crash_tests;
 #[cfg(test)]
 mod damage_tests;
+mod errors;
 #[cfg(test)]
 mod failure_tests;
 mod generation;
@@ -39,6 +40,7 @@ mod race_tests;
 mod retention;
 mod seal;
 mod shard;
+mod signal;
 mod stats;
 mod store;
 #[cfg(test)]
@@ -46,9 +48,11 @@ mod store_tests;
 mod sync;
 mod wal;
 
+pub use errors::ReadError;
 pub use manifest::ManifestError;
 pub use open::OpenError;
 pub use seal::MaintenanceError;
+pub use signal::{PerSignal, Signal};
 pub use stats::{Cardinality, SeriesStats, StoreStats};
 pub use store::{Busy, Completion, Options, Store, WriteError};
 pub use sync::SyncMode;

@@ -17,7 +17,8 @@ use super::live::{LiveSegment, TIER_DIRS, View, segment_path};
 use super::manifest::{Manifest, ManifestError};
 use super::metrics::log::read_payload;
 use super::metrics::{DeltaTotals, LoggedRows, MetricsWriter, SeriesRef, SharedMetadata, SharedRegistry};
-use super::shard::{METRICS, Shard, ShardQueue};
+use super::shard::{Shard, ShardQueue};
+use super::signal::Signal;
 use super::stats::StoreMetrics;
 use super::store::{Options, Store, series_ids_max, shard_of};
 use super::sync::{LogQueue, Syncer};
@@ -367,7 +368,7 @@ impl<'a> Recovery<'a> {
         let header = frame.header;
         self.max_seq = self.max_seq.max(header.seq);
         generation.note_seq(header.seq);
-        if header.signal != METRICS {
+        if Signal::from_byte(header.signal) != Some(Signal::Metrics) {
             self.metrics.corrupt_records.inc();
             return tracing::error!(signal = header.signal, "skipped a log record of an unknown signal");
         }

@@ -8,14 +8,17 @@ use super::store::Store;
 use crate::model::Timestamp;
 
 impl Store {
-    /// Removes segments that ended before the hot tier's retention, then the oldest ones above the size limit.
+    /// Removes segments that ended before their signal's retention, then the oldest ones above the size limit.
     pub(super) fn let_go(&self, now: Timestamp) -> Result<(), MaintenanceError> {
         let _one = self.merging.lock();
         let view = self.view.load_full();
         // A clock that jumped ahead must not empty the store: what is newest here also tells the time.
-        let newest = self.stats().time_range.until;
-        let cutoff = now.min(newest).saturating_sub(self.options.hot_retention_ms);
-        let expired: Vec<_> = view.segments.iter().filter(|s| s.entry.max_time < cutoff).cloned().collect();
+        let now = now.min(self.stats().time_range.until);
+        let is_expired = |segment: &LiveSegment| {
+            let kept_ms = segment.signal().map(|signal| self.options.retention_ms[signal]);
+            kept_ms.is_some_and(|kept_ms| segment.entry.max_time < now.saturating_sub(kept_ms))
+        };
+        let expired: Vec<_> = view.segments.iter().filter(|segment| is_expired(segment)).cloned().collect();
         self.remove(&expired, "age")?;
         let excess = excess(&self.view.load().segments, self.options.size_max);
         self.remove(&excess, "size")

@@ -12,14 +12,16 @@ use std::sync::atomic::Ordering;
 
 use crossbeam::channel::bounded;
 
+use super::errors::{MergeError, ReadError};
 use super::fs::WriteFile;
 use super::generation::Generation;
 use super::live::{LiveSegment, TIER_DIRS, segment_path};
 use super::manifest::{Edit, ManifestError, SegmentEntry};
-use super::metrics::{MetricsSegmentWriter, ReadError, write_generation};
+use super::metrics;
 use super::partition::partition_range;
 use super::segment::SegmentMeta;
-use super::shard::{Job, METRICS};
+use super::shard::Job;
+use super::signal::Signal;
 use super::store::{CONTROL_TIMEOUT, Store, WriteError};
 use super::sync::{Ack, LogItem};
 use super::wal::generation_dir;
@@ -42,6 +44,9 @@ pub enum MaintenanceError {
     #[error("shutting down")]
     Stopping,
 }
+
+/// The file that a segment is written to.
+pub(super) type SegmentFile = BufWriter<Box<dyn WriteFile>>;
 
 /// Bytes gathered before they go to a segment's file.
 const WRITE_BUFFER_BYTES: usize = 256 << 10;
@@ -112,11 +117,17 @@ impl Store {
 
     fn flush(&self, generation: &Arc<Generation>) -> Result<(), MaintenanceError> {
         let mut segments = Vec::new();
-        for partition in generation.partitions() {
+        for (signal, partition) in generation.partitions() {
             let range = partition_range(partition);
-            segments.extend(self.write_segment(partition, 0, |to| {
-                let written = write_generation(&generation.metrics, &self.registries, range, to);
-                Ok((written.map_err(|source| self.io_error(source))?, generation.seqs()))
+            segments.extend(self.write_segment(signal, partition, 0, |to| {
+                let seqs = generation.seqs();
+                let written = match signal {
+                    Signal::Metrics => {
+                        metrics::write_generation(&generation.metrics, &self.registries, range, seqs, to)
+                    }
+                    Signal::Logs | Signal::Traces => Ok(None),
+                };
+                written.map_err(MergeError::Write)
             })?);
         }
         self.commit(&segments, &[], Some(generation.number))?;
@@ -133,15 +144,14 @@ impl Store {
         Ok(())
     }
 
-    /// Writes, syncs and names a segment. `write` fills it and tells the sequence numbers it covers; a segment
-    /// without rows is dropped again.
+    /// Writes, syncs and names a segment. `write` fills the file, or gives none back where there are no rows, and the
+    /// file is dropped again.
     pub(super) fn write_segment(
         &self,
+        signal: Signal,
         partition: Timestamp,
         level: u8,
-        write: impl FnOnce(
-            &mut MetricsSegmentWriter<BufWriter<Box<dyn WriteFile>>>,
-        ) -> Result<(u64, (u64, u64)), MaintenanceError>,
+        write: impl FnOnce(SegmentFile) -> Result<Option<(SegmentFile, SegmentMeta)>, MergeError>,
     ) -> Result<Option<Arc<LiveSegment>>, MaintenanceError> {
         let id = self.next_segment_id.fetch_add(1, Ordering::Relaxed);
         let temporary = self.options.data_dir.join(TIER_DIRS[0]).join(format!("{id:012}.tmp"));
@@ -149,16 +159,16 @@ impl Store {
         let file = self.fs.create(&temporary).map_err(io)?;
         let written = (|| {
             let buffer = BufWriter::with_capacity(WRITE_BUFFER_BYTES, file);
-            let mut writer = MetricsSegmentWriter::new(buffer, 0, 0).map_err(io)?;
-            let (series, (min_seq, max_seq)) = write(&mut writer)?;
-            if series == 0 {
-                return Ok(None);
-            }
-            let (buffer, meta) = writer.finish(min_seq, max_seq).map_err(io)?;
+            let written = write(buffer).map_err(|error| match error {
+                MergeError::Read(error) => error.into(),
+                MergeError::Write(source) => io(source),
+                MergeError::Stopped => MaintenanceError::Stopping,
+            });
+            let Some((buffer, meta)) = written? else { return Ok(None) };
             let mut file = buffer.into_inner().map_err(|e| io(e.into_error()))?;
             file.sync().map_err(io)?;
             let bytes = self.fs.map(&temporary).map_err(io)?.len() as u64;
-            Ok(Some(entry(id, partition, level, &meta, bytes)))
+            Ok(Some(entry(id, signal, partition, level, &meta, bytes)))
         })();
         let entry = match written {
             Ok(Some(entry)) => entry,
@@ -172,10 +182,6 @@ impl Store {
         self.fs.rename(&temporary, &path).map_err(io)?;
         self.fs.sync_dir(&self.options.data_dir.join(TIER_DIRS[0])).map_err(io)?;
         Ok(Some(Arc::new(LiveSegment::new(entry, &self.options.data_dir, self.fs.clone()))))
-    }
-
-    pub(super) fn io_error(&self, source: io::Error) -> MaintenanceError {
-        MaintenanceError::Io { path: self.options.data_dir.join(TIER_DIRS[0]), source }
     }
 
     /// One atomic edit of what is live.
@@ -203,10 +209,17 @@ impl Store {
     }
 }
 
-fn entry(id: u64, partition: Timestamp, level: u8, meta: &SegmentMeta, bytes: u64) -> SegmentEntry {
+fn entry(
+    id: u64,
+    signal: Signal,
+    partition: Timestamp,
+    level: u8,
+    meta: &SegmentMeta,
+    bytes: u64,
+) -> SegmentEntry {
     SegmentEntry {
         id,
-        signal: METRICS,
+        signal: signal.byte(),
         tier: 0,
         level,
         tenant: meta.tenant,

@@ -12,12 +12,10 @@ use crossbeam::sync::{Parker, Unparker};
 
 use super::generation::Generation;
 use super::metrics::{MetricRows, MetricsWriter};
+use super::signal::Signal;
 use super::sync::{Ack, LogItem, LogQueue};
 use super::wal::{FrameBuffer, FrameHeader};
 use crate::model::Timestamp;
-
-/// The byte that stands for metrics in frames, segments and the manifest.
-pub const METRICS: u8 = 1;
 
 /// A frame this long goes to the log even if more is queued.
 const FRAME_BYTES: usize = 1 << 20;
@@ -178,7 +176,7 @@ impl Shard {
         }
         let seq = self.seq.fetch_add(1, Ordering::Relaxed) + 1;
         self.generation.note_seq(seq);
-        let header = FrameHeader { seq, signal: METRICS, shard: self.index as u16 };
+        let header = FrameHeader { seq, signal: Signal::Metrics.byte(), shard: self.index as u16 };
         let bytes = frame.finish(header, self.generation.number);
         self.log.push(LogItem::Frame { generation: self.generation.number, bytes, acks });
     }

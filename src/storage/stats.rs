@@ -148,10 +148,6 @@ impl Store {
             .iter()
             .map(|g| g.time_range())
             .chain(view.segments.iter().map(|s| s.time_range()));
-        let join = |a: TimeRange, b: TimeRange| TimeRange {
-            after: a.after.min(b.after),
-            until: a.until.max(b.until),
-        };
         StoreStats {
             active_series: self.limiter.count(),
             unsealed_samples: view.generations.iter().map(|g| g.sample_count()).sum(),
@@ -159,10 +155,7 @@ impl Store {
             segments: view.segments.len(),
             segment_bytes: view.segments.iter().map(|s| s.entry.bytes).sum(),
             segment_rows: view.segments.iter().map(|s| s.entry.rows).sum(),
-            time_range: ranges
-                .filter(|r| !r.is_empty())
-                .reduce(join)
-                .unwrap_or(TimeRange { after: 0, until: 0 }),
+            time_range: TimeRange::around(ranges),
             damaged_wal_records: self.metrics.corrupt_records.get(),
             missing_segments: self.metrics.missing_segments.get(),
         }

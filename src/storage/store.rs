@@ -16,6 +16,7 @@ use super::live::{LiveSegment, View};
 use super::manifest::Manifest;
 use super::metrics::{MetricBatch, MetricsSnapshot, Refusal, SeriesRef, SharedMetadata, SharedRegistry};
 use super::shard::ShardQueue;
+use super::signal::PerSignal;
 use super::stats::StoreMetrics;
 use super::sync::{Ack, LogQueue, SyncMode};
 use crate::model::{Labels, Timestamp, time};
@@ -39,8 +40,11 @@ pub struct Options {
     pub seal_age_ms: i64,
     /// Series that nothing was written to for this long no longer count as active.
     pub idle_series_ms: i64,
-    /// Samples as sent are kept this long, and accepted this late.
-    pub hot_retention_ms: i64,
+    /// Rows as sent are kept this long, and samples accepted this late.
+    pub retention_ms: PerSignal<i64>,
+    /// Labels that tell the instances of one thing apart. Log streams that differ in these alone share blocks, so that
+    /// a new pod does not begin a new one.
+    pub soft_labels: Vec<String>,
     /// What all segments together may take; the oldest go first.
     pub size_max: Option<u64>,
     /// Writes are refused when less than this is free on the disk.
@@ -51,6 +55,18 @@ pub struct Options {
     /// is idle.
     pub delta_totals_max: usize,
 }
+
+/// As Kubernetes, Prometheus's agents and OTLP's resource attributes name instances.
+const SOFT_LABELS: [&str; 8] = [
+    "pod",
+    "pod_name",
+    "instance",
+    "k8s_pod_name",
+    "k8s_pod_uid",
+    "k8s_replicaset_name",
+    "service_instance_id",
+    "container_id",
+];
 
 impl Options {
     /// The defaults, for a data directory.
@@ -67,7 +83,8 @@ impl Options {
             seal_bytes: 64 << 20,
             seal_age_ms: 15 * time::MINUTE,
             idle_series_ms: time::HOUR,
-            hot_retention_ms: 15 * time::DAY,
+            retention_ms: PerSignal { metrics: 15 * time::DAY, logs: 30 * time::DAY, traces: 7 * time::DAY },
+            soft_labels: SOFT_LABELS.map(str::to_owned).to_vec(),
             size_max: None,
             disk_reserve: 256 << 20,
             log_reserve: 1 << 20,

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::{InspectError, Instant};
 use crate::storage::metrics::LoggedRows;
 use crate::storage::metrics::log::read_payload;
-use crate::storage::shard::METRICS;
+use crate::storage::signal::Signal;
 use crate::storage::wal::{Frame, read_file};
 
 pub(super) fn file(bytes: &[u8], path: &Path, out: &mut impl Write) -> Result<(), InspectError> {
@@ -43,10 +43,10 @@ pub(super) fn file(bytes: &[u8], path: &Path, out: &mut impl Write) -> Result<()
 
 fn frame(frame: &Frame<'_>, out: &mut impl Write) -> io::Result<()> {
     let (header, len) = (frame.header, frame.payload.len());
-    let signal =
-        if header.signal == METRICS { "metrics".into() } else { format!("signal {}", header.signal) };
-    writeln!(out, "  frame {}: {signal}, shard {}, {len} bytes", header.seq, header.shard)?;
-    if header.signal != METRICS {
+    let signal = Signal::from_byte(header.signal);
+    let name = signal.map_or(format!("signal {}", header.signal), |signal| signal.name().to_owned());
+    writeln!(out, "  frame {}: {name}, shard {}, {len} bytes", header.seq, header.shard)?;
+    if signal != Some(Signal::Metrics) {
         return Ok(());
     }
     match read_payload(frame.payload) {

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use super::{InspectError, Instant};
 use crate::storage::fs::Mapped;
 use crate::storage::metrics::{MetricsSegment, section_name};
-use crate::storage::segment::{Segment, Signal};
+use crate::storage::segment::Segment;
+use crate::storage::signal::Signal;
 
 /// A segment: footer, sections, and each series with its blocks.
 pub fn segment(bytes: Arc<Mapped>, path: &Path, out: &mut impl Write) -> Result<(), InspectError> {
@@ -15,9 +16,10 @@ pub fn segment(bytes: Arc<Mapped>, path: &Path, out: &mut impl Write) -> Result<
     let meta = segment.meta().clone();
     let (major, minor) = segment.version();
     writeln!(out, "segment {} (format {major}.{minor}), {} bytes", path.display(), segment.file_len())?;
-    match meta.signal {
-        Signal::METRICS => writeln!(out, "  signal    metrics")?,
-        Signal(other) => writeln!(out, "  signal    {other}, unknown to this build")?,
+    let signal = Signal::from_byte(meta.signal);
+    match signal {
+        Some(signal) => writeln!(out, "  signal    {}", signal.name())?,
+        None => writeln!(out, "  signal    {}, unknown to this build", meta.signal)?,
     }
     match meta.tier_resolution_ms {
         0 => writeln!(out, "  tier      as sent")?,
@@ -34,10 +36,10 @@ pub fn segment(bytes: Arc<Mapped>, path: &Path, out: &mut impl Write) -> Result<
     )?;
     writeln!(out, "sections")?;
     for section in segment.sections() {
-        let name = if meta.signal == Signal::METRICS { section_name(section.id()) } else { "" };
+        let name = if signal == Some(Signal::Metrics) { section_name(section.id()) } else { "" };
         writeln!(out, "  {:>2} {name:<10} {:>10} bytes", section.id().0, section.len())?;
     }
-    if meta.signal == Signal::METRICS {
+    if signal == Some(Signal::Metrics) {
         metrics(&MetricsSegment::open(segment), out)?;
     }
     Ok(())

@@ -4,22 +4,25 @@
 use std::io::{self, Write};
 use std::sync::Arc;
 
+use super::SampleBuffer;
 use super::head::Head;
 use super::merge::{merge_floats, merge_histograms};
 use super::registry::SharedRegistry;
 use super::segment_reader::MetricsSegment;
 use super::segment_writer::{MetricsSegmentWriter, SeriesData};
-use super::{ReadError, SampleBuffer};
 use crate::model::{Exemplar, Labels, TimeRange, Timestamp};
-use crate::storage::segment::SegmentError;
+use crate::storage::errors::MergeError;
+use crate::storage::segment::{SegmentError, SegmentMeta};
 
-/// Writes what the heads of all shards hold in `range`; returns the number of series.
+/// Writes a segment of what the heads of all shards hold in `range`; none if that is nothing.
 pub(in crate::storage) fn write_generation<W: Write>(
     heads: &[Arc<Head>],
     registries: &[SharedRegistry],
     range: TimeRange,
-    to: &mut MetricsSegmentWriter<W>,
-) -> io::Result<u64> {
+    (min_seq, max_seq): (u64, u64),
+    to: W,
+) -> io::Result<Option<(W, SegmentMeta)>> {
+    let mut to = MetricsSegmentWriter::new(to, 0, 0)?;
     let mut series: Vec<(Labels, &Head, u32)> = Vec::new();
     for (head, registry) in heads.iter().zip(registries) {
         let ids = head.series_ids();
@@ -42,33 +45,20 @@ pub(in crate::storage) fn write_generation<W: Write>(
         // As they arrived they may be out of order.
         settle_starts(&mut starts);
         settle_exemplars(&mut exemplars);
-        written += write_one(&labels, &samples, &starts, &exemplars, to)?;
+        written += write_one(&labels, &samples, &starts, &exemplars, &mut to)?;
     }
-    Ok(written)
+    if written == 0 { Ok(None) } else { to.finish(min_seq, max_seq).map(Some) }
 }
 
-/// Why a merge failed.
-#[derive(Debug)]
-pub(in crate::storage) enum MergeError {
-    Read(ReadError),
-    Write(io::Error),
-    /// By `is_stopping`.
-    Stopped,
-}
-
-impl From<SegmentError> for MergeError {
-    fn from(error: SegmentError) -> MergeError {
-        MergeError::Read(error.into())
-    }
-}
-
-/// Writes what segments hold, given in order of sequence: where two have a timestamp, the later one is right. `is_stopping` is
+/// Writes a segment of what segments hold, given in order of sequence: where two have a timestamp, the later one is right. `is_stopping` is
 /// asked before each series.
 pub(in crate::storage) fn merge_segments<W: Write>(
     inputs: &[Arc<MetricsSegment>],
-    to: &mut MetricsSegmentWriter<W>,
+    (min_seq, max_seq): (u64, u64),
+    to: W,
     is_stopping: impl Fn() -> bool,
-) -> Result<u64, MergeError> {
+) -> Result<Option<(W, SegmentMeta)>, MergeError> {
+    let mut to = MetricsSegmentWriter::new(to, 0, 0).map_err(MergeError::Write)?;
     let mut heads: Vec<(&MetricsSegment, u32, Option<Labels>)> = Vec::new();
     for input in inputs {
         heads.push((input, 0, label_at(input, 0)?));
@@ -93,9 +83,12 @@ pub(in crate::storage) fn merge_segments<W: Write>(
         }
         settle_starts(&mut starts);
         settle_exemplars(&mut exemplars);
-        written += write_one(&labels, &samples, &starts, &exemplars, to).map_err(MergeError::Write)?;
+        written += write_one(&labels, &samples, &starts, &exemplars, &mut to).map_err(MergeError::Write)?;
     }
-    Ok(written)
+    if written == 0 {
+        return Ok(None);
+    }
+    to.finish(min_seq, max_seq).map(Some).map_err(MergeError::Write)
 }
 
 fn label_at(segment: &MetricsSegment, ordinal: u32) -> Result<Option<Labels>, SegmentError> {

@@ -23,14 +23,14 @@ pub use batch::{
     DeltaHistogramRow, DeltaRow, ExemplarRow, HistogramRow, MetricBatch, MetricRows, SampleRow, StartRow,
 };
 pub(in crate::storage) use deltas::DeltaTotals;
-pub(in crate::storage) use flush::{MergeError, merge_segments, write_generation};
+pub(in crate::storage) use flush::{merge_segments, write_generation};
 pub(in crate::storage) use head::Head;
 pub(in crate::storage) use log::LoggedRows;
 pub(in crate::storage) use registry::SharedRegistry;
 pub use segment_layout::section_name;
 pub use segment_reader::{BlockSummary, MetricsSegment, SeriesCursor};
 pub use segment_writer::{MetricsSegmentWriter, SeriesData};
-pub use snapshot::{MetricsSnapshot, ReadError, SampleBuffer, Series, SeriesExemplars};
+pub use snapshot::{MetricsSnapshot, SampleBuffer, Series, SeriesExemplars};
 pub(in crate::storage) use writer::{MetricsWriter, SharedMetadata, WriterCounters};
 
 /// A registered series: its shard and its id there.

@@ -16,7 +16,8 @@ use crate::codec::varint::write_u64;
 use crate::codec::{compressed, floats, histograms, integers, put_text, timestamps};
 use crate::model::{Exemplar, Histogram, Labels, MetricMetadata, Timestamp};
 use crate::storage::index::IndexWriter;
-use crate::storage::segment::{CHUNK_ROWS, Checking, SegmentMeta, SegmentWriter, Signal, TableWriter};
+use crate::storage::segment::{CHUNK_ROWS, Checking, SegmentMeta, SegmentWriter, TableWriter};
+use crate::storage::signal::Signal;
 
 /// Columns remembered for sharing; at 32 bytes each that is 4 MiB. Then the writer forgets and begins again.
 const SHARED_COLUMNS_MAX: usize = 128 << 10;
@@ -86,7 +87,7 @@ impl<W: Write> MetricsSegmentWriter<W> {
         let mut to = SegmentWriter::new(to)?;
         to.begin(DATA, Checking::Blocks);
         let (min_time, max_time) = (Timestamp::MAX, Timestamp::MIN);
-        let signal = Signal::METRICS;
+        let signal = Signal::Metrics.byte();
         Ok(MetricsSegmentWriter {
             to,
             meta: SegmentMeta {

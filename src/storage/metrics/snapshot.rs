@@ -1,7 +1,6 @@
 //! Reading: heads and segments of one instant.
 
 use std::collections::{BTreeSet, HashMap};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
@@ -13,17 +12,9 @@ use super::segment_layout::spread_evenly;
 use super::segment_reader::MetricsSegment;
 use super::writer::SharedMetadata;
 use crate::model::{Exemplar, Histogram, Labels, Matcher, MetricMetadata, TimeRange, Timestamp};
+use crate::storage::errors::ReadError;
 use crate::storage::live::{LiveSegment, View};
-use crate::storage::segment::SegmentError;
-
-/// Stored bytes that cannot be read.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum ReadError {
-    #[error(transparent)]
-    Segment(#[from] SegmentError),
-    #[error("{}: {message}", path.display())]
-    Io { path: PathBuf, message: String },
-}
+use crate::storage::signal::Signal;
 
 /// The metrics at one instant. Holding it keeps the segments it reads alive; drop it when the query ends.
 pub struct MetricsSnapshot {
@@ -218,7 +209,7 @@ impl MetricsSnapshot {
     }
 
     fn segments_in(&self, range: TimeRange) -> impl Iterator<Item = (u32, &LiveSegment)> {
-        let all = self.view.segments.iter().enumerate();
+        let all = self.view.segments_of(Signal::Metrics);
         all.filter(move |(_, s)| s.time_range().overlaps(&range)).map(|(i, s)| (i as u32, &**s))
     }
 
@@ -276,7 +267,7 @@ impl Found {
 }
 
 fn opened(segment: &LiveSegment) -> Result<&Arc<MetricsSegment>, ReadError> {
-    segment.metrics().map_err(Clone::clone)
+    segment.metrics()
 }
 
 fn select_in_segment(

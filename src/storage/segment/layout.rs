@@ -48,18 +48,11 @@ pub enum Checking {
     Blocks = 2,
 }
 
-/// The signal a segment belongs to; to the container just a byte.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub struct Signal(pub u8);
-
-impl Signal {
-    pub const METRICS: Signal = Signal(1);
-}
-
 /// What a segment holds, told by its footer.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct SegmentMeta {
-    pub signal: Signal,
+    /// Which signal it belongs to; to the container just a byte.
+    pub signal: u8,
     /// 0: as sent.
     pub tier_resolution_ms: u32,
     pub tenant: u64,
@@ -103,7 +96,7 @@ pub fn header() -> [u8; HEADER_LEN] {
 
 /// Footer and tail of a file whose sections end at `offset`.
 pub fn footer(meta: &SegmentMeta, sections: &[SectionEntry], offset: u64) -> Vec<u8> {
-    let mut out = vec![meta.signal.0, 0, 0, 0];
+    let mut out = vec![meta.signal, 0, 0, 0];
     out.extend_from_slice(&meta.tier_resolution_ms.to_le_bytes());
     out.extend_from_slice(&meta.tenant.to_le_bytes());
     out.extend_from_slice(&meta.min_time.to_le_bytes());
@@ -158,7 +151,7 @@ impl RawTail {
 /// A footer whose checksum was right.
 pub fn parse_footer(mut bytes: &[u8]) -> Result<(SegmentMeta, Vec<SectionEntry>), Malformed> {
     let bytes = &mut bytes;
-    let signal = Signal(take_u8(bytes)?);
+    let signal = take_u8(bytes)?;
     take(bytes, 3)?;
     let meta = SegmentMeta {
         signal,

@@ -10,7 +10,7 @@ mod writer;
 
 use std::path::PathBuf;
 
-pub use layout::{Checking, SectionId, SegmentMeta, Signal};
+pub use layout::{Checking, SectionId, SegmentMeta};
 pub use reader::{Section, Segment};
 pub use table::{CHUNK_ROWS, ChunkCache, Table, TableWriter};
 pub use writer::SegmentWriter;

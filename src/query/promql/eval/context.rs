@@ -8,7 +8,8 @@ use crate::query::QueryError;
 use crate::query::budget::Budget;
 use crate::query::promql::ast::PositionRange;
 use crate::query::promql::duration::QueryTimes;
-use crate::storage::metrics::{MetricsSnapshot, ReadError, SampleBuffer, Series};
+use crate::storage::ReadError;
+use crate::storage::metrics::{MetricsSnapshot, SampleBuffer, Series};
 
 use super::annotations::{Annotations, Note};
 use super::row::{Grid, OutputSeries};
