@@ -1,6 +1,8 @@
 //! Text to syntax tree to evaluation over a snapshot; synchronous, knows no HTTP and no clock.
 
 pub mod budget;
+pub mod lexical;
+pub mod logql;
 pub mod logs;
 mod metrics;
 pub mod promql;

@@ -1,7 +1,7 @@
 //! The script language: blocks of lines that load series or evaluate a query and say what must come out.
 
 use crate::series::{Series, parse_series};
-use icecore::query::promql::duration::parse_duration;
+use icecore::query::lexical::duration::parse_duration;
 
 /// A command and the line it begins on.
 pub struct Command {

@@ -6,16 +6,10 @@
 
 use crate::model::labels::METRIC_NAME;
 use crate::model::{MatchOp, Matcher, Timestamp};
+pub use crate::query::lexical::PositionRange;
 
 use super::functions_table::{Function, ValueType};
 pub use super::operators::{AggregateOp, BinaryOp, DurationOp, UnaryOp};
-
-/// Bytes `start..end` of the query's text.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PositionRange {
-    pub start: u32,
-    pub end: u32,
-}
 
 /// An expression and its place. Two are equal when they mean the same, wherever they stand.
 #[derive(Clone, Debug)]

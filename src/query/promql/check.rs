@@ -3,9 +3,9 @@
 use crate::model::labels::METRIC_NAME;
 
 use super::ast::{Aggregate, Binary, Call, Expr, ExprKind, PositionRange, VectorSelector};
+use super::error::ParseError;
 use super::functions_table::{Function, ValueType};
-use super::position::ParseError;
-use super::strings::quote;
+use crate::query::lexical::strings::quote;
 
 /// Checks `expr` and all below it, leaves first; takes matchings away from where there is nothing to match.
 pub fn check(text: &str, expr: &mut Expr) -> Result<(), ParseError> {

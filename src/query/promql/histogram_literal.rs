@@ -3,7 +3,7 @@
 use crate::model::Histogram;
 use crate::model::histogram::{ResetHint, Span};
 
-use super::number::{self, Word};
+use crate::query::lexical::number::{self, Word};
 
 #[derive(Clone, Debug)]
 pub struct HistogramLiteral {

@@ -4,10 +4,10 @@
 //! only arithmetic on durations. The list ends with `End`, or with the `Error` at which lexing stopped.
 
 use super::ast::{BinaryOp, PositionRange};
-use super::number::{self, Word};
-use super::position::ParseError;
-use super::strings::{quote_char, unquote};
+use super::error::ParseError;
 use super::token::{Keyword, Token, TokenKind, classify};
+use crate::query::lexical::number::{self, Word};
+use crate::query::lexical::strings::{quote_char, unquote};
 
 /// All tokens of `text`.
 pub fn tokens(text: &str) -> Vec<Token> {

@@ -3,8 +3,8 @@
 use super::ast::{Aggregate, AggregateOp, Call, Expr, ExprKind, PositionRange};
 use super::functions_table::Function;
 use super::parser::{Parsed, Parser};
-use super::strings::quote;
 use super::token::{Keyword, TokenKind};
+use crate::query::lexical::strings::quote;
 
 impl Parser<'_> {
     pub(super) fn call(&mut self) -> Parsed<Expr> {

@@ -2,8 +2,8 @@
 
 use super::ast::{BinaryOp, Cardinality, NumberLiteral, PositionRange, UnaryOp, VectorMatching};
 use super::parser::{Parsed, Parser};
-use super::strings::quote;
 use super::token::{Keyword, TokenKind, names_label};
+use crate::query::lexical::strings::quote;
 
 impl Parser<'_> {
     /// Whether the comparison is `bool`, and how vectors match. `check` takes the matching away where the sides

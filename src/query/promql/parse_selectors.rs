@@ -7,8 +7,8 @@ use super::ast::{
     At, BinaryOp, Duration, Edges, Expr, ExprKind, MatrixSelector, PositionRange, Subquery, VectorSelector,
 };
 use super::parser::{Parsed, Parser};
-use super::strings::quote;
 use super::token::{Keyword, TokenKind};
+use crate::query::lexical::strings::quote;
 
 const MATCHING: &str = "label matching";
 

@@ -11,8 +11,8 @@ use crate::model::{Matcher, RegexCache};
 
 use super::ast::{Binary, BinaryOp, Expr, ExprKind, NumberLiteral, PositionRange, Unary, UnaryOp};
 use super::check::check;
+use super::error::ParseError;
 use super::lexer::tokens;
-use super::position::ParseError;
 use super::token::{Keyword, Token, TokenKind, names_metric};
 
 pub const TEXT_BYTES_MAX: usize = 16 << 10;

@@ -12,9 +12,9 @@ use super::ast::{
     Aggregate, At, Binary, Call, Cardinality, Duration, DurationExpr, DurationExprKind, Edges, Expr,
     ExprKind, NumberLiteral, Subquery, VectorMatching, VectorSelector,
 };
-use super::duration::format_duration;
-use super::strings::quote;
 use super::token::{classify, names_label, names_metric};
+use crate::query::lexical::duration::format_duration;
+use crate::query::lexical::strings::quote;
 
 impl fmt::Display for Expr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -10,12 +10,12 @@ use crate::model::metrics::stale_marker;
 use crate::model::{Histogram, Labels};
 
 use super::ast::{BinaryOp, PositionRange};
-use super::duration::parse_duration;
+use super::error::ParseError;
 use super::histogram_literal::{self, HistogramLiteral};
 use super::lexer::Lexer;
-use super::number::{self, Word};
-use super::position::ParseError;
 use super::token::{Token, TokenKind, names_label, names_metric};
+use crate::query::lexical::duration::parse_duration;
+use crate::query::lexical::number::{self, Word};
 
 /// The most samples a line may stand for: `1x999999999` must not be paid for.
 const SAMPLES_MAX: usize = 1_000_000;

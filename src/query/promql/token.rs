@@ -1,8 +1,8 @@
 //! The words of PromQL, and how error texts call them.
 
 use super::ast::{AggregateOp, BinaryOp, PositionRange};
-use super::position::ParseError;
-use super::strings::quote;
+use super::error::ParseError;
+use crate::query::lexical::strings::quote;
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Token {

@@ -4,9 +4,9 @@
 
 use std::collections::BTreeMap;
 
+use crate::query::lexical::line_column;
 use crate::query::promql::ast::PositionRange;
 use crate::query::promql::histogram_functions::{HistogramNote, HistogramOperation};
-use crate::query::promql::line_column;
 
 use super::math::go_g;
 

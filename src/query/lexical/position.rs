@@ -1,29 +1,19 @@
-//! From a byte in the text to its line and column, and the error that carries them.
+//! From a byte in the text to its line and column.
 
 use std::fmt;
 
-use super::ast::PositionRange;
+/// Bytes `start..end` of the query's text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PositionRange {
+    pub start: u32,
+    pub end: u32,
+}
 
 /// 1-based; columns count bytes, as Prometheus's do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LineColumn {
     pub line: usize,
     pub column: usize,
-}
-
-/// Why a text is no expression: `1:6: parse error: …`, in Prometheus's words where it has any.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{at}: parse error: {message}")]
-pub struct ParseError {
-    pub at: LineColumn,
-    pub position: PositionRange,
-    pub message: String,
-}
-
-impl ParseError {
-    pub(super) fn new(text: &str, position: PositionRange, message: impl Into<String>) -> ParseError {
-        ParseError { at: line_column(text, position.start), position, message: message.into() }
-    }
 }
 
 impl PositionRange {
