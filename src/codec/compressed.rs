@@ -1,6 +1,9 @@
 //! Text and other bytes that repeat: one zstd frame, or as they are where that is smaller.
 
+use std::cell::RefCell;
 use std::io::Read;
+
+use zstd::bulk::Decompressor;
 
 use super::varint::write_u64;
 use super::{Malformed, take_count, take_u8};
@@ -11,20 +14,35 @@ const ZSTD: u8 = 1;
 /// The level that costs about as much as it saves in later reading.
 const LEVEL: i32 = 3;
 
+/// Less has nothing that repeats, and a frame of its own costs more than it saves.
+const FRAME_BYTES_MIN: usize = 24;
+
+thread_local! {
+    /// Setting one up costs more than a small column takes.
+    static DECOMPRESSOR: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
+}
+
 /// Appends `content`.
 pub fn encode(content: &[u8], out: &mut Vec<u8>) {
-    let mut head = vec![ZSTD];
-    write_u64(&mut head, content.len() as u64);
-    match zstd::bulk::compress(content, LEVEL) {
-        Ok(packed) if head.len() + packed.len() <= content.len() => {
-            out.append(&mut head);
-            out.extend_from_slice(&packed);
-        }
-        _ => {
-            out.push(PLAIN);
-            out.extend_from_slice(content);
+    encode_at(LEVEL, content, out);
+}
+
+/// Appends `content`, packed with this level of zstd.
+pub fn encode_at(level: i32, content: &[u8], out: &mut Vec<u8>) {
+    let start = out.len();
+    if content.len() >= FRAME_BYTES_MIN {
+        out.push(ZSTD);
+        write_u64(out, content.len() as u64);
+        match zstd::bulk::compress(content, level) {
+            Ok(packed) if out.len() - start + packed.len() <= content.len() => {
+                out.extend_from_slice(&packed);
+                return;
+            }
+            _ => out.truncate(start),
         }
     }
+    out.push(PLAIN);
+    out.extend_from_slice(content);
 }
 
 /// The content of `bytes`, at most `max` bytes. Memory grows with what is really there, not with what is promised.
@@ -46,6 +64,23 @@ pub fn decode(mut bytes: &[u8], max: usize) -> Result<Vec<u8>, Malformed> {
     }
 }
 
+/// As [`decode`], for what is at most a block: takes room for all of it at once, so `max` must be bearable.
+pub fn decode_block(mut bytes: &[u8], max: usize) -> Result<Vec<u8>, Malformed> {
+    if bytes.first() != Some(&ZSTD) {
+        return decode(bytes, max);
+    }
+    bytes = &bytes[1..];
+    let len = take_count(&mut bytes, max)?;
+    let content = DECOMPRESSOR.with_borrow_mut(|decompressor| {
+        let decompressor = match decompressor {
+            Some(decompressor) => decompressor,
+            None => decompressor.insert(Decompressor::new().map_err(|_| BROKEN)?),
+        };
+        decompressor.decompress(bytes, len).map_err(|_| BROKEN)
+    })?;
+    if content.len() == len { Ok(content) } else { Err(Malformed("compressed bytes have another length")) }
+}
+
 const BROKEN: Malformed = Malformed("compressed bytes are broken");
 
 #[cfg(test)]
@@ -59,6 +94,7 @@ mod tests {
             encode(&content, &mut bytes);
             assert!(bytes.len() <= content.len() + 1);
             assert_eq!(decode(&bytes, 1 << 20).unwrap(), content);
+            assert_eq!(decode_block(&bytes, 1 << 20).unwrap(), content);
         }
     }
 
@@ -66,9 +102,10 @@ mod tests {
     fn more_than_the_limit_is_refused_before_it_is_unpacked() {
         let mut bytes = Vec::new();
         encode(&[0; 10_000], &mut bytes);
-        assert!(decode(&bytes, 9_999).is_err());
+        assert!(decode(&bytes, 9_999).is_err() && decode_block(&bytes, 9_999).is_err());
         for len in 0..bytes.len() {
             assert!(decode(&bytes[..len], 10_000).is_err());
+            assert!(decode_block(&bytes[..len], 10_000).is_err());
         }
     }
 }

@@ -5,6 +5,9 @@ pub mod compressed;
 pub mod floats;
 pub mod histograms;
 pub mod integers;
+pub mod numbers;
+pub mod rows;
+pub mod text;
 pub mod timestamps;
 pub mod varint;
 

@@ -1,0 +1,50 @@
+//! A line filter made ready to be tried on many texts.
+
+use memchr::memmem::Finder;
+
+use crate::model::{LineFilter, LinePattern};
+
+pub struct Patterns<'a> {
+    pub is_negated: bool,
+    pub alternatives: Vec<Pattern<'a>>,
+}
+
+pub enum Pattern<'a> {
+    Literal(Finder<'a>),
+    Regex { regex: &'a regex::bytes::Regex, required: Finder<'a> },
+}
+
+impl<'a> Patterns<'a> {
+    pub fn new(filter: &'a LineFilter) -> Patterns<'a> {
+        let alternatives = filter.alternatives.iter().map(|pattern| match pattern {
+            LinePattern::Literal(text) => Pattern::Literal(Finder::new(text.as_bytes())),
+            LinePattern::Regex { regex, required } => {
+                Pattern::Regex { regex, required: Finder::new(required.as_bytes()) }
+            }
+        });
+        Patterns { is_negated: filter.is_negated, alternatives: alternatives.collect() }
+    }
+
+    /// What [`LineFilter::matches`] says.
+    pub fn holds_for(&self, text: &str) -> bool {
+        self.alternatives.iter().any(|pattern| pattern.is_in(text)) != self.is_negated
+    }
+}
+
+impl Pattern<'_> {
+    pub fn is_in(&self, text: &str) -> bool {
+        match self {
+            Pattern::Literal(finder) => finder.find(text.as_bytes()).is_some(),
+            Pattern::Regex { regex, required } => {
+                required.find(text.as_bytes()).is_some() && regex.is_match(text.as_bytes())
+            }
+        }
+    }
+
+    /// A text that every text this pattern is in holds, perhaps empty.
+    pub fn required(&self) -> &Finder<'_> {
+        match self {
+            Pattern::Literal(finder) | Pattern::Regex { required: finder, .. } => finder,
+        }
+    }
+}
