@@ -97,8 +97,7 @@ fn what_two_texts_hold_together_is_in_neither() {
 
 #[test]
 fn more_text_than_allowed_is_refused() {
-    for texts in
-        [vec!["abc"; 100], vec!["abc", "de"].repeat(50), (0..100).map(|_| "a\nb").chain(["c"]).collect()]
+    for texts in [vec!["abc"; 100], ["abc", "de"].repeat(50), (0..100).map(|_| "a\nb").chain(["c"]).collect()]
     {
         let bytes = bytes_of(&texts, Effort::Fast);
         let len: usize = texts.iter().map(|text| text.len()).sum();
