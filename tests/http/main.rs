@@ -8,6 +8,5 @@ mod common;
 mod bad_inputs;
 mod grafana;
 mod lifecycle;
-mod loki_api;
 mod otlp;
 mod remote_write;

@@ -1,0 +1,59 @@
+//! Reads a chunk of the head as a block of a segment is read.
+
+use super::head::Chunk;
+use super::rows::LogRowsBuffer;
+use super::snapshot::{LogAsk, StreamNumbers};
+
+/// Appends those of the first `row_count` rows that belong to selected streams and that are asked for.
+pub(super) fn read(
+    chunk: &Chunk,
+    row_count: usize,
+    numbers: &StreamNumbers,
+    ask: &LogAsk<'_>,
+    out: &mut LogRowsBuffer,
+) {
+    let selected: Vec<Option<u32>> = chunk.shares.iter().map(|share| numbers.get(share.stream)).collect();
+    let rows = &chunk.rows;
+    let wanted = |row: usize| {
+        ask.range.contains(rows.timestamps[row])
+            && selected[rows.streams[row] as usize].is_some()
+            && ask.line_filters.iter().all(|filter| filter.matches(rows.lines.get(row)))
+            && ask.metadata_equals.iter().all(|(name, value)| has_metadata(chunk, row, name, value))
+    };
+    let mut found: Vec<usize> = (0..row_count.min(rows.len())).filter(|&row| wanted(row)).collect();
+    if !chunk.is_sorted {
+        // Stable: entries of one instant stay in order of arrival.
+        found.sort_by_key(|&row| rows.timestamps[row]);
+    }
+    for row in found {
+        out.timestamps.push(rows.timestamps[row]);
+        out.streams
+            .push(selected[rows.streams[row] as usize].expect("only rows of selected streams are wanted"));
+        if ask.wants_lines {
+            out.lines.push(rows.lines.get(row));
+        }
+        if ask.wants_line_bytes {
+            out.line_lens.push(rows.line_len(row) as u32);
+        }
+        if ask.wants_metadata {
+            out.metadata.push(rows.metadata.of(row));
+        }
+    }
+}
+
+fn has_metadata(chunk: &Chunk, row: usize, name: &str, value: &str) -> bool {
+    chunk.rows.metadata.of(row).any(|(own, held)| held == value && is_name_for(own, name))
+}
+
+/// Whether someone who asks for `asked` means the metadata that was sent as `stored`.
+pub(super) fn is_name_for(stored: &str, asked: &str) -> bool {
+    stored == asked || is_sanitised(stored, asked)
+}
+
+/// Whether `name` is `stored` with `_` in the place of each character that no label name may have.
+fn is_sanitised(stored: &str, name: &str) -> bool {
+    let sanitised = stored.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '_' });
+    let starts_with_digit = stored.starts_with(|c: char| c.is_ascii_digit());
+    let prefix = if starts_with_digit { "_" } else { "" };
+    prefix.chars().chain(sanitised).eq(name.chars())
+}

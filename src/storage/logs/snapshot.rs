@@ -1,0 +1,310 @@
+//! Reading: heads and segments of one instant.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+use parking_lot::Mutex;
+
+use super::chunk_reader;
+use super::head::{LogHead, Share};
+use super::rows::LogRowsBuffer;
+use crate::model::{Labels, LineFilter, Matcher, NanoRange};
+use crate::storage::errors::ReadError;
+
+/// The logs at one instant. Holding it keeps the segments it reads alive; drop it when the query ends.
+pub struct LogsSnapshot {
+    /// Oldest first.
+    heads: Vec<Arc<LogHead>>,
+    warnings: Mutex<BTreeSet<String>>,
+}
+
+/// The streams that a selection found, and the parts that may hold entries of them.
+pub struct LogSelection {
+    /// Each once, in no promised order.
+    pub streams: Vec<Labels>,
+    /// Of each source those by time; parts may overlap in time.
+    pub parts: Vec<LogPart>,
+    range: NanoRange,
+    /// By the sources that parts lie in.
+    numbers: HashMap<u32, StreamNumbers, RandomState>,
+}
+
+/// A block of a segment or a chunk of a head: what is read at once.
+#[derive(Clone, Debug)]
+pub struct LogPart {
+    /// From its first to its last entry, whatever was asked for.
+    pub range: NanoRange,
+    /// Of the selected streams, in and out of the selected range.
+    pub rows: u64,
+    /// As `rows`: bytes of lines.
+    pub bytes: u64,
+    source: u32,
+    place: Place,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    /// What comes to an open chunk later is not in the snapshot.
+    Chunk { group: u32, chunk: u32, row_count: u32 },
+}
+
+/// What to read of a part.
+#[derive(Clone, Copy, Debug)]
+pub struct LogAsk<'a> {
+    pub range: NanoRange,
+    /// Only lines that pass all of these.
+    pub line_filters: &'a [LineFilter],
+    /// Only entries whose metadata has these names, as sent or sanitised, with these values.
+    pub metadata_equals: &'a [(String, String)],
+    pub wants_lines: bool,
+    /// Wants `line_lens`.
+    pub wants_line_bytes: bool,
+    pub wants_metadata: bool,
+}
+
+impl LogAsk<'_> {
+    /// All entries in a range, with everything.
+    pub fn all(range: NanoRange) -> LogAsk<'static> {
+        LogAsk {
+            range,
+            line_filters: &[],
+            metadata_equals: &[],
+            wants_lines: true,
+            wants_line_bytes: true,
+            wants_metadata: true,
+        }
+    }
+}
+
+/// How much a selection holds, told from the headers of its parts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SelectionSize {
+    pub streams: u64,
+    /// Parts.
+    pub chunks: u64,
+    /// Of lines.
+    pub bytes: u64,
+    pub entries: u64,
+}
+
+/// What one selected stream has in a part, in and out of the selected range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamShare {
+    /// Index in [`LogSelection::streams`].
+    pub stream: u32,
+    pub entries: u64,
+    /// Of lines.
+    pub bytes: u64,
+}
+
+/// The numbers of a source's streams in the selection.
+#[derive(Default)]
+pub(super) struct StreamNumbers {
+    /// Sorted, with the number in the selection.
+    by_source: Vec<(u32, u32)>,
+}
+
+impl StreamNumbers {
+    pub fn get(&self, stream: u32) -> Option<u32> {
+        let at = self.by_source.binary_search_by_key(&stream, |(own, _)| *own).ok()?;
+        Some(self.by_source[at].1)
+    }
+}
+
+impl LogSelection {
+    fn add(&mut self, source: u32, place: Place, range: NanoRange, shares: &[Share]) {
+        let rows = shares.iter().map(|share| share.rows).sum();
+        let bytes = shares.iter().map(|share| share.bytes).sum();
+        self.parts.push(LogPart { range, rows, bytes, source, place });
+    }
+}
+
+impl LogsSnapshot {
+    /// `heads`: oldest first.
+    pub fn new(heads: Vec<Arc<LogHead>>) -> LogsSnapshot {
+        LogsSnapshot { heads, warnings: Mutex::default() }
+    }
+
+    /// The streams that all `matchers` let through and that may have entries in `range`. Damaged segments are skipped and
+    /// reported by [`LogsSnapshot::warnings`].
+    pub fn select(&self, matchers: &[Matcher], range: NanoRange) -> Result<LogSelection, ReadError> {
+        let numbers = HashMap::default();
+        let mut found = Found {
+            selection: LogSelection { streams: Vec::new(), parts: Vec::new(), range, numbers },
+            known: HashMap::default(),
+        };
+        for (source, head) in self.heads_in(range) {
+            found.select_in_head(source, head, matchers, range);
+        }
+        Ok(found.selection)
+    }
+
+    /// Replaces the content of `out` by the entries of a part that belong to selected streams and that `ask` wants, in
+    /// order of time, those of one instant in order of arrival.
+    pub fn read(
+        &self,
+        selection: &LogSelection,
+        part: &LogPart,
+        ask: &LogAsk<'_>,
+        out: &mut LogRowsBuffer,
+    ) -> Result<(), ReadError> {
+        out.clear();
+        let Some(numbers) = selection.numbers.get(&part.source) else { return Ok(()) };
+        match part.place {
+            Place::Chunk { group, chunk, row_count } => {
+                let chunk = self.head(part.source).group(group).chunk(chunk);
+                chunk_reader::read(&chunk, row_count as usize, numbers, ask, out);
+            }
+        }
+        Ok(())
+    }
+
+    /// What the selected streams have in a part, from its header alone.
+    pub fn shares(&self, selection: &LogSelection, part: &LogPart) -> Result<Vec<StreamShare>, ReadError> {
+        let Some(numbers) = selection.numbers.get(&part.source) else { return Ok(Vec::new()) };
+        let shares = match part.place {
+            Place::Chunk { group, chunk, .. } => self.head(part.source).group(group).shares(chunk),
+        };
+        let selected = shares.iter().filter_map(|share| {
+            let stream = numbers.get(share.stream)?;
+            Some(StreamShare { stream, entries: share.rows, bytes: share.bytes })
+        });
+        Ok(selected.collect())
+    }
+
+    /// How much a selection holds in its range, as if what a part holds were spread evenly over its time.
+    pub fn size(&self, selection: &LogSelection) -> SelectionSize {
+        let streams = selection.streams.len() as u64;
+        let mut size =
+            SelectionSize { streams, chunks: selection.parts.len() as u64, ..SelectionSize::default() };
+        for part in &selection.parts {
+            size.entries += part.share_in(selection.range, part.rows);
+            size.bytes += part.share_in(selection.range, part.bytes);
+        }
+        size
+    }
+
+    /// Sorted names of the labels on streams that match (all streams, if no matcher is given).
+    pub fn label_names(&self, matchers: &[Matcher], range: NanoRange) -> Result<Vec<String>, ReadError> {
+        let mut names = BTreeSet::new();
+        self.for_each_matching_in_heads(matchers, range, |labels| {
+            for (name, _) in labels {
+                if !names.contains(name) {
+                    names.insert(name.to_owned());
+                }
+            }
+        });
+        Ok(names.into_iter().collect())
+    }
+
+    /// Sorted values of one label on streams that match.
+    pub fn label_values(
+        &self,
+        name: &str,
+        matchers: &[Matcher],
+        range: NanoRange,
+    ) -> Result<Vec<String>, ReadError> {
+        let mut values = BTreeSet::new();
+        self.for_each_matching_in_heads(matchers, range, |labels| {
+            let value = labels.get(name);
+            if !value.is_empty() && !values.contains(value) {
+                values.insert(value.to_owned());
+            }
+        });
+        Ok(values.into_iter().collect())
+    }
+
+    /// Damage met while reading this snapshot: the answers lack what these segments held.
+    pub fn warnings(&self) -> Vec<String> {
+        self.warnings.lock().iter().cloned().collect()
+    }
+
+    fn heads_in(&self, range: NanoRange) -> impl Iterator<Item = (u32, &LogHead)> {
+        let all = self.heads.iter().enumerate();
+        all.filter(move |(_, head)| head.nano_range().overlaps(&range)).map(|(i, head)| (i as u32, &**head))
+    }
+
+    fn head(&self, source: u32) -> &LogHead {
+        &self.heads[source as usize]
+    }
+
+    fn for_each_matching_in_heads(
+        &self,
+        matchers: &[Matcher],
+        range: NanoRange,
+        mut each: impl FnMut(&Labels),
+    ) {
+        for (_, head) in self.heads_in(range) {
+            head.for_each_stream(|_, stream| {
+                if matches(matchers, &stream.labels) {
+                    each(&stream.labels);
+                }
+            });
+        }
+    }
+}
+
+impl LogPart {
+    /// The share of `count` that falls into `wanted`, spread evenly; at least 1 of what is not nothing.
+    fn share_in(&self, wanted: NanoRange, count: u64) -> u64 {
+        let length = |range: NanoRange| (i128::from(range.until) - i128::from(range.after)).max(0);
+        let (inside, whole) = (length(self.range.intersect(&wanted)), length(self.range).max(1));
+        let share = (inside * i128::from(count) + whole - 1) / whole;
+        u64::try_from(share).map_or(count, |share| share.min(count))
+    }
+}
+
+fn matches(matchers: &[Matcher], labels: &Labels) -> bool {
+    matchers.iter().all(|matcher| matcher.matches(labels.get(&matcher.name)))
+}
+
+/// A selection, as the sources are gone through.
+struct Found {
+    selection: LogSelection,
+    /// Streams by fingerprint.
+    known: HashMap<u128, u32, RandomState>,
+}
+
+impl Found {
+    fn number(
+        &mut self,
+        fingerprint: u128,
+        labels: impl FnOnce() -> Result<Labels, ReadError>,
+    ) -> Result<u32, ReadError> {
+        if let Some(&number) = self.known.get(&fingerprint) {
+            return Ok(number);
+        }
+        let number = self.selection.streams.len() as u32;
+        self.selection.streams.push(labels()?);
+        self.known.insert(fingerprint, number);
+        Ok(number)
+    }
+
+    fn select_in_head(&mut self, source: u32, head: &LogHead, matchers: &[Matcher], range: NanoRange) {
+        let mut groups: HashMap<u32, BTreeSet<u32>, RandomState> = HashMap::default();
+        let mut candidates = Vec::new();
+        head.for_each_stream(|id, stream| {
+            if matches(matchers, &stream.labels) {
+                candidates.push((id, stream.fingerprint, stream.labels.clone()));
+                groups.entry(stream.group).or_default().insert(id);
+            }
+        });
+        let mut has_entries = BTreeSet::new();
+        for (number, wanted) in groups {
+            for chunk in head.group(number).summaries(range, |stream| wanted.contains(&stream)) {
+                has_entries.extend(chunk.shares.iter().map(|share| share.stream));
+                let place = Place::Chunk { group: number, chunk: chunk.number, row_count: chunk.row_count };
+                self.selection.add(source, place, chunk.range, &chunk.shares);
+            }
+        }
+        let mut numbers = StreamNumbers::default();
+        for (id, fingerprint, labels) in candidates {
+            if has_entries.contains(&id) {
+                let number = self.number(fingerprint, || Ok(labels)).expect("no file is read");
+                numbers.by_source.push((id, number));
+            }
+        }
+        self.selection.numbers.insert(source, numbers);
+    }
+}
