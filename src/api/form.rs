@@ -5,8 +5,9 @@ use bytes::Bytes;
 use jiff::Timestamp as Instant;
 
 use super::error::ApiError;
+use crate::model::nanos::NANOS_PER_MILLI;
 use crate::model::time::{DAY, HOUR, MINUTE, SECOND};
-use crate::model::{TimeRange, Timestamp};
+use crate::model::{Nanos, TimeRange, Timestamp};
 
 /// Names and values in order; a name may repeat.
 pub struct Form(Vec<(String, String)>);
@@ -37,6 +38,18 @@ impl Form {
 
     pub fn time_or(&self, name: &'static str, otherwise: Timestamp) -> Result<Timestamp, ApiError> {
         if self.get(name).is_empty() { Ok(otherwise) } else { self.time(name) }
+    }
+
+    /// A time as Loki reads it; may be left out.
+    pub fn nanos_or(&self, name: &'static str, otherwise: Nanos) -> Result<Nanos, ApiError> {
+        let text = self.get(name);
+        if text.is_empty() {
+            return Ok(otherwise);
+        }
+        parse_nanos(text).ok_or_else(|| ApiError::Parameter {
+            name,
+            reason: format!("cannot parse {} to a valid timestamp", quoted(text)),
+        })
     }
 
     /// In milliseconds.
@@ -115,6 +128,23 @@ fn parse_time(text: &str) -> Option<Timestamp> {
     }
 }
 
+/// A whole number with more digits than this counts nanoseconds, not seconds.
+const SECONDS_DIGITS_MAX: usize = 10;
+
+/// Nanoseconds or seconds as a whole number, seconds with a fraction, rounded to milliseconds, or RFC 3339.
+fn parse_nanos(text: &str) -> Option<Nanos> {
+    const NANOS_PER_SECOND: i64 = 1_000 * NANOS_PER_MILLI;
+    if let Ok(number) = text.parse::<i64>() {
+        let is_seconds = text.len() <= SECONDS_DIGITS_MAX;
+        return Some(if is_seconds { number.saturating_mul(NANOS_PER_SECOND) } else { number });
+    }
+    if parse_seconds(text).is_some() {
+        return parse_time(text).map(|ms| ms.saturating_mul(NANOS_PER_MILLI));
+    }
+    let nanos = text.parse::<Instant>().ok()?.as_nanosecond();
+    Some(nanos.clamp(i64::MIN.into(), i64::MAX.into()) as Nanos)
+}
+
 /// A number as Go's ParseFloat reads it, but none of its words: NaN is no time. Nor is what no float can hold.
 fn parse_seconds(text: &str) -> Option<f64> {
     let is_number = text.bytes().all(|b| b.is_ascii_digit() || b"+-.eE".contains(&b));
@@ -169,6 +199,27 @@ mod tests {
         }
         for text in ["", "now", "NaN", "Inf", "inf", "1e400", "-1e400", "2015-07-01", "1.2.3"] {
             assert_eq!(parse_time(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn loki_times_are_nanoseconds_seconds_or_rfc_3339() {
+        for (text, nanos) in [
+            ("4", 4_000_000_000),
+            ("1700000000", 1_700_000_000_000_000_000),
+            ("17000000000", 17_000_000_000),
+            ("1700000000123456789", 1_700_000_000_123_456_789),
+            ("1700000000.123456789", 1_700_000_000_123_000_000),
+            ("-1.5", -1_500_000_000),
+            ("2023-11-14T22:13:20.123456789Z", 1_700_000_000_123_456_789),
+            ("2023-11-14T23:13:20+01:00", 1_700_000_000_000_000_000),
+            ("2500-01-01T00:00:00Z", i64::MAX),
+            ("99999999999999999999", i64::MAX),
+        ] {
+            assert_eq!(parse_nanos(text), Some(nanos), "{text}");
+        }
+        for text in ["", "now", "1h", "NaN", "1e400", "2023-11-14", "0x10"] {
+            assert_eq!(parse_nanos(text), None, "{text}");
         }
     }
 

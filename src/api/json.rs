@@ -30,8 +30,16 @@ pub struct JsonWriter {
 impl JsonWriter {
     /// Begins an answer that succeeded; what is written next is its `data`.
     pub fn success(bytes_max: usize, room: &Room) -> JsonWriter {
-        let chunk = r#"{"status":"success","data":"#.to_owned();
-        JsonWriter { chunks: VecDeque::new(), chunk, held: room.hold_nothing(), bytes_max }
+        JsonWriter::beginning(r#"{"status":"success","data":"#, bytes_max, room)
+    }
+
+    /// Begins an object without that envelope; what is written next are its members.
+    pub fn object(bytes_max: usize, room: &Room) -> JsonWriter {
+        JsonWriter::beginning("{", bytes_max, room)
+    }
+
+    fn beginning(text: &str, bytes_max: usize, room: &Room) -> JsonWriter {
+        JsonWriter { chunks: VecDeque::new(), chunk: text.to_owned(), held: room.hold_nothing(), bytes_max }
     }
 
     /// The text so far since the last [`JsonWriter::checkpoint`]; callers append to it.

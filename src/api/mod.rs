@@ -6,6 +6,7 @@ mod error;
 mod form;
 mod json;
 mod limits;
+mod loki;
 mod middleware;
 mod number;
 mod otlp;
@@ -172,6 +173,7 @@ pub fn routes(api: &Arc<Api>) -> Router {
         .route("/api/v1/status/config", get(status::config))
         .route("/api/v1/admin/flush", post(admin::flush))
         .route("/api/v1/admin/compact", post(admin::compact))
+        .merge(loki::paths())
         .route("/", get(admin::welcome))
         .route("/metrics", get(admin::metrics))
         .route("/-/healthy", get(admin::healthy))

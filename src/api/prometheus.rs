@@ -228,9 +228,15 @@ impl Api {
     pub fn json(&self) -> JsonWriter {
         JsonWriter::success(self.options.response_bytes_max, &self.answers)
     }
+
+    /// The same for an answer without an envelope.
+    pub fn json_object(&self) -> JsonWriter {
+        JsonWriter::object(self.options.response_bytes_max, &self.answers)
+    }
 }
 
-async fn read_form(api: &Api, uri: &Uri, headers: &HeaderMap, body: Body) -> Result<Form, ApiError> {
+/// The parameters of a request, wherever they stand.
+pub async fn read_form(api: &Api, uri: &Uri, headers: &HeaderMap, body: Body) -> Result<Form, ApiError> {
     let body = read_body(api, body).await?;
     // Compressed, it would be read as a form without parameters, and the error would name the wrong thing.
     if !body.is_empty() && !matches!(content_encoding(headers), Ok(Encoding::Identity)) {

@@ -17,35 +17,42 @@ pub fn push_answer(
     answer: &Answer,
     took: Option<Duration>,
 ) -> Result<Response, ApiError> {
-    match &answer.value {
+    json.raw("{");
+    push_value(&mut json, &answer.value)?;
+    if let Some(took) = took {
+        push_stats(json.text(), &answer.stats, took);
+    }
+    json.raw("}");
+    Ok(json.finish(&answer.warnings, &answer.infos))
+}
+
+/// Writes `"resultType":…,"result":…`.
+pub fn push_value(json: &mut JsonWriter, value: &QueryValue) -> Result<(), ApiError> {
+    match value {
         QueryValue::Scalar(timestamp, value) => {
-            json.raw(r#"{"resultType":"scalar","result":["#);
+            json.raw(r#""resultType":"scalar","result":["#);
             push_timestamp_as_float(json.text(), *timestamp);
             json.raw(",\"");
             push_plain(json.text(), *value);
             json.raw("\"]");
         }
         QueryValue::String(timestamp, bytes) => {
-            json.raw(r#"{"resultType":"string","result":["#);
+            json.raw(r#""resultType":"string","result":["#);
             push_timestamp_as_float(json.text(), *timestamp);
             json.raw(",");
             push_string(json.text(), &String::from_utf8_lossy(bytes));
             json.raw("]");
         }
         QueryValue::Vector(samples) => {
-            json.raw(r#"{"resultType":"vector","result":"#);
+            json.raw(r#""resultType":"vector","result":"#);
             json.list(samples, push_vector_sample)?;
         }
         QueryValue::Matrix(series) => {
-            json.raw(r#"{"resultType":"matrix","result":"#);
+            json.raw(r#""resultType":"matrix","result":"#);
             json.list(series, push_matrix_series)?;
         }
     }
-    if let Some(took) = took {
-        push_stats(json.text(), &answer.stats, took);
-    }
-    json.raw("}");
-    Ok(json.finish(&answer.warnings, &answer.infos))
+    Ok(())
 }
 
 fn push_vector_sample(json: &mut JsonWriter, sample: &VectorSample) -> Result<(), ApiError> {

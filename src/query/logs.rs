@@ -24,6 +24,8 @@ pub struct LogQuery {
     pub end: Nanos,
     /// 0: an instant query at `start`, which is for metric expressions only.
     pub step_ns: i64,
+    /// After an entry, those within less than this of it are left out, whatever their stream; 0 leaves all.
+    pub interval_ns: i64,
     pub direction: Direction,
     /// The entries wanted; for metric expressions without meaning.
     pub limit: usize,

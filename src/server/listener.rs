@@ -157,7 +157,8 @@ impl Port {
             request.map(axum::body::Body::new)
         });
         let builder = connection_builder(self.limits);
-        let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+        let service = TowerToHyperService::new(service);
+        let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
         tokio::pin!(connection);
         let silent_for_too_long = async {
             // hyper's own limit starts once the protocol is known; this one holds from the first moment on.

@@ -8,5 +8,6 @@ mod common;
 mod bad_inputs;
 mod grafana;
 mod lifecycle;
+mod loki_api;
 mod otlp;
 mod remote_write;

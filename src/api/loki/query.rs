@@ -1,0 +1,66 @@
+//! `query`, `query_range` and `format_query`.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, Uri};
+
+use super::Answer;
+use super::params::{Bounds, Encoding, QUERY_SINCE_MS, direction, entries, interval_ns};
+use super::result::push_answer;
+use crate::api::Api;
+use crate::api::error::ApiError;
+use crate::api::form::Form;
+use crate::api::json::push_string;
+use crate::api::prometheus::{on_worker, read_form};
+use crate::query::logs::LogQuery;
+
+/// `/loki/api/v1/query`: a metric expression at an instant.
+pub async fn query(State(api): State<Arc<Api>>, uri: Uri, headers: HeaderMap, body: Body) -> Answer {
+    let form = read_form(&api, &uri, &headers, body).await?;
+    let time = form.nanos_or("time", api.clock.now_ns())?;
+    let request = LogQuery {
+        expr: form.get("query").to_owned(),
+        start: time,
+        end: time,
+        step_ns: 0,
+        interval_ns: 0,
+        direction: direction(&form)?,
+        limit: entries(&form)?,
+    };
+    answer(&api, &form, request, Encoding::of(&headers)).await
+}
+
+/// `/loki/api/v1/query_range`: entries, or a metric expression at each step.
+pub async fn query_range(State(api): State<Arc<Api>>, uri: Uri, headers: HeaderMap, body: Body) -> Answer {
+    let form = read_form(&api, &uri, &headers, body).await?;
+    let bounds = Bounds::of(&form, api.clock.now_ns(), QUERY_SINCE_MS)?;
+    let request = LogQuery {
+        expr: form.get("query").to_owned(),
+        start: bounds.start,
+        end: bounds.end,
+        step_ns: bounds.step_ns(&form)?,
+        interval_ns: interval_ns(&form)?,
+        direction: direction(&form)?,
+        limit: entries(&form)?,
+    };
+    answer(&api, &form, request, Encoding::of(&headers)).await
+}
+
+async fn answer(api: &Arc<Api>, form: &Form, request: LogQuery, encoding: Encoding) -> Answer {
+    let answer = on_worker(api, form, move |api, budget| {
+        let answer = api.querier.logs(&request, budget).map_err(ApiError::Query)?;
+        push_answer(api.json(), &answer, encoding, request.direction)
+    });
+    Ok(answer.await?)
+}
+
+/// `/loki/api/v1/format_query`: the expression as it is written best.
+pub async fn format_query(State(api): State<Arc<Api>>, uri: Uri, headers: HeaderMap, body: Body) -> Answer {
+    let form = read_form(&api, &uri, &headers, body).await?;
+    let text = api.querier.format_logs(form.get("query")).map_err(ApiError::Query)?;
+    let mut json = api.json();
+    push_string(json.text(), &text);
+    Ok(json.finish(&[], &[]))
+}
