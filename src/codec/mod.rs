@@ -3,6 +3,7 @@
 pub mod bits;
 pub mod compressed;
 pub mod floats;
+pub mod fuse;
 pub mod histograms;
 pub mod integers;
 pub mod numbers;
