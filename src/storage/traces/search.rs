@@ -1,0 +1,84 @@
+//! Looking through the spans of a head: every span is taken apart, since what is not sealed yet is little.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::condition::{AttributeScope, FieldValue, SpanCondition, SpanField, ValueRef};
+use super::head::SpanHead;
+use super::span::Origin;
+use super::view::SpanView;
+use crate::model::{NanoRange, Nanos, TraceId};
+
+/// Calls `visit` for the spans that overlap `range`.
+fn for_each_span(head: &SpanHead, range: NanoRange, mut visit: impl FnMut(&SpanView<'_>, &Origin)) {
+    if !head.time_range().overlaps(&range.to_millis()) {
+        return;
+    }
+    let rows = head.all_rows();
+    for (row, encoded) in rows.chunks.iter().flat_map(|chunk| chunk.rows()) {
+        if !NanoRange::closed(row.start, row.end.max(row.start)).overlaps(&range) {
+            continue;
+        }
+        let span = SpanView::parse(encoded).expect("receivers and replay check what they hand over");
+        visit(&span, &rows.origins[row.origin as usize].decoded);
+    }
+}
+
+/// Adds the traces with a span that overlaps `range` and meets all conditions of one of the lists, each with the
+/// earliest start of such a span.
+pub(super) fn candidates_in_head(
+    head: &SpanHead,
+    range: NanoRange,
+    any_of: &[Vec<SpanCondition>],
+    found: &mut BTreeMap<TraceId, Nanos>,
+) {
+    for_each_span(head, range, |span, origin| {
+        if any_of.iter().any(|conditions| conditions.iter().all(|c| span.meets(c, origin))) {
+            let start = super::span::nanos(span.start);
+            let earliest = found.entry(span.trace_id).or_insert(start);
+            *earliest = start.min(*earliest);
+        }
+    });
+}
+
+pub(super) fn keys_in_head(
+    head: &SpanHead,
+    range: NanoRange,
+    scope: AttributeScope,
+    keys: &mut BTreeSet<String>,
+) {
+    let mut add = |key: &str| {
+        if !keys.contains(key) {
+            keys.insert(key.to_owned());
+        }
+    };
+    for_each_span(head, range, |span, origin| {
+        let of_span = span.attributes.iter().filter(|_| scope.holds_span()).map(|a| a.key);
+        of_span.for_each(&mut add);
+        origin.attributes(scope).iter().for_each(|a| add(&a.key));
+    });
+}
+
+/// Adds values of a field on spans that overlap `range` and meet all conditions, until there are `limit`.
+pub(super) fn values_in_head(
+    head: &SpanHead,
+    range: NanoRange,
+    field: &SpanField,
+    conditions: &[SpanCondition],
+    limit: usize,
+    values: &mut BTreeSet<FieldValue>,
+) {
+    for_each_span(head, range, |span, origin| {
+        if values.len() >= limit || !conditions.iter().all(|c| span.meets(c, origin)) {
+            return;
+        }
+        match field {
+            SpanField::Attribute { scope, key } => {
+                let of_span = span.attributes.iter().filter(|a| scope.holds_span() && a.key == key);
+                let of_origin = origin.attributes(*scope).iter().filter(|a| a.key == *key);
+                values.extend(of_span.filter_map(|a| a.value.as_ref().to_owned()));
+                values.extend(of_origin.filter_map(ValueRef::of).filter_map(ValueRef::to_owned));
+            }
+            field => values.extend(span.intrinsic(field).to_owned()),
+        }
+    });
+}

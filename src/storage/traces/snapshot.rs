@@ -1,0 +1,179 @@
+//! Reading: heads and segments of one instant.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use opentelemetry_proto::tonic::trace::v1::Span;
+use parking_lot::Mutex;
+use prost::Message;
+
+use super::condition::{AttributeScope, FieldValue, SpanCondition, SpanField};
+use super::head::SpanHead;
+use super::search;
+use super::span::StoredSpan;
+use crate::model::{NanoRange, Nanos, TraceId};
+use crate::storage::errors::ReadError;
+
+/// The spans at one instant. Drop it when the query ends.
+pub struct TracesSnapshot {
+    heads: Vec<Arc<SpanHead>>,
+    warnings: Mutex<BTreeSet<String>>,
+}
+
+/// A trace that may be what a search looks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    pub id: TraceId,
+    /// The earliest start of its spans, where the search met them.
+    pub start: Nanos,
+}
+
+impl TracesSnapshot {
+    pub fn new(heads: Vec<Arc<SpanHead>>) -> TracesSnapshot {
+        TracesSnapshot { heads, warnings: Mutex::default() }
+    }
+
+    /// The spans of a trace by their start; empty if there are none. What was sent twice, the same in every byte, is here
+    /// once.
+    pub fn trace(&self, id: TraceId) -> Result<Vec<StoredSpan>, ReadError> {
+        let mut spans = Vec::new();
+        for head in &self.heads {
+            for (encoded, origin) in head.trace(id) {
+                let span = Span::decode(&*encoded).expect("receivers and replay check what they hand over");
+                spans.push(StoredSpan { origin, span });
+            }
+        }
+        settle(&mut spans);
+        Ok(spans)
+    }
+
+    /// Traces with a span that overlaps `range` and, as far as storage can tell, meets all conditions of one of the lists; the
+    /// newest first. An empty list of conditions is met by every span; without any list nothing is found.
+    pub fn candidates(
+        &self,
+        range: NanoRange,
+        any_of: &[Vec<SpanCondition>],
+    ) -> Result<Vec<Candidate>, ReadError> {
+        let mut found = BTreeMap::new();
+        for head in &self.heads {
+            search::candidates_in_head(head, range, any_of, &mut found);
+        }
+        let mut candidates: Vec<_> = found.into_iter().map(|(id, start)| Candidate { id, start }).collect();
+        candidates.sort_unstable_by(|a, b| b.start.cmp(&a.start).then(a.id.cmp(&b.id)));
+        Ok(candidates)
+    }
+
+    /// Sorted keys of the attributes that spans in `range` have.
+    pub fn attribute_keys(&self, range: NanoRange, scope: AttributeScope) -> Result<Vec<String>, ReadError> {
+        let mut keys = BTreeSet::new();
+        for head in &self.heads {
+            search::keys_in_head(head, range, scope, &mut keys);
+        }
+        Ok(keys.into_iter().collect())
+    }
+
+    /// Values of a field on spans in `range`, sorted; some `limit` of them where there are more.
+    pub fn values(
+        &self,
+        field: &SpanField,
+        range: NanoRange,
+        limit: usize,
+    ) -> Result<Vec<FieldValue>, ReadError> {
+        self.values_where(field, &[], range, limit)
+    }
+
+    /// Sorted names of the services that sent spans in `range`.
+    pub fn services(&self, range: NanoRange) -> Result<Vec<String>, ReadError> {
+        let key = super::span::SERVICE_NAME.to_owned();
+        let field = SpanField::Attribute { scope: AttributeScope::Resource, key };
+        Ok(texts(self.values(&field, range, usize::MAX)?))
+    }
+
+    /// Sorted names of a service's spans in `range`.
+    pub fn operations(&self, service: &str, range: NanoRange) -> Result<Vec<String>, ReadError> {
+        let of_service = [SpanCondition::service(service)];
+        Ok(texts(self.values_where(&SpanField::Name, &of_service, range, usize::MAX)?))
+    }
+
+    /// Values of a field on spans in `range` that meet all conditions.
+    fn values_where(
+        &self,
+        field: &SpanField,
+        conditions: &[SpanCondition],
+        range: NanoRange,
+        limit: usize,
+    ) -> Result<Vec<FieldValue>, ReadError> {
+        let mut values = BTreeSet::new();
+        for head in &self.heads {
+            search::values_in_head(head, range, field, conditions, limit, &mut values);
+        }
+        Ok(values.into_iter().take(limit).collect())
+    }
+
+    /// Damage met while reading this snapshot: the answers lack what these segments held.
+    pub fn warnings(&self) -> Vec<String> {
+        self.warnings.lock().iter().cloned().collect()
+    }
+}
+
+fn texts(values: Vec<FieldValue>) -> Vec<String> {
+    let text = |value| if let FieldValue::Text(text) = value { Some(text) } else { None };
+    values.into_iter().filter_map(text).collect()
+}
+
+/// By start, each span once.
+fn settle(spans: &mut Vec<StoredSpan>) {
+    spans.sort_by(|a, b| order(a).cmp(&order(b)));
+    let mut kept: Vec<StoredSpan> = Vec::with_capacity(spans.len());
+    for span in spans.drain(..) {
+        let mut same_place = kept.iter().rev().take_while(|other| order(other) == order(&span));
+        if !same_place.any(|other| is_same(other, &span)) {
+            kept.push(span);
+        }
+    }
+    *spans = kept;
+}
+
+fn order(span: &StoredSpan) -> (u64, &[u8]) {
+    (span.span.start_time_unix_nano, &span.span.span_id)
+}
+
+/// Compared as bytes, so that a NaN is the same as itself.
+fn is_same(a: &StoredSpan, b: &StoredSpan) -> bool {
+    (Arc::ptr_eq(&a.origin, &b.origin) || a.origin == b.origin)
+        && (a.span == b.span || a.span.encode_to_vec() == b.span.encode_to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::traces::SpansWriter;
+    use crate::storage::traces::test_spans::{any_span, rows};
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_head_gives_back_the_spans_of_a_trace(sent in prop::collection::vec((any_span(), 0..2usize), 1..40)) {
+            let head = Arc::new(SpanHead::new());
+            let mut writer = SpansWriter::new(head.clone());
+            for (span, service) in &sent {
+                writer.append(rows(["a", "b"][*service], std::slice::from_ref(span)), &mut Vec::new());
+            }
+            let snapshot = TracesSnapshot::new(vec![head]);
+            for trace in 1..9u8 {
+                let found = snapshot.trace(TraceId([trace; 16])).unwrap();
+                let mut expected: Vec<_> = sent.iter().filter(|(s, _)| s.trace_id == [trace; 16]).collect();
+                expected.sort_by_key(|(span, service)| {
+                    (span.start_time_unix_nano, span.span_id.clone(), *service, span.encode_to_vec())
+                });
+                expected.dedup_by_key(|(span, service)| (span.encode_to_vec(), *service));
+                prop_assert_eq!(found.len(), expected.len());
+                for (span, service) in expected {
+                    prop_assert!(found.iter().any(|f| f.span.encode_to_vec() == span.encode_to_vec()
+                        && f.origin.service_name() == Some(["a", "b"][*service])));
+                }
+                prop_assert!(found.is_sorted_by_key(|f| f.start()));
+            }
+        }
+    }
+}
