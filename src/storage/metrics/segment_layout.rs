@@ -1,11 +1,9 @@
 //! The sections of a metrics segment (`storage-format.md` §5) and the rows of their tables.
 
-use xxhash_rust::xxh3::xxh3_64;
-
 use crate::codec::varint::{read_u64, write_u64};
 use crate::codec::{Malformed, integers};
 use crate::model::{MetricType, TimeRange, Timestamp};
-use crate::storage::segment::SectionId;
+use crate::storage::segment::{CHECK_LEN, SectionId};
 
 pub const DATA: SectionId = SectionId(1);
 pub const COLUMNS: SectionId = SectionId(2);
@@ -42,13 +40,6 @@ pub const METADATA_BYTES_MAX: usize = 256 << 20;
 
 pub const HISTOGRAMS_CODEC: u8 = 1;
 pub const EXEMPLARS_CODEC: u8 = 1;
-
-/// Behind each block of DATA.
-pub const CHECK_LEN: usize = 4;
-
-pub fn check32(bytes: &[u8]) -> [u8; CHECK_LEN] {
-    (xxh3_64(bytes) as u32).to_le_bytes()
-}
 
 /// Types by their number on disk.
 pub const METRIC_TYPES: [MetricType; 8] = [

@@ -6,8 +6,8 @@ use roaring::RoaringBitmap;
 
 use super::SampleBuffer;
 use super::segment_layout::{
-    self as layout, BLOCKS, Block, BlockChunk, CHECK_LEN, COLUMNS, Column, DATA, EXEMPLAR_BYTES_MAX,
-    EXEMPLARS_CODEC, HISTOGRAMS_CODEC, METADATA, METADATA_BYTES_MAX, METRIC_TYPES, STARTS, check32,
+    self as layout, BLOCKS, Block, BlockChunk, COLUMNS, Column, DATA, EXEMPLAR_BYTES_MAX, EXEMPLARS_CODEC,
+    HISTOGRAMS_CODEC, METADATA, METADATA_BYTES_MAX, METRIC_TYPES, STARTS,
 };
 use crate::codec::varint::read_u64;
 use crate::codec::{
@@ -231,14 +231,7 @@ impl MetricsSegment {
 
     /// A block of DATA without its checksum, which was right.
     fn data(&self, offset: u64, len: u64) -> Result<&[u8], SegmentError> {
-        let section = self.segment.section(DATA)?;
-        let end = offset.checked_add(len).filter(|&end| end <= section.len());
-        let end = end.ok_or_else(|| section.damaged(offset, Malformed("a block lies behind the end")))?;
-        let block = &section.raw()[offset as usize..end as usize];
-        match block.split_last_chunk::<CHECK_LEN>() {
-            Some((block, check)) if check32(block) == *check => Ok(block),
-            _ => Err(section.damaged(offset, Malformed("the block's checksum is wrong"))),
-        }
+        self.segment.section(DATA)?.block(offset, len)
     }
 
     fn damaged_data(&self, offset: u64, what: Malformed) -> SegmentError {

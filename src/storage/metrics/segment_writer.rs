@@ -10,7 +10,7 @@ use xxhash_rust::xxh3::Xxh3;
 use super::SampleBuffer;
 use super::segment_layout::{
     self as layout, BLOCK_EXEMPLARS_MAX, BLOCK_HISTOGRAMS_MAX, BLOCK_SAMPLES_MAX, BLOCKS, BlockRow, COLUMNS,
-    Column, DATA, EXEMPLARS_CODEC, HISTOGRAMS_CODEC, METADATA, METRIC_TYPES, STARTS, SeriesRow, check32,
+    Column, DATA, EXEMPLARS_CODEC, HISTOGRAMS_CODEC, METADATA, METRIC_TYPES, STARTS, SeriesRow,
 };
 use crate::codec::varint::write_u64;
 use crate::codec::{compressed, floats, histograms, integers, put_text, timestamps};
@@ -198,7 +198,7 @@ impl<W: Write> MetricsSegmentWriter<W> {
         let offset = self.to.section_len();
         self.scratch.clear();
         timestamps::encode(times, &mut self.scratch);
-        let len = write_checked(&mut self.to, &mut self.scratch)?;
+        let len = self.to.write_block(&self.scratch)?;
         let (first, last) = (times[0], times[times.len() - 1]);
         Ok(self.columns.add(hash, Column { offset, len, sample_count: times.len(), first, last }))
     }
@@ -207,7 +207,7 @@ impl<W: Write> MetricsSegmentWriter<W> {
         let offset = self.to.section_len();
         self.scratch.clear();
         encode(&mut self.scratch);
-        let len = write_checked(&mut self.to, &mut self.scratch)?;
+        let len = self.to.write_block(&self.scratch)?;
         self.blocks.pending.push(BlockRow { skip: offset - self.blocks.end, len, column });
         self.blocks.end = offset + len;
         Ok(())
@@ -273,14 +273,6 @@ impl Blocks {
         }
         self.chunk_start = self.end;
     }
-}
-
-/// Writes a block and its checksum; answers with the length of both.
-fn write_checked<W: Write>(to: &mut SegmentWriter<W>, block: &mut Vec<u8>) -> io::Result<u64> {
-    let check = check32(block);
-    block.extend_from_slice(&check);
-    to.write(block)?;
-    Ok(block.len() as u64)
 }
 
 fn content_hash(times: &[Timestamp]) -> u128 {

@@ -3,6 +3,7 @@
 //! The container knows no signal: a signal is a byte, and a section is an id. Nothing is handed out before its
 //! checksum was compared, so damage is an error that costs what it hit, never a wrong answer.
 
+mod block;
 mod layout;
 mod reader;
 mod table;
@@ -10,6 +11,7 @@ mod writer;
 
 use std::path::PathBuf;
 
+pub use block::CHECK_LEN;
 pub use layout::{Checking, SectionId, SegmentMeta};
 pub use reader::{Section, Segment};
 pub use table::{CHUNK_ROWS, ChunkCache, Table, TableWriter};
