@@ -37,10 +37,14 @@ impl Answer {
             "scalar" | "string" => vec![Series { name: String::new(), points: vec![point(result)?] }],
             _ => result.as_array()?.iter().map(series).collect::<Option<_>>()?,
         };
-        let texts = ["warnings", "infos"].iter().filter_map(|key| body[key].as_array()).flatten();
-        let annotations = texts.filter_map(|text| text.as_str().map(str::to_owned)).collect();
-        Some(Answer { series, annotations })
+        Some(Answer { series, annotations: annotations(&body) })
     }
+}
+
+/// The warnings and infos of an answer of whatever kind.
+pub fn annotations(body: &Value) -> Vec<String> {
+    let texts = ["warnings", "infos"].iter().filter_map(|key| body[key].as_array()).flatten();
+    texts.filter_map(|text| text.as_str().map(str::to_owned)).collect()
 }
 
 fn series(value: &Value) -> Option<Series> {
@@ -71,7 +75,8 @@ fn point(value: &Value) -> Option<Point> {
     Some(Point { seconds, text })
 }
 
-fn name(metric: &Value) -> Option<String> {
+/// A set of labels, with control characters escaped.
+pub fn name(metric: &Value) -> Option<String> {
     let labels = metric.as_object()?;
     let name = labels.get("__name__").and_then(Value::as_str).unwrap_or("");
     let rest: Vec<String> = labels

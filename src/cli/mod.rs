@@ -1,10 +1,13 @@
 //! The command line: each command a thin caller of the layers.
 
 mod answer;
+mod client;
 mod config_args;
+mod logs;
 mod plot;
 mod query;
 mod serve;
+mod terminal;
 
 use std::ffi::OsString;
 use std::io::{self, BufWriter, Write};
@@ -17,7 +20,7 @@ use crate::server::ServeError;
 use crate::storage::inspect::{self, InspectError};
 use config_args::ConfigArgs;
 
-/// Keeps metrics on one small machine and answers PromQL. Without a command: `serve`.
+/// Keeps metrics, logs and traces on one small machine and answers Grafana. Without a command: `serve`.
 ///
 /// Every option is a flag, an environment variable and a key of the TOML file given by --config, in that order of
 /// precedence; config.example.toml lists them all.
@@ -39,9 +42,10 @@ enum Command {
         #[command(subcommand)]
         what: Check,
     },
-    /// Ask a running server a PromQL question.
+    /// Ask a running server a PromQL question, or with --logs a LogQL one.
     ///
-    /// `icecore query 'up'` asks for this moment; --start, --end, --step or --plot ask for a range.
+    /// `icecore query 'up'` asks for this moment; --start, --end, --step or --plot ask for a range. `icecore query --logs
+    /// '{app="shop"}'` prints the last entries of an hour.
     Query(query::QueryArgs),
     /// Show any file of a data directory, or all of it, as text.
     ///
@@ -71,8 +75,8 @@ pub enum CliError {
     Serve(#[from] ServeError),
     #[error("cannot reach {url}: {source}; is the server running? (--url)")]
     Unreachable { url: String, source: Box<ureq::Error> },
-    #[error("{url} does not answer as Prometheus does (--url)")]
-    NotPrometheus { url: String },
+    #[error("{url} does not answer as Icecore does (--url)")]
+    NotIcecore { url: String },
     #[error("{0}")]
     Refused(String),
     #[error(transparent)]
@@ -85,7 +89,7 @@ impl CliError {
         match self {
             CliError::Usage(_) | CliError::Config(_) => 2,
             CliError::Serve(error) => error.exit_code(),
-            CliError::Unreachable { .. } | CliError::NotPrometheus { .. } => 1,
+            CliError::Unreachable { .. } | CliError::NotIcecore { .. } => 1,
             CliError::Refused(_) | CliError::Inspect(_) => 1,
         }
     }

@@ -1,48 +1,54 @@
-//! `icecore query`: asks a running server over HTTP, and prints its answer as a table, JSON or a plot.
+//! `icecore query`: asks a running server in PromQL, and prints its answer as a table, JSON or a plot.
 
 use std::time::Duration;
 
 use clap::Args;
 use serde_json::Value;
 
-use super::CliError;
 use super::answer::{Answer, Series};
-use super::plot;
+use super::client::Client;
+use super::{CliError, logs, plot};
 use crate::clock::Clock;
 use crate::config::Setting;
 
 /// The expression and how to ask.
 #[derive(Args)]
 pub struct QueryArgs {
-    /// A PromQL expression, such as 'sum by (job) (rate(http_requests_total[5m]))'.
-    expr: String,
+    /// A PromQL expression, such as 'sum by (job) (rate(http_requests_total[5m]))'; with --logs one of LogQL, such as
+    /// '{app="shop"} |= "error"'.
+    pub expr: String,
+    /// Ask for logs. Entries are printed with their stream's labels, the newest last; --json shows all they have.
+    #[arg(long)]
+    logs: bool,
     /// Evaluate at this instant instead of now: Unix seconds, RFC 3339, or -5m for five minutes ago.
     #[arg(long, allow_hyphen_values = true, conflicts_with_all = ["start", "end", "step", "plot"])]
-    time: Option<String>,
+    pub time: Option<String>,
     /// Evaluate over a range that begins here [default: -1h].
     #[arg(long, allow_hyphen_values = true)]
-    start: Option<String>,
+    pub start: Option<String>,
     /// Where the range ends [default: now].
     #[arg(long, allow_hyphen_values = true)]
-    end: Option<String>,
+    pub end: Option<String>,
+    /// With --logs: the range begins so long before its end [default: 1h].
+    #[arg(long, requires = "logs", conflicts_with_all = ["start", "time"])]
+    pub since: Option<String>,
     /// Time between two points of the range, such as 15s [default: a hundredth of the range].
     #[arg(long)]
-    step: Option<String>,
+    pub step: Option<String>,
+    /// With --logs: the most entries to print [default: 100].
+    #[arg(long, requires = "logs")]
+    pub limit: Option<usize>,
     /// Print the server's JSON as it came.
     #[arg(long)]
-    json: bool,
+    pub json: bool,
     /// Draw the range in the terminal.
     #[arg(long, conflicts_with = "json")]
-    plot: bool,
+    pub plot: bool,
     /// The server to ask.
     #[arg(long, default_value = "http://127.0.0.1:8365", env = "ICECORE_URL", hide_env = true)]
-    url: String,
+    pub url: String,
 }
 
-/// Beyond the server's own time-out, so that its error is what people see.
-const PATIENCE: Duration = Duration::from_secs(150);
-/// The longest answer the server gives by default.
-const ANSWER_BYTES_MAX: u64 = 256 << 20;
 /// Longer names push their values out of the column.
 const NAME_WIDTH_MAX: usize = 100;
 const DEFAULT_RANGE_SECONDS: f64 = 3_600.0;
@@ -50,35 +56,44 @@ const DEFAULT_POINTS: f64 = 100.0;
 
 pub fn run(args: &QueryArgs) -> Result<(), CliError> {
     let now = Clock.now_ms() as f64 / 1_000.0;
-    let body = if args.is_range() { ask_range(args, now)? } else { ask_instant(args, now)? };
+    if args.logs {
+        return logs::run(args, now);
+    }
+    let client = Client { url: &args.url, error_of };
+    let body =
+        if args.is_range() { ask_range(&client, args, now)? } else { ask_instant(&client, args, now)? };
     if args.json {
         super::print(&format!("{body}\n"));
         return Ok(());
     }
-    let answer = Answer::parse(&body).ok_or_else(|| CliError::NotPrometheus { url: args.url.clone() })?;
-    for text in &answer.annotations {
-        eprintln!("icecore: {text}");
-    }
-    let text = if args.plot { plot::draw(&answer.series) } else { table(&answer.series) };
-    super::print(&text);
+    present(&Answer::parse(&body).ok_or_else(|| client.misunderstood())?, args.plot);
     Ok(())
 }
 
+/// Prints values, and on stderr what there is to say about them.
+pub fn present(answer: &Answer, plot: bool) {
+    for text in &answer.annotations {
+        eprintln!("icecore: {text}");
+    }
+    super::print(&if plot { plot::draw(&answer.series) } else { table(&answer.series) });
+}
+
 impl QueryArgs {
-    fn is_range(&self) -> bool {
-        self.plot || self.start.is_some() || self.end.is_some() || self.step.is_some()
+    pub fn is_range(&self) -> bool {
+        let texts = [&self.start, &self.end, &self.step, &self.since];
+        self.plot || texts.iter().any(|text| text.is_some())
     }
 }
 
-fn ask_instant(args: &QueryArgs, now: f64) -> Result<String, CliError> {
+fn ask_instant(client: &Client, args: &QueryArgs, now: f64) -> Result<String, CliError> {
     let mut form = vec![("query", args.expr.clone())];
     if let Some(time) = &args.time {
         form.push(("time", absolute(time, now)));
     }
-    post(&args.url, "query", &form)
+    client.post("/api/v1/query", &form, &[])
 }
 
-fn ask_range(args: &QueryArgs, now: f64) -> Result<String, CliError> {
+fn ask_range(client: &Client, args: &QueryArgs, now: f64) -> Result<String, CliError> {
     let end = args.end.as_ref().map_or_else(|| now.to_string(), |end| absolute(end, now));
     let start = args.start.as_ref().map_or_else(
         || (end.parse().unwrap_or(now) - DEFAULT_RANGE_SECONDS).to_string(),
@@ -93,11 +108,11 @@ fn ask_range(args: &QueryArgs, now: f64) -> Result<String, CliError> {
         (seconds / DEFAULT_POINTS).ceil().max(1.0).to_string()
     });
     let form = [("query", args.expr.clone()), ("start", start), ("end", end), ("step", step)];
-    post(&args.url, "query_range", &form)
+    client.post("/api/v1/query_range", &form, &[])
 }
 
 /// `-5m` is five minutes before `now`; all else is the server's to read.
-fn absolute(text: &str, now: f64) -> String {
+pub fn absolute(text: &str, now: f64) -> String {
     let mut ago = Duration::ZERO;
     match text.strip_prefix('-').map(|rest| ago.set(rest)) {
         Some(Ok(())) => (now - ago.as_secs_f64()).to_string(),
@@ -106,30 +121,10 @@ fn absolute(text: &str, now: f64) -> String {
     }
 }
 
-fn post(url: &str, endpoint: &str, form: &[(&str, String)]) -> Result<String, CliError> {
-    let mut body = form_urlencoded::Serializer::new(String::new());
-    for (name, value) in form {
-        body.append_pair(name, value);
-    }
-    let config =
-        ureq::Agent::config_builder().timeout_global(Some(PATIENCE)).http_status_as_error(false).build();
-    let unreachable = |source| CliError::Unreachable { url: url.to_owned(), source: Box::new(source) };
-    let mut response = ureq::Agent::from(config)
-        .post(format!("{}/api/v1/{endpoint}", url.trim_end_matches('/')))
-        .content_type("application/x-www-form-urlencoded")
-        .send(body.finish())
-        .map_err(unreachable)?;
-    let text =
-        response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_string().map_err(unreachable)?;
-    if response.status().is_success() {
-        return Ok(text);
-    }
-    let error = serde_json::from_str::<Value>(&text).ok();
-    let message = error.as_ref().and_then(|error| error["error"].as_str());
-    match message {
-        Some(message) => Err(CliError::Refused(message.to_owned())),
-        None => Err(CliError::NotPrometheus { url: url.to_owned() }),
-    }
+/// The text in Prometheus's envelope of errors.
+fn error_of(body: &str) -> Option<String> {
+    let error = serde_json::from_str::<Value>(body).ok()?;
+    error["error"].as_str().map(str::to_owned)
 }
 
 /// One line for each series of an instant, one for each point of a range.
