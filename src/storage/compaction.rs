@@ -77,7 +77,7 @@ impl Store {
         let merged = self.merge_intact(plan);
         if let Err(MaintenanceError::Read(_)) = &merged {
             // So that it is not tried for ever, and nothing else is kept from being merged.
-            let damaged: Vec<_> = plan.inputs.iter().filter(|s| is_damaged(s)).collect();
+            let damaged: Vec<_> = plan.inputs.iter().filter(|s| s.is_damaged()).collect();
             let blamed = if damaged.is_empty() { plan.inputs.iter().collect() } else { damaged };
             blamed.iter().for_each(|segment| segment.set_unmergeable());
         }
@@ -121,12 +121,8 @@ fn merge_segments(
         Signal::Metrics => {
             metrics::merge_segments(&open(inputs, LiveSegment::metrics)?, seqs, to, is_stopping)
         }
-        Signal::Logs | Signal::Traces => Ok(None),
+        Signal::Logs | Signal::Traces => Err(MergeError::Stopped),
     }
-}
-
-fn is_damaged(segment: &LiveSegment) -> bool {
-    segment.metrics().map_or(true, |metrics| metrics.verify().is_err())
 }
 
 /// What to do with one run of segments, if anything.

@@ -4,16 +4,20 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use super::logs::LogHead;
 use super::metrics::Head;
 use super::signal::Signal;
+use super::traces::SpanHead;
 use crate::model::{TimeRange, Timestamp};
 
 pub(super) struct Generation {
     pub number: u64,
     /// When it was opened, to seal it by age.
     pub opened_at: Timestamp,
-    /// One for each shard.
+    /// One for each shard, as are the two others.
     pub metrics: Vec<Arc<Head>>,
+    pub logs: Vec<Arc<LogHead>>,
+    pub traces: Vec<Arc<SpanHead>>,
     min_seq: AtomicU64,
     max_seq: AtomicU64,
     /// Shards that still write to it.
@@ -26,6 +30,8 @@ impl Generation {
             number,
             opened_at,
             metrics: (0..shards).map(|_| Arc::new(Head::new(series_ids_max))).collect(),
+            logs: (0..shards).map(|_| Arc::default()).collect(),
+            traces: (0..shards).map(|_| Arc::default()).collect(),
             min_seq: AtomicU64::new(u64::MAX),
             max_seq: AtomicU64::new(0),
             writing: AtomicUsize::new(shards),
@@ -47,9 +53,9 @@ impl Generation {
         self.writing.load(Ordering::Acquire) == 0
     }
 
-    /// Whether it holds neither samples nor anything else that takes memory.
+    /// Whether it holds neither rows nor anything else that takes memory.
     pub fn is_empty(&self) -> bool {
-        self.sample_count() == 0 && self.memory_bytes() == 0
+        self.row_count() == 0 && self.memory_bytes() == 0
     }
 
     /// A frame with this sequence number belongs to the generation.
@@ -63,22 +69,44 @@ impl Generation {
         (self.min_seq.load(Ordering::Relaxed), self.max_seq.load(Ordering::Relaxed))
     }
 
-    pub fn sample_count(&self) -> u64 {
-        self.metrics.iter().map(|head| head.sample_count()).sum()
+    /// Samples, entries and spans.
+    pub fn row_count(&self) -> u64 {
+        Signal::ALL.into_iter().map(|signal| self.rows_of(signal)).sum()
+    }
+
+    pub fn rows_of(&self, signal: Signal) -> u64 {
+        match signal {
+            Signal::Metrics => self.metrics.iter().map(|head| head.sample_count()).sum(),
+            Signal::Logs => self.logs.iter().map(|head| head.row_count()).sum(),
+            Signal::Traces => self.traces.iter().map(|head| head.row_count()).sum(),
+        }
     }
 
     pub fn memory_bytes(&self) -> u64 {
-        self.metrics.iter().map(|head| head.memory_bytes()).sum()
+        let metrics = self.metrics.iter().map(|head| head.memory_bytes());
+        let logs = self.logs.iter().map(|head| head.memory_bytes());
+        let traces = self.traces.iter().map(|head| head.memory_bytes());
+        metrics.chain(logs).chain(traces).sum()
     }
 
     /// The days that the rows of each signal belong to.
     pub fn partitions(&self) -> BTreeSet<(Signal, Timestamp)> {
         let metrics = self.metrics.iter().flat_map(|head| head.partitions());
-        metrics.map(|day| (Signal::Metrics, day)).collect()
+        let logs = self.logs.iter().flat_map(|head| head.partitions());
+        let traces = self.traces.iter().flat_map(|head| head.partitions());
+        let metrics = metrics.map(|day| (Signal::Metrics, day));
+        metrics
+            .chain(logs.map(|day| (Signal::Logs, day)))
+            .chain(traces.map(|day| (Signal::Traces, day)))
+            .collect()
     }
 
-    /// First and last timestamp of what it holds; empty if that is nothing.
-    pub fn time_range(&self) -> TimeRange {
-        TimeRange::around(self.metrics.iter().map(|head| head.time_range()))
+    /// First and last timestamp of what it holds of a signal; empty if that is nothing.
+    pub fn time_range(&self, signal: Signal) -> TimeRange {
+        match signal {
+            Signal::Metrics => TimeRange::around(self.metrics.iter().map(|head| head.time_range())),
+            Signal::Logs => TimeRange::around(self.logs.iter().map(|head| head.time_range())),
+            Signal::Traces => TimeRange::around(self.traces.iter().map(|head| head.time_range())),
+        }
     }
 }

@@ -83,6 +83,14 @@ impl LiveSegment {
         self.metrics.get(|| self.open(Signal::Metrics).map(MetricsSegment::open))
     }
 
+    /// Whether reading all of it meets damage.
+    pub fn is_damaged(&self) -> bool {
+        match self.signal() {
+            Some(Signal::Metrics) => self.metrics().map_or(true, |metrics| metrics.verify().is_err()),
+            _ => false,
+        }
+    }
+
     fn open(&self, signal: Signal) -> Result<Segment, ReadError> {
         let io =
             |source: std::io::Error| ReadError::Io { path: self.path.clone(), message: source.to_string() };

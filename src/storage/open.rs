@@ -14,6 +14,7 @@ use super::fs::{DirLock, Fs, RealFs};
 use super::generation::Generation;
 use super::limiter::SeriesLimiter;
 use super::live::{LiveSegment, TIER_DIRS, View, segment_path};
+use super::logs::{LogsWriter, TailHub};
 use super::manifest::{Manifest, ManifestError};
 use super::metrics::log::read_payload;
 use super::metrics::{DeltaTotals, LoggedRows, MetricsWriter, SeriesRef, SharedMetadata, SharedRegistry};
@@ -22,6 +23,7 @@ use super::signal::Signal;
 use super::stats::StoreMetrics;
 use super::store::{Options, Store, series_ids_max, shard_of};
 use super::sync::{LogQueue, Syncer};
+use super::traces::{SpansWriter, TracesReplay};
 use super::wal::{FileLog, Frame, generation_dir, replay_generation};
 use crate::model::{Labels, Timestamp};
 
@@ -93,6 +95,9 @@ impl Store {
         active.note_seq(seq.fetch_add(1, Ordering::Relaxed) + 1);
         let queue = Arc::new(LogQueue::new(LOG_QUEUE_BYTES));
         let Recovery { registries, metadata, writers, .. } = recovery;
+        let (tail, soft_labels) =
+            (Arc::new(TailHub::default()), Arc::<[String]>::from(&options.soft_labels[..]));
+        let log_counters = metrics.logs.clone();
         let mut threads = Vec::new();
         let shards = writers.into_iter().enumerate().map(|(index, mut metrics)| {
             metrics.rotate(active.metrics[index].clone(), active.number, active.opened_at);
@@ -106,6 +111,13 @@ impl Store {
                 seq: seq.clone(),
                 generation: active.clone(),
                 metrics,
+                logs: LogsWriter::new(
+                    active.logs[index].clone(),
+                    soft_labels.clone(),
+                    tail.clone(),
+                    log_counters.clone(),
+                ),
+                traces: SpansWriter::new(active.traces[index].clone()),
             };
             threads.push(spawn(format!("shard-{index}"), move || shard.run()));
             shard_queue
@@ -137,6 +149,7 @@ impl Store {
             sealing: Mutex::new(()),
             merging: Mutex::new(()),
             retired: Mutex::default(),
+            tail,
             threads: Mutex::new(threads),
             _lock: lock,
             fs,
@@ -274,6 +287,13 @@ fn set_aside(fs: &dyn Fs, path: &Path) -> io::Result<()> {
     fs.rename(path, &aside)
 }
 
+/// What the frames of a generation have declared so far, and later ones refer to.
+#[derive(Default)]
+struct Declared {
+    series: HashMap<(u16, u32), SeriesRef>,
+    traces: TracesReplay,
+}
+
 /// What a replay builds up.
 struct Recovery<'a> {
     options: &'a Options,
@@ -330,10 +350,10 @@ impl<'a> Recovery<'a> {
         for (writer, head) in self.writers.iter_mut().zip(&generation.metrics) {
             writer.rotate(head.clone(), number, self.now);
         }
-        let mut ids = HashMap::new();
+        let mut declared = Declared::default();
         let dir = generation_dir(&log.data_dir, number);
         let report =
-            replay_generation(log, number, &mut |frame| self.replay_frame(frame, &generation, &mut ids));
+            replay_generation(log, number, &mut |frame| self.replay_frame(frame, &generation, &mut declared));
         let report = report.map_err(io_error(&dir))?;
         self.metrics.replayed_frames.inc_by(report.frames);
         for damage in &report.damage {
@@ -353,31 +373,31 @@ impl<'a> Recovery<'a> {
         tracing::info!(
             generation = number,
             frames = report.frames,
-            samples = generation.sample_count(),
+            rows = generation.row_count(),
             "replayed the log"
         );
         Ok(generation)
     }
 
-    fn replay_frame(
-        &mut self,
-        frame: Frame<'_>,
-        generation: &Generation,
-        ids: &mut HashMap<(u16, u32), SeriesRef>,
-    ) {
+    fn replay_frame(&mut self, frame: Frame<'_>, generation: &Generation, declared: &mut Declared) {
         let header = frame.header;
         self.max_seq = self.max_seq.max(header.seq);
         generation.note_seq(header.seq);
-        if Signal::from_byte(header.signal) != Some(Signal::Metrics) {
-            self.metrics.corrupt_records.inc();
-            return tracing::error!(signal = header.signal, "skipped a log record of an unknown signal");
-        }
-        match read_payload(frame.payload) {
-            Ok(rows) => self.replay_rows(header.shard, rows, ids),
-            Err(error) => {
-                self.metrics.corrupt_records.inc();
-                tracing::error!(seq = header.seq, %error, "skipped a log record");
+        let (shard, payload) = (header.shard, frame.payload);
+        let replayed = match Signal::from_byte(header.signal) {
+            Some(Signal::Metrics) => read_payload(payload)
+                .map(|rows| self.replay_rows(shard, rows, &mut declared.series))
+                .map_err(|error| error.to_string()),
+            Some(Signal::Logs) => Err("no replay of logs yet".to_owned()),
+            Some(Signal::Traces) => {
+                let replayed = declared.traces.frame(shard, payload, &generation.traces);
+                replayed.map_err(|error| error.to_string())
             }
+            None => Err("of a signal that this build does not know".to_owned()),
+        };
+        if let Err(error) = replayed {
+            self.metrics.corrupt_records.inc();
+            tracing::error!(seq = header.seq, signal = header.signal, %error, "skipped a log record");
         }
     }
 

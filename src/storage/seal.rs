@@ -64,7 +64,7 @@ impl Store {
         let _one = self.sealing.lock();
         let view = self.view.load();
         let active = view.active();
-        let is_due = active.sample_count() >= self.options.seal_samples
+        let is_due = active.row_count() >= self.options.seal_samples
             || active.memory_bytes() >= self.options.seal_bytes
             || (!active.is_empty() && now.saturating_sub(active.opened_at) >= self.options.seal_age_ms);
         drop(view);
@@ -125,7 +125,8 @@ impl Store {
                     Signal::Metrics => {
                         metrics::write_generation(&generation.metrics, &self.registries, range, seqs, to)
                     }
-                    Signal::Logs | Signal::Traces => Ok(None),
+                    Signal::Logs => Err(io::Error::other("logs cannot be sealed yet")),
+                    Signal::Traces => Err(io::Error::other("traces cannot be sealed yet")),
                 };
                 written.map_err(MergeError::Write)
             })?);

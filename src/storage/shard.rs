@@ -11,9 +11,11 @@ use crossbeam::queue::ArrayQueue;
 use crossbeam::sync::{Parker, Unparker};
 
 use super::generation::Generation;
+use super::logs::{LogRows, LogsWriter};
 use super::metrics::{MetricRows, MetricsWriter};
-use super::signal::Signal;
+use super::signal::{PerSignal, Signal};
 use super::sync::{Ack, LogItem, LogQueue};
+use super::traces::{SpanRows, SpansWriter};
 use super::wal::{FrameBuffer, FrameHeader};
 use crate::model::Timestamp;
 
@@ -22,9 +24,34 @@ const FRAME_BYTES: usize = 1 << 20;
 /// Control jobs need no reservation; there are few.
 const CONTROL_JOBS: usize = 16;
 
+/// What a batch has for one shard.
+pub(super) enum Rows {
+    Metrics(MetricRows),
+    Logs(LogRows),
+    Traces(SpanRows),
+}
+
+impl Rows {
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Rows::Metrics(rows) => rows.is_empty(),
+            Rows::Logs(rows) => rows.is_empty(),
+            Rows::Traces(rows) => rows.is_empty(),
+        }
+    }
+
+    fn signal(&self) -> Signal {
+        match self {
+            Rows::Metrics(_) => Signal::Metrics,
+            Rows::Logs(_) => Signal::Logs,
+            Rows::Traces(_) => Signal::Traces,
+        }
+    }
+}
+
 pub(super) enum Job {
-    Metrics {
-        rows: MetricRows,
+    Write {
+        rows: Rows,
         ack: Ack,
     },
     /// Goes on in a new generation; everything taken before is durable when the acknowledgement comes.
@@ -76,8 +103,8 @@ impl ShardQueue {
     }
 
     /// Queues a batch that room was reserved for.
-    pub fn push_reserved(&self, rows: MetricRows, ack: Ack) {
-        assert!(self.jobs.push(Job::Metrics { rows, ack }).is_ok(), "room was reserved");
+    pub fn push_reserved(&self, rows: Rows, ack: Ack) {
+        assert!(self.jobs.push(Job::Write { rows, ack }).is_ok(), "room was reserved");
         self.unparker.unpark();
     }
 
@@ -105,6 +132,8 @@ pub(super) struct Shard {
     pub seq: Arc<AtomicU64>,
     pub generation: Arc<Generation>,
     pub metrics: MetricsWriter,
+    pub logs: LogsWriter,
+    pub traces: SpansWriter,
 }
 
 /// A frame being filled, and who waits for it.
@@ -118,26 +147,28 @@ impl Shard {
     /// Runs until told to stop.
     pub fn run(mut self) {
         self.carry_over();
-        let mut pending = Pending::default();
+        let mut pending = PerSignal::<Pending>::default();
         loop {
             let Some(job) = self.queue.jobs.pop() else {
-                self.flush(&mut pending);
+                self.flush_all(&mut pending);
                 if self.queue.jobs.is_empty() {
                     self.parker.park();
                 }
                 continue;
             };
             match job {
-                Job::Metrics { rows, ack } => {
-                    self.metrics.append(rows, pending.frame.payload());
+                Job::Write { rows, ack } => {
+                    let signal = rows.signal();
+                    let pending = &mut pending[signal];
+                    self.append(rows, pending.frame.payload());
                     self.queue.cancel_reservation();
                     pending.acks.push(ack);
                     if pending.frame.len() >= FRAME_BYTES {
-                        self.flush(&mut pending);
+                        self.flush(signal, pending);
                     }
                 }
                 Job::Rotate { generation, ack } => {
-                    self.flush(&mut pending);
+                    self.flush_all(&mut pending);
                     self.rotate(generation);
                     self.log.push(LogItem::Barrier(ack));
                 }
@@ -150,13 +181,24 @@ impl Shard {
                     ids.extend(self.metrics.never_written_ids(now, since));
                     let _ = reply.send(ids);
                 }
-                Job::Stop => return self.flush(&mut pending),
+                Job::Stop => return self.flush_all(&mut pending),
             }
+        }
+    }
+
+    /// Into the head, and into the frame what a replay needs to do the same.
+    fn append(&mut self, rows: Rows, payload: &mut Vec<u8>) {
+        match rows {
+            Rows::Metrics(rows) => self.metrics.append(rows, payload),
+            Rows::Logs(rows) => self.logs.append(rows, payload),
+            Rows::Traces(rows) => self.traces.append(rows, payload),
         }
     }
 
     fn rotate(&mut self, generation: Arc<Generation>) {
         self.metrics.rotate(generation.metrics[self.index].clone(), generation.number, generation.opened_at);
+        self.logs.rotate(generation.logs[self.index].clone());
+        self.traces.rotate(generation.traces[self.index].clone());
         std::mem::replace(&mut self.generation, generation).leave();
         self.carry_over();
     }
@@ -165,10 +207,14 @@ impl Shard {
     fn carry_over(&mut self) {
         let mut pending = Pending::default();
         self.metrics.carry_over(self.index == 0, pending.frame.payload());
-        self.flush(&mut pending);
+        self.flush(Signal::Metrics, &mut pending);
     }
 
-    fn flush(&mut self, pending: &mut Pending) {
+    fn flush_all(&mut self, pending: &mut PerSignal<Pending>) {
+        Signal::ALL.into_iter().for_each(|signal| self.flush(signal, &mut pending[signal]));
+    }
+
+    fn flush(&mut self, signal: Signal, pending: &mut Pending) {
         let Pending { frame, acks } = std::mem::take(pending);
         if frame.is_empty() {
             // Duplicates only: they are as durable as what they repeat, which was queued before.
@@ -176,7 +222,7 @@ impl Shard {
         }
         let seq = self.seq.fetch_add(1, Ordering::Relaxed) + 1;
         self.generation.note_seq(seq);
-        let header = FrameHeader { seq, signal: Signal::Metrics.byte(), shard: self.index as u16 };
+        let header = FrameHeader { seq, signal: signal.byte(), shard: self.index as u16 };
         let bytes = frame.finish(header, self.generation.number);
         self.log.push(LogItem::Frame { generation: self.generation.number, bytes, acks });
     }

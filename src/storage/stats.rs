@@ -4,7 +4,9 @@ use prometheus::{
     Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 
+use super::logs::LogCounters;
 use super::metrics::WriterCounters;
+use super::signal::Signal;
 use super::store::Store;
 use super::sync::SyncMetrics;
 use crate::model::TimeRange;
@@ -12,6 +14,7 @@ use crate::model::TimeRange;
 /// The store's own metrics.
 pub(super) struct StoreMetrics {
     pub writer: WriterCounters,
+    pub logs: LogCounters,
     pub sync: SyncMetrics,
     pub corrupt_records: IntCounter,
     pub replayed_frames: IntCounter,
@@ -71,6 +74,14 @@ impl StoreMetrics {
                 repeated_deltas: counter(
                     "icecore_storage_repeated_deltas_total",
                     "Delta intervals dropped because they were added before",
+                ),
+            },
+            logs: LogCounters {
+                entries: counter("icecore_storage_log_entries_total", "Log entries taken by the shards"),
+                bytes: counter("icecore_storage_log_bytes_total", "Bytes of the lines of these"),
+                duplicates: counter(
+                    "icecore_storage_duplicate_log_entries_total",
+                    "Log entries that repeated one that came shortly before",
                 ),
             },
             sync: SyncMetrics {
@@ -143,14 +154,11 @@ pub struct SeriesStats {
 impl Store {
     pub fn stats(&self) -> StoreStats {
         let view = self.view.load();
-        let ranges = view
-            .generations
-            .iter()
-            .map(|g| g.time_range())
-            .chain(view.segments.iter().map(|s| s.time_range()));
+        let unsealed = view.generations.iter().flat_map(|g| Signal::ALL.map(|signal| g.time_range(signal)));
+        let ranges = unsealed.chain(view.segments.iter().map(|s| s.time_range()));
         StoreStats {
             active_series: self.limiter.count(),
-            unsealed_samples: view.generations.iter().map(|g| g.sample_count()).sum(),
+            unsealed_samples: view.generations.iter().map(|g| g.row_count()).sum(),
             unsealed_bytes: view.generations.iter().map(|g| g.memory_bytes()).sum(),
             segments: view.segments.len(),
             segment_bytes: view.segments.iter().map(|s| s.entry.bytes).sum(),

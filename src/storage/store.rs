@@ -13,12 +13,15 @@ use parking_lot::{Mutex, RwLock};
 use super::fs::{DirLock, Fs};
 use super::limiter::SeriesLimiter;
 use super::live::{LiveSegment, View};
+use super::logs::{LogBatch, LogTail, LogsSnapshot, TailHub};
 use super::manifest::Manifest;
 use super::metrics::{MetricBatch, MetricsSnapshot, Refusal, SeriesRef, SharedMetadata, SharedRegistry};
-use super::shard::ShardQueue;
+use super::shard::{Rows, ShardQueue};
 use super::signal::PerSignal;
 use super::stats::StoreMetrics;
 use super::sync::{Ack, LogQueue, SyncMode};
+use super::traces::{SpanBatch, TracesSnapshot};
+use crate::model::labels::label_hash;
 use crate::model::{Labels, Timestamp, time};
 
 /// How the store behaves; the server fills it from the configuration.
@@ -157,6 +160,7 @@ pub struct Store {
     pub(super) sealing: Mutex<()>,
     pub(super) merging: Mutex<()>,
     pub(super) retired: Mutex<Vec<super::idle::RetiredIds>>,
+    pub(super) tail: Arc<TailHub>,
     pub(super) threads: Mutex<Vec<JoinHandle<()>>>,
     pub(super) _lock: Box<dyn DirLock>,
 }
@@ -165,6 +169,14 @@ impl Store {
     /// How many shards a [`MetricBatch`] must be split for.
     pub fn shard_count(&self) -> usize {
         self.shards.len()
+    }
+
+    /// The shard that takes the entries of a stream: all that share blocks have one.
+    pub fn shard_of_stream(&self, labels: &Labels) -> usize {
+        let is_soft = |name: &str| self.options.soft_labels.iter().any(|soft| soft == name);
+        let hard = labels.iter().filter(|(name, _)| !is_soft(name));
+        let group: u128 = hard.fold(0, |sum, (name, value)| sum.wrapping_add(label_hash(name, value)));
+        shard_of(group, self.shards.len()) as usize
     }
 
     /// The series with these labels, registered now if it is new. `now` paces the creation of new series.
@@ -189,7 +201,8 @@ impl Store {
         *self.epoch.read()
     }
 
-    /// Queues a batch to all the shards it needs, or to none. After `Ok`, `done` is called exactly once.
+    /// Queues a batch to all the shards it needs, or to none. After `Ok`, `done` is called exactly once. So do
+    /// [`Store::append_logs`] and [`Store::append_spans`].
     pub fn append(&self, batch: MetricBatch, done: Completion) -> Result<(), Busy> {
         self.check_room()?;
         // Held until the rows are queued: retiring a series waits for it, and then for the queue.
@@ -197,15 +210,33 @@ impl Store {
         if batch.series_epoch != *epoch {
             return Err(Busy::SeriesRetired);
         }
-        let used: Vec<usize> = (0..batch.shards.len()).filter(|&i| !batch.shards[i].is_empty()).collect();
+        self.queue(batch.shards.into_iter().map(Rows::Metrics), done)
+    }
+
+    pub fn append_logs(&self, batch: LogBatch, done: Completion) -> Result<(), Busy> {
+        self.check_room()?;
+        // As for metrics: closing waits until what passed the check is queued.
+        let _queueing = self.epoch.read();
+        self.queue(batch.shards.into_iter().map(Rows::Logs), done)
+    }
+
+    pub fn append_spans(&self, batch: SpanBatch, done: Completion) -> Result<(), Busy> {
+        self.check_room()?;
+        let _queueing = self.epoch.read();
+        self.queue(batch.shards.into_iter().map(Rows::Traces), done)
+    }
+
+    /// Rows of one batch, one item for each shard.
+    fn queue(&self, rows: impl Iterator<Item = Rows>, done: Completion) -> Result<(), Busy> {
+        let used: Vec<(usize, Rows)> = rows.enumerate().filter(|(_, rows)| !rows.is_empty()).collect();
         if used.is_empty() {
             done(Ok(()));
             return Ok(());
         }
-        self.reserve(&used)?;
+        self.reserve(used.iter().map(|(shard, _)| *shard))?;
         let ack = Ack::new(used.len(), done);
-        for (i, rows) in batch.shards.into_iter().enumerate().filter(|(_, rows)| !rows.is_empty()) {
-            self.shards[i].push_reserved(rows, ack.clone());
+        for (shard, rows) in used {
+            self.shards[shard].push_reserved(rows, ack.clone());
         }
         Ok(())
     }
@@ -213,6 +244,23 @@ impl Store {
     /// Everything that can be read at this instant.
     pub fn metrics(&self) -> MetricsSnapshot {
         MetricsSnapshot::new(&self.view.load_full(), &self.registries, &self.metadata)
+    }
+
+    /// As [`Store::metrics`], of log entries.
+    pub fn logs(&self) -> LogsSnapshot {
+        let view = self.view.load_full();
+        LogsSnapshot::new(view.generations.iter().flat_map(|g| g.logs.clone()).collect())
+    }
+
+    /// As [`Store::metrics`], of spans.
+    pub fn traces(&self) -> TracesSnapshot {
+        let view = self.view.load_full();
+        TracesSnapshot::new(view.generations.iter().flat_map(|g| g.traces.clone()).collect())
+    }
+
+    /// Log entries as they arrive from now on; `capacity` batches may wait, and what comes beyond is lost to the receiver.
+    pub fn tail_logs(&self, capacity: usize) -> LogTail {
+        self.tail.subscribe(capacity)
     }
 
     /// Seals what is in memory, so that no sample is left to replay, and stops. Batches are refused from the first
@@ -267,10 +315,10 @@ impl Store {
         if bytes > max { Err(Busy::MemoryFull { bytes, max }) } else { Ok(()) }
     }
 
-    fn reserve(&self, shards: &[usize]) -> Result<(), Busy> {
-        for (taken, &shard) in shards.iter().enumerate() {
+    fn reserve(&self, shards: impl Iterator<Item = usize> + Clone) -> Result<(), Busy> {
+        for (taken, shard) in shards.clone().enumerate() {
             if !self.shards[shard].reserve() {
-                shards[..taken].iter().for_each(|&shard| self.shards[shard].cancel_reservation());
+                shards.take(taken).for_each(|shard| self.shards[shard].cancel_reservation());
                 return Err(Busy::QueueFull { capacity: self.options.queue_batches });
             }
         }
