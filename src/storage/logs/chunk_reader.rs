@@ -36,7 +36,10 @@ pub(super) fn read(
             out.line_lens.push(rows.line_len(row) as u32);
         }
         if ask.wants_metadata {
-            out.metadata.push(rows.metadata.of(row));
+            let is_wanted = |name: &str| {
+                ask.metadata_names.is_none_or(|names| names.iter().any(|asked| is_name_for(name, asked)))
+            };
+            out.metadata.push(rows.metadata.of(row).filter(|(name, _)| is_wanted(name)));
         }
     }
 }

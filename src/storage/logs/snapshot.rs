@@ -61,6 +61,8 @@ pub struct LogAsk<'a> {
     /// Wants `line_lens`.
     pub wants_line_bytes: bool,
     pub wants_metadata: bool,
+    /// Of the metadata only what has these names, as sent or sanitised; `None`: all of it.
+    pub metadata_names: Option<&'a [String]>,
 }
 
 impl LogAsk<'_> {
@@ -73,6 +75,7 @@ impl LogAsk<'_> {
             wants_lines: true,
             wants_line_bytes: true,
             wants_metadata: true,
+            metadata_names: None,
         }
     }
 }

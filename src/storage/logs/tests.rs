@@ -88,6 +88,10 @@ fn expect_all(lines: &[Line], matchers: &[Matcher], ask: &LogAsk<'_>) -> BTreeMa
     }
     found.retain(|_, lines| !lines.is_empty());
     found.values_mut().for_each(|lines| lines.sort_by_key(|line| line.timestamp));
+    if let Some(names) = ask.metadata_names {
+        let is_asked = |name: &String| names.iter().any(|n| n == name || *n == name.replace('.', "_"));
+        found.values_mut().flatten().for_each(|line| line.metadata.retain(|(name, _)| is_asked(name)));
+    }
     found
 }
 
@@ -117,9 +121,15 @@ proptest! {
         range in any_range(),
         filters in any_filters(),
         metadata in prop::collection::vec(("user|trace_id|trace\\.id", "[01]"), 0..2),
+        names in prop::option::of(prop::collection::vec("user|trace_id|trace\\.id", 0..2)),
     ) {
         let snapshot = LogsSnapshot::new(vec![head_of(&batches(&lines))]);
-        let ask = LogAsk { line_filters: &filters, metadata_equals: &metadata, ..LogAsk::all(range) };
+        let ask = LogAsk {
+            line_filters: &filters,
+            metadata_equals: &metadata,
+            metadata_names: names.as_deref(),
+            ..LogAsk::all(range)
+        };
         prop_assert_eq!(read_all(&snapshot, &matchers, &ask), expect_all(&lines, &matchers, &ask));
     }
 }
