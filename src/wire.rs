@@ -9,3 +9,8 @@ pub mod remote_write_v1 {
 pub mod remote_write_v2 {
     include!(concat!(env!("OUT_DIR"), "/icecore.remote_write_v2.rs"));
 }
+
+/// Loki's push API.
+pub mod loki_push {
+    include!(concat!(env!("OUT_DIR"), "/icecore.loki_push.rs"));
+}

@@ -93,7 +93,9 @@ impl ApiError {
             ApiError::Query(QueryError::Execution(_)) => Kind::Execution,
             ApiError::Query(QueryError::Exceeded(Exceeded::Deadline)) => Kind::Timeout,
             ApiError::Query(QueryError::Exceeded(Exceeded::Cancelled)) => Kind::Canceled,
-            ApiError::Query(QueryError::Exceeded(_)) | ApiError::ResponseTooLarge { .. } => Kind::Execution,
+            ApiError::Query(QueryError::Exceeded(_))
+            | ApiError::ResponseTooLarge { .. }
+            | ApiError::Ingest(IngestError::NoStreams) => Kind::Execution,
             ApiError::Maintenance(MaintenanceError::Stopping) => Kind::Unavailable,
             ApiError::Query(QueryError::Internal(_)) | ApiError::Panicked | ApiError::Maintenance(_) => {
                 Kind::Internal

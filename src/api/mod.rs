@@ -18,6 +18,7 @@ mod room;
 mod status;
 mod workers;
 mod write;
+mod zipkin;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -27,7 +28,6 @@ use std::time::Duration;
 use axum::Router;
 use axum::routing::{get, post};
 use parking_lot::Mutex;
-use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 
@@ -36,7 +36,7 @@ use crate::ingest::Ingest;
 use crate::model::Timestamp;
 use crate::query::Querier;
 use crate::query::budget::Limits;
-use crate::storage::Store;
+use crate::storage::{Signal, Store};
 use room::Room;
 
 /// How the API behaves; the server fills it from the configuration.
@@ -95,8 +95,6 @@ pub struct Api {
     metrics: middleware::HttpMetrics,
     options: Options,
     draining: AtomicBool,
-    /// Places for live tails.
-    tails: Arc<Semaphore>,
     /// The last one.
     self_scrape: Mutex<Option<SelfScrape>>,
 }
@@ -132,7 +130,6 @@ impl Api {
             registry,
             options,
             draining: AtomicBool::new(false),
-            tails: Arc::new(Semaphore::new(loki::TAILS_MAX)),
             self_scrape: Mutex::default(),
         })
     }
@@ -156,8 +153,10 @@ impl Api {
 pub fn routes(api: &Arc<Api>) -> Router {
     let routes = Router::new()
         .route("/api/v1/write", post(write::write))
-        .merge(otlp_http_paths())
-        .route("/api/v1/otlp/v1/metrics", post(otlp::metrics))
+        .merge(otlp::routes())
+        .route("/api/v1/otlp/v1/metrics", otlp::receiver(Signal::Metrics))
+        .route("/otlp/v1/logs", otlp::receiver(Signal::Logs))
+        .route("/api/v2/spans", post(zipkin::spans))
         .route("/api/v1/query", get(prometheus::query).post(prometheus::query))
         .route("/api/v1/query_range", get(prometheus::query_range).post(prometheus::query_range))
         .route("/api/v1/query_exemplars", get(prometheus::query_exemplars).post(prometheus::query_exemplars))
@@ -189,19 +188,12 @@ pub fn routes(api: &Arc<Api>) -> Router {
 
 /// OTLP's own HTTP port.
 pub fn otlp_http_routes(api: &Arc<Api>) -> Router {
-    dressed(api, otlp_http_paths().with_state(api.clone()))
+    dressed(api, otlp::routes().with_state(api.clone()))
 }
 
 /// OTLP's own gRPC port.
 pub fn otlp_grpc_routes(api: &Arc<Api>) -> Router {
     dressed(api, otlp_grpc::routes(api))
-}
-
-fn otlp_http_paths() -> Router<Arc<Api>> {
-    Router::new()
-        .route("/v1/metrics", post(otlp::metrics))
-        .route("/v1/logs", post(otlp::not_yet))
-        .route("/v1/traces", post(otlp::not_yet))
 }
 
 /// What every request passes, outermost last.

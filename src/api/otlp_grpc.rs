@@ -1,41 +1,104 @@
-//! OTLP over gRPC.
+//! OTLP over gRPC, for all signals. A message is not decoded here: the receivers read it as they read HTTP's.
 
 use std::sync::Arc;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::Response as HttpResponse;
-use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_server::{
-    MetricsService, MetricsServiceServer,
-};
-use opentelemetry_proto::tonic::collector::metrics::v1::{
-    ExportMetricsServiceRequest, ExportMetricsServiceResponse,
-};
+use axum::routing::{MethodRouter, post};
+use bytes::{Buf, Bytes};
 use prost::Message;
 use tokio::sync::Semaphore;
-use tonic::codec::CompressionEncoding;
+use tonic::codec::{Codec, CompressionEncoding, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use tonic::server::Grpc;
 use tonic::{Code, Request, Response, Status};
 
 use super::Api;
 use super::error::ApiError;
-use super::otlp::{RpcAny, RpcDuration, RpcRetryInfo, RpcStatus, answer};
+use super::otlp::{ExportResponse, RpcAny, RpcDuration, RpcRetryInfo, RpcStatus, answer, refusal_name};
 use super::write::durable;
+use crate::ingest::{BodyFormat, Encoding};
+use crate::storage::Signal;
 
 /// The services, as routes beside all others. Services that are not here answer UNIMPLEMENTED.
 pub fn routes(api: &Arc<Api>) -> Router {
-    let metrics = MetricsServiceServer::new(Metrics(api.clone()))
-        .accept_compressed(CompressionEncoding::Gzip)
-        .accept_compressed(CompressionEncoding::Zstd)
-        .max_decoding_message_size(api.options.decoded_bytes_max);
     let bounds = (api.clone(), Arc::new(Semaphore::new(MESSAGES_MAX)));
-    tonic::service::Routes::new(metrics)
-        .into_axum_router()
-        .reset_fallback()
+    Router::new()
+        .route("/opentelemetry.proto.collector.metrics.v1.MetricsService/Export", receiver(Signal::Metrics))
+        .route("/opentelemetry.proto.collector.logs.v1.LogsService/Export", receiver(Signal::Logs))
+        .route("/opentelemetry.proto.collector.trace.v1.TraceService/Export", receiver(Signal::Traces))
+        .with_state(api.clone())
         .layer(axum::middleware::from_fn_with_state(bounds, in_bounds))
 }
 
-/// As many messages are received and decoded at once; each may decode to `limits.max-decoded-bytes`.
+fn receiver(signal: Signal) -> MethodRouter<Arc<Api>> {
+    post(move |State(api): State<Arc<Api>>, request: axum::extract::Request| async move {
+        let mut grpc = Grpc::new(AsItCame)
+            .accept_compressed(CompressionEncoding::Gzip)
+            .accept_compressed(CompressionEncoding::Zstd)
+            .max_decoding_message_size(api.options.decoded_bytes_max);
+        let export = tower::service_fn(move |request: Request<Bytes>| {
+            let api = api.clone();
+            async move { export(&api, signal, request.into_inner()).await }
+        });
+        grpc.unary(export, request).await.map(Body::new)
+    })
+}
+
+async fn export(api: &Arc<Api>, signal: Signal, message: Bytes) -> Result<Response<ExportResponse>, Status> {
+    let (worker, now) = (api.clone(), api.clock.now_ms());
+    // What was compressed, the transport has decompressed.
+    let (encoding, format) = (Encoding::Identity, BodyFormat::Protobuf);
+    durable(api, move |done| worker.ingest.otlp(signal, &message, encoding, format, now, done))
+        .await
+        .and_then(|outcome| answer(api, signal, outcome))
+        .map(Response::new)
+        .map_err(|error| {
+            api.refusals.tell(refusal_name(signal), &error);
+            Status::from(&error)
+        })
+}
+
+/// Messages as their bytes, and answers as they are on the wire for every signal.
+struct AsItCame;
+
+impl Codec for AsItCame {
+    type Encode = ExportResponse;
+    type Decode = Bytes;
+    type Encoder = AsItCame;
+    type Decoder = AsItCame;
+
+    fn encoder(&mut self) -> AsItCame {
+        AsItCame
+    }
+
+    fn decoder(&mut self) -> AsItCame {
+        AsItCame
+    }
+}
+
+impl Encoder for AsItCame {
+    type Item = ExportResponse;
+    type Error = Status;
+
+    fn encode(&mut self, answer: ExportResponse, to: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        answer.encode(to).expect("the buffer grows");
+        Ok(())
+    }
+}
+
+impl Decoder for AsItCame {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
+        Ok(Some(from.copy_to_bytes(from.remaining())))
+    }
+}
+
+/// As many messages are received at once; each may be as long as `limits.max-decoded-bytes`.
 const MESSAGES_MAX: usize = 32;
 
 /// A message that does not arrive in time holds its connection no longer, and what cannot be read is its sender's
@@ -74,28 +137,7 @@ pub fn is_grpc(headers: &HeaderMap) -> bool {
 }
 
 pub fn unimplemented() -> HttpResponse {
-    Status::unimplemented("no such service: this build receives OTLP metrics alone").into_http()
-}
-
-struct Metrics(Arc<Api>);
-
-#[tonic::async_trait]
-impl MetricsService for Metrics {
-    async fn export(
-        &self,
-        request: Request<ExportMetricsServiceRequest>,
-    ) -> Result<Response<ExportMetricsServiceResponse>, Status> {
-        let (worker, now) = (self.0.clone(), self.0.clock.now_ms());
-        let message = request.into_inner();
-        durable(&self.0, move |done| worker.ingest.otlp_metrics_message(&message, now, done))
-            .await
-            .and_then(|outcome| answer(&self.0, outcome))
-            .map(Response::new)
-            .map_err(|error| {
-                self.0.refusals.tell("OTLP", &error);
-                Status::from(&error)
-            })
-    }
+    Status::unimplemented("no such service: OTLP's metrics, logs and traces are received here").into_http()
 }
 
 impl ApiError {

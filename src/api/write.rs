@@ -73,7 +73,7 @@ pub fn rejection(outcome: &Outcome) -> Option<ApiError> {
 }
 
 fn stored(outcome: &Outcome) -> u64 {
-    outcome.samples + outcome.histograms + outcome.exemplars
+    outcome.rows() + outcome.exemplars
 }
 
 /// Prometheus's envelope with counts; the sender logs the text as it comes.

@@ -73,7 +73,12 @@ pub const OPTIONS: &[OptionSpec] = options! {
     "limits.max-label-name-bytes" SIZE limits.label_name_bytes_max: "Length of a label name";
     "limits.max-label-value-bytes" SIZE limits.label_value_bytes_max: "Length of a label value";
     "limits.max-histogram-buckets" COUNT limits.histogram_buckets_max: "Buckets of one native histogram";
-    "limits.max-ahead" TIME limits.ahead_max: "How far a sample's timestamp may lie ahead of the clock";
+    "limits.max-line-bytes" SIZE limits.line_bytes_max: "Length of a log line";
+    "limits.max-stream-labels" COUNT limits.stream_labels_max: "Labels of one pushed stream of log entries, service_name not counted";
+    "limits.max-metadata-names" COUNT limits.metadata_names_max: "Names of structured metadata of one log entry";
+    "limits.max-metadata-bytes" SIZE limits.metadata_bytes_max: "Length of all structured metadata of one log entry";
+    "limits.max-span-bytes" SIZE limits.span_bytes_max: "Length of one span";
+    "limits.max-ahead" TIME limits.ahead_max: "How far a timestamp may lie ahead of the clock";
     "limits.max-delta-totals" COUNT limits.delta_totals_max: "Running totals kept for series sent as deltas; the longest idle go first";
     "limits.max-queued-batches" COUNT limits.queued_batches_max: "Batches that may wait for one writer thread";
     "limits.disk-reserve" SIZE limits.disk_reserve: "Writes are refused while less than this is free on the disk";
@@ -150,6 +155,11 @@ impl Default for Limits {
             label_name_bytes_max: ByteSize(1 << 10),
             label_value_bytes_max: ByteSize(2 << 10),
             histogram_buckets_max: 1_000,
+            line_bytes_max: ByteSize(256 << 10),
+            stream_labels_max: 15,
+            metadata_names_max: 128,
+            metadata_bytes_max: ByteSize(64 << 10),
+            span_bytes_max: ByteSize(1 << 20),
             ahead_max: Duration::from_secs(10 * 60),
             delta_totals_max: 200_000,
             queued_batches_max: 256,

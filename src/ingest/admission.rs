@@ -6,8 +6,9 @@
 use std::fmt;
 
 use crate::model::histogram::HistogramError;
+use crate::model::labels::is_label_name;
 use crate::model::time::{DAY, HOUR, MINUTE, SECOND};
-use crate::model::{Histogram, Labels, Timestamp};
+use crate::model::{Histogram, Labels, Nanos, Timestamp, nanos};
 use crate::storage::metrics::Refusal;
 
 use super::Options;
@@ -25,6 +26,8 @@ pub(super) enum Reason {
     LabelNameBytes,
     LabelValueBytes,
     EmptyLabelName,
+    LabelName,
+    NoLabels,
     DuplicateLabel,
     NotUtf8,
     NoMetricName,
@@ -37,6 +40,13 @@ pub(super) enum Reason {
     SeriesLimit,
     SeriesRate,
     Unsupported,
+    LineBytes,
+    MetadataCount,
+    MetadataBytes,
+    SpanBytes,
+    SpanIds,
+    SpanTimes,
+    NoStreams,
     DecodedSize,
     Malformed,
     QueueFull,
@@ -49,11 +59,13 @@ pub(super) enum Reason {
 
 impl Reason {
     /// In the order of the declaration, so that `reason as usize` is the index.
-    pub const ALL: [Reason; 24] = [
+    pub const ALL: [Reason; 33] = [
         Reason::LabelCount,
         Reason::LabelNameBytes,
         Reason::LabelValueBytes,
         Reason::EmptyLabelName,
+        Reason::LabelName,
+        Reason::NoLabels,
         Reason::DuplicateLabel,
         Reason::NotUtf8,
         Reason::NoMetricName,
@@ -66,6 +78,13 @@ impl Reason {
         Reason::SeriesLimit,
         Reason::SeriesRate,
         Reason::Unsupported,
+        Reason::LineBytes,
+        Reason::MetadataCount,
+        Reason::MetadataBytes,
+        Reason::SpanBytes,
+        Reason::SpanIds,
+        Reason::SpanTimes,
+        Reason::NoStreams,
         Reason::DecodedSize,
         Reason::Malformed,
         Reason::QueueFull,
@@ -82,6 +101,8 @@ impl Reason {
             Reason::LabelNameBytes => "label_name_bytes",
             Reason::LabelValueBytes => "label_value_bytes",
             Reason::EmptyLabelName => "empty_label_name",
+            Reason::LabelName => "label_name",
+            Reason::NoLabels => "no_labels",
             Reason::DuplicateLabel => "duplicate_label",
             Reason::NotUtf8 => "not_utf8",
             Reason::NoMetricName => "no_metric_name",
@@ -94,6 +115,13 @@ impl Reason {
             Reason::SeriesLimit => "series_limit",
             Reason::SeriesRate => "series_rate",
             Reason::Unsupported => "unsupported",
+            Reason::LineBytes => "line_bytes",
+            Reason::MetadataCount => "metadata_count",
+            Reason::MetadataBytes => "metadata_bytes",
+            Reason::SpanBytes => "span_bytes",
+            Reason::SpanIds => "span_ids",
+            Reason::SpanTimes => "span_times",
+            Reason::NoStreams => "no_streams",
             Reason::DecodedSize => "decoded_size",
             Reason::Malformed => "malformed",
             Reason::QueueFull => "queue_full",
@@ -175,6 +203,30 @@ pub(super) fn admit_labels(pairs: &[(&[u8], &[u8])], options: &Options) -> Resul
     Ok(labels)
 }
 
+/// The labels of a stream of log entries: names in the classic form, at least one label.
+pub(super) fn admit_stream_labels<'t>(
+    pairs: impl IntoIterator<Item = (&'t str, &'t str)>,
+    options: &Options,
+) -> Result<Labels, Rejection> {
+    let mut texts = Vec::new();
+    for (name, value) in pairs {
+        if !is_label_name(name) {
+            let message = format!("label name \"{}\" is not [a-zA-Z_][a-zA-Z0-9_]*", Echo(name.as_bytes()));
+            return Err(Rejection::new(Reason::LabelName, message));
+        }
+        let name = admit_text(name.as_bytes(), Part::Name, options)?;
+        let value = admit_text(value.as_bytes(), Part::Value(name), options)?;
+        texts.push((name, value));
+    }
+    let labels = Labels::from_pairs(texts).map_err(|e| {
+        Rejection::new(Reason::DuplicateLabel, format!("duplicate label \"{}\"", Echo(e.0.as_bytes())))
+    })?;
+    if labels.is_empty() {
+        return Err(Rejection::new(Reason::NoLabels, "a stream has no labels: at least one is needed"));
+    }
+    Ok(labels)
+}
+
 /// The labels of an exemplar: short, and none is demanded.
 pub(super) fn admit_exemplar_labels(
     pairs: &[(&[u8], &[u8])],
@@ -235,12 +287,8 @@ pub(super) struct Window {
 }
 
 impl Window {
-    pub fn new(now: Timestamp, options: &Options) -> Window {
-        Window {
-            now,
-            earliest: now.saturating_sub(options.behind_max_ms),
-            latest: now.saturating_add(options.ahead_max_ms),
-        }
+    pub fn new(now: Timestamp, behind_max_ms: i64, ahead_max_ms: i64) -> Window {
+        Window { now, earliest: now.saturating_sub(behind_max_ms), latest: now.saturating_add(ahead_max_ms) }
     }
 
     #[inline]
@@ -248,18 +296,32 @@ impl Window {
         if self.earliest <= timestamp && timestamp <= self.latest {
             return Ok(());
         }
-        Err(self.refuse(timestamp))
+        Err(self.refuse(timestamp, timestamp))
+    }
+
+    /// As [`Window::admit`] for an instant of logs and spans.
+    #[inline]
+    pub fn admit_nanos<T>(&self, time: T) -> Result<Nanos, Rejection>
+    where
+        T: Copy + fmt::Display + TryInto<Nanos>,
+    {
+        // What has no place in 64 bits with a sign lies beyond the year 2262.
+        let nanos = time.try_into().unwrap_or(Nanos::MAX);
+        let timestamp = nanos::to_millis(nanos);
+        if self.earliest <= timestamp && timestamp <= self.latest {
+            return Ok(nanos);
+        }
+        Err(self.refuse(timestamp, time))
     }
 
     #[cold]
-    fn refuse(&self, timestamp: Timestamp) -> Rejection {
+    fn refuse(&self, timestamp: Timestamp, shown: impl fmt::Display) -> Rejection {
         let distance = timestamp.abs_diff(self.now);
         let (reason, side, limit) = match timestamp > self.now {
             true => (Reason::TimestampAhead, "ahead", self.latest.abs_diff(self.now)),
             false => (Reason::TimestampBehind, "behind", self.earliest.abs_diff(self.now)),
         };
-        let message =
-            format!("timestamp {timestamp} is {} {side} (limit {})", Words(distance), Duration(limit));
+        let message = format!("timestamp {shown} is {} {side} (limit {})", Words(distance), Duration(limit));
         Rejection::new(reason, message)
     }
 }

@@ -7,14 +7,12 @@ use crate::storage::metrics::{
 use crate::storage::{Busy, Completion, Store};
 
 use super::admission::{Reason, Rejection, Window, admit_histogram};
+use super::refusals::Refusals;
 use super::series_cache::{Lookup, Place, Verdict};
 use super::{Options, Outcome};
 
 // An empty histogram is ten bytes on the wire and more than two hundred here; honest ones grow up to eightfold.
 const HISTOGRAM_GROWTH_MAX: usize = 16;
-
-// A sender reads the first few; the counters have them all.
-const REASONS_MAX: usize = 5;
 
 /// A series that may be written to.
 #[derive(Clone, Copy, Debug)]
@@ -37,10 +35,7 @@ pub(super) struct Intake<'a> {
     /// What the histograms of this request may still take.
     histogram_bytes_left: usize,
     pub outcome: Outcome,
-    /// The first few refusals, each said once.
-    pub told: Vec<Rejection>,
-    /// How many were refused, by `Reason as usize`.
-    pub refused: [u64; Reason::ALL.len()],
+    pub refusals: Refusals,
 }
 
 impl<'a> Intake<'a> {
@@ -55,15 +50,14 @@ impl<'a> Intake<'a> {
             options,
             store,
             now,
-            window: Window::new(now, options),
+            window: Window::new(now, options.behind_max_ms.metrics, options.ahead_max_ms),
             batch: MetricBatch::new(store.shard_count(), series.epoch()),
             histogram_bytes_left: options.decoded_bytes_max.saturating_mul(HISTOGRAM_GROWTH_MAX),
             series,
             families,
             last_family: None,
             outcome: Outcome::default(),
-            told: Vec::new(),
-            refused: [0; Reason::ALL.len()],
+            refusals: Refusals::default(),
         }
     }
 
@@ -87,8 +81,7 @@ impl<'a> Intake<'a> {
         reason: Reason,
         labels: impl FnOnce(&Options) -> Result<Labels, Rejection>,
     ) -> Rejection {
-        let is_to_be_told = self.told.len() < REASONS_MAX;
-        match is_to_be_told.then(|| labels(self.options)) {
+        match self.refusals.are_to_be_told().then(|| labels(self.options)) {
             Some(Err(rejection)) => rejection,
             _ => Rejection::new(reason, String::new()),
         }
@@ -214,24 +207,17 @@ impl<'a> Intake<'a> {
 
     /// Counts `count` samples (or the like) as refused.
     pub fn refuse(&mut self, rejection: Rejection, count: u64) {
-        self.outcome.rejected += count;
-        self.note(rejection, count);
+        self.refusals.refuse(rejection, count);
     }
 
     /// As [`Intake::refuse`] for what is only told by the way: it does not count as rejected.
     pub fn note(&mut self, rejection: Rejection, count: u64) {
-        self.refused[rejection.reason as usize] += count;
-        let is_new = !rejection.message.is_empty() && !self.told.contains(&rejection);
-        if is_new && self.told.len() < REASONS_MAX {
-            self.told.push(rejection);
-        }
+        self.refusals.note(rejection, count);
     }
 
     /// Queues what was admitted. On `Ok`, `done` is called once.
     pub fn append(&mut self, done: Completion) -> Result<(), Busy> {
-        let refusals = || Reason::ALL.iter().filter(|&&reason| self.refused[reason as usize] > 0);
-        self.outcome.retryable = refusals().next().is_some() && refusals().all(|r| r.passes_by_waiting());
-        self.outcome.reasons = self.told.iter().map(|rejection| rejection.message.clone()).collect();
+        self.refusals.tell(&mut self.outcome);
         let batch = std::mem::replace(&mut self.batch, MetricBatch { series_epoch: 0, shards: Vec::new() });
         let appended = match batch.is_empty() {
             true => {

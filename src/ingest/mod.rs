@@ -3,124 +3,48 @@
 mod admission;
 mod decompress;
 mod intake;
+mod json;
+mod logs;
+mod loki;
+mod options;
 mod otlp;
+mod outcome;
 mod protobuf;
+mod refusals;
 mod remote_write;
 mod series_cache;
+mod spans;
 mod stats;
 #[cfg(test)]
 mod tests;
+mod zipkin;
 
 use std::sync::Arc;
 
-use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use parking_lot::Mutex;
+use prost::Message as _;
 
-use crate::model::time::{DAY, MINUTE};
+use crate::model::time::MINUTE;
 use crate::model::{Labels, Timestamp};
-use crate::storage::{Busy, Completion, Store};
+use crate::storage::{Busy, Completion, Signal, Store};
 
+pub use options::{BodyFormat, Encoding, Options, RemoteWriteVersion};
 pub use otlp::{Options as OtlpOptions, TranslationStrategy};
+pub use outcome::{IngestError, Outcome};
 
 use decompress::BufferPool;
 use intake::Intake;
-use protobuf::WireError;
+use logs::LogIntake;
+use loki::{StreamCache, StreamResolver};
+use refusals::Refusals;
 use series_cache::{SeriesCache, SpellingHash};
+use spans::SpanIntake;
 use stats::{Protocol, Stats};
-
-/// How a body is compressed, by the names of HTTP's Content-Encoding.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Encoding {
-    Identity,
-    Gzip,
-    Deflate,
-    Zstd,
-    /// The block format, as remote write uses it.
-    Snappy,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RemoteWriteVersion {
-    V1,
-    V2,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OtlpFormat {
-    Protobuf,
-    Json,
-}
-
-/// What is refused, with the defaults of the bad-inputs table.
-#[derive(Clone, Debug)]
-pub struct Options {
-    pub decoded_bytes_max: usize,
-    pub labels_max: usize,
-    pub label_name_bytes_max: usize,
-    pub label_value_bytes_max: usize,
-    pub histogram_buckets_max: usize,
-    /// Samples further ahead of the clock are refused.
-    pub ahead_max_ms: i64,
-    /// Samples further behind the clock are refused: the retention of the hot tier.
-    pub behind_max_ms: i64,
-    pub otlp: OtlpOptions,
-}
-
-impl Default for Options {
-    fn default() -> Options {
-        Options {
-            decoded_bytes_max: 32 << 20,
-            labels_max: 64,
-            label_name_bytes_max: 1 << 10,
-            label_value_bytes_max: 2 << 10,
-            histogram_buckets_max: 1_000,
-            ahead_max_ms: 10 * MINUTE,
-            behind_max_ms: 15 * DAY,
-            otlp: OtlpOptions::default(),
-        }
-    }
-}
-
-/// What became of an admissible request: the good rows are in the queues, the bad ones are named.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Outcome {
-    pub samples: u64,
-    pub histograms: u64,
-    pub exemplars: u64,
-    pub rejected: u64,
-    /// The first few reasons, each naming what, where and the limit.
-    pub reasons: Vec<String>,
-    /// True if every reason will pass by waiting (a rate or series limit): the sender may retry.
-    pub retryable: bool,
-}
-
-/// Why a whole request was refused; nothing of it is stored.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum IngestError {
-    #[error("decoded size {size} > {max} (--limits.max-decoded-bytes)")]
-    TooLarge { size: u64, max: u64 },
-    /// Of a format that does not declare its size.
-    #[error("decompressed more than {} (--limits.max-decoded-bytes)", mebibytes(*max))]
-    DecompressesTooFar { max: u64 },
-    #[error("invalid {what} at byte {offset}: {reason}")]
-    Malformed { what: &'static str, offset: usize, reason: String },
-    /// JSON, but not OTLP's.
-    #[error("invalid OTLP: {field} is not {expected}")]
-    BadField { field: &'static str, expected: &'static str },
-    #[error(transparent)]
-    Busy(#[from] Busy),
-}
 
 /// One sample of our own metrics on its way into our own store.
 pub struct OwnSample {
     pub labels: Labels,
     pub value: f64,
-}
-
-impl From<WireError> for IngestError {
-    fn from(error: WireError) -> IngestError {
-        IngestError::Malformed { what: "protobuf", offset: error.offset, reason: error.reason.to_owned() }
-    }
 }
 
 /// The receivers. Every method: on `Ok`, `done` is called exactly once when the good rows are durable (at once if
@@ -133,6 +57,8 @@ pub struct Ingest {
     series: SeriesCache,
     /// Of metric families and what was told of them.
     families: SeriesCache,
+    /// Of pushed streams.
+    streams: StreamCache,
     stats: Stats,
 }
 
@@ -146,6 +72,7 @@ impl Ingest {
             spelling_hash: SpellingHash::new(),
             series: SeriesCache::new(series_cache::ENTRIES_MAX, epoch),
             families: SeriesCache::new(FAMILIES_MAX, epoch),
+            streams: StreamCache::default(),
             stats: Stats::new(registry),
         }
     }
@@ -162,55 +89,83 @@ impl Ingest {
             RemoteWriteVersion::V1 => Protocol::RemoteWriteV1,
             RemoteWriteVersion::V2 => Protocol::RemoteWriteV2,
         };
-        self.stats.received(protocol, body.len());
-        self.counting_refusals(now, || {
-            let body = self.buffers.decompress(body, Encoding::Snappy, self.options.decoded_bytes_max)?;
-            self.stats.decoded(protocol, body.len());
+        self.decompressed(protocol, body, Encoding::Snappy, now, |body| {
             self.admit(protocol, now, done, |intake| match version {
-                RemoteWriteVersion::V1 => Ok(remote_write::v1::read(&body, &self.spelling_hash, intake)?),
-                RemoteWriteVersion::V2 => remote_write::v2::read(&body, &self.spelling_hash, intake),
+                RemoteWriteVersion::V1 => Ok(remote_write::v1::read(body, &self.spelling_hash, intake)?),
+                RemoteWriteVersion::V2 => remote_write::v2::read(body, &self.spelling_hash, intake),
             })
         })
     }
 
-    /// OTLP/HTTP; `body` as it came.
-    pub fn otlp_metrics(
+    /// OTLP of any signal; `body` as it came.
+    pub fn otlp(
         &self,
+        signal: Signal,
         body: &[u8],
         encoding: Encoding,
-        format: OtlpFormat,
+        format: BodyFormat,
         now: Timestamp,
         done: Completion,
     ) -> Result<Outcome, IngestError> {
-        self.stats.received(Protocol::Otlp, body.len());
-        self.counting_refusals(now, || {
-            let body = self.buffers.decompress(body, encoding, self.options.decoded_bytes_max)?;
-            self.stats.decoded(Protocol::Otlp, body.len());
-            let request = otlp::decode(&body, format, self.options.decoded_bytes_max)?;
-            self.otlp(&request, now, done)
+        let protocol = Protocol::otlp(signal);
+        self.decompressed(protocol, body, encoding, now, |body| match signal {
+            Signal::Metrics => {
+                let request = otlp::decode(body, format, self.options.decoded_bytes_max)?;
+                self.admit(protocol, now, done, |intake| {
+                    otlp::read(&request, &self.spelling_hash, intake);
+                    Ok(())
+                })
+            }
+            Signal::Logs => {
+                let request = otlp::encoded_logs(body, format)?;
+                let shard_of = |labels: &Labels| self.store.shard_of_stream(labels);
+                self.admit_logs(protocol, now, done, |intake| {
+                    Ok(otlp::read_logs(&request, now, &shard_of, intake)?)
+                })
+            }
+            Signal::Traces => {
+                let request = otlp::encoded_spans(body, format)?;
+                self.admit_spans(protocol, now, done, |intake| Ok(otlp::read_spans(&request, intake)?))
+            }
         })
     }
 
-    /// OTLP/gRPC, where the transport has decoded the message.
-    pub fn otlp_metrics_message(
+    /// Loki's push API; `body` as it came.
+    pub fn loki_push(
         &self,
-        request: &ExportMetricsServiceRequest,
+        body: &[u8],
+        encoding: Encoding,
+        format: BodyFormat,
         now: Timestamp,
         done: Completion,
     ) -> Result<Outcome, IngestError> {
-        self.stats.received(Protocol::Otlp, prost::Message::encoded_len(request));
-        self.counting_refusals(now, || self.otlp(request, now, done))
+        let shard_of = |labels: &Labels| self.store.shard_of_stream(labels);
+        let resolver = StreamResolver {
+            cache: &self.streams,
+            hash: &self.spelling_hash,
+            options: &self.options,
+            shard_of: &shard_of,
+        };
+        self.decompressed(Protocol::LokiPush, body, encoding, now, |body| {
+            self.admit_logs(Protocol::LokiPush, now, done, |intake| {
+                loki::read(body, format, &resolver, intake)
+            })
+        })
     }
 
-    fn otlp(
+    /// Zipkin's spans in JSON; `body` as it came.
+    pub fn zipkin(
         &self,
-        request: &ExportMetricsServiceRequest,
+        body: &[u8],
+        encoding: Encoding,
         now: Timestamp,
         done: Completion,
     ) -> Result<Outcome, IngestError> {
-        self.admit(Protocol::Otlp, now, done, |intake| {
-            otlp::read(request, &self.spelling_hash, intake);
-            Ok(())
+        self.decompressed(Protocol::Zipkin, body, encoding, now, |body| {
+            self.admit_spans(Protocol::Zipkin, now, done, |intake| {
+                let request = zipkin::decode(body, &mut intake.refusals)?;
+                Ok(otlp::read_spans(&request.encode_to_vec(), intake)?)
+            })
         })
     }
 
@@ -268,13 +223,72 @@ impl Ingest {
             if appended == Err(Busy::SeriesRetired) && tries_left > 0 {
                 continue;
             }
-            self.stats.read(&intake, now);
+            self.stats.refusals(&intake.refusals, now);
+            self.stats.series_cache(intake.series.hit_count, intake.series.miss_count, self.series.len());
             appended?;
-            let outcome = intake.outcome;
-            let samples = outcome.samples + outcome.histograms;
-            self.stats.accepted(protocol, samples, outcome.exemplars, self.series.len());
-            return Ok(outcome);
+            self.stats.accepted(protocol, &intake.outcome);
+            return Ok(intake.outcome);
         }
+    }
+
+    /// Reads a request of log entries and queues what of it is admitted.
+    fn admit_logs(
+        &self,
+        protocol: Protocol,
+        now: Timestamp,
+        done: Completion,
+        read: impl FnOnce(&mut LogIntake<'_>) -> Result<(), IngestError>,
+    ) -> Result<Outcome, IngestError> {
+        let mut intake = LogIntake::new(&self.options, self.store.shard_count(), now);
+        read(&mut intake)?;
+        let (batch, outcome, refusals) = intake.finish();
+        self.queued(protocol, now, outcome, &refusals, || self.store.append_logs(batch, done))
+    }
+
+    /// As `admit_logs`, of spans.
+    fn admit_spans(
+        &self,
+        protocol: Protocol,
+        now: Timestamp,
+        done: Completion,
+        read: impl FnOnce(&mut SpanIntake<'_>) -> Result<(), IngestError>,
+    ) -> Result<Outcome, IngestError> {
+        let mut intake = SpanIntake::new(&self.options, self.store.shard_count(), now);
+        read(&mut intake)?;
+        let (batch, outcome, refusals) = intake.finish();
+        self.queued(protocol, now, outcome, &refusals, || self.store.append_spans(batch, done))
+    }
+
+    fn queued(
+        &self,
+        protocol: Protocol,
+        now: Timestamp,
+        mut outcome: Outcome,
+        refusals: &Refusals,
+        append: impl FnOnce() -> Result<(), Busy>,
+    ) -> Result<Outcome, IngestError> {
+        self.stats.refusals(refusals, now);
+        refusals.tell(&mut outcome);
+        append()?;
+        self.stats.accepted(protocol, &outcome);
+        Ok(outcome)
+    }
+
+    /// Decompresses a body for who reads it, and counts it and what becomes of it.
+    fn decompressed(
+        &self,
+        protocol: Protocol,
+        body: &[u8],
+        encoding: Encoding,
+        now: Timestamp,
+        read: impl FnOnce(&[u8]) -> Result<Outcome, IngestError>,
+    ) -> Result<Outcome, IngestError> {
+        self.stats.received(protocol, body.len());
+        self.counting_refusals(now, || {
+            let body = self.buffers.decompress(body, encoding, self.options.decoded_bytes_max)?;
+            self.stats.decoded(protocol, body.len());
+            read(&body)
+        })
     }
 
     fn counting_refusals(
@@ -293,11 +307,3 @@ const TRIES_MAX: usize = 3;
 const FAMILIES_MAX: usize = 1 << 18;
 
 const METADATA_RETOLD_EVERY_MS: i64 = 10 * MINUTE;
-
-/// A size as the limits are usually given.
-fn mebibytes(bytes: u64) -> String {
-    match bytes % (1 << 20) {
-        0 => format!("{} MiB", bytes >> 20),
-        _ => format!("{bytes} bytes"),
-    }
-}

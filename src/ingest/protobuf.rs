@@ -25,8 +25,7 @@ pub(super) struct Message<'a> {
 pub(super) enum Value<'a> {
     Varint(u64),
     Fixed64(u64),
-    /// Its four bytes are no field of ours.
-    Fixed32,
+    Fixed32(u32),
     Bytes(Message<'a>),
 }
 
@@ -41,6 +40,11 @@ pub(super) struct Field<'a> {
 impl<'a> Message<'a> {
     pub fn new(body: &'a [u8]) -> Message<'a> {
         Message { body, at: 0 }
+    }
+
+    /// Where in the body the next field starts.
+    pub fn offset(&self) -> usize {
+        self.at
     }
 
     /// What is still to be read.
@@ -68,10 +72,7 @@ impl<'a> Message<'a> {
             0 => Value::Varint(self.varint()?),
             1 => Value::Fixed64(self.fixed64()?),
             2 => Value::Bytes(self.length_delimited()?),
-            5 => {
-                self.chunk::<4>()?;
-                Value::Fixed32
-            }
+            5 => Value::Fixed32(self.chunk().map(u32::from_le_bytes)?),
             3 | 4 => return Err(WireError { offset, reason: "groups are not supported" }),
             _ => return Err(WireError { offset, reason: "unknown wire type" }),
         };
@@ -180,6 +181,25 @@ impl<'a> Field<'a> {
         }
     }
 
+    pub fn fixed64(&self) -> Result<u64, WireError> {
+        match self.value {
+            Value::Fixed64(bits) => Ok(bits),
+            _ => Err(self.mistyped()),
+        }
+    }
+
+    pub fn fixed32(&self) -> Result<u32, WireError> {
+        match self.value {
+            Value::Fixed32(bits) => Ok(bits),
+            _ => Err(self.mistyped()),
+        }
+    }
+
+    /// The bytes of a text, of bytes, or of a message.
+    pub fn bytes(&self) -> Result<&'a [u8], WireError> {
+        self.message().map(|message| message.bytes())
+    }
+
     /// A `sint32`.
     pub fn zigzag32(&self) -> Result<i32, WireError> {
         self.varint().map(|v| zigzag(v as u32 as u64) as i32)
@@ -213,7 +233,7 @@ impl<'a> Field<'a> {
         Ok(())
     }
 
-    fn mistyped(&self) -> WireError {
+    pub fn mistyped(&self) -> WireError {
         WireError { offset: self.offset, reason: "a known field has the wrong wire type" }
     }
 }

@@ -4,32 +4,68 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
-use super::IngestError;
 use super::admission::Reason;
-use super::intake::Intake;
+use super::refusals::Refusals;
+use super::{IngestError, Outcome};
 use crate::model::Timestamp;
 use crate::model::time::SECOND;
-use crate::storage::Busy;
+use crate::storage::{Busy, Signal};
 
 /// How a request came in: the label `protocol`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Protocol {
     RemoteWriteV1,
     RemoteWriteV2,
-    Otlp,
+    OtlpMetrics,
     OwnMetrics,
+    OtlpLogs,
+    LokiPush,
+    OtlpTraces,
+    Zipkin,
 }
 
 impl Protocol {
-    const ALL: [Protocol; 4] =
-        [Protocol::RemoteWriteV1, Protocol::RemoteWriteV2, Protocol::Otlp, Protocol::OwnMetrics];
+    /// In the order of the declaration, so that `protocol as usize` is the index.
+    const ALL: [Protocol; 8] = [
+        Protocol::RemoteWriteV1,
+        Protocol::RemoteWriteV2,
+        Protocol::OtlpMetrics,
+        Protocol::OwnMetrics,
+        Protocol::OtlpLogs,
+        Protocol::LokiPush,
+        Protocol::OtlpTraces,
+        Protocol::Zipkin,
+    ];
+
+    pub fn otlp(signal: Signal) -> Protocol {
+        match signal {
+            Signal::Metrics => Protocol::OtlpMetrics,
+            Signal::Logs => Protocol::OtlpLogs,
+            Signal::Traces => Protocol::OtlpTraces,
+        }
+    }
 
     fn as_str(self) -> &'static str {
         match self {
             Protocol::RemoteWriteV1 => "remote_write_1",
             Protocol::RemoteWriteV2 => "remote_write_2",
-            Protocol::Otlp => "otlp",
+            Protocol::OtlpMetrics => "otlp_metrics",
             Protocol::OwnMetrics => "own_metrics",
+            Protocol::OtlpLogs => "otlp_logs",
+            Protocol::LokiPush => "loki_push",
+            Protocol::OtlpTraces => "otlp_traces",
+            Protocol::Zipkin => "zipkin",
+        }
+    }
+
+    fn signal(self) -> Signal {
+        match self {
+            Protocol::RemoteWriteV1
+            | Protocol::RemoteWriteV2
+            | Protocol::OtlpMetrics
+            | Protocol::OwnMetrics => Signal::Metrics,
+            Protocol::OtlpLogs | Protocol::LokiPush => Signal::Logs,
+            Protocol::OtlpTraces | Protocol::Zipkin => Signal::Traces,
         }
     }
 }
@@ -38,8 +74,10 @@ struct ProtocolStats {
     requests: IntCounter,
     body_bytes: IntCounter,
     decoded_bytes: IntCounter,
-    samples: IntCounter,
-    exemplars: IntCounter,
+    /// Samples, log entries or spans.
+    rows: IntCounter,
+    /// Of protocols that carry metrics.
+    exemplars: Option<IntCounter>,
 }
 
 pub(super) struct Stats {
@@ -64,20 +102,30 @@ impl Stats {
             by_protocol("icecore_ingest_decoded_bytes_total", "Bytes of request bodies, decompressed.");
         let samples =
             by_protocol("icecore_ingest_samples_total", "Samples accepted, floats and native histograms.");
+        let entries = by_protocol("icecore_ingest_log_entries_total", "Log entries accepted.");
+        let spans = by_protocol("icecore_ingest_spans_total", "Spans accepted.");
         let exemplars = by_protocol("icecore_ingest_exemplars_total", "Exemplars accepted.");
         let rejected = vector(
             registry,
             "icecore_ingest_rejected_total",
-            "Samples, or requests as a whole, that were refused.",
+            "Samples, log entries and spans, or requests as a whole, that were refused.",
             "reason",
         );
         Stats {
-            protocols: Protocol::ALL.map(|protocol| ProtocolStats {
-                requests: requests.with_label_values(&[protocol.as_str()]),
-                body_bytes: body_bytes.with_label_values(&[protocol.as_str()]),
-                decoded_bytes: decoded_bytes.with_label_values(&[protocol.as_str()]),
-                samples: samples.with_label_values(&[protocol.as_str()]),
-                exemplars: exemplars.with_label_values(&[protocol.as_str()]),
+            protocols: Protocol::ALL.map(|protocol| {
+                let of = |vector: &IntCounterVec| vector.with_label_values(&[protocol.as_str()]);
+                let rows = match protocol.signal() {
+                    Signal::Metrics => &samples,
+                    Signal::Logs => &entries,
+                    Signal::Traces => &spans,
+                };
+                ProtocolStats {
+                    requests: of(&requests),
+                    body_bytes: of(&body_bytes),
+                    decoded_bytes: of(&decoded_bytes),
+                    rows: of(rows),
+                    exemplars: (protocol.signal() == Signal::Metrics).then(|| of(&exemplars)),
+                }
             }),
             rejected: Reason::ALL.map(|reason| rejected.with_label_values(&[reason.as_str()])),
             logged_at: Reason::ALL.map(|_| AtomicI64::new(i64::MIN)),
@@ -109,32 +157,36 @@ impl Stats {
         self.protocols[protocol as usize].decoded_bytes.inc_by(bytes as u64);
     }
 
-    /// A request that was read to its end, whether or not the store took it.
-    pub fn read(&self, intake: &Intake<'_>, now: Timestamp) {
-        self.cache_hits.inc_by(intake.series.hit_count);
-        self.cache_misses.inc_by(intake.series.miss_count);
-        for reason in Reason::ALL {
-            if intake.refused[reason as usize] > 0 {
-                self.rejected[reason as usize].inc_by(intake.refused[reason as usize]);
-            }
+    /// Of a request that was read to its end, whether or not the store took it.
+    pub fn refusals(&self, refusals: &Refusals, now: Timestamp) {
+        for (reason, count) in refusals.counts() {
+            self.rejected[reason as usize].inc_by(count);
         }
-        for rejection in &intake.told {
-            let count = intake.refused[rejection.reason as usize];
-            self.log(rejection.reason, count, &rejection.message, now);
+        for rejection in refusals.told() {
+            self.log(rejection.reason, refusals.count(rejection.reason), &rejection.message, now);
         }
     }
 
-    pub fn accepted(&self, protocol: Protocol, samples: u64, exemplars: u64, cache_entries: usize) {
+    pub fn series_cache(&self, hits: u64, misses: u64, entries: usize) {
+        self.cache_hits.inc_by(hits);
+        self.cache_misses.inc_by(misses);
+        self.cache_entries.set(entries as i64);
+    }
+
+    /// What the store took.
+    pub fn accepted(&self, protocol: Protocol, outcome: &Outcome) {
         let stats = &self.protocols[protocol as usize];
-        stats.samples.inc_by(samples);
-        stats.exemplars.inc_by(exemplars);
-        self.cache_entries.set(cache_entries as i64);
+        stats.rows.inc_by(outcome.rows());
+        if let Some(exemplars) = &stats.exemplars {
+            exemplars.inc_by(outcome.exemplars);
+        }
     }
 
     pub fn refused(&self, error: &IngestError, now: Timestamp) {
         let reason = match error {
             IngestError::TooLarge { .. } | IngestError::DecompressesTooFar { .. } => Reason::DecodedSize,
             IngestError::Malformed { .. } | IngestError::BadField { .. } => Reason::Malformed,
+            IngestError::NoStreams => Reason::NoStreams,
             IngestError::Busy(Busy::QueueFull { .. }) => Reason::QueueFull,
             IngestError::Busy(Busy::MemoryFull { .. }) => Reason::MemoryFull,
             IngestError::Busy(Busy::DiskFull { .. }) => Reason::DiskFull,

@@ -7,7 +7,7 @@ use prost::Message as _;
 
 use super::*;
 use crate::model::metrics::STALE_NAN;
-use crate::model::time::{HOUR, SECOND};
+use crate::model::time::{DAY, HOUR, SECOND};
 use crate::model::{MatchOp, Matcher, MetricType, TimeRange};
 use crate::storage::metrics::SampleBuffer;
 use crate::wire::{remote_write_v1 as wire1, remote_write_v2 as wire2};

@@ -45,13 +45,17 @@ pub fn storage(config: &Config) -> storage::Options {
         seal_samples: config.seal.samples,
         seal_bytes: config.seal.memory.0,
         seal_age_ms: config.seal.age.as_millis() as i64,
-        retention_ms: PerSignal {
-            metrics: config.retention.hot.as_millis() as i64,
-            logs: config.retention.logs.as_millis() as i64,
-            traces: config.retention.traces.as_millis() as i64,
-        },
+        retention_ms: retention_ms(config),
         size_max: (config.retention.size.0 > 0).then_some(config.retention.size.0),
         ..storage::Options::new(&config.data_dir)
+    }
+}
+
+fn retention_ms(config: &Config) -> PerSignal<i64> {
+    PerSignal {
+        metrics: config.retention.hot.as_millis() as i64,
+        logs: config.retention.logs.as_millis() as i64,
+        traces: config.retention.traces.as_millis() as i64,
     }
 }
 
@@ -64,7 +68,12 @@ pub fn ingest(config: &Config) -> ingest::Options {
         label_value_bytes_max: limits.label_value_bytes_max.0 as usize,
         histogram_buckets_max: limits.histogram_buckets_max as usize,
         ahead_max_ms: limits.ahead_max.as_millis() as i64,
-        behind_max_ms: config.retention.hot.as_millis() as i64,
+        line_bytes_max: limits.line_bytes_max.0 as usize,
+        stream_labels_max: limits.stream_labels_max as usize,
+        metadata_names_max: limits.metadata_names_max as usize,
+        metadata_bytes_max: limits.metadata_bytes_max.0 as usize,
+        span_bytes_max: limits.span_bytes_max.0 as usize,
+        behind_max_ms: retention_ms(config),
         otlp: ingest::OtlpOptions {
             translation: translation_strategy(config.otlp.translation_strategy),
             promote_resource_attributes: config.otlp.promote_resource_attributes.clone(),

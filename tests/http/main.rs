@@ -10,5 +10,4 @@ mod grafana;
 mod lifecycle;
 mod loki_api;
 mod otlp;
-mod provisioning;
 mod remote_write;

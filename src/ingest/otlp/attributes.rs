@@ -128,7 +128,7 @@ fn json(value: Option<&AnyValue>) -> serde_json::Value {
 }
 
 /// As Go writes numbers in JSON, since that is what Prometheus's receiver does.
-fn double(number: f64) -> String {
+pub(super) fn double(number: f64) -> String {
     let size = number.abs();
     if size != 0.0 && !(1e-6..1e21).contains(&size) && size.is_finite() {
         let text = format!("{number:e}");

@@ -8,6 +8,7 @@ use crate::ingest::tests::{Fixture, NOW};
 use crate::ingest::{self, Encoding, Outcome};
 use crate::model::MetricType;
 use crate::model::time::{DAY, HOUR};
+use crate::storage::Signal;
 
 /// The JSON of a request with one resource and these metrics; `NOW` stands for its nanoseconds, `NOW-15s` for
 /// those of a scrape before.
@@ -27,7 +28,14 @@ const SERVICE: &str = r#"{"key":"service.name","value":{"stringValue":"api"}}"#;
 fn send(fixture: &Fixture, body: &str) -> Outcome {
     let ingest = &fixture.ingest;
     ingest
-        .otlp_metrics(body.as_bytes(), Encoding::Identity, OtlpFormat::Json, NOW, fixture.completion())
+        .otlp(
+            Signal::Metrics,
+            body.as_bytes(),
+            Encoding::Identity,
+            BodyFormat::Json,
+            NOW,
+            fixture.completion(),
+        )
         .unwrap()
 }
 
@@ -273,20 +281,20 @@ fn protobuf_json_and_the_decoded_message_store_the_same() {
         r#"{"name":"x","gauge":{"dataPoints":[{"timeUnixNano":NOW,"asDouble":1.5,
             "attributes":[{"key":"a","value":{"boolValue":true}}]}]}}"#,
     );
-    let message: ExportMetricsServiceRequest = decode(body.as_bytes(), OtlpFormat::Json, MAX).unwrap();
+    let message: ExportMetricsServiceRequest = decode(body.as_bytes(), BodyFormat::Json, MAX).unwrap();
     let fixture = Fixture::new(ingest::Options::default());
     for (encoding, bytes) in [
         (Encoding::Identity, message.encode_to_vec()),
         (Encoding::Zstd, zstd::encode_all(&*message.encode_to_vec(), 1).unwrap()),
     ] {
         let done = fixture.completion();
-        let outcome = fixture.ingest.otlp_metrics(&bytes, encoding, OtlpFormat::Protobuf, NOW, done).unwrap();
+        let outcome =
+            fixture.ingest.otlp(Signal::Metrics, &bytes, encoding, BodyFormat::Protobuf, NOW, done).unwrap();
         assert_eq!(outcome.samples, 1);
     }
-    fixture.ingest.otlp_metrics_message(&message, NOW, fixture.completion()).unwrap();
     send(&fixture, &body);
     assert_eq!(fixture.stored(), [r#"x{a="true", job="api"} 0 1.5"#]);
-    assert_eq!(fixture.counter("icecore_ingest_samples_total", "otlp"), 4);
+    assert_eq!(fixture.counter("icecore_ingest_samples_total", "otlp_metrics"), 3);
     assert_eq!(fixture.counter("icecore_ingest_series_cache_misses_total", ""), 1);
 }
 
@@ -309,7 +317,7 @@ fn values_nested_without_end_are_refused() {
         outer.append(&mut value);
         value = outer;
     }
-    let error = decode(&value, OtlpFormat::Protobuf, MAX).unwrap_err().to_string();
+    let error = decode(&value, BodyFormat::Protobuf, MAX).unwrap_err().to_string();
     assert!(
         error.starts_with("invalid protobuf at byte ") && error.contains("nested deeper than 100"),
         "{error}"
@@ -319,8 +327,8 @@ fn values_nested_without_end_are_refused() {
 #[test]
 fn a_cut_body_is_refused_at_its_byte() {
     let body = request(SERVICE, r#"{"name":"x","gauge":{"dataPoints":[{"timeUnixNano":NOW,"asInt":1}]}}"#);
-    let body = decode(body.as_bytes(), OtlpFormat::Json, MAX).unwrap().encode_to_vec();
+    let body = decode(body.as_bytes(), BodyFormat::Json, MAX).unwrap().encode_to_vec();
     for cut in 1..body.len() {
-        assert!(decode(&body[..cut], OtlpFormat::Protobuf, MAX).is_err(), "cut at {cut}");
+        assert!(decode(&body[..cut], BodyFormat::Protobuf, MAX).is_err(), "cut at {cut}");
     }
 }
