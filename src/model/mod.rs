@@ -3,6 +3,7 @@
 pub mod histogram;
 pub mod labels;
 pub mod line_filter;
+pub mod line_regex;
 pub mod matcher;
 pub mod metrics;
 pub mod nanos;

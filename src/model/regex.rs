@@ -13,15 +13,15 @@ use regex_syntax::hir::{Class, Hir, HirKind, Look};
 use super::re2::{self, SyntaxError};
 
 /// The most a compiled expression may take.
-const COMPILED_BYTES_MAX: usize = 1 << 20;
+pub(super) const COMPILED_BYTES_MAX: usize = 1 << 20;
 /// Larger ones are compiled anew for every query, so that 512 cached ones stay below 32 MiB.
 const CACHED_BYTES_MAX: usize = 64 << 10;
 const CACHED_MAX: usize = 512;
 /// The transition cache of a running expression; it starts over when full.
-const DFA_BYTES_MAX: usize = 512 << 10;
+pub(super) const DFA_BYTES_MAX: usize = 512 << 10;
 /// How many values a class or an optional part may multiply a literal into.
 const EXPANDED_VALUES_MAX: usize = 256;
-const GROUPS_NESTED_MAX: u32 = 128;
+pub(super) const GROUPS_NESTED_MAX: u32 = 128;
 
 /// Why a regular expression cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -33,6 +33,15 @@ pub enum RegexError {
     Unsupported(String),
     #[error("regex compiles to more than 1 MiB")]
     TooLarge,
+}
+
+impl From<regex::Error> for RegexError {
+    fn from(error: regex::Error) -> RegexError {
+        match error {
+            regex::Error::CompiledTooBig(_) => RegexError::TooLarge,
+            other => RegexError::Unsupported(other.to_string()),
+        }
+    }
 }
 
 /// A compiled, fully anchored expression. `.` matches newlines.
@@ -77,7 +86,7 @@ impl Shape {
 impl LabelRegex {
     pub fn new(pattern: &str) -> Result<LabelRegex, RegexError> {
         let translated = re2::translate(pattern)?;
-        let hir = without_anchors(parse(&translated)?);
+        let hir = without_anchors(parse(&translated, true)?);
         if let Some(shape) = simple_shape(&hir) {
             let is_cacheable = shape.held_bytes() <= CACHED_BYTES_MAX;
             return Ok(LabelRegex { pattern: pattern.to_owned(), shape, is_cacheable });
@@ -179,9 +188,10 @@ impl Generations {
     }
 }
 
-fn parse(translated: &str) -> Result<Hir, RegexError> {
+/// `is_dot_newline`: whether `.` matches a newline, as in label matchers and not in lines.
+pub(super) fn parse(translated: &str, is_dot_newline: bool) -> Result<Hir, RegexError> {
     regex_syntax::ParserBuilder::new()
-        .dot_matches_new_line(true)
+        .dot_matches_new_line(is_dot_newline)
         .nest_limit(GROUPS_NESTED_MAX)
         .build()
         .parse(translated)
@@ -213,16 +223,13 @@ fn without_anchors(hir: Hir) -> Hir {
     Hir::concat(parts.to_vec())
 }
 
-fn compile(anchored: &str, bytes_max: usize) -> Result<regex::Regex, RegexError> {
-    regex::RegexBuilder::new(anchored)
+pub(super) fn compile(translated: &str, bytes_max: usize) -> Result<regex::Regex, RegexError> {
+    regex::RegexBuilder::new(translated)
         .size_limit(bytes_max)
         .dfa_size_limit(DFA_BYTES_MAX)
         .nest_limit(GROUPS_NESTED_MAX + 2)
         .build()
-        .map_err(|error| match error {
-            regex::Error::CompiledTooBig(_) => RegexError::TooLarge,
-            other => RegexError::Unsupported(other.to_string()),
-        })
+        .map_err(RegexError::from)
 }
 
 fn simple_shape(hir: &Hir) -> Option<Shape> {
@@ -248,7 +255,7 @@ fn simple_shape(hir: &Hir) -> Option<Shape> {
 }
 
 /// The parts of a concatenation, groups around and inside it opened.
-fn flatten(hir: &Hir) -> Vec<&Hir> {
+pub(super) fn flatten(hir: &Hir) -> Vec<&Hir> {
     match hir.kind() {
         HirKind::Capture(group) => flatten(&group.sub),
         HirKind::Concat(parts) => parts.iter().flat_map(flatten).collect(),
@@ -281,12 +288,12 @@ fn leading_literal(hir: &Hir) -> String {
     }
 }
 
-fn text_of(bytes: &[u8]) -> String {
+pub(super) fn text_of(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).expect("a Unicode expression holds whole characters")
 }
 
 /// Every text that `hir` matches in full, if these are few and can be told.
-fn literal_values(hir: &Hir) -> Option<Vec<String>> {
+pub(super) fn literal_values(hir: &Hir) -> Option<Vec<String>> {
     match hir.kind() {
         HirKind::Empty => Some(vec![String::new()]),
         HirKind::Literal(bytes) => Some(vec![text_of(&bytes.0)]),

@@ -420,6 +420,24 @@ impl Conversion {
 }
 
 impl RangeOp {
+    pub const ALL: [RangeOp; 15] = [
+        RangeOp::CountOverTime,
+        RangeOp::Rate,
+        RangeOp::RateCounter,
+        RangeOp::BytesOverTime,
+        RangeOp::BytesRate,
+        RangeOp::SumOverTime,
+        RangeOp::AvgOverTime,
+        RangeOp::MinOverTime,
+        RangeOp::MaxOverTime,
+        RangeOp::StdvarOverTime,
+        RangeOp::StddevOverTime,
+        RangeOp::QuantileOverTime,
+        RangeOp::FirstOverTime,
+        RangeOp::LastOverTime,
+        RangeOp::AbsentOverTime,
+    ];
+
     pub fn text(self) -> &'static str {
         match self {
             RangeOp::CountOverTime => "count_over_time",
@@ -438,6 +456,19 @@ impl RangeOp {
             RangeOp::LastOverTime => "last_over_time",
             RangeOp::AbsentOverTime => "absent_over_time",
         }
+    }
+}
+
+/// How tightly operators bind; `^` is the only one that does so from the right.
+pub(super) fn binding(op: BinaryOp) -> u8 {
+    use BinaryOp::*;
+    match op {
+        Or => 1,
+        And | Unless => 2,
+        Equal | NotEqual | Less | LessEqual | Greater | GreaterEqual | TrimUpper | TrimLower => 3,
+        Add | Subtract => 4,
+        Multiply | Divide | Modulo | Atan2 => 5,
+        Power => 6,
     }
 }
 

@@ -1,5 +1,7 @@
 //! Where a value stands in a JSON document: `a.b[0]["c d"]`.
 
+use crate::query::lexical::strings::{quote, unquote};
+
 /// Steps from the root; at least one. Made by [`JsonPath::parse`] only.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JsonPath {
@@ -33,7 +35,10 @@ impl JsonPath {
 
     /// The one key of this name, whatever characters it has.
     pub fn key(name: &str) -> JsonPath {
-        JsonPath { text: name.to_owned(), steps: vec![JsonStep::Key(name.to_owned())] }
+        let steps = vec![JsonStep::Key(name.to_owned())];
+        let is_bare = bare_key(name, 0).is_some_and(|(_, len)| len == name.len());
+        let text = if is_bare { name.to_owned() } else { format!("[{}]", quote(name.as_bytes())) };
+        JsonPath { text, steps }
     }
 
     /// As it was written.
@@ -74,7 +79,7 @@ fn bare_key(text: &str, before: usize) -> Option<(JsonStep, usize)> {
 /// `0]` or `"key"]`, and its length with the bracket before.
 fn in_brackets(text: &str) -> Result<(JsonStep, usize), &'static str> {
     let (step, len) = if text.starts_with('"') {
-        let (key, len) = crate::query::lexical::strings::unquote(text).map_err(|_| "a closed string")?;
+        let (key, len) = unquote(text).map_err(|_| "a closed string")?;
         (JsonStep::Key(String::from_utf8(key).map_err(|_| "a key in UTF-8")?), len)
     } else {
         let digits = text.bytes().take_while(u8::is_ascii_digit).count();
@@ -93,11 +98,14 @@ mod tests {
 
     #[test]
     fn keys_and_indexes_lead_into_a_document() {
-        let steps = |text| JsonPath::parse(text).unwrap().steps;
+        let steps = |text: &str| JsonPath::parse(text).unwrap().steps;
         assert_eq!(steps("a"), [key("a")]);
         assert_eq!(steps("a.b[0].c"), [key("a"), key("b"), JsonStep::Index(0), key("c")]);
         assert_eq!(steps(r#"[1]["x.y"]"#), [JsonStep::Index(1), key("x.y")]);
         assert_eq!(steps("é-1.b"), [key("é-1"), key("b")]);
+        for name in ["a", "a.b", "", "a\"b"] {
+            assert_eq!(steps(JsonPath::key(name).text()), [key(name)]);
+        }
     }
 
     #[test]
