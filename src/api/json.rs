@@ -93,6 +93,17 @@ impl JsonWriter {
         })
     }
 
+    /// Ends an answer that is no response: its text, and the room it takes.
+    pub fn finish_text(mut self) -> Result<(String, Held), ApiError> {
+        self.chunk.push('}');
+        let bytes = self.chunk.len() as u64;
+        self.held.grow(bytes).map_err(|full| ApiError::ResponsesTooLarge { max: full.bytes_max })?;
+        let mut text = Vec::with_capacity(self.held.bytes() as usize);
+        self.chunks.iter().for_each(|chunk| text.extend_from_slice(chunk));
+        text.extend_from_slice(self.chunk.as_bytes());
+        Ok((String::from_utf8(text).expect("every chunk was a string"), self.held))
+    }
+
     /// Ends the answer.
     pub fn finish(mut self, warnings: &[String], infos: &[String]) -> Response {
         push_annotations(&mut self.chunk, "warnings", "warning", warnings);

@@ -28,6 +28,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::routing::{get, post};
 use parking_lot::Mutex;
+use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 
@@ -95,6 +96,8 @@ pub struct Api {
     metrics: middleware::HttpMetrics,
     options: Options,
     draining: AtomicBool,
+    /// Places for live tails.
+    tails: Arc<Semaphore>,
     /// The last one.
     self_scrape: Mutex<Option<SelfScrape>>,
 }
@@ -130,6 +133,7 @@ impl Api {
             registry,
             options,
             draining: AtomicBool::new(false),
+            tails: Arc::new(Semaphore::new(loki::TAILS_MAX)),
             self_scrape: Mutex::default(),
         })
     }

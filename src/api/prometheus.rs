@@ -251,11 +251,11 @@ fn selectors(api: &Api, form: &Form) -> Result<Vec<Vec<Matcher>>, ApiError> {
 }
 
 /// Runs `job` in the query pool within the budget that options and `timeout` give it.
-pub async fn on_worker(
+pub async fn on_worker<T: Send + 'static>(
     api: &Arc<Api>,
     form: &Form,
-    job: impl FnOnce(&Api, &Budget) -> Answer + Send + 'static,
-) -> Answer {
+    job: impl FnOnce(&Api, &Budget) -> Result<T, ApiError> + Send + 'static,
+) -> Result<T, ApiError> {
     let asked = form.optional_duration("timeout")?.map(|ms| Duration::from_millis(ms.max(0) as u64));
     let timeout = asked.unwrap_or(Duration::MAX).min(api.options.query_timeout);
     let deadline = Instant::now() + timeout;

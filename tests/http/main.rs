@@ -10,4 +10,5 @@ mod grafana;
 mod lifecycle;
 mod loki_api;
 mod otlp;
+mod provisioning;
 mod remote_write;

@@ -4,12 +4,14 @@
 //! them (`params`). An error is its text alone, as Loki answers.
 
 mod detected;
+mod follow;
 mod labels;
 mod params;
 mod push;
 mod query;
 mod result;
 mod status;
+mod tail;
 mod volume;
 
 use std::sync::Arc;
@@ -20,6 +22,7 @@ use axum::routing::{get, post};
 
 use super::Api;
 use super::error::ApiError;
+pub use tail::TAILS_MAX;
 
 pub fn paths() -> Router<Arc<Api>> {
     Router::new()
@@ -38,6 +41,7 @@ pub fn paths() -> Router<Arc<Api>> {
         .route("/loki/api/v1/detected_labels", get(detected::labels).post(detected::labels))
         .route("/loki/api/v1/detected_fields", get(detected::fields).post(detected::fields))
         .route("/loki/api/v1/detected_field/{name}/values", get(detected::values).post(detected::values))
+        .route("/loki/api/v1/tail", get(tail::tail))
         .route("/loki/api/v1/drilldown-limits", get(status::drilldown_limits))
         .route("/loki/api/v1/status/buildinfo", get(status::buildinfo))
         .route("/ready", get(status::ready))
