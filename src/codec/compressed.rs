@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::io::Read;
 
-use zstd::bulk::Decompressor;
+use zstd::bulk::{Compressor, Decompressor};
 
 use super::varint::write_u64;
 use super::{Malformed, take_count, take_u8};
@@ -18,7 +18,8 @@ const LEVEL: i32 = 3;
 const FRAME_BYTES_MIN: usize = 24;
 
 thread_local! {
-    /// Setting one up costs more than a small column takes.
+    /// Setting these up costs more than a small column takes.
+    static COMPRESSOR: RefCell<Option<Compressor<'static>>> = const { RefCell::new(None) };
     static DECOMPRESSOR: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
 }
 
@@ -33,7 +34,7 @@ pub fn encode_at(level: i32, content: &[u8], out: &mut Vec<u8>) {
     if content.len() >= FRAME_BYTES_MIN {
         out.push(ZSTD);
         write_u64(out, content.len() as u64);
-        match zstd::bulk::compress(content, level) {
+        match compress(level, content) {
             Ok(packed) if out.len() - start + packed.len() <= content.len() => {
                 out.extend_from_slice(&packed);
                 return;
@@ -43,6 +44,17 @@ pub fn encode_at(level: i32, content: &[u8], out: &mut Vec<u8>) {
     }
     out.push(PLAIN);
     out.extend_from_slice(content);
+}
+
+fn compress(level: i32, content: &[u8]) -> std::io::Result<Vec<u8>> {
+    COMPRESSOR.with_borrow_mut(|compressor| {
+        let compressor = match compressor {
+            Some(compressor) => compressor,
+            None => compressor.insert(Compressor::new(level)?),
+        };
+        compressor.set_compression_level(level)?;
+        compressor.compress(content)
+    })
 }
 
 /// The content of `bytes`, at most `max` bytes. Memory grows with what is really there, not with what is promised.

@@ -1,43 +1,59 @@
 //! A column with few different texts: each once, and a number for every row.
 
-use std::collections::HashMap;
+use std::hash::BuildHasher;
+
+use hashbrown::HashTable;
 
 use super::joined::{self, Joined};
-use super::{Effort, TOO_LONG, TextBuffer, put_bytes, take_bytes};
+use super::{Effort, TOO_LONG, put_bytes, take_bytes};
 use crate::codec::rows::RowSet;
 use crate::codec::varint::write_u64;
 use crate::codec::{Malformed, numbers, take_count};
 
-/// The texts in order of first appearance, and the number of each row's; nothing if they are not few.
-pub fn encode(texts: &TextBuffer, effort: Effort) -> Option<Vec<u8>> {
-    // More would make the numbers as large as the texts, and looking for them slow.
-    let distinct_max = texts.len() / 2;
-    let mut known: HashMap<&str, u32, foldhash::fast::RandomState> = HashMap::default();
-    let mut distinct = TextBuffer::default();
-    let mut picks = Vec::with_capacity(texts.len());
-    for text in texts.iter() {
-        let pick = *known.entry(text).or_insert_with(|| {
-            distinct.push(text);
-            distinct.len() as u32 - 1
-        });
-        if distinct.len() > distinct_max {
-            return None;
-        }
-        picks.push(pick);
-    }
-    let mut out = Vec::new();
-    write_u64(&mut out, distinct.len() as u64);
+/// Appends the texts in order of first appearance, and the number of each row's; not if there are more than
+/// `distinct_max` different ones.
+pub fn encode(texts: &[&str], effort: Effort, distinct_max: usize, out: &mut Vec<u8>) -> bool {
+    let Some((distinct, picks)) = distinct(texts, distinct_max) else {
+        return false;
+    };
+    write_u64(out, distinct.len() as u64);
     let mut bytes = Vec::new();
     joined::encode(&distinct, effort, &mut bytes);
-    put_bytes(&mut out, &bytes);
-    numbers::encode(&picks, distinct.len(), effort.zstd_level(), &mut out);
-    Some(out)
+    put_bytes(out, &bytes);
+    numbers::encode(&picks, distinct.len(), effort.zstd_level(), out);
+    true
+}
+
+/// The different texts, and which is whose; nothing if they are not few.
+fn distinct<'a>(texts: &[&'a str], distinct_max: usize) -> Option<(Vec<&'a str>, Vec<u32>)> {
+    // Texts that hardly repeat among the first ones are not few, and all others need not be looked at.
+    const FIRST: usize = 256;
+    let hasher = foldhash::fast::FixedState::default();
+    let mut known = HashTable::new();
+    let mut distinct: Vec<&str> = Vec::new();
+    let mut picks = Vec::with_capacity(texts.len());
+    for (row, &text) in texts.iter().enumerate() {
+        let hash = hasher.hash_one(text);
+        let pick = match known.find(hash, |&pick: &u32| distinct[pick as usize] == text) {
+            Some(&pick) => pick,
+            None => {
+                let pick = distinct.len() as u32;
+                distinct.push(text);
+                known.insert_unique(hash, pick, |&pick| hasher.hash_one(distinct[pick as usize]));
+                pick
+            }
+        };
+        picks.push(pick);
+        if row == FIRST && distinct.len() > FIRST * 3 / 4 || distinct.len() > distinct_max {
+            return None;
+        }
+    }
+    Some((distinct, picks))
 }
 
 /// Invariant: each pick is the number of a text.
 pub struct Dictionary {
     texts: Joined,
-    text_count: usize,
     picks: Vec<u32>,
 }
 
@@ -53,22 +69,24 @@ impl Dictionary {
         if total > max {
             return Err(TOO_LONG);
         }
-        Ok(Dictionary { texts, text_count, picks })
+        Ok(Dictionary { texts, picks })
     }
 
-    pub fn texts(&self) -> impl Iterator<Item = &str> {
-        (0..self.text_count).map(|text| self.texts.get(text))
+    pub fn texts(&self) -> &Joined {
+        &self.texts
     }
 
-    pub fn decode_rows(&self, rows: &RowSet, out: &mut TextBuffer) {
-        for (row, &pick) in self.picks.iter().enumerate() {
-            out.push(if rows.contains(row) { self.texts.get(pick as usize) } else { "" });
-        }
+    pub fn picks(&self) -> &[u32] {
+        &self.picks
+    }
+
+    pub fn get(&self, row: usize) -> &str {
+        self.texts.get(self.picks[row] as usize)
     }
 
     /// Leaves the rows whose text `holds`; each text is asked about once.
     pub fn retain(&self, rows: &mut RowSet, holds: impl Fn(&str) -> bool) {
-        let holds: Vec<bool> = self.texts().map(holds).collect();
+        let holds: Vec<bool> = (0..self.texts.count()).map(|text| holds(self.texts.get(text))).collect();
         rows.retain(|row| holds[self.picks[row] as usize]);
     }
 }

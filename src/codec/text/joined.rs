@@ -1,7 +1,9 @@
 //! All texts of a column one after the other, compressed together.
 
+use std::ops::Range;
+
 use super::pattern::{Pattern, Patterns};
-use super::{Effort, NOT_UTF8, TOO_LONG, TextBuffer, put_bytes, take_bytes};
+use super::{Effort, NOT_UTF8, TOO_LONG, put_bytes, take_bytes};
 use crate::codec::rows::RowSet;
 use crate::codec::varint::write_u64;
 use crate::codec::{Malformed, compressed, integers, take_count, take_u8};
@@ -14,17 +16,18 @@ const LENGTHS: u8 = 2;
 const SEPARATOR: u8 = b'\n';
 
 /// Appends the texts.
-pub fn encode(texts: &TextBuffer, effort: Effort, out: &mut Vec<u8>) {
-    let first_len = texts.iter().next().map_or(0, str::len);
+pub fn encode(texts: &[&str], effort: Effort, out: &mut Vec<u8>) {
+    let first_len = texts.first().map_or(0, |text| text.len());
     let level = effort.zstd_level();
+    let has_separator = || texts.iter().any(|text| memchr::memchr(SEPARATOR, text.as_bytes()).is_some());
     if texts.iter().all(|text| text.len() == first_len) {
         out.push(SAME_LENGTH);
         write_u64(out, first_len as u64);
-        compressed::encode_at(level, texts.bytes.as_bytes(), out);
-    } else if memchr::memchr(SEPARATOR, texts.bytes.as_bytes()).is_none() {
+        compressed::encode_at(level, texts.concat().as_bytes(), out);
+    } else if !has_separator() {
         out.push(SEPARATED);
-        let mut bytes = Vec::with_capacity(texts.bytes.len() + texts.len());
-        for text in texts.iter() {
+        let mut bytes = Vec::with_capacity(texts.iter().map(|text| text.len() + 1).sum());
+        for text in texts {
             bytes.extend_from_slice(text.as_bytes());
             bytes.push(SEPARATOR);
         }
@@ -35,7 +38,7 @@ pub fn encode(texts: &TextBuffer, effort: Effort, out: &mut Vec<u8>) {
         let mut packed = Vec::new();
         integers::encode(&lengths, &mut packed);
         put_bytes(out, &packed);
-        compressed::encode_at(level, texts.bytes.as_bytes(), out);
+        compressed::encode_at(level, texts.concat().as_bytes(), out);
     }
 }
 
@@ -75,25 +78,40 @@ impl Joined {
             }
             _ => return Err(Malformed("unknown kind of joined texts")),
         };
+        Joined::new(bytes, ends, gap)
+    }
+
+    /// Texts that lie in `bytes`, with `gap` bytes after each.
+    pub fn new(bytes: String, ends: Vec<usize>, gap: usize) -> Result<Joined, Malformed> {
         if ends.last().map_or(0, |end| end + gap) != bytes.len() {
             return Err(Malformed("the texts of a column have another length"));
         }
-        if ends.iter().any(|&end| !bytes.is_char_boundary(end)) {
+        if !bytes.is_ascii() && ends.iter().any(|&end| !bytes.is_char_boundary(end)) {
             return Err(NOT_UTF8);
         }
         Ok(Joined { bytes, ends, gap })
     }
 
+    pub fn count(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// All texts, with the gaps between them.
+    pub fn bytes(&self) -> &[u8] {
+        self.bytes.as_bytes()
+    }
+
+    /// Where a text lies in [`Self::bytes`].
+    pub fn range(&self, row: usize) -> Range<usize> {
+        self.start(row)..self.ends[row]
+    }
+
     pub fn get(&self, row: usize) -> &str {
-        &self.bytes[self.start(row)..self.ends[row]]
+        &self.bytes[self.range(row)]
     }
 
     fn start(&self, row: usize) -> usize {
         if row == 0 { 0 } else { self.ends[row - 1] + self.gap }
-    }
-
-    pub fn decode_rows(&self, rows: &RowSet, out: &mut TextBuffer) {
-        (0..self.ends.len()).for_each(|row| out.push(if rows.contains(row) { self.get(row) } else { "" }));
     }
 
     /// Leaves the rows that the patterns hold for.

@@ -7,22 +7,29 @@
 
 mod buffer;
 mod dictionary;
+mod digits;
 mod joined;
 mod pattern;
+mod plain;
+mod search;
+mod split;
+mod template_writer;
+mod templates;
+mod values;
 
 pub use buffer::TextBuffer;
 
 use super::rows::RowSet;
 use super::varint::write_u64;
-use super::{Malformed, take_count, take_u8};
+use super::{Malformed, take_count};
 use crate::model::LineFilter;
-use dictionary::Dictionary;
-use joined::Joined;
 use pattern::Patterns;
+use plain::Plain;
+use template_writer::Fit;
+use templates::Templates;
 
-const CONSTANT: u8 = 0;
-const DICTIONARY: u8 = 1;
-const JOINED: u8 = 2;
+/// The form of a column with templates; others are [`plain`]'s.
+const TEMPLATES: u8 = 5;
 
 /// How hard to look for a small form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,21 +51,20 @@ impl Effort {
 
 /// Appends the texts; their count is not written.
 pub fn encode(texts: &TextBuffer, effort: Effort, out: &mut Vec<u8>) {
-    if texts.iter().all(|text| text == texts.get(0)) {
-        out.push(CONSTANT);
-        out.extend_from_slice(texts.iter().next().unwrap_or_default().as_bytes());
+    let texts: Vec<&str> = texts.iter().collect();
+    if plain::encode_simple(&texts, effort, out) {
         return;
     }
     let start = out.len();
-    out.push(JOINED);
-    joined::encode(texts, effort, out);
-    let Some(dictionary) = dictionary::encode(texts, effort) else {
-        return;
-    };
-    if dictionary.len() < out.len() - start {
-        out.truncate(start);
-        out.push(DICTIONARY);
-        out.extend_from_slice(&dictionary);
+    out.push(TEMPLATES);
+    let fit = template_writer::encode(&texts, effort, out);
+    if fit != Fit::Good {
+        let mut other = Vec::new();
+        plain::encode(&texts, effort, &mut other);
+        if fit == Fit::None || other.len() < out.len() - start {
+            out.truncate(start);
+            out.append(&mut other);
+        }
     }
 }
 
@@ -69,29 +75,22 @@ pub struct TextColumn<'a> {
 }
 
 enum Form<'a> {
-    Constant(&'a str),
-    Dictionary(Dictionary),
-    Joined(Joined),
+    Plain(Plain),
+    Templates(Box<Templates<'a>>),
 }
 
 impl<'a> TextColumn<'a> {
     /// Opens a column of `count` texts that have at most `decoded_bytes_max` bytes together.
     pub fn open(
-        mut bytes: &'a [u8],
+        bytes: &'a [u8],
         count: usize,
         decoded_bytes_max: usize,
     ) -> Result<TextColumn<'a>, Malformed> {
-        let form = match take_u8(&mut bytes)? {
-            CONSTANT => {
-                let text = std::str::from_utf8(bytes).map_err(|_| NOT_UTF8)?;
-                if text.len().saturating_mul(count) > decoded_bytes_max {
-                    return Err(TOO_LONG);
-                }
-                Form::Constant(text)
+        let form = match bytes.split_first() {
+            Some((&TEMPLATES, rest)) => {
+                Form::Templates(Box::new(Templates::open(rest, count, decoded_bytes_max)?))
             }
-            DICTIONARY => Form::Dictionary(Dictionary::open(bytes, count, decoded_bytes_max)?),
-            JOINED => Form::Joined(Joined::open(bytes, count, decoded_bytes_max)?),
-            _ => return Err(Malformed("unknown form of a text column")),
+            _ => Form::Plain(Plain::open(bytes, count, decoded_bytes_max)?),
         };
         Ok(TextColumn { count, form })
     }
@@ -103,52 +102,43 @@ impl<'a> TextColumn<'a> {
 
     /// Appends a text for every row: its own for those in `rows`, else an empty one.
     pub fn decode_rows(&self, rows: &RowSet, out: &mut TextBuffer) -> Result<(), Malformed> {
-        let mut append = |text_of: &dyn Fn(usize) -> &'a str| {
-            (0..self.count).for_each(|row| out.push(if rows.contains(row) { text_of(row) } else { "" }));
-        };
         match &self.form {
-            Form::Constant(text) => append(&|_| text),
-            Form::Dictionary(dictionary) => dictionary.decode_rows(rows, out),
-            Form::Joined(joined) => joined.decode_rows(rows, out),
+            Form::Plain(plain) => {
+                plain.decode_rows(rows, out);
+                Ok(())
+            }
+            Form::Templates(templates) => templates.decode_rows(rows, out),
         }
-        Ok(())
     }
 
     /// Leaves the rows whose text the filter holds for.
     pub fn filter(&self, filter: &LineFilter, rows: &mut RowSet) -> Result<(), Malformed> {
         let patterns = Patterns::new(filter);
         match &self.form {
-            Form::Constant(text) => {
-                if !patterns.holds_for(text) {
-                    rows.clear();
-                }
+            Form::Plain(plain) => {
+                plain.filter(&patterns, rows);
+                Ok(())
             }
-            Form::Dictionary(dictionary) => dictionary.retain(rows, |text| patterns.holds_for(text)),
-            Form::Joined(joined) => joined.filter(&patterns, rows),
+            Form::Templates(templates) => templates.filter(&patterns, rows),
         }
-        Ok(())
     }
 
     /// Leaves the rows whose text is `value`.
     pub fn equals(&self, value: &str, rows: &mut RowSet) -> Result<(), Malformed> {
         match &self.form {
-            Form::Constant(text) => {
-                if *text != value {
-                    rows.clear();
-                }
+            Form::Plain(plain) => {
+                plain.retain(rows, |text| text == value);
+                Ok(())
             }
-            Form::Dictionary(dictionary) => dictionary.retain(rows, |text| text == value),
-            Form::Joined(joined) => rows.retain(|row| joined.get(row) == value),
+            Form::Templates(templates) => templates.equals(value, rows),
         }
-        Ok(())
     }
 
     /// The different texts of the column, if these are few and known without looking at every row.
     pub fn distinct(&self) -> Option<Vec<&str>> {
         match &self.form {
-            Form::Constant(text) => Some(vec![text]),
-            Form::Dictionary(dictionary) => Some(dictionary.texts().collect()),
-            Form::Joined(_) => None,
+            Form::Plain(plain) => plain.distinct(),
+            Form::Templates(_) => None,
         }
     }
 }

@@ -1,0 +1,194 @@
+//! A column without templates: one text for all rows, few texts, numbers, hexadecimal digits, or just texts.
+
+use super::dictionary::{self, Dictionary};
+use super::digits;
+use super::joined::{self, Joined};
+use super::pattern::Patterns;
+use super::{Effort, NOT_UTF8, TOO_LONG, TextBuffer};
+use crate::codec::rows::RowSet;
+use crate::codec::{Malformed, take_u8};
+
+const CONSTANT: u8 = 0;
+const DICTIONARY: u8 = 1;
+const JOINED: u8 = 2;
+const DECIMAL: u8 = 3;
+const HEXADECIMAL: u8 = 4;
+
+/// Appends the texts if a form for few texts or for numbers fits them well; otherwise nothing.
+pub fn encode_simple(texts: &[&str], effort: Effort, out: &mut Vec<u8>) -> bool {
+    // So few that what tells them apart hardly counts.
+    const TIMES_MIN: usize = 16;
+    if encode_constant(texts, out) {
+        return true;
+    }
+    let start = out.len();
+    if encode_digits(texts, effort, out) {
+        out.truncate(start);
+        encode(texts, effort, out);
+        return true;
+    }
+    out.push(DICTIONARY);
+    if dictionary::encode(texts, effort, texts.len() / TIMES_MIN, out) {
+        return true;
+    }
+    out.truncate(start);
+    false
+}
+
+/// Appends the texts in the smallest form.
+pub fn encode(texts: &[&str], effort: Effort, out: &mut Vec<u8>) {
+    if encode_constant(texts, out) {
+        return;
+    }
+    let start = out.len();
+    let mut other = vec![DICTIONARY];
+    let has_other = dictionary::encode(texts, effort, 16 + texts.len() / 2, &mut other);
+    if !encode_digits(texts, effort, out) {
+        out.push(JOINED);
+        joined::encode(texts, effort, out);
+    }
+    if has_other && other.len() < out.len() - start {
+        out.truncate(start);
+        out.append(&mut other);
+    }
+}
+
+fn encode_constant(texts: &[&str], out: &mut Vec<u8>) -> bool {
+    let first = texts.first().copied().unwrap_or_default();
+    if !texts.iter().all(|&text| text == first) {
+        return false;
+    }
+    out.push(CONSTANT);
+    out.extend_from_slice(first.as_bytes());
+    true
+}
+
+/// Appends the texts as numbers, if they are.
+fn encode_digits(texts: &[&str], effort: Effort, out: &mut Vec<u8>) -> bool {
+    let start = out.len();
+    out.push(DECIMAL);
+    if digits::encode_decimal(texts, out) {
+        return true;
+    }
+    out[start] = HEXADECIMAL;
+    if digits::encode_hexadecimal(texts, effort, out) {
+        return true;
+    }
+    out.truncate(start);
+    false
+}
+
+/// What the texts of a column are made of, known before they are unpacked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Alphabet {
+    Decimal,
+    Hexadecimal,
+    Any,
+}
+
+impl Alphabet {
+    /// Of the column stored as `bytes`.
+    pub fn of(bytes: &[u8]) -> Alphabet {
+        // A prefix, whose length comes first, may be of anything.
+        match bytes {
+            [DECIMAL, 0, ..] => Alphabet::Decimal,
+            [HEXADECIMAL, 0, ..] => Alphabet::Hexadecimal,
+            _ => Alphabet::Any,
+        }
+    }
+
+    pub fn has(self, byte: u8) -> bool {
+        match self {
+            Alphabet::Decimal => byte.is_ascii_digit(),
+            Alphabet::Hexadecimal => byte.is_ascii_hexdigit(),
+            Alphabet::Any => true,
+        }
+    }
+}
+
+/// An unpacked column.
+pub enum Plain {
+    Constant { text: String, count: usize },
+    Dictionary(Dictionary),
+    Joined(Joined),
+}
+
+impl Plain {
+    /// Opens a column of `count` texts that have at most `max` bytes together.
+    pub fn open(mut bytes: &[u8], count: usize, max: usize) -> Result<Plain, Malformed> {
+        Ok(match take_u8(&mut bytes)? {
+            CONSTANT => {
+                let text = std::str::from_utf8(bytes).map_err(|_| NOT_UTF8)?;
+                if text.len().saturating_mul(count) > max {
+                    return Err(TOO_LONG);
+                }
+                Plain::Constant { text: text.to_owned(), count }
+            }
+            DICTIONARY => Plain::Dictionary(Dictionary::open(bytes, count, max)?),
+            JOINED => Plain::Joined(Joined::open(bytes, count, max)?),
+            DECIMAL => Plain::Joined(digits::open_decimal(bytes, count, max)?),
+            HEXADECIMAL => Plain::Joined(digits::open_hexadecimal(bytes, count, max)?),
+            _ => return Err(Malformed("unknown form of a text column")),
+        })
+    }
+
+    pub fn count(&self) -> usize {
+        match self {
+            Plain::Constant { count, .. } => *count,
+            Plain::Dictionary(dictionary) => dictionary.picks().len(),
+            Plain::Joined(joined) => joined.count(),
+        }
+    }
+
+    pub fn get(&self, row: usize) -> &str {
+        match self {
+            Plain::Constant { text, .. } => text,
+            Plain::Dictionary(dictionary) => dictionary.get(row),
+            Plain::Joined(joined) => joined.get(row),
+        }
+    }
+
+    /// Bytes that hold every text of the column.
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Plain::Constant { text, .. } => text.as_bytes(),
+            Plain::Dictionary(dictionary) => dictionary.texts().bytes(),
+            Plain::Joined(joined) => joined.bytes(),
+        }
+    }
+
+    pub fn decode_rows(&self, rows: &RowSet, out: &mut TextBuffer) {
+        (0..self.count()).for_each(|row| out.push(if rows.contains(row) { self.get(row) } else { "" }));
+    }
+
+    pub fn filter(&self, patterns: &Patterns, rows: &mut RowSet) {
+        match self {
+            Plain::Joined(joined) => joined.filter(patterns, rows),
+            _ => self.retain(rows, |text| patterns.holds_for(text)),
+        }
+    }
+
+    /// Leaves the rows whose text `holds`; each of few texts is asked about once.
+    pub fn retain(&self, rows: &mut RowSet, holds: impl Fn(&str) -> bool) {
+        match self {
+            Plain::Constant { text, .. } => {
+                if !holds(text) {
+                    rows.clear();
+                }
+            }
+            Plain::Dictionary(dictionary) => dictionary.retain(rows, holds),
+            Plain::Joined(joined) => rows.retain(|row| holds(joined.get(row))),
+        }
+    }
+
+    pub fn distinct(&self) -> Option<Vec<&str>> {
+        match self {
+            Plain::Constant { text, .. } => Some(vec![text]),
+            Plain::Dictionary(dictionary) => {
+                let texts = dictionary.texts();
+                Some((0..texts.count()).map(|text| texts.get(text)).collect())
+            }
+            Plain::Joined(_) => None,
+        }
+    }
+}

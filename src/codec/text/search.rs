@@ -1,0 +1,283 @@
+//! Which rows hold a literal, told from templates and columns of variables without putting texts together.
+//!
+//! A template whose own text holds the literal decides for all its rows. Otherwise the literal may lie over one or
+//! more variables in one or more ways; each way is a list of conditions on variables. A condition is tried on a
+//! whole column at once, and only if the structure allows for it.
+
+use memchr::memmem::Finder;
+
+use super::split::SLOT;
+use super::templates::Templates;
+use crate::codec::Malformed;
+use crate::codec::rows::RowSet;
+
+/// Looking for more ways would cost more than putting the texts together.
+const STEPS_MAX: usize = 4096;
+
+/// What the literal's part `from..to` must be to a variable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Condition {
+    column: u32,
+    relation: Relation,
+    from: usize,
+    to: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Relation {
+    All,
+    Start,
+    End,
+    Inside,
+}
+
+/// A slot of the template, and the number of the condition that its variable must meet.
+type Demand = (usize, usize);
+
+enum Verdict {
+    Never,
+    Always,
+    /// If all demands of one way are met.
+    If(Vec<Vec<Demand>>),
+    Unsure,
+}
+
+pub struct Search<'s, 'a> {
+    templates: &'s Templates<'a>,
+    needle: &'s Finder<'s>,
+    literal: &'s [u8],
+    decoded_bytes_max: usize,
+    /// Conditions that came up, and for which values of the column each holds; nothing: for none.
+    conditions: Vec<(Condition, Option<Vec<bool>>)>,
+}
+
+impl<'s, 'a> Search<'s, 'a> {
+    pub fn new(
+        templates: &'s Templates<'a>,
+        needle: &'s Finder<'s>,
+        decoded_bytes_max: usize,
+    ) -> Search<'s, 'a> {
+        Search { templates, needle, literal: needle.needle(), decoded_bytes_max, conditions: Vec::new() }
+    }
+
+    /// Leaves the rows that hold the literal, and those that may; gives the latter.
+    pub fn run(mut self, rows: &mut RowSet) -> Result<RowSet, Malformed> {
+        let is_always = self.found_in_templates();
+        let mut verdicts = Vec::with_capacity(is_always.len());
+        for (template, is_always) in is_always.into_iter().enumerate() {
+            verdicts.push(if is_always { Verdict::Always } else { self.verdict(template)? });
+        }
+        let mut unsure = RowSet::none(rows.row_count());
+        if self.conditions.is_empty() {
+            rows.retain(|row| match verdicts[self.templates.rows()[row] as usize] {
+                Verdict::Unsure => {
+                    unsure.insert(row);
+                    true
+                }
+                Verdict::Always => true,
+                _ => false,
+            });
+        } else {
+            self.try_rows(&verdicts, rows, &mut unsure);
+        }
+        Ok(unsure)
+    }
+
+    /// For each template, whether the text between its variables holds the literal.
+    fn found_in_templates(&self) -> Vec<bool> {
+        let texts = self.templates.texts();
+        // A slot is no part of the text.
+        if self.literal.contains(&SLOT) {
+            return vec![false; texts.count()];
+        }
+        (0..texts.count()).map(|at| self.needle.find(&texts.bytes()[texts.range(at)]).is_some()).collect()
+    }
+
+    /// Goes through the rows, as the values of the columns lie, and tries the demands of each.
+    fn try_rows(&self, verdicts: &[Verdict], rows: &mut RowSet, unsure: &mut RowSet) {
+        let mut is_asked = vec![false; self.templates.column_count()];
+        self.conditions.iter().for_each(|(condition, _)| is_asked[condition.column as usize] = true);
+        // The columns that conditions are about, slot by slot, without the others.
+        let asked: Vec<Vec<u32>> = (0..verdicts.len())
+            .map(|template| {
+                let slots = self.templates.slots(template).iter().copied();
+                slots.filter(|&column| is_asked[column as usize]).collect()
+            })
+            .collect();
+        let mut nexts = vec![0usize; self.templates.column_count()];
+        for (row, &template) in self.templates.rows().iter().enumerate() {
+            let template = template as usize;
+            if rows.contains(row) {
+                let holds = match &verdicts[template] {
+                    Verdict::Always => true,
+                    Verdict::Never => false,
+                    Verdict::Unsure => {
+                        unsure.insert(row);
+                        true
+                    }
+                    Verdict::If(ways) => ways.iter().any(|demands| self.are_met(demands, template, &nexts)),
+                };
+                if !holds {
+                    rows.remove(row);
+                }
+            }
+            asked[template].iter().for_each(|&column| nexts[column as usize] += 1);
+        }
+    }
+
+    fn are_met(&self, demands: &[Demand], template: usize, nexts: &[usize]) -> bool {
+        let slots = self.templates.slots(template);
+        demands.iter().all(|&(slot, condition)| {
+            let column = slots[slot];
+            let before = slots[..slot].iter().filter(|&&other| other == column).count();
+            let (_, holds) = &self.conditions[condition];
+            holds.as_ref().is_some_and(|holds| holds[nexts[column as usize] + before])
+        })
+    }
+
+    fn verdict(&mut self, template: usize) -> Result<Verdict, Malformed> {
+        let mut ways = Ways { template, found: Vec::new(), demands: Vec::new(), steps: 0 };
+        let slot_count = self.templates.slots(template).len();
+        if self.literal.is_empty() {
+            return Ok(Verdict::Always);
+        }
+        for slot in 0..slot_count {
+            self.start_in_piece(slot, &mut ways)?;
+            self.start_in_variable(slot, &mut ways)?;
+            if ways.steps > STEPS_MAX {
+                return Ok(Verdict::Unsure);
+            }
+        }
+        Ok(if ways.found.is_empty() { Verdict::Never } else { Verdict::If(ways.found) })
+    }
+
+    /// The literal begins in the text before the slot and goes on in it.
+    fn start_in_piece(&mut self, slot: usize, ways: &mut Ways) -> Result<(), Malformed> {
+        let piece = self.templates.piece(ways.template, slot);
+        for len in 1..self.literal.len().min(piece.len() + 1) {
+            if piece.ends_with(&self.literal[..len]) {
+                self.variable_at(slot, len, ways)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The literal begins in the variable.
+    fn start_in_variable(&mut self, slot: usize, ways: &mut Ways) -> Result<(), Malformed> {
+        let column = self.templates.slots(ways.template)[slot];
+        let after = self.templates.piece(ways.template, slot + 1).first().copied();
+        for len in 1..=self.literal.len() {
+            if !self.templates.column(column).may_hold(self.literal[len - 1]) {
+                break;
+            }
+            if len == self.literal.len() {
+                self.demand(slot, Relation::Inside, 0, len, ways, Self::take)?;
+            } else if after.is_none_or(|after| after == self.literal[len]) {
+                self.demand(slot, Relation::End, 0, len, ways, |search, ways| {
+                    search.piece_at(slot + 1, len, ways)
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The literal goes on at `at` with the start of the variable.
+    fn variable_at(&mut self, slot: usize, at: usize, ways: &mut Ways) -> Result<(), Malformed> {
+        let column = self.templates.slots(ways.template)[slot];
+        let after = self.templates.piece(ways.template, slot + 1).first().copied();
+        for to in at + 1..=self.literal.len() {
+            if !self.templates.column(column).may_hold(self.literal[to - 1]) {
+                break;
+            }
+            if to == self.literal.len() {
+                self.demand(slot, Relation::Start, at, to, ways, Self::take)?;
+            } else if after.is_none_or(|after| after == self.literal[to]) {
+                self.demand(slot, Relation::All, at, to, ways, |search, ways| {
+                    search.piece_at(slot + 1, to, ways)
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The literal goes on at `at` with the start of the text before the slot, or after the last one.
+    fn piece_at(&mut self, slot: usize, at: usize, ways: &mut Ways) -> Result<(), Malformed> {
+        let (piece, rest) = (self.templates.piece(ways.template, slot), &self.literal[at..]);
+        if piece.starts_with(rest) {
+            return self.take(ways);
+        }
+        if rest.starts_with(piece) && slot < self.templates.slots(ways.template).len() {
+            return self.variable_at(slot, at + piece.len(), ways);
+        }
+        Ok(())
+    }
+
+    /// Goes on with `then` where the variable is to meet a condition, if any value of its column does.
+    fn demand(
+        &mut self,
+        slot: usize,
+        relation: Relation,
+        from: usize,
+        to: usize,
+        ways: &mut Ways,
+        then: impl FnOnce(&mut Self, &mut Ways) -> Result<(), Malformed>,
+    ) -> Result<(), Malformed> {
+        ways.steps += 1;
+        if ways.steps > STEPS_MAX {
+            return Ok(());
+        }
+        let column = self.templates.slots(ways.template)[slot];
+        ways.demands.push((slot, Condition { column, relation, from, to }));
+        then(self, ways)?;
+        ways.demands.pop();
+        Ok(())
+    }
+
+    /// A way was found: it is taken if each of its conditions holds for some value.
+    fn take(&mut self, ways: &mut Ways) -> Result<(), Malformed> {
+        let mut demands = Vec::with_capacity(ways.demands.len());
+        for &(slot, condition) in &ways.demands {
+            let number = self.condition(condition)?;
+            if self.conditions[number].1.is_none() {
+                return Ok(());
+            }
+            demands.push((slot, number));
+        }
+        ways.found.push(demands);
+        Ok(())
+    }
+
+    /// The number of the condition, tried on its column.
+    fn condition(&mut self, condition: Condition) -> Result<usize, Malformed> {
+        if let Some(known) = self.conditions.iter().position(|(known, _)| *known == condition) {
+            return Ok(known);
+        }
+        let plain = self.templates.column(condition.column).plain(self.decoded_bytes_max)?;
+        let part = &self.literal[condition.from..condition.to];
+        let finder = Finder::new(part);
+        let mut holds = None;
+        if finder.find(plain.bytes()).is_some() {
+            let mut values = RowSet::all(plain.count());
+            plain.retain(&mut values, |text| match condition.relation {
+                Relation::All => text.as_bytes() == part,
+                Relation::Start => text.as_bytes().starts_with(part),
+                Relation::End => text.as_bytes().ends_with(part),
+                Relation::Inside => finder.find(text.as_bytes()).is_some(),
+            });
+            if !values.is_empty() {
+                holds = Some((0..plain.count()).map(|value| values.contains(value)).collect());
+            }
+        }
+        self.conditions.push((condition, holds));
+        Ok(self.conditions.len() - 1)
+    }
+}
+
+/// The ways in which a literal may lie over the variables of one template.
+struct Ways {
+    template: usize,
+    found: Vec<Vec<Demand>>,
+    /// Of the way being looked for.
+    demands: Vec<(usize, Condition)>,
+    steps: usize,
+}

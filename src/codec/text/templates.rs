@@ -1,0 +1,290 @@
+//! A column as templates, the template of each row, and columns of variables.
+
+use std::cell::OnceCell;
+
+use super::joined::Joined;
+use super::pattern::{Pattern, Patterns};
+use super::plain::{Alphabet, Plain};
+use super::search::Search;
+use super::split::SLOT;
+use super::values::{PADDING, Span, Values, put};
+use super::{NOT_UTF8, TOO_LONG, TextBuffer, take_bytes};
+use crate::codec::rows::RowSet;
+use crate::codec::{Malformed, numbers, take_count, take_u8};
+
+/// Invariant: `rows` are numbers of templates, `slots` of columns, and each column has as many values as the rows take.
+pub struct Templates<'a> {
+    /// The texts of all templates, slots and separators included.
+    texts: Joined,
+    /// The same bytes, padded.
+    statics: Vec<u8>,
+    /// The text between slots: of each template one more than it has slots.
+    pieces: Vec<Span>,
+    /// The column of each slot, of one template after the other.
+    slots: Vec<u32>,
+    /// Where the slots of each template begin, and where the last ones end.
+    first_slots: Vec<u32>,
+    rows: Vec<u32>,
+    columns: Vec<Column<'a>>,
+    decoded_bytes_max: usize,
+}
+
+pub struct Column<'a> {
+    bytes: &'a [u8],
+    count: usize,
+    /// Whether its values are letters and digits.
+    is_words: bool,
+    plain: OnceCell<Plain>,
+    values: OnceCell<Values>,
+}
+
+impl<'a> Templates<'a> {
+    pub fn open(mut bytes: &'a [u8], count: usize, max: usize) -> Result<Templates<'a>, Malformed> {
+        let template_count = take_count(&mut bytes, count)?;
+        let texts = Joined::open(take_bytes(&mut bytes)?, template_count, max)?;
+        let column_count_max = bytes.len();
+        let column_count = take_count(&mut bytes, column_count_max)?;
+        let has_wholes = take_u8(&mut bytes)? != 0;
+        let (mut pieces, mut first_slots) = (Vec::new(), vec![0]);
+        for template in 0..template_count {
+            let range = texts.range(template);
+            let mut start = range.start;
+            for slot in memchr::memchr_iter(SLOT, &texts.bytes()[range.clone()]) {
+                pieces.push(Span::new(start, range.start + slot)?);
+                start = range.start + slot + 1;
+            }
+            pieces.push(Span::new(start, range.end)?);
+            first_slots.push((pieces.len() - template - 1) as u32);
+        }
+        let slot_count = pieces.len() - template_count;
+        let mut slots = Vec::new();
+        numbers::decode(take_bytes(&mut bytes)?, slot_count, column_count, &mut slots)?;
+        let mut rows = Vec::new();
+        numbers::decode(take_bytes(&mut bytes)?, count, template_count, &mut rows)?;
+
+        let mut row_counts = vec![0; template_count];
+        rows.iter().for_each(|&template| row_counts[template as usize] += 1);
+        let mut value_counts = vec![0usize; column_count];
+        for (template, &row_count) in row_counts.iter().enumerate() {
+            for &column in &slots[first_slots[template] as usize..first_slots[template + 1] as usize] {
+                let value_count = &mut value_counts[column as usize];
+                *value_count = value_count.saturating_add(row_count);
+            }
+        }
+        // No variable is empty.
+        if value_counts.iter().fold(0usize, |sum, &count| sum.saturating_add(count)) > max {
+            return Err(TOO_LONG);
+        }
+        let mut columns = Vec::with_capacity(column_count);
+        for (at, &count) in value_counts.iter().enumerate() {
+            let is_words = !(has_wholes && at + 1 == column_count);
+            let bytes = take_bytes(&mut bytes)?;
+            columns.push(Column { bytes, count, is_words, plain: OnceCell::new(), values: OnceCell::new() });
+        }
+        let mut statics = texts.bytes().to_vec();
+        statics.extend([0; PADDING]);
+        Ok(Templates { texts, statics, pieces, slots, first_slots, rows, columns, decoded_bytes_max: max })
+    }
+
+    pub fn template_count(&self) -> usize {
+        self.first_slots.len() - 1
+    }
+
+    /// The template of each row.
+    pub fn rows(&self) -> &[u32] {
+        &self.rows
+    }
+
+    /// The texts of all templates.
+    pub fn texts(&self) -> &Joined {
+        &self.texts
+    }
+
+    /// The columns of a template's slots.
+    pub fn slots(&self, template: usize) -> &[u32] {
+        &self.slots[self.first_slots[template] as usize..self.first_slots[template + 1] as usize]
+    }
+
+    /// The text before a template's slot of this number, or after its last one.
+    pub fn piece(&self, template: usize, slot: usize) -> &[u8] {
+        self.pieces[self.first_slots[template] as usize + template + slot].of(&self.statics)
+    }
+
+    pub fn column(&self, column: u32) -> &Column<'a> {
+        &self.columns[column as usize]
+    }
+
+    pub fn column_count(&self) -> usize {
+        self.columns.len()
+    }
+
+    /// Appends a text for every row: its own for those in `rows`, else an empty one.
+    pub fn decode_rows(&self, rows: &RowSet, out: &mut TextBuffer) -> Result<(), Malformed> {
+        let is_first = out.bytes.is_empty();
+        let mut text = if is_first { std::mem::take(&mut out.bytes).into_bytes() } else { Vec::new() };
+        let start = out.bytes.len();
+        let assembled = self.assemble(rows, &mut text, |end| out.ends.push(start + end));
+        let text = assembled.and_then(|()| String::from_utf8(text).map_err(|_| NOT_UTF8));
+        let text = text.inspect_err(|_| out.clear())?;
+        if is_first {
+            out.bytes = text;
+        } else {
+            out.bytes.push_str(&text);
+        }
+        Ok(())
+    }
+
+    /// Fills `out` with the texts of `rows`, and tells for every row where it ends.
+    fn assemble(
+        &self,
+        rows: &RowSet,
+        out: &mut Vec<u8>,
+        mut ends: impl FnMut(usize),
+    ) -> Result<(), Malformed> {
+        let mut views = self.views(rows)?;
+        let bounds: Vec<usize> = (0..self.template_count()).map(|at| self.text_len_max(at, &views)).collect();
+        let mut at = 0;
+        for (row, &template) in self.rows.iter().enumerate() {
+            let template = template as usize;
+            let slots = self.slots(template);
+            if !rows.contains(row) {
+                slots.iter().for_each(|&column| views[column as usize].next += 1);
+                ends(at);
+                continue;
+            }
+            if at.saturating_add(bounds[template]) > out.len() {
+                self.make_room(template, &views, at, out)?;
+            }
+            let first = self.first_slots[template] as usize + template;
+            let pieces = &self.pieces[first..first + slots.len() + 1];
+            at = put(out, at, &self.statics, pieces[0]);
+            for (&column, &piece) in slots.iter().zip(&pieces[1..]) {
+                let view = &mut views[column as usize];
+                at = put(out, at, view.bytes, view.spans[view.next]);
+                view.next += 1;
+                at = put(out, at, &self.statics, piece);
+            }
+            ends(at);
+        }
+        if at > self.decoded_bytes_max {
+            return Err(TOO_LONG);
+        }
+        out.truncate(at);
+        Ok(())
+    }
+
+    /// What the rows need of the columns, from the first value on.
+    fn views(&self, rows: &RowSet) -> Result<Vec<View<'_>>, Malformed> {
+        let mut is_needed = vec![false; self.template_count()];
+        rows.iter().for_each(|row| is_needed[self.rows[row] as usize] = true);
+        let mut views: Vec<View> = self.columns.iter().map(|_| View::default()).collect();
+        for template in (0..is_needed.len()).filter(|&template| is_needed[template]) {
+            for &column in self.slots(template) {
+                let values = self.columns[column as usize].values(self.decoded_bytes_max)?;
+                let view = &mut views[column as usize];
+                (view.bytes, view.spans, view.len_max) = (values.bytes(), values.spans(), values.len_max());
+            }
+        }
+        Ok(views)
+    }
+
+    /// More than any text of the template takes, with what [`put`] writes beyond it.
+    fn text_len_max(&self, template: usize, views: &[View]) -> usize {
+        let variables = self.slots(template).iter().map(|&column| views[column as usize].len_max);
+        variables.fold(self.static_len(template) + PADDING, usize::saturating_add)
+    }
+
+    fn static_len(&self, template: usize) -> usize {
+        self.texts.range(template).len() - self.slots(template).len()
+    }
+
+    /// Makes `out` long enough for the next text, which has this template, at `at`.
+    #[cold]
+    fn make_room(
+        &self,
+        template: usize,
+        views: &[View],
+        at: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Malformed> {
+        let mut nexts: Vec<usize> = views.iter().map(|view| view.next).collect();
+        let mut len = self.static_len(template);
+        for &column in self.slots(template) {
+            let next = &mut nexts[column as usize];
+            len = len.saturating_add(views[column as usize].spans[*next].len());
+            *next += 1;
+        }
+        let end = at.saturating_add(len);
+        if end > self.decoded_bytes_max {
+            return Err(TOO_LONG);
+        }
+        let wanted = (at + len.max(256) * 2).max(out.len() * 2).min(self.decoded_bytes_max).max(end);
+        out.resize(wanted + PADDING, 0);
+        Ok(())
+    }
+
+    /// Leaves the rows that the patterns hold for.
+    pub fn filter(&self, patterns: &Patterns, rows: &mut RowSet) -> Result<(), Malformed> {
+        let mut found = RowSet::none(self.rows.len());
+        for pattern in &patterns.alternatives {
+            let mut candidates = rows.clone();
+            candidates.retain(|row| !found.contains(row));
+            let unsure =
+                Search::new(self, pattern.required(), self.decoded_bytes_max).run(&mut candidates)?;
+            let unsure = match pattern {
+                Pattern::Literal(_) => unsure,
+                Pattern::Regex { .. } => candidates.clone(),
+            };
+            if !unsure.is_empty() {
+                let mut texts = TextBuffer::default();
+                self.decode_rows(&unsure, &mut texts)?;
+                candidates.retain(|row| !unsure.contains(row) || pattern.is_in(texts.get(row)));
+            }
+            candidates.iter().for_each(|row| found.insert(row));
+        }
+        rows.retain(|row| found.contains(row) != patterns.is_negated);
+        Ok(())
+    }
+
+    /// Leaves the rows whose text is `value`.
+    pub fn equals(&self, value: &str, rows: &mut RowSet) -> Result<(), Malformed> {
+        let needle = memchr::memmem::Finder::new(value);
+        Search::new(self, &needle, self.decoded_bytes_max).run(rows)?;
+        if !rows.is_empty() {
+            let mut texts = TextBuffer::default();
+            self.decode_rows(rows, &mut texts)?;
+            rows.retain(|row| texts.get(row) == value);
+        }
+        Ok(())
+    }
+}
+
+/// A column while rows are put together.
+#[derive(Default)]
+struct View<'v> {
+    bytes: &'v [u8],
+    spans: &'v [Span],
+    len_max: usize,
+    next: usize,
+}
+
+impl Column<'_> {
+    /// Whether a value may hold this byte.
+    pub fn may_hold(&self, byte: u8) -> bool {
+        (!self.is_words || byte.is_ascii_alphanumeric()) && Alphabet::of(self.bytes).has(byte)
+    }
+
+    pub fn plain(&self, max: usize) -> Result<&Plain, Malformed> {
+        if self.plain.get().is_none() {
+            let _ = self.plain.set(Plain::open(self.bytes, self.count, max)?);
+        }
+        Ok(self.plain.get().expect("just set"))
+    }
+
+    fn values(&self, max: usize) -> Result<&Values, Malformed> {
+        if self.values.get().is_none() {
+            let _ = self.values.set(Values::new(self.plain(max)?)?);
+        }
+        Ok(self.values.get().expect("just set"))
+    }
+}
