@@ -6,6 +6,7 @@ pub mod logql;
 pub mod logs;
 mod metrics;
 pub mod promql;
+pub mod traceql;
 
 use std::sync::Arc;
 
