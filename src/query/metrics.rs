@@ -13,6 +13,9 @@ pub enum QueryKind {
     Series,
     Labels,
     Exemplars,
+    Trace,
+    TraceSearch,
+    TraceTags,
 }
 
 pub struct QueryMetrics {
@@ -80,6 +83,9 @@ impl QueryKind {
             QueryKind::Series => "series",
             QueryKind::Labels => "labels",
             QueryKind::Exemplars => "exemplars",
+            QueryKind::Trace => "trace",
+            QueryKind::TraceSearch => "trace_search",
+            QueryKind::TraceTags => "trace_tags",
         }
     }
 }

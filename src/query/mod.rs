@@ -7,6 +7,7 @@ pub mod logs;
 mod metrics;
 pub mod promql;
 pub mod traceql;
+pub mod traces;
 
 use std::sync::Arc;
 

@@ -1,0 +1,197 @@
+//! A pipeline over one whole trace: spansets in, spansets out.
+
+use std::collections::BTreeMap;
+
+use super::fields::{holds, value};
+use super::relations::{Marks, related};
+use super::trace::Trace;
+use crate::query::traceql::Value;
+use crate::query::traceql::ast::{
+    AggregateOp, BinaryOp, FieldExpr, Pipeline, Relation, ScalarExpr, ScalarFilter, SpansetExpr, SpansetOp,
+    Stage,
+};
+
+/// Spans of one trace that belong together, and what was found out about them on the way.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Spanset {
+    /// In order of their start; at least one.
+    pub spans: Vec<usize>,
+    /// `by(name)`, `count()` and so on, each once.
+    pub attributes: Vec<(String, Value<'static>)>,
+}
+
+/// The spansets that come out of the pipeline's end; none where the trace does not match.
+pub fn evaluate(pipeline: &Pipeline, trace: &Trace) -> Vec<Spanset> {
+    let all = Spanset { spans: (0..trace.spans.len()).collect(), attributes: Vec::new() };
+    run(pipeline, trace, vec![all])
+}
+
+fn run(pipeline: &Pipeline, trace: &Trace, mut sets: Vec<Spanset>) -> Vec<Spanset> {
+    for stage in &pipeline.0 {
+        sets = match stage {
+            Stage::Spansets(expr) => sets.into_iter().filter_map(|set| select(expr, trace, set)).collect(),
+            Stage::ScalarFilter(filter) => {
+                sets.into_iter().filter_map(|set| filtered(filter, trace, set)).collect()
+            }
+            Stage::By(key) => sets.into_iter().flat_map(|set| groups(key, trace, set)).collect(),
+            Stage::Coalesce => coalesced(sets),
+            // What is selected is read for the answer; a bare number is refused before it runs.
+            Stage::Select(_) | Stage::Scalar(_) => sets,
+        };
+        if sets.is_empty() {
+            break;
+        }
+    }
+    sets
+}
+
+/// The part of the set that the expression leaves, unless it leaves nothing.
+fn select(expr: &SpansetExpr, trace: &Trace, set: Spanset) -> Option<Spanset> {
+    let mut input = vec![false; trace.spans.len()];
+    set.spans.iter().for_each(|span| input[*span] = true);
+    let marks = marked(expr, trace, &input);
+    let spans: Vec<usize> = (0..marks.len()).filter(|span| marks[*span]).collect();
+    if spans.is_empty() { None } else { Some(Spanset { spans, attributes: set.attributes }) }
+}
+
+fn marked(expr: &SpansetExpr, trace: &Trace, input: &Marks) -> Marks {
+    match expr {
+        SpansetExpr::Filter(None) => input.clone(),
+        SpansetExpr::Filter(Some(condition)) => {
+            let passes = |(span, is_in): (usize, &bool)| *is_in && holds(condition, trace, span);
+            input.iter().enumerate().map(passes).collect()
+        }
+        SpansetExpr::Pipeline(pipeline) => {
+            let spans = (0..input.len()).filter(|span| input[*span]).collect();
+            let mut marks = vec![false; input.len()];
+            for set in run(pipeline, trace, vec![Spanset { spans, attributes: Vec::new() }]) {
+                set.spans.iter().for_each(|span| marks[*span] = true);
+            }
+            marks
+        }
+        SpansetExpr::Binary { op, left, right } => {
+            let (left, right) = (marked(left, trace, input), marked(right, trace, input));
+            joined(*op, trace, left, right)
+        }
+    }
+}
+
+fn joined(op: SpansetOp, trace: &Trace, left: Marks, right: Marks) -> Marks {
+    let both = |a: &Marks, b: &Marks, test: fn(bool, bool) -> bool| -> Marks {
+        a.iter().zip(b).map(|(a, b)| test(*a, *b)).collect()
+    };
+    match op {
+        SpansetOp::Or => both(&left, &right, |a, b| a | b),
+        SpansetOp::And if left.contains(&true) && right.contains(&true) => both(&left, &right, |a, b| a | b),
+        SpansetOp::And => vec![false; left.len()],
+        SpansetOp::Related(relation) => both(&right, &related(trace, relation, &left), |a, b| a & b),
+        SpansetOp::NotRelated(relation) => both(&right, &related(trace, relation, &left), |a, b| a & !b),
+        SpansetOp::Union(relation) => {
+            let found = both(&right, &related(trace, relation, &left), |a, b| a & b);
+            let inverse = related(trace, inverse(relation), &found);
+            both(&found, &both(&left, &inverse, |a, b| a & b), |a, b| a | b)
+        }
+    }
+}
+
+/// What the one on the left is to the one on the right.
+fn inverse(relation: Relation) -> Relation {
+    use Relation::*;
+    match relation {
+        Child => Parent,
+        Parent => Child,
+        Descendant => Ancestor,
+        Ancestor => Descendant,
+        Sibling => Sibling,
+    }
+}
+
+/// The set, if the comparison holds for it, with the aggregates that were compared.
+fn filtered(filter: &ScalarFilter, trace: &Trace, mut set: Spanset) -> Option<Spanset> {
+    let (left, right) = (scalar(&filter.left, trace, &mut set), scalar(&filter.right, trace, &mut set));
+    left.compare(filter.op, &right).then_some(set)
+}
+
+fn scalar(expr: &ScalarExpr, trace: &Trace, set: &mut Spanset) -> Value<'static> {
+    match expr {
+        ScalarExpr::Static(value) => value.clone(),
+        ScalarExpr::Aggregate { op, of, .. } => {
+            let result = aggregate(*op, of.as_ref(), trace, &set.spans);
+            let name = format!("{}({})", op.name(), of.as_ref().map_or(String::new(), ToString::to_string));
+            set.note(name, result.clone());
+            result
+        }
+        ScalarExpr::Binary { op, left, right, .. } => {
+            let left = scalar(left, trace, set);
+            left.calculate(*op, &scalar(right, trace, set))
+        }
+        // Refused before it runs.
+        ScalarExpr::Pipeline { .. } => Value::Nil,
+    }
+}
+
+impl Spanset {
+    fn note(&mut self, name: String, value: Value<'static>) {
+        match self.attributes.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, known)) => *known = value,
+            None => self.attributes.push((name, value)),
+        }
+    }
+}
+
+/// Over the spans that have a number; nil where none has.
+fn aggregate(op: AggregateOp, of: Option<&FieldExpr>, trace: &Trace, spans: &[usize]) -> Value<'static> {
+    let Some(of) = of else { return Value::Int(spans.len() as i64) };
+    let values: Vec<Value> = spans
+        .iter()
+        .map(|span| value(of, trace, *span))
+        .filter(|value| value.as_number().is_some())
+        .collect();
+    let Some(first) = values.first() else { return Value::Nil };
+    let sum = || values.iter().filter_map(Value::as_number).sum::<f64>();
+    // Durations stay durations, whole numbers whole where the result is one.
+    let like_first = |number: f64| match first {
+        Value::Duration(_) => Value::Duration(number.round() as i64),
+        _ => Value::Float(number),
+    };
+    let best = |op| {
+        values.iter().skip(1).fold(first, |best, value| if value.compare(op, best) { value } else { best })
+    };
+    match op {
+        AggregateOp::Count => Value::Int(values.len() as i64),
+        AggregateOp::Min => best(BinaryOp::Less).clone().into_owned(),
+        AggregateOp::Max => best(BinaryOp::Greater).clone().into_owned(),
+        AggregateOp::Avg => like_first(sum() / values.len() as f64),
+        AggregateOp::Sum => match first {
+            Value::Int(_) => values[1..]
+                .iter()
+                .fold(first.clone().into_owned(), |sum, value| sum.calculate(BinaryOp::Add, value)),
+            _ => like_first(sum()),
+        },
+    }
+}
+
+/// One set for each value of the key, in order of the values' texts.
+fn groups(key: &FieldExpr, trace: &Trace, set: Spanset) -> Vec<Spanset> {
+    let mut groups: BTreeMap<String, (Value<'static>, Vec<usize>)> = BTreeMap::new();
+    for span in set.spans {
+        let found = value(key, trace, span).into_owned();
+        // The kind is part of the key, so that 1 and "1" stay apart.
+        let (_, spans) = groups.entry(format!("{found:?}")).or_insert_with(|| (found, Vec::new()));
+        spans.push(span);
+    }
+    let named = |(value, spans)| {
+        let mut group = Spanset { spans, attributes: set.attributes.clone() };
+        group.note(format!("by({key})"), value);
+        group
+    };
+    groups.into_values().map(named).collect()
+}
+
+/// All sets as one.
+fn coalesced(sets: Vec<Spanset>) -> Vec<Spanset> {
+    let mut spans: Vec<usize> = sets.into_iter().flat_map(|set| set.spans).collect();
+    spans.sort_unstable();
+    spans.dedup();
+    if spans.is_empty() { Vec::new() } else { vec![Spanset { spans, attributes: Vec::new() }] }
+}

@@ -1,0 +1,117 @@
+//! The search in two phases: storage names candidates, newest first, and each is put together whole and asked exactly,
+//! until there are enough.
+
+use std::collections::BTreeMap;
+
+use super::conditions::{conditions, named_trace};
+use super::evaluate::{Spanset, evaluate};
+use super::trace::Trace;
+use crate::model::{NanoRange, Nanos, TraceId};
+use crate::query::budget::Budget;
+use crate::query::traceql::ast::Pipeline;
+use crate::query::{Exceeded, QueryError};
+use crate::storage::traces::{Candidate, StoredSpan, TracesSnapshot};
+
+/// A trace is in the range if it overlaps it, even where the span that matches does not; but it is looked for only as
+/// far from the range as this.
+const EDGE_NS: i64 = 10_000_000_000;
+
+/// How much was looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Inspected {
+    pub traces: u64,
+    pub spans: u64,
+}
+
+/// A trace that matches, with the spansets that the query made of it.
+pub struct Found {
+    pub trace: Trace,
+    pub spansets: Vec<Spanset>,
+}
+
+/// The `limit` newest traces that match, the newest first; of those that started together, by id.
+pub fn search(
+    snapshot: &TracesSnapshot,
+    pipeline: &Pipeline,
+    range: NanoRange,
+    limit: usize,
+    budget: &Budget,
+) -> Result<(Vec<Found>, Inspected), QueryError> {
+    let candidates = match named_trace(pipeline) {
+        Some(id) => vec![Candidate { id, start: Nanos::MAX }],
+        None => {
+            let wider = NanoRange {
+                after: range.after.saturating_sub(EDGE_NS),
+                until: range.until.saturating_add(EDGE_NS),
+            };
+            snapshot.candidates(wider, &conditions(pipeline)).map_err(internal)?
+        }
+    };
+    let load = |id| snapshot.trace(id).map_err(internal);
+    newest(&candidates, load, pipeline, range, limit, budget)
+}
+
+/// Asks the candidates. Each starts, as far as storage knows, at its `start` or before it; so once there are enough,
+/// those that can still be newer than the oldest found must be asked as well, and no others.
+fn newest(
+    candidates: &[Candidate],
+    load: impl Fn(TraceId) -> Result<Vec<StoredSpan>, QueryError>,
+    pipeline: &Pipeline,
+    range: NanoRange,
+    limit: usize,
+    budget: &Budget,
+) -> Result<(Vec<Found>, Inspected), QueryError> {
+    // By what they are sorted by in the answer.
+    let mut found: BTreeMap<(std::cmp::Reverse<Nanos>, TraceId), Found> = BTreeMap::new();
+    let mut inspected = Inspected::default();
+    for candidate in candidates {
+        let is_full = found.len() >= limit;
+        let oldest = found.last_key_value().map(|((start, _), _)| start.0);
+        if is_full && oldest.is_none_or(|oldest| candidate.start < oldest) {
+            break;
+        }
+        budget.check()?;
+        let Some(trace) = Trace::new(candidate.id, load(candidate.id)?) else { continue };
+        inspected.traces += 1;
+        inspected.spans += trace.spans.len() as u64;
+        if !overlaps(&trace, range) {
+            continue;
+        }
+        let spansets = evaluate(pipeline, &trace);
+        if spansets.is_empty() {
+            continue;
+        }
+        hold(budget, &trace)?;
+        found.insert((std::cmp::Reverse(trace.start), trace.id), Found { trace, spansets });
+        if found.len() > limit
+            && let Some((_, dropped)) = found.pop_last()
+        {
+            budget.give_bytes(held_bytes(&dropped.trace));
+        }
+    }
+    Ok((found.into_values().collect(), inspected))
+}
+
+/// A trace that only touches the range with its last instant is in it.
+fn overlaps(trace: &Trace, range: NanoRange) -> bool {
+    trace.start <= range.until && trace.end > range.after
+}
+
+/// Accounts a trace that is kept for the answer; the end of the query gives all back at once.
+fn hold(budget: &Budget, trace: &Trace) -> Result<(), Exceeded> {
+    budget.take_bytes(held_bytes(trace))
+}
+
+/// What a span takes in memory beside its texts, which are half of that on average.
+const SPAN_BYTES: u64 = 1_024;
+
+fn held_bytes(trace: &Trace) -> u64 {
+    trace.spans.len() as u64 * SPAN_BYTES
+}
+
+pub fn internal(error: impl std::fmt::Display) -> QueryError {
+    QueryError::Internal(error.to_string())
+}
+
+#[cfg(test)]
+mod tests;
