@@ -1,7 +1,11 @@
 //! Compiles `proto/` to Rust, in pure Rust: a build needs no protoc.
 
-const SOURCES: [&str; 3] =
-    ["proto/loki_push.proto", "proto/remote_write_v1.proto", "proto/remote_write_v2.proto"];
+const SOURCES: [&str; 4] = [
+    "proto/loki_push.proto",
+    "proto/remote_write_v1.proto",
+    "proto/remote_write_v2.proto",
+    "proto/tempo.proto",
+];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo::rerun-if-changed=proto");

@@ -14,3 +14,8 @@ pub mod remote_write_v2 {
 pub mod loki_push {
     include!(concat!(env!("OUT_DIR"), "/icecore.loki_push.rs"));
 }
+
+/// Tempo's answers.
+pub mod tempo {
+    include!(concat!(env!("OUT_DIR"), "/icecore.tempo.rs"));
+}

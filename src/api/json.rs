@@ -116,6 +116,22 @@ impl JsonWriter {
     }
 }
 
+/// An answer that is not JSON and is there as a whole, within the same limits.
+pub fn whole_body(
+    bytes: Vec<u8>,
+    content_type: &'static str,
+    bytes_max: usize,
+    room: &Room,
+) -> Result<Response, ApiError> {
+    if bytes.len() > bytes_max {
+        return Err(ApiError::ResponseTooLarge { max: bytes_max });
+    }
+    let (left_bytes, mut held) = (bytes.len() as u64, room.hold_nothing());
+    held.grow(left_bytes).map_err(|full| ApiError::ResponsesTooLarge { max: full.bytes_max })?;
+    let body = Body::new(Chunks { chunks: VecDeque::from([bytes.into()]), left_bytes, held });
+    Ok(([(header::CONTENT_TYPE, content_type)], body).into_response())
+}
+
 /// More than this many annotations of one kind are only counted.
 const ANNOTATIONS_MAX: usize = 10;
 

@@ -4,6 +4,7 @@ mod admin;
 mod cardinality;
 mod error;
 mod form;
+mod jaeger;
 mod json;
 mod limits;
 mod loki;
@@ -16,6 +17,7 @@ mod refusals;
 mod result;
 mod room;
 mod status;
+mod tempo;
 mod workers;
 mod write;
 mod zipkin;
@@ -181,6 +183,8 @@ pub fn routes(api: &Arc<Api>) -> Router {
         .route("/api/v1/admin/flush", post(admin::flush))
         .route("/api/v1/admin/compact", post(admin::compact))
         .merge(loki::paths())
+        .merge(tempo::paths())
+        .merge(jaeger::paths())
         .route("/", get(admin::welcome))
         .route("/metrics", get(admin::metrics))
         .route("/-/healthy", get(admin::healthy))

@@ -12,3 +12,4 @@ mod loki_api;
 mod otlp;
 mod provisioning;
 mod remote_write;
+mod traces_api;
