@@ -16,12 +16,13 @@ pub async fn welcome() -> &'static str {
         "Icecore ",
         env!("CARGO_PKG_VERSION"),
         "\n\n\
-         Prometheus queries    /api/v1/query?query=up   (Grafana: a Prometheus data source with this address)\n\
-         Remote write          POST /api/v1/write\n\
-         OTLP metrics          POST /v1/metrics, or gRPC\n\
-         Own metrics           /metrics\n\
-         Health                /-/healthy   /-/ready\n\
-         State                 /api/v1/status/tsdb   /api/v1/status/flags   /api/v1/status/runtimeinfo\n"
+         Metrics     /api/v1/query?query=up          POST /api/v1/write, /v1/metrics\n\
+         Logs        /loki/api/v1/labels             POST /loki/api/v1/push, /v1/logs\n\
+         Traces      /api/search?q={}                POST /v1/traces, /api/v2/spans\n\
+         Grafana     a Prometheus, a Loki and a Tempo data source with this address (grafana/datasources.yaml)\n\
+         Own metrics /metrics\n\
+         Health      /-/healthy   /-/ready\n\
+         State       /api/v1/status/tsdb   /api/v1/status/flags   /api/v1/status/runtimeinfo\n"
     )
 }
 

@@ -28,6 +28,7 @@ use crate::model::time::MINUTE;
 use crate::model::{Labels, Timestamp};
 use crate::storage::{Busy, Completion, Signal, Store};
 
+pub use logs::service::TOLD_BY as SERVICE_NAME_LABELS;
 pub use options::{BodyFormat, Encoding, Options, RemoteWriteVersion};
 pub use otlp::{Options as OtlpOptions, TranslationStrategy};
 pub use outcome::{IngestError, Outcome};

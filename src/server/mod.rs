@@ -132,7 +132,7 @@ fn announce(
     println!("OTLP/gRPC: {}, OTLP/HTTP: {}", address_of(otlp_grpc), address_of(otlp_http));
     println!("wal.sync = {}", sync_promise(config.wal_sync));
     println!(
-        "next: icecore query 'up'   |   remote_write to http://{address}/api/v1/write   |   Grafana: Prometheus at http://{address}"
+        "next: icecore query 'up'   |   remote_write to http://{address}/api/v1/write   |   Grafana: Prometheus, Loki, Tempo at http://{address}"
     );
 }
 

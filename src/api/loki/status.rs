@@ -8,26 +8,10 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use crate::api::Api;
+use crate::ingest::SERVICE_NAME_LABELS;
 
 /// The version of Loki whose API this is: Grafana and Drilldown decide by it what they may ask.
 const API_VERSION: &str = "3.7.6";
-
-/// Labels that name the service which sent an entry, the first found wins.
-const SERVICE_NAME_LABELS: [&str; 13] = [
-    "service",
-    "app",
-    "application",
-    "app_name",
-    "name",
-    "app_kubernetes_io_name",
-    "container",
-    "container_name",
-    "k8s_container_name",
-    "component",
-    "workload",
-    "job",
-    "k8s_job_name",
-];
 
 /// Names of labels and fields that tell an entry's level, which Drilldown colours lines by.
 const LEVEL_FIELDS: [&str; 6] = ["level", "log.level", "log_level", "loglevel", "lvl", "severity"];

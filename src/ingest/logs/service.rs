@@ -4,8 +4,8 @@ pub const SERVICE_NAME: &str = "service_name";
 
 const UNKNOWN: &str = "unknown_service";
 
-// In this order, as Loki's default configuration has it.
-const TOLD_BY: [&str; 13] = [
+/// Labels that name the service, the first of them that is there; as Loki's default configuration has them.
+pub const TOLD_BY: [&str; 13] = [
     "service",
     "app",
     "application",
