@@ -9,11 +9,11 @@ use std::sync::Arc;
 
 use super::errors::{MergeError, ReadError};
 use super::live::LiveSegment;
-use super::metrics;
 use super::seal::{MaintenanceError, SegmentFile};
 use super::segment::SegmentMeta;
 use super::signal::Signal;
 use super::store::Store;
+use super::{logs, metrics};
 use crate::model::{Timestamp, time::HOUR};
 
 /// So many of one level make one of the next: eight of 15 min are 2 h.
@@ -121,7 +121,8 @@ fn merge_segments(
         Signal::Metrics => {
             metrics::merge_segments(&open(inputs, LiveSegment::metrics)?, seqs, to, is_stopping)
         }
-        Signal::Logs | Signal::Traces => Err(MergeError::Stopped),
+        Signal::Logs => logs::merge_segments(&open(inputs, LiveSegment::logs)?, seqs, to, is_stopping),
+        Signal::Traces => Err(MergeError::Stopped),
     }
 }
 

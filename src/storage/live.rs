@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 use super::errors::ReadError;
 use super::fs::Fs;
 use super::generation::Generation;
+use super::logs::LogsSegment;
 use super::manifest::SegmentEntry;
 use super::metrics::MetricsSegment;
 use super::segment::{SectionId, Segment, SegmentError};
@@ -54,6 +55,7 @@ pub(super) struct LiveSegment {
     fs: Arc<dyn Fs>,
     /// One of these, as its signal is.
     metrics: Opened<MetricsSegment>,
+    logs: Opened<LogsSegment>,
     doomed: AtomicBool,
     unmergeable: AtomicBool,
 }
@@ -66,6 +68,7 @@ impl LiveSegment {
             path,
             fs,
             metrics: Opened::default(),
+            logs: Opened::default(),
             doomed: AtomicBool::new(false),
             unmergeable: AtomicBool::new(false),
         }
@@ -83,10 +86,15 @@ impl LiveSegment {
         self.metrics.get(|| self.open(Signal::Metrics).map(MetricsSegment::open))
     }
 
+    pub fn logs(&self) -> Result<&Arc<LogsSegment>, ReadError> {
+        self.logs.get(|| self.open(Signal::Logs).map(LogsSegment::open))
+    }
+
     /// Whether reading all of it meets damage.
     pub fn is_damaged(&self) -> bool {
         match self.signal() {
             Some(Signal::Metrics) => self.metrics().map_or(true, |metrics| metrics.verify().is_err()),
+            Some(Signal::Logs) => self.logs().map_or(true, |logs| logs.verify().is_err()),
             _ => false,
         }
     }

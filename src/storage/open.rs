@@ -14,7 +14,7 @@ use super::fs::{DirLock, Fs, RealFs};
 use super::generation::Generation;
 use super::limiter::SeriesLimiter;
 use super::live::{LiveSegment, TIER_DIRS, View, segment_path};
-use super::logs::{LogsWriter, TailHub};
+use super::logs::{LogsReplay, LogsWriter, TailHub};
 use super::manifest::{Manifest, ManifestError};
 use super::metrics::log::read_payload;
 use super::metrics::{DeltaTotals, LoggedRows, MetricsWriter, SeriesRef, SharedMetadata, SharedRegistry};
@@ -291,6 +291,7 @@ fn set_aside(fs: &dyn Fs, path: &Path) -> io::Result<()> {
 #[derive(Default)]
 struct Declared {
     series: HashMap<(u16, u32), SeriesRef>,
+    logs: LogsReplay,
     traces: TracesReplay,
 }
 
@@ -388,7 +389,10 @@ impl<'a> Recovery<'a> {
             Some(Signal::Metrics) => read_payload(payload)
                 .map(|rows| self.replay_rows(shard, rows, &mut declared.series))
                 .map_err(|error| error.to_string()),
-            Some(Signal::Logs) => Err("no replay of logs yet".to_owned()),
+            Some(Signal::Logs) => {
+                let replayed = declared.logs.frame(shard, payload, &generation.logs);
+                replayed.map_err(|error| error.to_string())
+            }
             Some(Signal::Traces) => {
                 let replayed = declared.traces.frame(shard, payload, &generation.traces);
                 replayed.map_err(|error| error.to_string())

@@ -17,7 +17,6 @@ use super::fs::WriteFile;
 use super::generation::Generation;
 use super::live::{LiveSegment, TIER_DIRS, segment_path};
 use super::manifest::{Edit, ManifestError, SegmentEntry};
-use super::metrics;
 use super::partition::partition_range;
 use super::segment::SegmentMeta;
 use super::shard::Job;
@@ -25,6 +24,7 @@ use super::signal::Signal;
 use super::store::{CONTROL_TIMEOUT, Store, WriteError};
 use super::sync::{Ack, LogItem};
 use super::wal::generation_dir;
+use super::{logs, metrics};
 use crate::model::Timestamp;
 
 /// Why sealing, merging or letting go failed. Nothing is lost: it will be tried again.
@@ -125,7 +125,7 @@ impl Store {
                     Signal::Metrics => {
                         metrics::write_generation(&generation.metrics, &self.registries, range, seqs, to)
                     }
-                    Signal::Logs => Err(io::Error::other("logs cannot be sealed yet")),
+                    Signal::Logs => logs::write_generation(&generation.logs, range, seqs, to),
                     Signal::Traces => Err(io::Error::other("traces cannot be sealed yet")),
                 };
                 written.map_err(MergeError::Write)

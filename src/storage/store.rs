@@ -13,7 +13,7 @@ use parking_lot::{Mutex, RwLock};
 use super::fs::{DirLock, Fs};
 use super::limiter::SeriesLimiter;
 use super::live::{LiveSegment, View};
-use super::logs::{LogBatch, LogTail, LogsSnapshot, TailHub};
+use super::logs::{LogBatch, LogTail, LogsSnapshot, TailHub, group_fingerprint};
 use super::manifest::Manifest;
 use super::metrics::{MetricBatch, MetricsSnapshot, Refusal, SeriesRef, SharedMetadata, SharedRegistry};
 use super::shard::{Rows, ShardQueue};
@@ -21,7 +21,6 @@ use super::signal::PerSignal;
 use super::stats::StoreMetrics;
 use super::sync::{Ack, LogQueue, SyncMode};
 use super::traces::{SpanBatch, TracesSnapshot};
-use crate::model::labels::label_hash;
 use crate::model::{Labels, Timestamp, time};
 
 /// How the store behaves; the server fills it from the configuration.
@@ -173,10 +172,7 @@ impl Store {
 
     /// The shard that takes the entries of a stream: all that share blocks have one.
     pub fn shard_of_stream(&self, labels: &Labels) -> usize {
-        let is_soft = |name: &str| self.options.soft_labels.iter().any(|soft| soft == name);
-        let hard = labels.iter().filter(|(name, _)| !is_soft(name));
-        let group: u128 = hard.fold(0, |sum, (name, value)| sum.wrapping_add(label_hash(name, value)));
-        shard_of(group, self.shards.len()) as usize
+        shard_of(group_fingerprint(labels, &self.options.soft_labels), self.shards.len()) as usize
     }
 
     /// The series with these labels, registered now if it is new. `now` paces the creation of new series.
@@ -248,8 +244,7 @@ impl Store {
 
     /// As [`Store::metrics`], of log entries.
     pub fn logs(&self) -> LogsSnapshot {
-        let view = self.view.load_full();
-        LogsSnapshot::new(view.generations.iter().flat_map(|g| g.logs.clone()).collect())
+        LogsSnapshot::new(&self.view.load())
     }
 
     /// As [`Store::metrics`], of spans.

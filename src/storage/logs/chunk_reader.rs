@@ -1,6 +1,7 @@
 //! Reads a chunk of the head as a block of a segment is read.
 
 use super::head::Chunk;
+use super::names::is_name_for;
 use super::rows::LogRowsBuffer;
 use super::snapshot::{LogAsk, StreamNumbers};
 
@@ -46,17 +47,4 @@ pub(super) fn read(
 
 fn has_metadata(chunk: &Chunk, row: usize, name: &str, value: &str) -> bool {
     chunk.rows.metadata.of(row).any(|(own, held)| held == value && is_name_for(own, name))
-}
-
-/// Whether someone who asks for `asked` means the metadata that was sent as `stored`.
-pub(super) fn is_name_for(stored: &str, asked: &str) -> bool {
-    stored == asked || is_sanitised(stored, asked)
-}
-
-/// Whether `name` is `stored` with `_` in the place of each character that no label name may have.
-fn is_sanitised(stored: &str, name: &str) -> bool {
-    let sanitised = stored.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '_' });
-    let starts_with_digit = stored.starts_with(|c: char| c.is_ascii_digit());
-    let prefix = if starts_with_digit { "_" } else { "" };
-    prefix.chars().chain(sanitised).eq(name.chars())
 }

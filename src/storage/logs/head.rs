@@ -53,8 +53,8 @@ pub(super) struct HeadStream {
 }
 
 /// The chunks of the streams that differ in soft labels only.
+#[derive(Default)]
 pub(super) struct Group {
-    pub fingerprint: u128,
     chunks: Mutex<Chunks>,
 }
 
@@ -103,7 +103,7 @@ pub(super) struct StreamWriter {
 }
 
 /// The labels that decide which streams lie together, as one number.
-pub(super) fn group_fingerprint(labels: &Labels, soft_labels: &[String]) -> u128 {
+pub(in crate::storage) fn group_fingerprint(labels: &Labels, soft_labels: &[String]) -> u128 {
     let hard = labels.iter().filter(|(name, _)| !soft_labels.iter().any(|soft| soft == name));
     hard.fold(0u128, |sum, (name, value)| sum.wrapping_add(label_hash(name, value)))
 }
@@ -173,9 +173,9 @@ impl LogHead {
     }
 
     /// Opens a group. Only for the shard's thread, as all that writes.
-    pub(super) fn add_group(&self, fingerprint: u128) -> u32 {
+    pub(super) fn add_group(&self) -> u32 {
         let mut streams = self.streams.write();
-        streams.groups.push(Arc::new(Group { fingerprint, chunks: Mutex::default() }));
+        streams.groups.push(Arc::default());
         self.memory_bytes.fetch_add(2 * size_of::<Group>() as u64, Ordering::Relaxed);
         streams.groups.len() as u32 - 1
     }
@@ -275,6 +275,21 @@ impl Group {
         match chunks.full.get(number as usize) {
             Some(chunk) => chunk.clone(),
             None => Arc::new(chunks.open.clone()),
+        }
+    }
+
+    /// Adds the streams that have entries in `range`.
+    pub fn streams_in(&self, range: NanoRange, found: &mut BTreeSet<u32>) {
+        let chunks = self.chunks.lock();
+        let full = chunks.full.iter().map(|chunk| &**chunk);
+        for chunk in full.chain([&chunks.open]).filter(|chunk| chunk.overlaps(range)) {
+            if range.contains(chunk.min_time) && range.contains(chunk.max_time) {
+                found.extend(chunk.shares.iter().map(|share| share.stream));
+                continue;
+            }
+            let times = chunk.rows.timestamps.iter().zip(&chunk.rows.streams);
+            let inside = times.filter(|(time, _)| range.contains(**time));
+            found.extend(inside.map(|(_, &share)| chunk.shares[share as usize].stream));
         }
     }
 

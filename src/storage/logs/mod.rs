@@ -1,22 +1,36 @@
 //! Lines of log streams: the logs room of the storage hall.
 
-#![allow(dead_code, reason = "the segments that use it come next")]
-
+mod appender;
 mod batch;
+mod block;
+mod block_reader;
 mod chunk_reader;
-#[cfg(test)]
-pub(crate) mod fixture;
+mod flush;
 mod head;
+pub(in crate::storage) mod log;
+mod merge;
+mod names;
+mod replay;
 mod rows;
+mod segment_layout;
+mod segment_reader;
+mod segment_writer;
 mod snapshot;
 mod tail;
 #[cfg(test)]
 mod tests;
+mod trace_ids;
 mod writer;
 
 pub use batch::{Entry, LogBatch, LogRows, StreamRows};
+pub(in crate::storage) use flush::write_generation;
 pub use head::LogHead;
+pub(in crate::storage) use head::group_fingerprint;
+pub(in crate::storage) use merge::merge_segments;
+pub(in crate::storage) use replay::LogsReplay;
 pub use rows::{LogRowsBuffer, MetadataRows};
+pub use segment_layout::section_name;
+pub use segment_reader::{LogBlockSummary, LogsSegment};
 pub use snapshot::{LogAsk, LogPart, LogSelection, LogsSnapshot, SelectionSize, StreamShare};
 pub use tail::{LogTail, TailHub};
 pub use writer::{LogCounters, LogsWriter};

@@ -5,17 +5,21 @@ use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
+use roaring::RoaringBitmap;
 
 use super::chunk_reader;
 use super::head::{LogHead, Share};
 use super::rows::LogRowsBuffer;
 use crate::model::{Labels, LineFilter, Matcher, NanoRange};
 use crate::storage::errors::ReadError;
+use crate::storage::live::{LiveSegment, View};
+use crate::storage::signal::Signal;
 
 /// The logs at one instant. Holding it keeps the segments it reads alive; drop it when the query ends.
 pub struct LogsSnapshot {
-    /// Oldest first.
+    /// Oldest first, as the segments.
     heads: Vec<Arc<LogHead>>,
+    segments: Vec<Arc<LiveSegment>>,
     warnings: Mutex<BTreeSet<String>>,
 }
 
@@ -27,7 +31,7 @@ pub struct LogSelection {
     pub parts: Vec<LogPart>,
     range: NanoRange,
     /// By the sources that parts lie in.
-    numbers: HashMap<u32, StreamNumbers, RandomState>,
+    numbers: HashMap<Source, StreamNumbers, RandomState>,
 }
 
 /// A block of a segment or a chunk of a head: what is read at once.
@@ -39,14 +43,26 @@ pub struct LogPart {
     pub rows: u64,
     /// As `rows`: bytes of lines.
     pub bytes: u64,
-    source: u32,
+    source: Source,
     place: Place,
+}
+
+/// A place in the snapshot's lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Source {
+    Segment(u32),
+    Head(u32),
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Place {
+    Block(u64),
     /// What comes to an open chunk later is not in the snapshot.
-    Chunk { group: u32, chunk: u32, row_count: u32 },
+    Chunk {
+        group: u32,
+        chunk: u32,
+        row_count: u32,
+    },
 }
 
 /// What to read of a part.
@@ -109,6 +125,14 @@ pub(super) struct StreamNumbers {
 }
 
 impl StreamNumbers {
+    /// Of the streams of one block: their numbers in the block.
+    pub fn all(shares: &[Share]) -> StreamNumbers {
+        let mut by_source: Vec<(u32, u32)> =
+            shares.iter().enumerate().map(|(number, share)| (share.stream, number as u32)).collect();
+        by_source.sort_unstable();
+        StreamNumbers { by_source }
+    }
+
     pub fn get(&self, stream: u32) -> Option<u32> {
         let at = self.by_source.binary_search_by_key(&stream, |(own, _)| *own).ok()?;
         Some(self.by_source[at].1)
@@ -116,7 +140,7 @@ impl StreamNumbers {
 }
 
 impl LogSelection {
-    fn add(&mut self, source: u32, place: Place, range: NanoRange, shares: &[Share]) {
+    fn add(&mut self, source: Source, place: Place, range: NanoRange, shares: &[Share]) {
         let rows = shares.iter().map(|share| share.rows).sum();
         let bytes = shares.iter().map(|share| share.bytes).sum();
         self.parts.push(LogPart { range, rows, bytes, source, place });
@@ -124,27 +148,33 @@ impl LogSelection {
 }
 
 impl LogsSnapshot {
-    /// `heads`: oldest first.
-    pub fn new(heads: Vec<Arc<LogHead>>) -> LogsSnapshot {
-        LogsSnapshot { heads, warnings: Mutex::default() }
+    pub(in crate::storage) fn new(view: &View) -> LogsSnapshot {
+        let heads = view.generations.iter().flat_map(|generation| generation.logs.clone()).collect();
+        let segments = view.segments_of(Signal::Logs).map(|(_, segment)| segment.clone()).collect();
+        LogsSnapshot::of(heads, segments)
+    }
+
+    /// Of heads and segments, both oldest first.
+    pub(in crate::storage) fn of(heads: Vec<Arc<LogHead>>, segments: Vec<Arc<LiveSegment>>) -> LogsSnapshot {
+        LogsSnapshot { heads, segments, warnings: Mutex::default() }
     }
 
     /// The streams that all `matchers` let through and that may have entries in `range`. Damaged segments are skipped and
     /// reported by [`LogsSnapshot::warnings`].
     pub fn select(&self, matchers: &[Matcher], range: NanoRange) -> Result<LogSelection, ReadError> {
-        let numbers = HashMap::default();
-        let mut found = Found {
-            selection: LogSelection { streams: Vec::new(), parts: Vec::new(), range, numbers },
-            known: HashMap::default(),
-        };
-        for (source, head) in self.heads_in(range) {
-            found.select_in_head(source, head, matchers, range);
+        let mut found = Found::new(range);
+        for (number, live) in self.segments_in(range) {
+            self.or_warn(select_in_segment(live, Source::Segment(number), matchers, &mut found));
+        }
+        for (number, head) in self.heads_in(range) {
+            found.select_in_head(Source::Head(number), head, matchers);
         }
         Ok(found.selection)
     }
 
     /// Replaces the content of `out` by the entries of a part that belong to selected streams and that `ask` wants, in
-    /// order of time, those of one instant in order of arrival.
+    /// order of time, those of one instant in order of arrival. Of a damaged block there are none, and
+    /// [`LogsSnapshot::warnings`] tells.
     pub fn read(
         &self,
         selection: &LogSelection,
@@ -154,10 +184,16 @@ impl LogsSnapshot {
     ) -> Result<(), ReadError> {
         out.clear();
         let Some(numbers) = selection.numbers.get(&part.source) else { return Ok(()) };
-        match part.place {
-            Place::Chunk { group, chunk, row_count } => {
-                let chunk = self.head(part.source).group(group).chunk(chunk);
+        match (part.source, part.place) {
+            (Source::Head(head), Place::Chunk { group, chunk, row_count }) => {
+                let chunk = self.heads[head as usize].group(group).chunk(chunk);
                 chunk_reader::read(&chunk, row_count as usize, numbers, ask, out);
+            }
+            (Source::Segment(segment), Place::Block(number)) => {
+                self.or_warn(read_block(&self.segments[segment as usize], number, numbers, ask, out));
+            }
+            (Source::Head(_), Place::Block(_)) | (Source::Segment(_), Place::Chunk { .. }) => {
+                unreachable!("heads have chunks, segments have blocks")
             }
         }
         Ok(())
@@ -166,8 +202,18 @@ impl LogsSnapshot {
     /// What the selected streams have in a part, from its header alone.
     pub fn shares(&self, selection: &LogSelection, part: &LogPart) -> Result<Vec<StreamShare>, ReadError> {
         let Some(numbers) = selection.numbers.get(&part.source) else { return Ok(Vec::new()) };
-        let shares = match part.place {
-            Place::Chunk { group, chunk, .. } => self.head(part.source).group(group).shares(chunk),
+        let shares = match (part.source, part.place) {
+            (Source::Head(head), Place::Chunk { group, chunk, .. }) => {
+                self.heads[head as usize].group(group).shares(chunk)
+            }
+            (Source::Segment(segment), Place::Block(number)) => {
+                let live = &self.segments[segment as usize];
+                let block = live.logs().and_then(|segment| Ok(segment.block(number)?));
+                self.or_warn(block).map_or_else(Vec::new, |block| block.shares().to_vec())
+            }
+            (Source::Head(_), Place::Block(_)) | (Source::Segment(_), Place::Chunk { .. }) => {
+                unreachable!("heads have chunks, segments have blocks")
+            }
         };
         let selected = shares.iter().filter_map(|share| {
             let stream = numbers.get(share.stream)?;
@@ -191,6 +237,9 @@ impl LogsSnapshot {
     /// Sorted names of the labels on streams that match (all streams, if no matcher is given).
     pub fn label_names(&self, matchers: &[Matcher], range: NanoRange) -> Result<Vec<String>, ReadError> {
         let mut names = BTreeSet::new();
+        for (_, live) in self.segments_in(range) {
+            names.extend(self.or_warn(names_in_segment(live, matchers)).unwrap_or_default());
+        }
         self.for_each_matching_in_heads(matchers, range, |labels| {
             for (name, _) in labels {
                 if !names.contains(name) {
@@ -209,6 +258,9 @@ impl LogsSnapshot {
         range: NanoRange,
     ) -> Result<Vec<String>, ReadError> {
         let mut values = BTreeSet::new();
+        for (_, live) in self.segments_in(range) {
+            values.extend(self.or_warn(values_in_segment(live, name, matchers)).unwrap_or_default());
+        }
         self.for_each_matching_in_heads(matchers, range, |labels| {
             let value = labels.get(name);
             if !value.is_empty() && !values.contains(value) {
@@ -228,8 +280,21 @@ impl LogsSnapshot {
         all.filter(move |(_, head)| head.nano_range().overlaps(&range)).map(|(i, head)| (i as u32, &**head))
     }
 
-    fn head(&self, source: u32) -> &LogHead {
-        &self.heads[source as usize]
+    fn segments_in(&self, range: NanoRange) -> impl Iterator<Item = (u32, &LiveSegment)> {
+        let millis = range.to_millis();
+        let all = self.segments.iter().enumerate();
+        all.filter(move |(_, s)| s.time_range().overlaps(&millis)).map(|(i, s)| (i as u32, &**s))
+    }
+
+    /// Damage costs what it hit, not the query: it is noted and the rest goes on.
+    fn or_warn<T>(&self, result: Result<T, ReadError>) -> Option<T> {
+        match result {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.warnings.lock().insert(error.to_string());
+                None
+            }
+        }
     }
 
     fn for_each_matching_in_heads(
@@ -270,6 +335,12 @@ struct Found {
 }
 
 impl Found {
+    fn new(range: NanoRange) -> Found {
+        let (streams, parts, numbers) = Default::default();
+        Found { selection: LogSelection { streams, parts, range, numbers }, known: HashMap::default() }
+    }
+
+    /// The number of a stream in the selection.
     fn number(
         &mut self,
         fingerprint: u128,
@@ -284,7 +355,7 @@ impl Found {
         Ok(number)
     }
 
-    fn select_in_head(&mut self, source: u32, head: &LogHead, matchers: &[Matcher], range: NanoRange) {
+    fn select_in_head(&mut self, source: Source, head: &LogHead, matchers: &[Matcher]) {
         let mut groups: HashMap<u32, BTreeSet<u32>, RandomState> = HashMap::default();
         let mut candidates = Vec::new();
         head.for_each_stream(|id, stream| {
@@ -295,7 +366,8 @@ impl Found {
         });
         let mut has_entries = BTreeSet::new();
         for (number, wanted) in groups {
-            for chunk in head.group(number).summaries(range, |stream| wanted.contains(&stream)) {
+            let group = head.group(number);
+            for chunk in group.summaries(self.selection.range, |stream| wanted.contains(&stream)) {
                 has_entries.extend(chunk.shares.iter().map(|share| share.stream));
                 let place = Place::Chunk { group: number, chunk: chunk.number, row_count: chunk.row_count };
                 self.selection.add(source, place, chunk.range, &chunk.shares);
@@ -310,4 +382,62 @@ impl Found {
         }
         self.selection.numbers.insert(source, numbers);
     }
+}
+
+/// Where the segment is damaged, what was found before is there.
+fn select_in_segment(
+    live: &LiveSegment,
+    source: Source,
+    matchers: &[Matcher],
+    found: &mut Found,
+) -> Result<(), ReadError> {
+    let segment = live.logs()?;
+    let selected = segment.select(matchers)?;
+    let mut has_entries = RoaringBitmap::new();
+    let mut blocks = Vec::new();
+    let range = found.selection.range;
+    let all = segment.for_each_block(&selected, range, |number, block| {
+        let shares = block.shares().iter().filter(|share| selected.contains(share.stream));
+        let shares: Vec<Share> = shares.copied().collect();
+        has_entries.extend(shares.iter().map(|share| share.stream));
+        blocks.push((number, block.header().range(), shares));
+    });
+    let mut numbers = StreamNumbers::default();
+    for ordinal in has_entries {
+        let fingerprint = segment.fingerprint(ordinal)?;
+        let number = found.number(fingerprint, || Ok(segment.index().labels(ordinal)?))?;
+        numbers.by_source.push((ordinal, number));
+    }
+    found.selection.numbers.insert(source, numbers);
+    for (number, range, shares) in blocks {
+        found.selection.add(source, Place::Block(number), range, &shares);
+    }
+    Ok(all?)
+}
+
+fn read_block(
+    live: &LiveSegment,
+    number: u64,
+    numbers: &StreamNumbers,
+    ask: &LogAsk<'_>,
+    out: &mut LogRowsBuffer,
+) -> Result<(), ReadError> {
+    let segment = live.logs()?;
+    Ok(segment.read_block(&segment.block(number)?, numbers, ask, out)?)
+}
+
+fn names_in_segment(live: &LiveSegment, matchers: &[Matcher]) -> Result<Vec<String>, ReadError> {
+    let index = live.logs()?.index();
+    Ok(match matchers {
+        [] => index.label_names()?,
+        _ => index.label_names_of(&index.select(matchers)?)?,
+    })
+}
+
+fn values_in_segment(live: &LiveSegment, name: &str, matchers: &[Matcher]) -> Result<Vec<String>, ReadError> {
+    let index = live.logs()?.index();
+    Ok(match matchers {
+        [] => index.label_values(name)?,
+        _ => index.label_values_of(name, &index.select(matchers)?)?,
+    })
 }

@@ -1,12 +1,41 @@
 //! The whole room against a plain list of entries.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use prometheus::IntCounter;
 use proptest::prelude::*;
 
-use super::fixture::head_of;
-use super::{LogAsk, LogRowsBuffer, LogsSnapshot, StreamRows};
+use super::writer::LogCounters;
+use super::{
+    LogAsk, LogHead, LogRows, LogRowsBuffer, LogsReplay, LogsSegment, LogsSnapshot, LogsWriter, StreamRows,
+    TailHub, merge_segments, write_generation,
+};
 use crate::model::{Labels, LineFilter, MatchOp, Matcher, NanoRange, Nanos};
+use crate::storage::fs::Mapped;
+use crate::storage::fs::faulty::FaultyFs;
+use crate::storage::live::LiveSegment;
+use crate::storage::manifest::SegmentEntry;
+use crate::storage::partition::partition_range;
+use crate::storage::segment::{Segment, SegmentMeta};
+use crate::storage::signal::Signal;
+
+pub(super) fn counters() -> LogCounters {
+    let counter = |name: &str| IntCounter::new(name, name).unwrap();
+    LogCounters { entries: counter("entries"), bytes: counter("bytes"), duplicates: counter("duplicates") }
+}
+
+/// A head that took these batches, one after the other; the label `pod` is soft.
+pub(super) fn head_of(batches: &[Vec<StreamRows>]) -> Arc<LogHead> {
+    let head = Arc::new(LogHead::default());
+    let mut writer =
+        LogsWriter::new(head.clone(), ["pod".to_owned()].into(), Arc::new(TailHub::default()), counters());
+    for batch in batches {
+        writer.append(LogRows { streams: batch.clone() }, &mut Vec::new());
+    }
+    head
+}
 
 type Pairs = Vec<(String, String)>;
 
@@ -113,6 +142,168 @@ fn any_range() -> impl Strategy<Value = NanoRange> {
     prop_oneof![Just(NanoRange::ALL), (edge(), edge()).prop_map(|(after, until)| NanoRange { after, until })]
 }
 
+/// A segment's file and what it says of itself.
+pub(super) type File = (Vec<u8>, SegmentMeta);
+
+pub(super) fn open(file: &File) -> Arc<LogsSegment> {
+    let mapped = Arc::new(Mapped::Heap(file.0.clone()));
+    Arc::new(LogsSegment::open(Segment::open(mapped, "a.seg").unwrap()))
+}
+
+/// What heads hold of each day, as segments.
+pub(super) fn seal(heads: &[Arc<LogHead>], seq: u64) -> BTreeMap<i64, File> {
+    let days: BTreeSet<i64> = heads.iter().flat_map(|head| head.partitions()).collect();
+    let file = |day| write_generation(heads, partition_range(day), (seq, seq), Vec::new()).unwrap();
+    days.into_iter().filter_map(|day| Some((day, file(day)?))).collect()
+}
+
+pub(super) fn merge(files: &[File]) -> File {
+    let inputs: Vec<_> = files.iter().map(open).collect();
+    merge_segments(&inputs, (0, 9), Vec::new(), || false).unwrap().expect("the inputs hold something")
+}
+
+/// As the manifest lists them.
+pub(super) fn live(files: &[File]) -> Vec<Arc<LiveSegment>> {
+    let entry = |id: usize, meta: &SegmentMeta| SegmentEntry {
+        id: id as u64,
+        signal: Signal::Logs.byte(),
+        tier: 0,
+        level: 0,
+        tenant: 0,
+        partition: 0,
+        min_time: meta.min_time,
+        max_time: meta.max_time,
+        min_seq: meta.min_seq,
+        max_seq: meta.max_seq,
+        bytes: 0,
+        rows: meta.row_count,
+        series: meta.series_count,
+    };
+    let path = |id: usize| PathBuf::from(format!("/d/hot/logs-{id:012}.seg"));
+    let disk = files.iter().enumerate().map(|(id, file)| (path(id), file.0.clone())).collect();
+    let fs = Arc::new(FaultyFs::with_files(disk, []));
+    let segment = |(id, file): (usize, &File)| {
+        Arc::new(LiveSegment::new(entry(id, &file.1), Path::new("/d"), fs.clone()))
+    };
+    files.iter().enumerate().map(segment).collect()
+}
+
+/// What becomes of the entries of one generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Sealed,
+    /// With those before it that are sealed.
+    Merged,
+    /// In memory, after a replay with another count of shards.
+    Replayed,
+}
+
+/// Entries as a process writes them, and their log in the memory of the next process.
+fn replayed(lines: &[Line], shards: usize) -> Vec<Arc<LogHead>> {
+    let mut writer = LogsWriter::new(
+        Arc::new(LogHead::default()),
+        ["pod".to_owned()].into(),
+        Arc::new(TailHub::default()),
+        counters(),
+    );
+    let heads: Vec<Arc<LogHead>> = (0..shards).map(|_| Arc::default()).collect();
+    let mut replay = LogsReplay::default();
+    for streams in batches(lines) {
+        let mut payload = Vec::new();
+        writer.append(LogRows { streams }, &mut payload);
+        replay.frame(7, &payload, &heads).unwrap();
+    }
+    heads
+}
+
+/// The lines of generations, of each without repetitions.
+fn without_repetitions(generations: &[(Vec<Line>, Fate)]) -> Vec<Line> {
+    let mut all = Vec::new();
+    for (lines, _) in generations {
+        let start = all.len();
+        for line in lines {
+            if !all[start..].contains(line) {
+                all.push(line.clone());
+            }
+        }
+    }
+    all
+}
+
+fn any_generations() -> impl Strategy<Value = Vec<(Vec<Line>, Fate)>> {
+    let fate = prop::sample::select(vec![Fate::Sealed, Fate::Merged, Fate::Replayed]);
+    prop::collection::vec((prop::collection::vec(any_line(), 0..25), fate), 1..5).prop_map(
+        |mut generations| {
+            // What is in memory is younger than all that is sealed.
+            generations.sort_by_key(|(_, fate)| *fate == Fate::Replayed);
+            generations
+        },
+    )
+}
+
+fn snapshot_of(generations: &[(Vec<Line>, Fate)], shards: usize) -> LogsSnapshot {
+    let mut heads = Vec::new();
+    let mut days: BTreeMap<i64, Vec<File>> = BTreeMap::new();
+    for (seq, (lines, fate)) in generations.iter().enumerate() {
+        if *fate == Fate::Replayed {
+            heads.extend(replayed(lines, shards));
+            continue;
+        }
+        for (day, file) in seal(&[head_of(&batches(lines))], seq as u64) {
+            assert!(
+                partition_range(day).contains(file.1.min_time)
+                    && partition_range(day).contains(file.1.max_time)
+            );
+            let files = days.entry(day).or_default();
+            files.push(file);
+            if *fate == Fate::Merged {
+                *files = vec![merge(files)];
+            }
+        }
+    }
+    let files: Vec<File> = days.into_values().flatten().collect();
+    for file in &files {
+        let segment = open(file);
+        segment.verify().unwrap();
+        assert_eq!(segment.meta(), &file.1);
+    }
+    LogsSnapshot::of(heads, live(&files))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    #[test]
+    fn heads_and_segments_answer_as_a_plain_list_does(
+        generations in any_generations(),
+        shards in 1usize..4,
+        matchers in any_matchers(),
+        range in any_range(),
+        filters in any_filters(),
+        metadata in prop::collection::vec(("user|trace_id|trace\\.id", "[01]"), 0..2),
+        names in prop::option::of(prop::collection::vec("user|trace_id|trace\\.id", 0..2)),
+    ) {
+        let snapshot = snapshot_of(&generations, shards);
+        let lines = without_repetitions(&generations);
+        let ask = LogAsk {
+            line_filters: &filters,
+            metadata_equals: &metadata,
+            metadata_names: names.as_deref(),
+            ..LogAsk::all(range)
+        };
+        prop_assert_eq!(read_all(&snapshot, &matchers, &ask), expect_all(&lines, &matchers, &ask));
+        prop_assert_eq!(snapshot.warnings(), Vec::<String>::new());
+        let selected = |line: &&Line| matchers.iter().all(|m| m.matches(line.labels.get(&m.name)));
+        let all = snapshot.select(&matchers, NanoRange::ALL).unwrap();
+        let size = snapshot.size(&all);
+        let expected: Vec<&Line> = lines.iter().filter(selected).collect();
+        prop_assert_eq!(size.entries, expected.len() as u64);
+        prop_assert_eq!(size.bytes, expected.iter().map(|line| line.line.len() as u64).sum::<u64>());
+        let apps: BTreeSet<&str> = expected.iter().map(|line| line.labels.get("app")).collect();
+        prop_assert_eq!(snapshot.label_values("app", &matchers, NanoRange::ALL).unwrap(), apps.into_iter().collect::<Vec<_>>());
+    }
+}
+
 proptest! {
     #[test]
     fn a_head_answers_as_a_plain_list_does(
@@ -123,7 +314,7 @@ proptest! {
         metadata in prop::collection::vec(("user|trace_id|trace\\.id", "[01]"), 0..2),
         names in prop::option::of(prop::collection::vec("user|trace_id|trace\\.id", 0..2)),
     ) {
-        let snapshot = LogsSnapshot::new(vec![head_of(&batches(&lines))]);
+        let snapshot = LogsSnapshot::of(vec![head_of(&batches(&lines))], Vec::new());
         let ask = LogAsk {
             line_filters: &filters,
             metadata_equals: &metadata,

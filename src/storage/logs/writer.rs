@@ -1,15 +1,14 @@
-//! The logs half of a shard's thread: rows in, head out. It alone writes the shard's heads.
+//! The logs half of a shard's thread: rows in, head and log payload out. It alone writes the shard's heads.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use foldhash::fast::RandomState;
 use prometheus::IntCounter;
 
-use super::batch::{Entry, LogRows, StreamRows};
-use super::head::{LogHead, StreamWriter, group_fingerprint};
+use super::appender::Appender;
+use super::batch::LogRows;
+use super::head::LogHead;
+use super::log::{self, EntriesEncoder};
 use super::tail::TailHub;
-use crate::model::Labels;
 
 /// What happened to entries on their way into a head.
 #[derive(Clone)]
@@ -25,6 +24,9 @@ pub struct LogsWriter {
     soft_labels: Arc<[String]>,
     tail: Arc<TailHub>,
     counters: LogCounters,
+    encoder: EntriesEncoder,
+    /// Whether this generation was told which labels are soft.
+    has_declared: bool,
 }
 
 impl LogsWriter {
@@ -36,57 +38,39 @@ impl LogsWriter {
         counters: LogCounters,
     ) -> LogsWriter {
         head.add_soft_labels(&soft_labels);
-        LogsWriter { appender: Appender::new(head), soft_labels, tail, counters }
+        let (appender, encoder) = (Appender::new(head), EntriesEncoder::default());
+        LogsWriter { appender, soft_labels, tail, counters, encoder, has_declared: false }
     }
 
     /// Goes on in the head of a new generation.
     pub fn rotate(&mut self, head: Arc<LogHead>) {
         head.add_soft_labels(&self.soft_labels);
         self.appender = Appender::new(head);
+        self.has_declared = false;
     }
 
     /// Puts rows into the head and appends to `payload` what a replay needs to do the same.
-    pub fn append(&mut self, rows: LogRows, _payload: &mut Vec<u8>) {
+    pub fn append(&mut self, rows: LogRows, payload: &mut Vec<u8>) {
+        if !std::mem::replace(&mut self.has_declared, true) {
+            log::write_soft_labels(&self.soft_labels, payload);
+        }
         for stream in rows.streams.iter().filter(|stream| !stream.is_empty()) {
             let (mut entries, mut bytes) = (0, 0);
-            let repeated = self.appender.append(stream, &self.soft_labels, |entry| {
+            let encoder = &mut self.encoder;
+            let appended = self.appender.append(&stream.labels, stream, &self.soft_labels, |entry| {
                 entries += 1;
                 bytes += entry.line.len() as u64;
+                encoder.entry(entry);
             });
+            if appended.is_new {
+                log::write_stream(appended.stream, &stream.labels, payload);
+            }
+            encoder.end_run(appended.stream);
             self.counters.entries.inc_by(entries);
             self.counters.bytes.inc_by(bytes);
-            self.counters.duplicates.inc_by(repeated);
+            self.counters.duplicates.inc_by(appended.duplicates);
         }
+        self.encoder.finish(payload);
         self.tail.publish(rows);
-    }
-}
-
-/// Finds or registers streams in one head.
-struct Appender {
-    head: Arc<LogHead>,
-    streams: HashMap<Labels, StreamWriter, RandomState>,
-    /// Numbers of groups by the fingerprint of their labels.
-    groups: HashMap<u128, u32, RandomState>,
-}
-
-impl Appender {
-    fn new(head: Arc<LogHead>) -> Appender {
-        Appender { head, streams: HashMap::default(), groups: HashMap::default() }
-    }
-
-    fn append<'a>(
-        &mut self,
-        rows: &'a StreamRows,
-        soft_labels: &[String],
-        taken: impl FnMut(&Entry<'a>),
-    ) -> u64 {
-        if !self.streams.contains_key(&rows.labels) {
-            let fingerprint = group_fingerprint(&rows.labels, soft_labels);
-            let head = &self.head;
-            let group = *self.groups.entry(fingerprint).or_insert_with(|| head.add_group(fingerprint));
-            self.streams.insert(rows.labels.clone(), head.add_stream(&rows.labels, group));
-        }
-        let writer = self.streams.get_mut(&rows.labels).expect("registered above");
-        self.head.append(writer, rows.entries(), taken)
     }
 }
