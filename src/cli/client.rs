@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use ureq::Body;
+use ureq::http::Response;
+
 use super::CliError;
 
 /// Beyond the server's own time-out, so that its error is what people see.
@@ -27,17 +30,25 @@ impl Client<'_> {
         for (name, value) in form {
             body.append_pair(name, value);
         }
-        let config =
-            ureq::Agent::config_builder().timeout_global(Some(PATIENCE)).http_status_as_error(false).build();
-        let unreachable =
-            |source| CliError::Unreachable { url: self.url.to_owned(), source: Box::new(source) };
-        let mut request = ureq::Agent::from(config)
-            .post(format!("{}{path}", self.url.trim_end_matches('/')))
-            .content_type("application/x-www-form-urlencoded");
+        let mut request = agent().post(self.address(path)).content_type("application/x-www-form-urlencoded");
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let mut response = request.send(body.finish()).map_err(unreachable)?;
+        self.read(request.send(body.finish()))
+    }
+
+    pub fn get(&self, path: &str) -> Result<String, CliError> {
+        self.read(agent().get(self.address(path)).call())
+    }
+
+    fn address(&self, path: &str) -> String {
+        format!("{}{path}", self.url.trim_end_matches('/'))
+    }
+
+    fn read(&self, answer: Result<Response<Body>, ureq::Error>) -> Result<String, CliError> {
+        let unreachable =
+            |source| CliError::Unreachable { url: self.url.to_owned(), source: Box::new(source) };
+        let mut response = answer.map_err(unreachable)?;
         let text = response
             .body_mut()
             .with_config()
@@ -56,4 +67,9 @@ impl Client<'_> {
     pub fn misunderstood(&self) -> CliError {
         CliError::NotIcecore { url: self.url.to_owned() }
     }
+}
+
+fn agent() -> ureq::Agent {
+    let config = ureq::Agent::config_builder().timeout_global(Some(PATIENCE)).http_status_as_error(false);
+    config.build().into()
 }

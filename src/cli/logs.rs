@@ -13,7 +13,7 @@ const ENTRIES_DEFAULT: usize = 100;
 
 pub fn run(args: &QueryArgs, now: f64) -> Result<(), CliError> {
     let client = Client { url: &args.url, error_of };
-    let is_range = args.is_range() || (args.time.is_none() && selects_entries(&args.expr));
+    let is_range = args.is_range() || (args.time.is_none() && selects_entries(args.expr()));
     let body = if is_range { ask_range(&client, args, now)? } else { ask_instant(&client, args, now)? };
     if args.json {
         super::print(&format!("{body}\n"));
@@ -46,14 +46,14 @@ fn selects_entries(expr: &str) -> bool {
 }
 
 fn ask_instant(client: &Client, args: &QueryArgs, now: f64) -> Result<String, CliError> {
-    let mut form = vec![("query", args.expr.clone())];
+    let mut form = vec![("query", args.expr().to_owned())];
     form.extend(args.time.as_ref().map(|time| ("time", absolute(time, now))));
     client.post("/loki/api/v1/query", &form, &[])
 }
 
 /// What is not said is the server's to choose: the last hour, a hundred entries.
 fn ask_range(client: &Client, args: &QueryArgs, now: f64) -> Result<String, CliError> {
-    let mut form = vec![("query", args.expr.clone())];
+    let mut form = vec![("query", args.expr().to_owned())];
     for (name, time) in [("start", &args.start), ("end", &args.end)] {
         form.extend(time.as_ref().map(|time| (name, absolute(time, now))));
     }

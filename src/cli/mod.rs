@@ -8,6 +8,7 @@ mod plot;
 mod query;
 mod serve;
 mod terminal;
+mod waterfall;
 
 use std::ffi::OsString;
 use std::io::{self, BufWriter, Write};
@@ -42,10 +43,10 @@ enum Command {
         #[command(subcommand)]
         what: Check,
     },
-    /// Ask a running server a PromQL question, or with --logs a LogQL one.
+    /// Ask a running server a PromQL question, with --logs a LogQL one, or with --trace for a trace.
     ///
     /// `icecore query 'up'` asks for this moment; --start, --end, --step or --plot ask for a range. `icecore query --logs
-    /// '{app="shop"}'` prints the last entries of an hour.
+    /// '{app="shop"}'` prints the last entries of an hour, `icecore query --trace ID` draws where a request spent its time.
     Query(query::QueryArgs),
     /// Show any file of a data directory, or all of it, as text.
     ///

@@ -1,4 +1,5 @@
-//! `icecore query`: asks a running server in PromQL, and prints its answer as a table, JSON or a plot.
+//! `icecore query`: asks a running server in PromQL, and prints its answer as a table, JSON or a plot. The questions
+//! of --logs and --trace are asked elsewhere.
 
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use serde_json::Value;
 
 use super::answer::{Answer, Series};
 use super::client::Client;
-use super::{CliError, logs, plot};
+use super::{CliError, logs, plot, waterfall};
 use crate::clock::Clock;
 use crate::config::Setting;
 
@@ -16,10 +17,14 @@ use crate::config::Setting;
 pub struct QueryArgs {
     /// A PromQL expression, such as 'sum by (job) (rate(http_requests_total[5m]))'; with --logs one of LogQL, such as
     /// '{app="shop"} |= "error"'.
-    pub expr: String,
+    #[arg(required_unless_present = "trace")]
+    expr: Option<String>,
     /// Ask for logs. Entries are printed with their stream's labels, the newest last; --json shows all they have.
     #[arg(long)]
     logs: bool,
+    /// Draw the trace with this id: its spans below their parents, on one axis of time.
+    #[arg(long, value_name = "ID", conflicts_with_all = ["expr", "logs", "time", "start", "end", "step", "plot"])]
+    pub trace: Option<String>,
     /// Evaluate at this instant instead of now: Unix seconds, RFC 3339, or -5m for five minutes ago.
     #[arg(long, allow_hyphen_values = true, conflicts_with_all = ["start", "end", "step", "plot"])]
     pub time: Option<String>,
@@ -55,6 +60,9 @@ const DEFAULT_RANGE_SECONDS: f64 = 3_600.0;
 const DEFAULT_POINTS: f64 = 100.0;
 
 pub fn run(args: &QueryArgs) -> Result<(), CliError> {
+    if let Some(id) = &args.trace {
+        return waterfall::run(args, id);
+    }
     let now = Clock.now_ms() as f64 / 1_000.0;
     if args.logs {
         return logs::run(args, now);
@@ -79,6 +87,11 @@ pub fn present(answer: &Answer, plot: bool) {
 }
 
 impl QueryArgs {
+    /// Empty where a trace is asked for instead.
+    pub fn expr(&self) -> &str {
+        self.expr.as_deref().unwrap_or("")
+    }
+
     pub fn is_range(&self) -> bool {
         let texts = [&self.start, &self.end, &self.step, &self.since];
         self.plot || texts.iter().any(|text| text.is_some())
@@ -86,7 +99,7 @@ impl QueryArgs {
 }
 
 fn ask_instant(client: &Client, args: &QueryArgs, now: f64) -> Result<String, CliError> {
-    let mut form = vec![("query", args.expr.clone())];
+    let mut form = vec![("query", args.expr().to_owned())];
     if let Some(time) = &args.time {
         form.push(("time", absolute(time, now)));
     }
@@ -107,7 +120,7 @@ fn ask_range(client: &Client, args: &QueryArgs, now: f64) -> Result<String, CliE
         };
         (seconds / DEFAULT_POINTS).ceil().max(1.0).to_string()
     });
-    let form = [("query", args.expr.clone()), ("start", start), ("end", end), ("step", step)];
+    let form = [("query", args.expr().to_owned()), ("start", start), ("end", end), ("step", step)];
     client.post("/api/v1/query_range", &form, &[])
 }
 

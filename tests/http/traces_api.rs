@@ -7,7 +7,7 @@ use opentelemetry_proto::tonic::trace::v1::span::{Event, Link};
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status, TracesData};
 use prost::Message;
 
-use crate::common::{Answer, Server, encode, now_ms, request};
+use crate::common::{Answer, Server, encode, icecore, now_ms, request};
 
 const CHECKOUT: u8 = 0x0a;
 const CART: u8 = 0x0b;
@@ -539,4 +539,32 @@ fn jaegers_errors_have_its_envelope() {
         (empty.status, empty.body.as_str()),
         (200, r#"{"data":[],"total":0,"limit":0,"offset":0,"errors":null}"#)
     );
+}
+
+#[test]
+fn the_command_line_draws_a_trace() {
+    let (server, _, _) = server_with_traces();
+    let run = |args: &[&str]| {
+        let output = icecore().args(["query", "--url", &server.url, "--trace"]).args(args).output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    };
+    let (code, drawn, _) = run(&[&hex(CHECKOUT, 16)]);
+    let lines: Vec<&str> = drawn.lines().skip(2).collect();
+    assert_eq!(code, Some(0));
+    assert_eq!(
+        lines,
+        [
+            "SERVICE AND SPAN                                 OFFSET  DURATION",
+            "shop  POST /checkout                                  0   200.0ms |=================================",
+            "  ! db  select                                   50.0ms   100.0ms |        xxxxxxxxxxxxxxxxx",
+            "    dead<lock>",
+        ],
+        "{drawn}"
+    );
+    let (_, raw, _) = run(&[&hex(CHECKOUT, 16), "--json"]);
+    assert!(raw.starts_with(r#"{"data":[{"traceID":"0a0a"#), "{raw}");
+    assert_eq!(run(&["1f"]), (Some(1), String::new(), "icecore: trace not found\n".to_owned()));
+    let (code, _, error) = run(&["../x"]);
+    assert!(code == Some(2) && error.contains("../x is not the id of a trace"), "{error}");
 }
