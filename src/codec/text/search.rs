@@ -49,6 +49,8 @@ pub struct Search<'s, 'a> {
     decoded_bytes_max: usize,
     /// Conditions that came up, and for which values of the column each holds; nothing: for none.
     conditions: Vec<(Condition, Option<Vec<bool>>)>,
+    /// The numbers of the conditions on each column.
+    of_column: Vec<Vec<usize>>,
 }
 
 impl<'s, 'a> Search<'s, 'a> {
@@ -57,7 +59,9 @@ impl<'s, 'a> Search<'s, 'a> {
         needle: &'s Finder<'s>,
         decoded_bytes_max: usize,
     ) -> Search<'s, 'a> {
-        Search { templates, needle, literal: needle.needle(), decoded_bytes_max, conditions: Vec::new() }
+        let of_column = vec![Vec::new(); templates.column_count()];
+        let literal = needle.needle();
+        Search { templates, needle, literal, decoded_bytes_max, conditions: Vec::new(), of_column }
     }
 
     /// Leaves the rows that hold the literal, and those that may; gives the latter.
@@ -154,8 +158,11 @@ impl<'s, 'a> Search<'s, 'a> {
     /// The literal begins in the text before the slot and goes on in it.
     fn start_in_piece(&mut self, slot: usize, ways: &mut Ways) -> Result<(), Malformed> {
         let piece = self.templates.piece(ways.template, slot);
+        let Some(&last) = piece.last() else {
+            return Ok(());
+        };
         for len in 1..self.literal.len().min(piece.len() + 1) {
-            if piece.ends_with(&self.literal[..len]) {
+            if self.literal[len - 1] == last && piece.ends_with(&self.literal[..len]) {
                 self.variable_at(slot, len, ways)?;
             }
         }
@@ -249,7 +256,8 @@ impl<'s, 'a> Search<'s, 'a> {
 
     /// The number of the condition, tried on its column.
     fn condition(&mut self, condition: Condition) -> Result<usize, Malformed> {
-        if let Some(known) = self.conditions.iter().position(|(known, _)| *known == condition) {
+        let known = &self.of_column[condition.column as usize];
+        if let Some(&known) = known.iter().find(|&&known| self.conditions[known].0 == condition) {
             return Ok(known);
         }
         let plain = self.templates.column(condition.column).plain(self.decoded_bytes_max)?;
@@ -268,6 +276,7 @@ impl<'s, 'a> Search<'s, 'a> {
                 holds = Some((0..plain.count()).map(|value| values.contains(value)).collect());
             }
         }
+        self.of_column[condition.column as usize].push(self.conditions.len());
         self.conditions.push((condition, holds));
         Ok(self.conditions.len() - 1)
     }

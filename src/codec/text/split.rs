@@ -30,19 +30,35 @@ const UNITS: [&[u8]; 22] = [
     b"MiB", b"GiB", b"kB", b"MB", b"GB", b"x",
 ];
 
+/// Where a variable lies in its text.
+#[derive(Clone, Copy)]
+pub struct Variable {
+    start: u32,
+    end: u32,
+}
+
+impl Variable {
+    pub fn whole(text: &str) -> Variable {
+        Variable { start: 0, end: text.len() as u32 }
+    }
+
+    pub fn of(self, text: &str) -> &str {
+        &text[self.start as usize..self.end as usize]
+    }
+}
+
 /// Appends the template of `text` and its variables.
-pub fn split<'a>(text: &'a str, template: &mut Vec<u8>, variables: &mut Vec<&'a str>) {
+pub fn split(text: &str, template: &mut Vec<u8>, variables: &mut Vec<Variable>) {
     let bytes = text.as_bytes();
     let mut copied = 0;
-    let mut variable = |from: usize, to: usize| {
-        template.extend_from_slice(&bytes[copied..from]);
+    let mut variable = |start: usize, end: usize| {
+        template.extend_from_slice(&bytes[copied..start]);
         template.push(SLOT);
-        variables.push(&text[from..to]);
-        copied = to;
+        variables.push(Variable { start: start as u32, end: end as u32 });
+        copied = end;
     };
     let mut at = 0;
-    while let Some(digit) = bytes[at..].iter().position(|&b| CLASSES[b as usize] == DIGIT) {
-        let digit = at + digit;
+    while let Some(digit) = find_digit(bytes, at) {
         let letters = bytes[at..digit].iter().rev().take_while(|&&b| CLASSES[b as usize] == LETTER).count();
         let start = digit - letters;
         let mut end = run_end(bytes, digit);
@@ -60,6 +76,22 @@ pub fn split<'a>(text: &'a str, template: &mut Vec<u8>, variables: &mut Vec<&'a 
         at = end;
     }
     template.extend_from_slice(&bytes[copied..]);
+}
+
+/// The first digit from `at` on; eight bytes at a time.
+fn find_digit(bytes: &[u8], mut at: usize) -> Option<usize> {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x80 * ONES;
+    while let Some(word) = bytes.get(at..at + 8) {
+        // A digit becomes its value, which alone is below 10 in all eight bits.
+        let values = u64::from_le_bytes(word.try_into().expect("eight bytes")) ^ (b'0' as u64 * ONES);
+        let is_other = (((values & !HIGH) + (0x80 - 10) * ONES) | values) & HIGH;
+        if is_other != HIGH {
+            return Some(at + ((is_other ^ HIGH).trailing_zeros() / 8) as usize);
+        }
+        at += 8;
+    }
+    bytes[at..].iter().position(u8::is_ascii_digit).map(|digit| at + digit)
 }
 
 fn run_end(bytes: &[u8], from: usize) -> usize {
@@ -104,6 +136,7 @@ mod tests {
         let (mut template, mut variables) = (Vec::new(), Vec::new());
         split(text, &mut template, &mut variables);
         let template = String::from_utf8(template).unwrap().replace('\0', "_");
+        let variables: Vec<&str> = variables.into_iter().map(|variable| variable.of(text)).collect();
         format!("{template} {}", variables.join(" "))
     }
 
@@ -118,6 +151,17 @@ mod tests {
             ("", " "),
         ] {
             assert_eq!(split_of(text), expected);
+        }
+    }
+
+    #[test]
+    fn a_digit_is_found_wherever_it_lies() {
+        for other in ["x", "/", ":", "\u{3b0}", "\n", "p"] {
+            for before in 0..20 {
+                let text = other.repeat(before) + "7" + &other.repeat(20);
+                assert_eq!(find_digit(text.as_bytes(), 0), Some(other.len() * before), "{text}");
+                assert_eq!(find_digit(other.repeat(before).as_bytes(), 0), None);
+            }
         }
     }
 

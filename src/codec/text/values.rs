@@ -31,7 +31,7 @@ impl Span {
 }
 
 /// Copies `span` of `from` to `to[at..]` and gives the end. Both must go on for [`PADDING`] bytes behind it.
-#[inline]
+#[inline(always)]
 pub fn put(to: &mut [u8], at: usize, from: &[u8], span: Span) -> usize {
     let (start, len) = (span.start as usize, span.len as usize);
     if len <= 16 {
