@@ -76,8 +76,9 @@ pub fn decode(mut bytes: &[u8], max: usize) -> Result<Vec<u8>, Malformed> {
     }
 }
 
-/// As [`decode`], for what is at most a block: takes room for all of it at once, so `max` must be bearable.
-pub fn decode_block(mut bytes: &[u8], max: usize) -> Result<Vec<u8>, Malformed> {
+/// As [`decode`], for what is at most a block: takes room for all of it at once, and for `spare` bytes that the
+/// caller will append; so `max` must be bearable.
+pub fn decode_block(mut bytes: &[u8], max: usize, spare: usize) -> Result<Vec<u8>, Malformed> {
     if bytes.first() != Some(&ZSTD) {
         return decode(bytes, max);
     }
@@ -88,7 +89,7 @@ pub fn decode_block(mut bytes: &[u8], max: usize) -> Result<Vec<u8>, Malformed> 
             Some(decompressor) => decompressor,
             None => decompressor.insert(Decompressor::new().map_err(|_| BROKEN)?),
         };
-        decompressor.decompress(bytes, len).map_err(|_| BROKEN)
+        decompressor.decompress(bytes, len + spare).map_err(|_| BROKEN)
     })?;
     if content.len() == len { Ok(content) } else { Err(Malformed("compressed bytes have another length")) }
 }
@@ -106,7 +107,7 @@ mod tests {
             encode(&content, &mut bytes);
             assert!(bytes.len() <= content.len() + 1);
             assert_eq!(decode(&bytes, 1 << 20).unwrap(), content);
-            assert_eq!(decode_block(&bytes, 1 << 20).unwrap(), content);
+            assert_eq!(decode_block(&bytes, 1 << 20, 8).unwrap(), content);
         }
     }
 
@@ -114,10 +115,10 @@ mod tests {
     fn more_than_the_limit_is_refused_before_it_is_unpacked() {
         let mut bytes = Vec::new();
         encode(&[0; 10_000], &mut bytes);
-        assert!(decode(&bytes, 9_999).is_err() && decode_block(&bytes, 9_999).is_err());
+        assert!(decode(&bytes, 9_999).is_err() && decode_block(&bytes, 9_999, 8).is_err());
         for len in 0..bytes.len() {
             assert!(decode(&bytes[..len], 10_000).is_err());
-            assert!(decode_block(&bytes[..len], 10_000).is_err());
+            assert!(decode_block(&bytes[..len], 10_000, 0).is_err());
         }
     }
 }

@@ -44,7 +44,7 @@ pub fn decode(mut bytes: &[u8], count: usize, bound: usize, out: &mut Vec<u32>) 
             }
         }
         PLANES => {
-            let planes = compressed::decode_block(bytes, count.saturating_mul(plane_count(bound)))?;
+            let planes = compressed::decode_block(bytes, count.saturating_mul(plane_count(bound)), 0)?;
             let mut planes = &planes[..];
             out.resize(start + count, 0);
             for plane in 0..plane_count(bound) {

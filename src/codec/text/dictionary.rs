@@ -10,10 +10,31 @@ use crate::codec::rows::RowSet;
 use crate::codec::varint::write_u64;
 use crate::codec::{Malformed, numbers, take_count};
 
-/// Appends the texts in order of first appearance, and the number of each row's; not if there are more than
-/// `distinct_max` different ones.
-pub fn encode(texts: &[&str], effort: Effort, distinct_max: usize, out: &mut Vec<u8>) -> bool {
-    let Some((distinct, picks)) = distinct(texts, distinct_max) else {
+/// What makes texts few enough.
+pub struct Limits {
+    distinct_max: usize,
+    /// Of the first texts, how many may be different: where more are, the others need not be looked at.
+    first_distinct_max: usize,
+}
+
+/// As many texts tell whether they repeat.
+const FIRST: usize = 256;
+
+impl Limits {
+    pub fn of_texts(distinct_max: usize) -> Limits {
+        Limits { distinct_max, first_distinct_max: FIRST * 3 / 4 }
+    }
+
+    /// Of texts that take `bits` as numbers: names of twice as many as are seen first must take less.
+    pub fn of_numbers(count: usize, bits: usize) -> Limits {
+        let first_distinct_max = 1usize.checked_shl(bits as u32).unwrap_or(FIRST).min(FIRST) / 2;
+        Limits { distinct_max: 16 + count / 2, first_distinct_max }
+    }
+}
+
+/// Appends the texts in order of first appearance, and the number of each row's; not if they are not few.
+pub fn encode(texts: &[&str], effort: Effort, limits: Limits, out: &mut Vec<u8>) -> bool {
+    let Some((distinct, picks)) = distinct(texts, limits) else {
         return false;
     };
     write_u64(out, distinct.len() as u64);
@@ -25,9 +46,7 @@ pub fn encode(texts: &[&str], effort: Effort, distinct_max: usize, out: &mut Vec
 }
 
 /// The different texts, and which is whose; nothing if they are not few.
-fn distinct<'a>(texts: &[&'a str], distinct_max: usize) -> Option<(Vec<&'a str>, Vec<u32>)> {
-    // Texts that hardly repeat among the first ones are not few, and all others need not be looked at.
-    const FIRST: usize = 256;
+fn distinct<'a>(texts: &[&'a str], limits: Limits) -> Option<(Vec<&'a str>, Vec<u32>)> {
     let hasher = foldhash::fast::FixedState::default();
     let mut known = HashTable::new();
     let mut distinct: Vec<&str> = Vec::new();
@@ -44,7 +63,7 @@ fn distinct<'a>(texts: &[&'a str], distinct_max: usize) -> Option<(Vec<&'a str>,
             }
         };
         picks.push(pick);
-        if row == FIRST && distinct.len() > FIRST * 3 / 4 || distinct.len() > distinct_max {
+        if distinct.len() > if row < FIRST { limits.first_distinct_max } else { limits.distinct_max } {
             return None;
         }
     }
@@ -59,17 +78,21 @@ pub struct Dictionary {
 
 impl Dictionary {
     pub fn open(mut bytes: &[u8], count: usize, max: usize) -> Result<Dictionary, Malformed> {
-        let text_count = take_count(&mut bytes, count)?;
-        let texts = Joined::open(take_bytes(&mut bytes)?, text_count, max)?;
+        let texts = Dictionary::open_texts(&mut bytes, count, max)?;
         let mut picks = Vec::new();
-        numbers::decode(bytes, count, text_count, &mut picks)?;
-        let lens: Vec<usize> = (0..text_count).map(|text| texts.get(text).len()).collect();
+        numbers::decode(bytes, count, texts.count(), &mut picks)?;
         let mut total = 0usize;
-        picks.iter().for_each(|&pick| total = total.saturating_add(lens[pick as usize]));
+        picks.iter().for_each(|&pick| total = total.saturating_add(texts.spans()[pick as usize].len()));
         if total > max {
             return Err(TOO_LONG);
         }
         Ok(Dictionary { texts, picks })
+    }
+
+    /// Takes the texts off the front.
+    pub fn open_texts(bytes: &mut &[u8], count: usize, max: usize) -> Result<Joined, Malformed> {
+        let text_count = take_count(bytes, count)?;
+        Joined::open(take_bytes(bytes)?, text_count, max)
     }
 
     pub fn texts(&self) -> &Joined {

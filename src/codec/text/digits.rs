@@ -3,7 +3,7 @@
 //! Decimal ones become integers; hexadecimal ones of one length, two digits a byte.
 
 use super::joined::Joined;
-use super::{Effort, NOT_UTF8, TOO_LONG};
+use super::{Effort, TOO_LONG};
 use crate::codec::varint::write_u64;
 use crate::codec::{Malformed, compressed, integers, put_text, take_count, take_text, take_u8};
 
@@ -81,39 +81,43 @@ pub fn open_decimal(mut bytes: &[u8], count: usize, max: usize) -> Result<Joined
         return Err(TOO_LONG);
     }
     let bound = if kind == MARKED { 2 * 10u64.pow(width as u32) } else { 10u64.pow(width as u32) };
-    let mut texts = Vec::with_capacity((count * (prefix.len() + width)).min(max));
-    let mut ends = Vec::with_capacity(count);
-    let mut is_in_bounds = true;
+    let (mut texts, mut ends) = (Vec::new(), Vec::with_capacity(count));
+    let (mut end, mut is_in_bounds) = (0, true);
     integers::for_each_group(&mut bytes, count, |group| {
+        if end > max {
+            return;
+        }
+        texts.resize(end + group.len() * (prefix.len() + Digits::LEN), 0);
         for &number in group {
             is_in_bounds &= (number as u64) < bound;
             let digits = Digits::new(number as u64);
-            texts.extend_from_slice(prefix);
-            texts.extend_from_slice(match kind {
-                CANONICAL => digits.shortest(),
-                FIXED => digits.last(width),
-                FRACTION => {
-                    let digits = digits.last(width);
-                    let shown = digits.iter().rposition(|&digit| digit != b'0').map_or(1, |last| last + 1);
-                    &digits[..shown]
-                }
-                _ => &digits.shortest()[1..],
-            });
-            ends.push(texts.len());
+            let shown = match kind {
+                CANONICAL => digits.first..Digits::LEN,
+                FIXED => Digits::LEN - width..Digits::LEN,
+                FRACTION => Digits::LEN - width..digits.last_but_zeros(width),
+                _ => digits.first + 1..Digits::LEN,
+            };
+            texts[end..end + prefix.len()].copy_from_slice(prefix);
+            end += prefix.len();
+            texts[end..end + Digits::LEN].copy_from_slice(digits.from(shown.start));
+            end += shown.len();
+            ends.push(end);
         }
     })?;
     if !is_in_bounds {
         return Err(Malformed("a decimal number has too many digits"));
     }
-    if texts.len() > max {
+    if end > max {
         return Err(TOO_LONG);
     }
-    Joined::new(String::from_utf8(texts).map_err(|_| NOT_UTF8)?, ends, 0)
+    texts.truncate(end);
+    Joined::new(texts, ends.into_iter(), 0)
 }
 
-/// The digits of a number, the last ones at the end.
+/// The digits of a number: the last ones of the first 20 bytes.
 struct Digits {
-    digits: [u8; 20],
+    bytes: [u8; 2 * Digits::LEN],
+    /// Where the first digit that is not a zero in front lies.
     first: usize,
 }
 
@@ -129,27 +133,34 @@ const PAIRS: [[u8; 2]; 100] = {
 };
 
 impl Digits {
+    /// No 64-bit number has more.
+    const LEN: usize = 20;
+
     fn new(mut number: u64) -> Digits {
-        let mut digits = [b'0'; 20];
-        let mut at = 20;
+        let mut bytes = [b'0'; 2 * Digits::LEN];
+        let mut first = Digits::LEN;
         while number >= 10 {
-            at -= 2;
-            digits[at..at + 2].copy_from_slice(&PAIRS[(number % 100) as usize]);
+            first -= 2;
+            bytes[first..first + 2].copy_from_slice(&PAIRS[(number % 100) as usize]);
             number /= 100;
         }
-        if number > 0 || at == 20 {
-            at -= 1;
-            digits[at] = b'0' + number as u8;
+        if number > 0 || first == Digits::LEN {
+            first -= 1;
+            bytes[first] = b'0' + number as u8;
         }
-        Digits { digits, first: at }
+        Digits { bytes, first }
     }
 
-    fn shortest(&self) -> &[u8] {
-        &self.digits[self.first..]
+    /// As many bytes from `start` on as there may be digits: a copy of a fixed length is quick.
+    fn from(&self, start: usize) -> &[u8] {
+        &self.bytes[start..start + Digits::LEN]
     }
 
-    fn last(&self, width: usize) -> &[u8] {
-        &self.digits[20 - width..]
+    /// The end of the last `width` digits without their zeros at the end, but of one at least.
+    fn last_but_zeros(&self, width: usize) -> usize {
+        let digits = Digits::LEN - width..Digits::LEN;
+        let last = self.bytes[digits.clone()].iter().rposition(|&digit| digit != b'0');
+        digits.start + last.map_or(1, |last| last + 1)
     }
 }
 
@@ -161,8 +172,9 @@ pub fn encode_hexadecimal(texts: &[&str], effort: Effort, out: &mut Vec<u8>) -> 
     let prefix = texts[0].bytes().take_while(|b| !b.is_ascii_hexdigit()).count();
     let prefix = &texts[0][..texts[0].floor_char_boundary(prefix)];
     let digit_count = texts[0].len() - prefix.len();
-    let is_upper =
-        texts.iter().any(|text| text[..].bytes().skip(prefix.len()).any(|b| b.is_ascii_uppercase()));
+    let mut letters =
+        texts.iter().flat_map(|text| text.bytes().skip(prefix.len())).filter(u8::is_ascii_alphabetic);
+    let is_upper = letters.next().is_some_and(|letter| letter.is_ascii_uppercase());
     let value_of = values_of(if is_upper { UPPER } else { LOWER });
     let mut packed = Vec::with_capacity(texts.len() * digit_count.div_ceil(2));
     for text in texts {
@@ -171,11 +183,16 @@ pub fn encode_hexadecimal(texts: &[&str], effort: Effort, out: &mut Vec<u8>) -> 
             _ => return false,
         };
         let mut seen = 0;
-        for pair in digits.chunks(2) {
-            let high = value_of[pair[0] as usize];
-            let low = pair.get(1).map_or(0, |&digit| value_of[digit as usize]);
+        let (pairs, odd) = digits.as_chunks::<2>();
+        for &[high, low] in pairs {
+            let (high, low) = (value_of[high as usize], value_of[low as usize]);
             seen |= high | low;
             packed.push(high << 4 | low & 0xf);
+        }
+        if let [digit] = odd {
+            let high = value_of[*digit as usize];
+            seen |= high;
+            packed.push(high << 4);
         }
         if seen > 0xf {
             return false;
@@ -206,19 +223,22 @@ pub fn open_hexadecimal(mut bytes: &[u8], count: usize, max: usize) -> Result<Jo
     let len = prefix.len() + digit_count;
     let total = len.checked_mul(count).filter(|&total| total <= max).ok_or(TOO_LONG)?;
     let packed_len = digit_count.div_ceil(2);
-    let packed = compressed::decode_block(bytes, packed_len * count)?;
+    let packed = compressed::decode_block(bytes, packed_len * count, 0)?;
     if packed.len() != packed_len * count {
         return Err(Malformed("hexadecimal numbers have another length"));
     }
     let pairs: Vec<[u8; 2]> = (0..=255usize).map(|b| [digits[b >> 4], digits[b & 15]]).collect();
-    let mut texts = Vec::with_capacity(total + 1);
+    // Of an odd count, the digit that is too many lies where the next text begins.
+    let mut texts = vec![0; total + 1];
     for row in 0..count {
-        texts.extend_from_slice(prefix);
+        let mut at = row * len;
+        texts[at..at + prefix.len()].copy_from_slice(prefix);
+        at += prefix.len();
         for &byte in &packed[row * packed_len..(row + 1) * packed_len] {
-            texts.extend_from_slice(&pairs[byte as usize]);
+            texts[at..at + 2].copy_from_slice(&pairs[byte as usize]);
+            at += 2;
         }
-        texts.truncate((row + 1) * len);
     }
-    let ends = (1..=count).map(|n| n * len).collect();
-    Joined::new(String::from_utf8(texts).map_err(|_| NOT_UTF8)?, ends, 0)
+    texts.truncate(total);
+    Joined::new(texts, (0..count).map(|row| (row + 1) * len), 0)
 }

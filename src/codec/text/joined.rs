@@ -1,8 +1,7 @@
 //! All texts of a column one after the other, compressed together.
 
-use std::ops::Range;
-
 use super::pattern::{Pattern, Patterns};
+use super::span::{PADDING, Span};
 use super::{Effort, NOT_UTF8, TOO_LONG, put_bytes, take_bytes};
 use crate::codec::rows::RowSet;
 use crate::codec::varint::write_u64;
@@ -42,87 +41,100 @@ pub fn encode(texts: &[&str], effort: Effort, out: &mut Vec<u8>) {
     }
 }
 
-/// The texts, unpacked. Invariant: ends do not decrease and are characters' boundaries of `bytes`.
+/// The texts, unpacked. Invariant: spans follow each other, perhaps with a byte in between, and begin and end
+/// where characters do.
 pub struct Joined {
-    bytes: String,
-    ends: Vec<usize>,
-    /// Bytes between two texts: 1 where a separator ends each.
-    gap: usize,
+    /// With [`PADDING`] bytes at the end.
+    padded: String,
+    spans: Vec<Span>,
 }
 
 impl Joined {
     pub fn open(mut bytes: &[u8], count: usize, max: usize) -> Result<Joined, Malformed> {
-        let unpack = |bytes: &[u8], max: usize| {
-            String::from_utf8(compressed::decode_block(bytes, max)?).map_err(|_| NOT_UTF8)
-        };
-        let (bytes, ends, gap) = match take_u8(&mut bytes)? {
+        match take_u8(&mut bytes)? {
             SAME_LENGTH => {
                 let len = take_count(&mut bytes, max)?;
                 if len.saturating_mul(count) > max {
                     return Err(TOO_LONG);
                 }
-                (unpack(bytes, max)?, (1..=count).map(|n| n * len).collect(), 0)
+                let texts = compressed::decode_block(bytes, max, PADDING)?;
+                Joined::new(texts, (0..count).map(|row| (row + 1) * len), 0)
             }
             SEPARATED => {
-                let bytes = unpack(bytes, max.saturating_add(count))?;
-                let ends: Vec<usize> = memchr::memchr_iter(SEPARATOR, bytes.as_bytes()).collect();
+                let texts = compressed::decode_block(bytes, max.saturating_add(count), PADDING)?;
+                let ends: Vec<usize> = memchr::memchr_iter(SEPARATOR, &texts).collect();
                 if ends.len() != count {
                     return Err(Malformed("a column has another number of texts"));
                 }
-                (bytes, ends, 1)
+                Joined::new(texts, ends.into_iter(), 1)
             }
             LENGTHS => {
                 let mut lengths = Vec::new();
                 integers::decode(&mut take_bytes(&mut bytes)?, count, &mut lengths)?;
-                (unpack(bytes, max)?, ends_of(&lengths, max)?, 0)
+                let texts = compressed::decode_block(bytes, max, PADDING)?;
+                Joined::new(texts, ends_of(&lengths, max)?.into_iter(), 0)
             }
-            _ => return Err(Malformed("unknown kind of joined texts")),
-        };
-        Joined::new(bytes, ends, gap)
+            _ => Err(Malformed("unknown kind of joined texts")),
+        }
     }
 
-    /// Texts that lie in `bytes`, with `gap` bytes after each.
-    pub fn new(bytes: String, ends: Vec<usize>, gap: usize) -> Result<Joined, Malformed> {
-        if ends.last().map_or(0, |end| end + gap) != bytes.len() {
+    /// Texts one after the other, with `gap` bytes after each. `ends` do not decrease.
+    pub fn new(
+        mut texts: Vec<u8>,
+        ends: impl ExactSizeIterator<Item = usize>,
+        gap: usize,
+    ) -> Result<Joined, Malformed> {
+        let len = texts.len();
+        u32::try_from(len).map_err(|_| TOO_LONG)?;
+        let mut spans = Vec::with_capacity(ends.len());
+        let mut start = 0;
+        for end in ends {
+            spans.push(Span::new(start, end)?);
+            start = end + gap;
+        }
+        if start != len {
             return Err(Malformed("the texts of a column have another length"));
         }
-        if !bytes.is_ascii() && ends.iter().any(|&end| !bytes.is_char_boundary(end)) {
+        texts.extend([0; PADDING]);
+        let padded = String::from_utf8(texts).map_err(|_| NOT_UTF8)?;
+        if !padded.is_ascii() && spans.iter().any(|span| !padded.is_char_boundary(span.range().end)) {
             return Err(NOT_UTF8);
         }
-        Ok(Joined { bytes, ends, gap })
+        Ok(Joined { padded, spans })
     }
 
     pub fn count(&self) -> usize {
-        self.ends.len()
+        self.spans.len()
     }
 
     /// All texts, with the gaps between them.
     pub fn bytes(&self) -> &[u8] {
-        self.bytes.as_bytes()
+        &self.padded()[..self.padded.len() - PADDING]
     }
 
-    /// Where a text lies in [`Self::bytes`].
-    pub fn range(&self, row: usize) -> Range<usize> {
-        self.start(row)..self.ends[row]
+    /// The same, and what follows, so that [`super::span::put`] can copy each.
+    pub fn padded(&self) -> &[u8] {
+        self.padded.as_bytes()
+    }
+
+    /// Where the texts lie in [`Self::bytes`].
+    pub fn spans(&self) -> &[Span] {
+        &self.spans
     }
 
     pub fn get(&self, row: usize) -> &str {
-        &self.bytes[self.range(row)]
-    }
-
-    fn start(&self, row: usize) -> usize {
-        if row == 0 { 0 } else { self.ends[row - 1] + self.gap }
+        &self.padded[self.spans[row].range()]
     }
 
     /// Leaves the rows that the patterns hold for.
     pub fn filter(&self, patterns: &Patterns, rows: &mut RowSet) {
         // Below that, going from row to row is quicker than one search through all the bytes.
         const SPARSE: usize = 8;
-        if rows.count() * SPARSE < self.ends.len() {
+        if rows.count() * SPARSE < self.count() {
             rows.retain(|row| patterns.holds_for(self.get(row)));
             return;
         }
-        let mut found = RowSet::none(self.ends.len());
+        let mut found = RowSet::none(self.count());
         patterns.alternatives.iter().for_each(|pattern| self.find(pattern, &mut found));
         rows.retain(|row| found.contains(row) != patterns.is_negated);
     }
@@ -135,27 +147,27 @@ impl Joined {
             Pattern::Regex { regex, .. } => regex.is_match(self.get(row).as_bytes()),
         };
         if needle.needle().is_empty() {
-            (0..self.ends.len()).filter(|&row| is_match(row)).for_each(|row| found.insert(row));
+            (0..self.count()).filter(|&row| is_match(row)).for_each(|row| found.insert(row));
             return;
         }
         let mut row = 0;
-        while row < self.ends.len() {
-            let start = self.start(row);
-            let Some(hit) = needle.find(&self.bytes.as_bytes()[start..]) else {
+        while row < self.count() {
+            let start = self.spans[row].range().start;
+            let Some(hit) = needle.find(&self.bytes()[start..]) else {
                 break;
             };
             let hit = start + hit;
-            row += self.ends[row..].partition_point(|&end| end <= hit);
-            if row == self.ends.len() {
+            row += self.spans[row..].partition_point(|span| span.range().end <= hit);
+            let Some(span) = self.spans.get(row) else {
                 break;
-            }
+            };
             // What begins or ends outside a text is held by two texts together.
-            let is_inside = hit >= self.start(row) && hit + needle.needle().len() <= self.ends[row];
+            let is_inside = hit >= span.range().start && hit + needle.needle().len() <= span.range().end;
             if is_inside && is_match(row) {
                 found.insert(row);
             }
             // A needle that begins in the gap before this row may occur in it again.
-            if hit >= self.start(row) {
+            if hit >= span.range().start {
                 row += 1;
             }
         }
@@ -163,7 +175,7 @@ impl Joined {
 }
 
 /// Where texts of these lengths end, of at most `max` bytes together.
-pub fn ends_of(lengths: &[i64], max: usize) -> Result<Vec<usize>, Malformed> {
+fn ends_of(lengths: &[i64], max: usize) -> Result<Vec<usize>, Malformed> {
     let mut end = 0usize;
     let mut ends = Vec::with_capacity(lengths.len());
     for &length in lengths {

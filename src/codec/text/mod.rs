@@ -12,10 +12,10 @@ mod joined;
 mod pattern;
 mod plain;
 mod search;
+mod span;
 mod split;
 mod template_writer;
 mod templates;
-mod values;
 
 pub use buffer::TextBuffer;
 

@@ -1,10 +1,15 @@
 //! A column without templates: one text for all rows, few texts, numbers, hexadecimal digits, or just texts.
 
+use std::borrow::Cow;
+
+use memchr::memmem::Finder;
+
 use super::dictionary::{self, Dictionary};
 use super::digits;
 use super::joined::{self, Joined};
 use super::pattern::Patterns;
-use super::{Effort, NOT_UTF8, TOO_LONG, TextBuffer};
+use super::span::Span;
+use super::{Effort, TOO_LONG, TextBuffer};
 use crate::codec::rows::RowSet;
 use crate::codec::{Malformed, take_u8};
 
@@ -18,17 +23,12 @@ const HEXADECIMAL: u8 = 4;
 pub fn encode_simple(texts: &[&str], effort: Effort, out: &mut Vec<u8>) -> bool {
     // So few that what tells them apart hardly counts.
     const TIMES_MIN: usize = 16;
-    if encode_constant(texts, out) {
+    if encode_constant(texts, out) || encode_numbers(texts, effort, out) {
         return true;
     }
     let start = out.len();
-    if encode_digits(texts, effort, out) {
-        out.truncate(start);
-        encode(texts, effort, out);
-        return true;
-    }
     out.push(DICTIONARY);
-    if dictionary::encode(texts, effort, texts.len() / TIMES_MIN, out) {
+    if dictionary::encode(texts, effort, dictionary::Limits::of_texts(texts.len() / TIMES_MIN), out) {
         return true;
     }
     out.truncate(start);
@@ -37,17 +37,25 @@ pub fn encode_simple(texts: &[&str], effort: Effort, out: &mut Vec<u8>) -> bool 
 
 /// Appends the texts in the smallest form.
 pub fn encode(texts: &[&str], effort: Effort, out: &mut Vec<u8>) {
-    if encode_constant(texts, out) {
+    if encode_constant(texts, out) || encode_numbers(texts, effort, out) {
         return;
     }
     let start = out.len();
+    out.push(JOINED);
+    joined::encode(texts, effort, out);
+    replace_with_dictionary(texts, effort, dictionary::Limits::of_texts(16 + texts.len() / 2), start, out);
+}
+
+/// Replaces what there is from `start` on, if a dictionary is smaller.
+fn replace_with_dictionary(
+    texts: &[&str],
+    effort: Effort,
+    limits: dictionary::Limits,
+    start: usize,
+    out: &mut Vec<u8>,
+) {
     let mut other = vec![DICTIONARY];
-    let has_other = dictionary::encode(texts, effort, 16 + texts.len() / 2, &mut other);
-    if !encode_digits(texts, effort, out) {
-        out.push(JOINED);
-        joined::encode(texts, effort, out);
-    }
-    if has_other && other.len() < out.len() - start {
+    if dictionary::encode(texts, effort, limits, &mut other) && other.len() < out.len() - start {
         out.truncate(start);
         out.append(&mut other);
     }
@@ -64,18 +72,19 @@ fn encode_constant(texts: &[&str], out: &mut Vec<u8>) -> bool {
 }
 
 /// Appends the texts as numbers, if they are.
-fn encode_digits(texts: &[&str], effort: Effort, out: &mut Vec<u8>) -> bool {
+fn encode_numbers(texts: &[&str], effort: Effort, out: &mut Vec<u8>) -> bool {
     let start = out.len();
     out.push(DECIMAL);
-    if digits::encode_decimal(texts, out) {
-        return true;
+    if !digits::encode_decimal(texts, out) {
+        out[start] = HEXADECIMAL;
+        if !digits::encode_hexadecimal(texts, effort, out) {
+            out.truncate(start);
+            return false;
+        }
     }
-    out[start] = HEXADECIMAL;
-    if digits::encode_hexadecimal(texts, effort, out) {
-        return true;
-    }
-    out.truncate(start);
-    false
+    let bits = (out.len() - start) * 8 / texts.len();
+    replace_with_dictionary(texts, effort, dictionary::Limits::of_numbers(texts.len(), bits), start, out);
+    true
 }
 
 /// What the texts of a column are made of, known before they are unpacked.
@@ -106,9 +115,18 @@ impl Alphabet {
     }
 }
 
+/// Whether a text of the column may hold what `finder` looks for, as far as that shows without unpacking all of it.
+pub fn may_hold(mut bytes: &[u8], count: usize, finder: &Finder, max: usize) -> Result<bool, Malformed> {
+    Ok(match take_u8(&mut bytes)? {
+        CONSTANT => finder.find(bytes).is_some(),
+        DICTIONARY => finder.find(Dictionary::open_texts(&mut bytes, count, max)?.bytes()).is_some(),
+        _ => true,
+    })
+}
+
 /// An unpacked column.
 pub enum Plain {
-    Constant { text: String, count: usize },
+    Constant { text: Joined, count: usize },
     Dictionary(Dictionary),
     Joined(Joined),
 }
@@ -118,11 +136,10 @@ impl Plain {
     pub fn open(mut bytes: &[u8], count: usize, max: usize) -> Result<Plain, Malformed> {
         Ok(match take_u8(&mut bytes)? {
             CONSTANT => {
-                let text = std::str::from_utf8(bytes).map_err(|_| NOT_UTF8)?;
-                if text.len().saturating_mul(count) > max {
+                if bytes.len().saturating_mul(count) > max {
                     return Err(TOO_LONG);
                 }
-                Plain::Constant { text: text.to_owned(), count }
+                Plain::Constant { text: Joined::new(bytes.to_vec(), [bytes.len()].into_iter(), 0)?, count }
             }
             DICTIONARY => Plain::Dictionary(Dictionary::open(bytes, count, max)?),
             JOINED => Plain::Joined(Joined::open(bytes, count, max)?),
@@ -142,18 +159,29 @@ impl Plain {
 
     pub fn get(&self, row: usize) -> &str {
         match self {
-            Plain::Constant { text, .. } => text,
+            Plain::Constant { text, .. } => text.get(0),
             Plain::Dictionary(dictionary) => dictionary.get(row),
             Plain::Joined(joined) => joined.get(row),
         }
     }
 
-    /// Bytes that hold every text of the column.
-    pub fn bytes(&self) -> &[u8] {
+    /// Where every text of the column lies.
+    pub fn texts(&self) -> &Joined {
         match self {
-            Plain::Constant { text, .. } => text.as_bytes(),
-            Plain::Dictionary(dictionary) => dictionary.texts().bytes(),
-            Plain::Joined(joined) => joined.bytes(),
+            Plain::Constant { text: texts, .. } | Plain::Joined(texts) => texts,
+            Plain::Dictionary(dictionary) => dictionary.texts(),
+        }
+    }
+
+    /// Where the text of each row lies in [`Self::texts`].
+    pub fn spans(&self) -> Cow<'_, [Span]> {
+        match self {
+            Plain::Constant { text, count } => Cow::Owned(vec![text.spans()[0]; *count]),
+            Plain::Dictionary(dictionary) => {
+                let spans = dictionary.texts().spans();
+                Cow::Owned(dictionary.picks().iter().map(|&pick| spans[pick as usize]).collect())
+            }
+            Plain::Joined(joined) => Cow::Borrowed(joined.spans()),
         }
     }
 
@@ -172,7 +200,7 @@ impl Plain {
     pub fn retain(&self, rows: &mut RowSet, holds: impl Fn(&str) -> bool) {
         match self {
             Plain::Constant { text, .. } => {
-                if !holds(text) {
+                if !holds(text.get(0)) {
                     rows.clear();
                 }
             }
@@ -183,7 +211,7 @@ impl Plain {
 
     pub fn distinct(&self) -> Option<Vec<&str>> {
         match self {
-            Plain::Constant { text, .. } => Some(vec![text]),
+            Plain::Constant { text, .. } => Some(vec![text.get(0)]),
             Plain::Dictionary(dictionary) => {
                 let texts = dictionary.texts();
                 Some((0..texts.count()).map(|text| texts.get(text)).collect())

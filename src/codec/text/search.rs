@@ -94,7 +94,7 @@ impl<'s, 'a> Search<'s, 'a> {
         if self.literal.contains(&SLOT) {
             return vec![false; texts.count()];
         }
-        (0..texts.count()).map(|at| self.needle.find(&texts.bytes()[texts.range(at)]).is_some()).collect()
+        (0..texts.count()).map(|at| self.needle.find(texts.get(at).as_bytes()).is_some()).collect()
     }
 
     /// Goes through the rows, as the values of the columns lie, and tries the demands of each.
@@ -173,10 +173,7 @@ impl<'s, 'a> Search<'s, 'a> {
     fn start_in_variable(&mut self, slot: usize, ways: &mut Ways) -> Result<(), Malformed> {
         let column = self.templates.slots(ways.template)[slot];
         let after = self.templates.piece(ways.template, slot + 1).first().copied();
-        for len in 1..=self.literal.len() {
-            if !self.templates.column(column).may_hold(self.literal[len - 1]) {
-                break;
-            }
+        for len in 1..=self.templates.column(column).may_hold(self.literal) {
             if len == self.literal.len() {
                 self.demand(slot, Relation::Inside, 0, len, ways, Self::take)?;
             } else if after.is_none_or(|after| after == self.literal[len]) {
@@ -192,10 +189,7 @@ impl<'s, 'a> Search<'s, 'a> {
     fn variable_at(&mut self, slot: usize, at: usize, ways: &mut Ways) -> Result<(), Malformed> {
         let column = self.templates.slots(ways.template)[slot];
         let after = self.templates.piece(ways.template, slot + 1).first().copied();
-        for to in at + 1..=self.literal.len() {
-            if !self.templates.column(column).may_hold(self.literal[to - 1]) {
-                break;
-            }
+        for to in at + 1..=at + self.templates.column(column).may_hold(&self.literal[at..]) {
             if to == self.literal.len() {
                 self.demand(slot, Relation::Start, at, to, ways, Self::take)?;
             } else if after.is_none_or(|after| after == self.literal[to]) {
@@ -260,25 +254,32 @@ impl<'s, 'a> Search<'s, 'a> {
         if let Some(&known) = known.iter().find(|&&known| self.conditions[known].0 == condition) {
             return Ok(known);
         }
-        let plain = self.templates.column(condition.column).plain(self.decoded_bytes_max)?;
-        let part = &self.literal[condition.from..condition.to];
-        let finder = Finder::new(part);
-        let mut holds = None;
-        if finder.find(plain.bytes()).is_some() {
-            let mut values = RowSet::all(plain.count());
-            plain.retain(&mut values, |text| match condition.relation {
-                Relation::All => text.as_bytes() == part,
-                Relation::Start => text.as_bytes().starts_with(part),
-                Relation::End => text.as_bytes().ends_with(part),
-                Relation::Inside => finder.find(text.as_bytes()).is_some(),
-            });
-            if !values.is_empty() {
-                holds = Some((0..plain.count()).map(|value| values.contains(value)).collect());
-            }
-        }
+        let holds = self.values_that_meet(condition)?;
         self.of_column[condition.column as usize].push(self.conditions.len());
         self.conditions.push((condition, holds));
         Ok(self.conditions.len() - 1)
+    }
+
+    /// For which values of the column the condition holds; nothing: for none.
+    fn values_that_meet(&self, condition: Condition) -> Result<Option<Vec<bool>>, Malformed> {
+        let part = &self.literal[condition.from..condition.to];
+        let (column, finder) = (self.templates.column(condition.column), Finder::new(part));
+        if !column.may_find(&finder, self.decoded_bytes_max)? {
+            return Ok(None);
+        }
+        let plain = column.plain(self.decoded_bytes_max)?;
+        if finder.find(plain.texts().bytes()).is_none() {
+            return Ok(None);
+        }
+        let mut values = RowSet::all(plain.count());
+        plain.retain(&mut values, |text| match condition.relation {
+            Relation::All => text.as_bytes() == part,
+            Relation::Start => text.as_bytes().starts_with(part),
+            Relation::End => text.as_bytes().ends_with(part),
+            Relation::Inside => finder.find(text.as_bytes()).is_some(),
+        });
+        let holds = || (0..plain.count()).map(|value| values.contains(value)).collect();
+        Ok((!values.is_empty()).then(holds))
     }
 }
 

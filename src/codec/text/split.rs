@@ -52,7 +52,7 @@ pub fn split(text: &str, template: &mut Vec<u8>, variables: &mut Vec<Variable>) 
     let bytes = text.as_bytes();
     let mut copied = 0;
     let mut variable = |start: usize, end: usize| {
-        template.extend_from_slice(&bytes[copied..start]);
+        append(template, bytes, copied, start);
         template.push(SLOT);
         variables.push(Variable { start: start as u32, end: end as u32 });
         copied = end;
@@ -75,7 +75,19 @@ pub fn split(text: &str, template: &mut Vec<u8>, variables: &mut Vec<Variable>) 
         }
         at = end;
     }
-    template.extend_from_slice(&bytes[copied..]);
+    append(template, bytes, copied, bytes.len());
+}
+
+/// Appends `bytes[start..end]`. Most of it is short, and a copy of a fixed length needs no call.
+fn append(template: &mut Vec<u8>, bytes: &[u8], start: usize, end: usize) {
+    const SHORT: usize = 16;
+    if end - start <= SHORT && start + SHORT <= bytes.len() {
+        let len = template.len() + (end - start);
+        template.extend_from_slice(&bytes[start..start + SHORT]);
+        template.truncate(len);
+    } else {
+        template.extend_from_slice(&bytes[start..end]);
+    }
 }
 
 /// The first digit from `at` on; eight bytes at a time.

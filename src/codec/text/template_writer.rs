@@ -195,6 +195,7 @@ impl<'a> Writer<'a> {
             next += self.templates[template as usize].slots.len();
         }
         for column in columns {
+            write_u64(out, column.iter().map(|value| value.len()).max().unwrap_or(0) as u64);
             bytes.clear();
             plain::encode(&column, effort, &mut bytes);
             put_bytes(out, &bytes);

@@ -1,23 +1,24 @@
 //! A column as templates, the template of each row, and columns of variables.
 
+use std::borrow::Cow;
 use std::cell::OnceCell;
+
+use memchr::memmem::Finder;
 
 use super::joined::Joined;
 use super::pattern::{Pattern, Patterns};
-use super::plain::{Alphabet, Plain};
+use super::plain::{self, Alphabet, Plain};
 use super::search::Search;
+use super::span::{PADDING, Span, put};
 use super::split::SLOT;
-use super::values::{PADDING, Span, Values, put};
 use super::{NOT_UTF8, TOO_LONG, TextBuffer, take_bytes};
 use crate::codec::rows::RowSet;
 use crate::codec::{Malformed, numbers, take_count, take_u8};
 
 /// Invariant: `rows` are numbers of templates, `slots` of columns, and each column has as many values as the rows take.
 pub struct Templates<'a> {
-    /// The texts of all templates, slots and separators included.
+    /// The texts of all templates, slots included.
     texts: Joined,
-    /// The same bytes, padded.
-    statics: Vec<u8>,
     /// The text between slots: of each template one more than it has slots.
     pieces: Vec<Span>,
     /// The column of each slot, of one template after the other.
@@ -34,8 +35,9 @@ pub struct Column<'a> {
     count: usize,
     /// Whether its values are letters and digits.
     is_words: bool,
-    plain: OnceCell<Plain>,
-    values: OnceCell<Values>,
+    /// The most bytes that one of its values has.
+    len_max: usize,
+    plain: OnceCell<Box<Plain>>,
 }
 
 impl<'a> Templates<'a> {
@@ -47,9 +49,9 @@ impl<'a> Templates<'a> {
         let has_wholes = take_u8(&mut bytes)? != 0;
         let (mut pieces, mut first_slots) = (Vec::new(), vec![0]);
         for template in 0..template_count {
-            let range = texts.range(template);
+            let range = texts.spans()[template].range();
             let mut start = range.start;
-            for slot in memchr::memchr_iter(SLOT, &texts.bytes()[range.clone()]) {
+            for slot in memchr::memchr_iter(SLOT, texts.get(template).as_bytes()) {
                 pieces.push(Span::new(start, range.start + slot)?);
                 start = range.start + slot + 1;
             }
@@ -78,12 +80,10 @@ impl<'a> Templates<'a> {
         let mut columns = Vec::with_capacity(column_count);
         for (at, &count) in value_counts.iter().enumerate() {
             let is_words = !(has_wholes && at + 1 == column_count);
-            let bytes = take_bytes(&mut bytes)?;
-            columns.push(Column { bytes, count, is_words, plain: OnceCell::new(), values: OnceCell::new() });
+            let (len_max, bytes) = (take_count(&mut bytes, max)?, take_bytes(&mut bytes)?);
+            columns.push(Column { bytes, count, is_words, len_max, plain: OnceCell::new() });
         }
-        let mut statics = texts.bytes().to_vec();
-        statics.extend([0; PADDING]);
-        Ok(Templates { texts, statics, pieces, slots, first_slots, rows, columns, decoded_bytes_max: max })
+        Ok(Templates { texts, pieces, slots, first_slots, rows, columns, decoded_bytes_max: max })
     }
 
     pub fn template_count(&self) -> usize {
@@ -107,7 +107,8 @@ impl<'a> Templates<'a> {
 
     /// The text before a template's slot of this number, or after its last one.
     pub fn piece(&self, template: usize, slot: usize) -> &[u8] {
-        self.pieces[self.first_slots[template] as usize + template + slot].of(&self.statics)
+        let piece = self.pieces[self.first_slots[template] as usize + template + slot];
+        &self.texts.padded()[piece.range()]
     }
 
     pub fn column(&self, column: u32) -> &Column<'a> {
@@ -141,7 +142,12 @@ impl<'a> Templates<'a> {
         out: &mut Vec<u8>,
         mut ends: impl FnMut(usize),
     ) -> Result<(), Malformed> {
-        let mut views = self.views(rows)?;
+        let statics = self.texts.padded();
+        let plains = self.needed_columns(rows)?;
+        let spans: Vec<Cow<[Span]>> =
+            plains.iter().map(|plain| plain.map(Plain::spans).unwrap_or_default()).collect();
+        let mut views: Vec<View> =
+            plains.iter().zip(&spans).map(|(plain, spans)| View::new(*plain, spans)).collect();
         let bounds: Vec<usize> = (0..self.template_count()).map(|at| self.text_len_max(at, &views)).collect();
         let mut at = 0;
         for (row, &template) in self.rows.iter().enumerate() {
@@ -157,12 +163,12 @@ impl<'a> Templates<'a> {
             }
             let first = self.first_slots[template] as usize + template;
             let pieces = &self.pieces[first..first + slots.len() + 1];
-            at = put(out, at, &self.statics, pieces[0]);
+            at = put(out, at, statics, pieces[0]);
             for (&column, &piece) in slots.iter().zip(&pieces[1..]) {
                 let view = &mut views[column as usize];
                 at = put(out, at, view.bytes, view.spans[view.next]);
                 view.next += 1;
-                at = put(out, at, &self.statics, piece);
+                at = put(out, at, statics, piece);
             }
             ends(at);
         }
@@ -173,19 +179,17 @@ impl<'a> Templates<'a> {
         Ok(())
     }
 
-    /// What the rows need of the columns, from the first value on.
-    fn views(&self, rows: &RowSet) -> Result<Vec<View<'_>>, Malformed> {
+    /// The columns that the rows have variables in, unpacked.
+    fn needed_columns(&self, rows: &RowSet) -> Result<Vec<Option<&Plain>>, Malformed> {
         let mut is_needed = vec![false; self.template_count()];
         rows.iter().for_each(|row| is_needed[self.rows[row] as usize] = true);
-        let mut views: Vec<View> = self.columns.iter().map(|_| View::default()).collect();
+        let mut plains = vec![None; self.columns.len()];
         for template in (0..is_needed.len()).filter(|&template| is_needed[template]) {
             for &column in self.slots(template) {
-                let values = self.columns[column as usize].values(self.decoded_bytes_max)?;
-                let view = &mut views[column as usize];
-                (view.bytes, view.spans, view.len_max) = (values.bytes(), values.spans(), values.len_max());
+                plains[column as usize] = Some(self.columns[column as usize].plain(self.decoded_bytes_max)?);
             }
         }
-        Ok(views)
+        Ok(plains)
     }
 
     /// More than any text of the template takes, with what [`put`] writes beyond it.
@@ -195,7 +199,7 @@ impl<'a> Templates<'a> {
     }
 
     fn static_len(&self, template: usize) -> usize {
-        self.texts.range(template).len() - self.slots(template).len()
+        self.texts.get(template).len() - self.slots(template).len()
     }
 
     /// Makes `out` long enough for the next text, which has this template, at `at`.
@@ -248,7 +252,7 @@ impl<'a> Templates<'a> {
 
     /// Leaves the rows whose text is `value`.
     pub fn equals(&self, value: &str, rows: &mut RowSet) -> Result<(), Malformed> {
-        let needle = memchr::memmem::Finder::new(value);
+        let needle = Finder::new(value);
         Search::new(self, &needle, self.decoded_bytes_max).run(rows)?;
         if !rows.is_empty() {
             let mut texts = TextBuffer::default();
@@ -260,7 +264,6 @@ impl<'a> Templates<'a> {
 }
 
 /// A column while rows are put together.
-#[derive(Default)]
 struct View<'v> {
     bytes: &'v [u8],
     spans: &'v [Span],
@@ -268,23 +271,34 @@ struct View<'v> {
     next: usize,
 }
 
+impl<'v> View<'v> {
+    fn new(plain: Option<&'v Plain>, spans: &'v [Span]) -> View<'v> {
+        let len_max = spans.iter().map(|span| span.len()).max().unwrap_or(0);
+        View { bytes: plain.map(|plain| plain.texts().padded()).unwrap_or_default(), spans, len_max, next: 0 }
+    }
+}
+
 impl Column<'_> {
-    /// Whether a value may hold this byte.
-    pub fn may_hold(&self, byte: u8) -> bool {
-        (!self.is_words || byte.is_ascii_alphanumeric()) && Alphabet::of(self.bytes).has(byte)
+    /// How many bytes of `text`, from its start, a value may hold.
+    pub fn may_hold(&self, text: &[u8]) -> usize {
+        let alphabet = Alphabet::of(self.bytes);
+        let may_hold = |byte: &u8| (!self.is_words || byte.is_ascii_alphanumeric()) && alphabet.has(*byte);
+        text.iter().take(self.len_max).take_while(|byte| may_hold(byte)).count()
+    }
+
+    /// Whether a value may hold what `finder` looks for, as far as that shows without unpacking all of them.
+    pub fn may_find(&self, finder: &Finder, max: usize) -> Result<bool, Malformed> {
+        if self.plain.get().is_some() {
+            Ok(true)
+        } else {
+            plain::may_hold(self.bytes, self.count, finder, max)
+        }
     }
 
     pub fn plain(&self, max: usize) -> Result<&Plain, Malformed> {
         if self.plain.get().is_none() {
-            let _ = self.plain.set(Plain::open(self.bytes, self.count, max)?);
+            let _ = self.plain.set(Box::new(Plain::open(self.bytes, self.count, max)?));
         }
         Ok(self.plain.get().expect("just set"))
-    }
-
-    fn values(&self, max: usize) -> Result<&Values, Malformed> {
-        if self.values.get().is_none() {
-            let _ = self.values.set(Values::new(self.plain(max)?)?);
-        }
-        Ok(self.values.get().expect("just set"))
     }
 }
