@@ -1,23 +1,39 @@
-//! The templates of `line_format` and `label_format`: Go's text/template without what could run away.
+//! The templates of `line_format` and `label_format`: Go's text/template with the functions that Loki offers, and
+//! without what could run away.
+//!
+//! A template does a bounded amount of work for a line: it has no recursion, ranges over what is there, and pays for
+//! every step and every byte that it makes from a budget. What depends on the template alone (names of functions,
+//! counts of arguments, regular expressions) is checked when it is parsed.
+
+mod functions;
+mod lexer;
+mod node;
+mod parser;
+mod printf;
+mod run;
+mod time;
+mod value;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
 
 use crate::model::Nanos;
+
+use node::Node;
+use run::Run;
 
 /// A compiled template.
 #[derive(Clone, Debug)]
 pub struct Template {
     text: String,
-    parts: Vec<Part>,
-}
-
-#[derive(Clone, Debug)]
-enum Part {
-    Text(String),
-    Label(String),
+    nodes: Arc<[Node]>,
 }
 
 /// Why a text is no template.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("template: {at}: {message}")]
+#[error("template: byte {at}: {message}")]
 pub struct TemplateError {
     /// Byte in the template's text.
     pub at: usize,
@@ -45,18 +61,7 @@ pub struct TemplateInput<'a> {
 
 impl Template {
     pub fn parse(text: &str) -> Result<Template, TemplateError> {
-        let (mut parts, mut rest) = (Vec::new(), text);
-        while let Some(at) = rest.find("{{") {
-            parts.push(Part::Text(rest[..at].to_owned()));
-            let inside = &rest[at + 2..];
-            let Some(len) = inside.find("}}") else {
-                return Err(TemplateError { at: text.len(), message: "unclosed action".to_owned() });
-            };
-            parts.push(Part::Label(inside[..len].trim().trim_start_matches('.').to_owned()));
-            rest = &inside[len + 2..];
-        }
-        parts.push(Part::Text(rest.to_owned()));
-        Ok(Template { text: text.to_owned(), parts })
+        Ok(Template { text: text.to_owned(), nodes: parser::parse(text)?.into() })
     }
 
     /// As it was written.
@@ -64,20 +69,40 @@ impl Template {
         &self.text
     }
 
-    /// Appends what the template makes of a line.
+    /// Appends what the template makes of a line; after an error, nothing.
     pub fn render(&self, input: &TemplateInput<'_>, out: &mut String) -> Result<(), RenderError> {
-        for part in &self.parts {
-            match part {
-                Part::Text(text) => out.push_str(text),
-                Part::Label(name) => out.push_str((input.label)(name).unwrap_or_default()),
-            }
+        let start = out.len();
+        let rendered = self.append(input, out);
+        if rendered.is_err() {
+            out.truncate(start);
         }
-        Ok(())
+        rendered
+    }
+
+    fn append(&self, input: &TemplateInput<'_>, out: &mut String) -> Result<(), RenderError> {
+        // Most templates are labels between texts, and need nothing of what the others do.
+        let (start, mut done) = (out.len(), 0);
+        for node in self.nodes.iter() {
+            match node {
+                Node::Text(text) => out.push_str(text),
+                Node::Label(name) => out.push_str((input.label)(name).unwrap_or_default()),
+                _ => break,
+            }
+            done += 1;
+        }
+        run::check_output(out.len() - start)?;
+        if done == self.nodes.len() { Ok(()) } else { Run::new(input, out, start).nodes(&self.nodes[done..]) }
     }
 }
 
 impl PartialEq for Template {
     fn eq(&self, other: &Template) -> bool {
         self.text == other.text
+    }
+}
+
+impl RenderError {
+    fn new(message: impl Into<String>) -> RenderError {
+        RenderError { message: message.into() }
     }
 }
