@@ -7,6 +7,8 @@ use std::sync::Arc;
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as AnyValue;
 
+use prost::Message;
+
 use super::span::{Origin, SERVICE_NAME};
 use crate::model::regex::LabelRegex;
 
@@ -130,6 +132,14 @@ impl<'a> ValueRef<'a> {
             ValueRef::Float(value) => Some(FieldValue::Float(value)),
             ValueRef::Bool(value) => Some(FieldValue::Bool(value)),
             ValueRef::Other => None,
+        }
+    }
+
+    /// Shows the value of an encoded `KeyValue`, if it has one; what does not decode may be anything.
+    pub(super) fn of_encoded<T>(bytes: &[u8], show: impl FnOnce(&str, Option<ValueRef<'_>>) -> T) -> T {
+        match KeyValue::decode(bytes) {
+            Ok(attribute) => show(&attribute.key, ValueRef::of(&attribute)),
+            Err(_) => show("", Some(ValueRef::Other)),
         }
     }
 

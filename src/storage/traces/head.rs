@@ -155,18 +155,20 @@ impl SpanHead {
     /// The spans of one trace, encoded, with their origins, in order of arrival.
     pub(super) fn trace(&self, id: TraceId) -> Vec<(Vec<u8>, Arc<Origin>)> {
         let inner = self.inner.lock();
-        let mut found = Vec::new();
-        let mut next = inner.traces.get(&id).copied();
-        while let Some(number) = next {
-            let chunk = inner.chunk_of(number);
-            let at = (number - chunk.first_row) as usize;
-            let row = chunk.row(at);
-            let origin = inner.origins[row.origin as usize].decoded.clone();
-            found.push((chunk.encoded(at).to_vec(), origin));
-            next = Some(row.before).filter(|&before| before != number);
-        }
+        let rows = inner.rows_of(id).map(|(chunk, at)| {
+            let origin = inner.origins[chunk.row(at).origin as usize].decoded.clone();
+            (chunk.encoded(at).to_vec(), origin)
+        });
+        let mut found: Vec<_> = rows.collect();
         found.reverse();
         found
+    }
+
+    /// The earliest start of a trace's spans here.
+    pub(super) fn first_start(&self, id: TraceId) -> Option<Nanos> {
+        let inner = self.inner.lock();
+        let rows = inner.rows_of(id).map(|(chunk, at)| chunk.row(at).start);
+        rows.min()
     }
 
     /// All rows, to be read without the lock.
@@ -206,6 +208,18 @@ impl Inner {
         self.range = TimeRange::around([self.range, TimeRange::closed(start, end)]);
         self.partitions.insert(partition_of(start));
         added
+    }
+
+    /// The rows of a trace, the last one first, each in its chunk.
+    fn rows_of(&self, id: TraceId) -> impl Iterator<Item = (&Chunk, usize)> {
+        let mut next = self.traces.get(&id).copied();
+        std::iter::from_fn(move || {
+            let number = next?;
+            let chunk = self.chunk_of(number);
+            let at = (number - chunk.first_row) as usize;
+            next = Some(chunk.row(at).before).filter(|&before| before != number);
+            Some((chunk, at))
+        })
     }
 
     fn chunk_of(&self, row: u32) -> &Chunk {

@@ -1,10 +1,22 @@
 //! Spans of traces: the traces room of the storage hall.
 
 mod batch;
+mod block_reader;
+mod block_search;
+mod block_writer;
+mod columns;
+mod columns_builder;
 mod condition;
+mod flush;
 mod head;
+mod head_search;
 mod log;
-mod search;
+mod segment_layout;
+mod segment_reader;
+mod segment_search;
+#[cfg(test)]
+mod segment_tests;
+mod segment_writer;
 mod snapshot;
 mod span;
 #[cfg(test)]
@@ -14,8 +26,12 @@ mod writer;
 
 pub use batch::{SpanBatch, SpanRow, SpanRows};
 pub use condition::{AttributeScope, FieldValue, SpanCondition, SpanField, Test, ValueRef};
+pub use flush::{merge_segments, write_generation};
 pub use head::SpanHead;
 pub use log::TracesReplay;
+pub use segment_layout::section_name;
+pub use segment_reader::{BlockSummary, TracesSegment};
+pub use segment_writer::TracesSegmentWriter;
 pub use snapshot::{Candidate, TracesSnapshot};
 pub use span::{Origin, StoredSpan};
 pub use writer::SpansWriter;

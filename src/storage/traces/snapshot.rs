@@ -1,6 +1,6 @@
 //! Reading: heads and segments of one instant.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use opentelemetry_proto::tonic::trace::v1::Span;
@@ -9,14 +9,17 @@ use prost::Message;
 
 use super::condition::{AttributeScope, FieldValue, SpanCondition, SpanField};
 use super::head::SpanHead;
-use super::search;
+use super::head_search;
+use super::segment_reader::TracesSegment;
+use super::segment_search::{self, Found};
 use super::span::StoredSpan;
-use crate::model::{NanoRange, Nanos, TraceId};
+use crate::model::{NanoRange, Nanos, TimeRange, TraceId};
 use crate::storage::errors::ReadError;
 
 /// The spans at one instant. Drop it when the query ends.
 pub struct TracesSnapshot {
     heads: Vec<Arc<SpanHead>>,
+    segments: Vec<Arc<TracesSegment>>,
     warnings: Mutex<BTreeSet<String>>,
 }
 
@@ -29,14 +32,30 @@ pub struct Candidate {
 }
 
 impl TracesSnapshot {
-    pub fn new(heads: Vec<Arc<SpanHead>>) -> TracesSnapshot {
-        TracesSnapshot { heads, warnings: Mutex::default() }
+    /// What could not be opened is a warning of every answer.
+    pub fn new(
+        heads: Vec<Arc<SpanHead>>,
+        segments: impl IntoIterator<Item = Result<Arc<TracesSegment>, ReadError>>,
+    ) -> TracesSnapshot {
+        let mut snapshot = TracesSnapshot { heads, segments: Vec::new(), warnings: Mutex::default() };
+        for segment in segments {
+            match segment {
+                Ok(segment) => snapshot.segments.push(segment),
+                Err(error) => snapshot.warn(&error),
+            }
+        }
+        snapshot
     }
 
     /// The spans of a trace by their start; empty if there are none. What was sent twice, the same in every byte, is here
     /// once.
     pub fn trace(&self, id: TraceId) -> Result<Vec<StoredSpan>, ReadError> {
         let mut spans = Vec::new();
+        for segment in &self.segments {
+            if let Err(error) = segment.trace(id, &mut spans) {
+                self.warn(&error.into());
+            }
+        }
         for head in &self.heads {
             for (encoded, origin) in head.trace(id) {
                 let span = Span::decode(&*encoded).expect("receivers and replay check what they hand over");
@@ -54,21 +73,24 @@ impl TracesSnapshot {
         range: NanoRange,
         any_of: &[Vec<SpanCondition>],
     ) -> Result<Vec<Candidate>, ReadError> {
-        let mut found = BTreeMap::new();
-        for head in &self.heads {
-            search::candidates_in_head(head, range, any_of, &mut found);
-        }
+        let segments = self.segments_in(range);
+        let parts = self.with_warnings(segment_search::candidates(&segments, range, any_of));
+        let mut found = parts.concat();
+        self.heads.iter().for_each(|head| head_search::candidates(head, range, any_of, &mut found));
+        // Of a trace that is in several places the earliest start comes first.
+        found.sort_unstable();
+        found.dedup_by_key(|(id, _)| *id);
         let mut candidates: Vec<_> = found.into_iter().map(|(id, start)| Candidate { id, start }).collect();
         candidates.sort_unstable_by(|a, b| b.start.cmp(&a.start).then(a.id.cmp(&b.id)));
         Ok(candidates)
     }
 
-    /// Sorted keys of the attributes that spans in `range` have.
+    /// Sorted keys of the attributes that spans in `range` have, and perhaps some of those near it.
     pub fn attribute_keys(&self, range: NanoRange, scope: AttributeScope) -> Result<Vec<String>, ReadError> {
-        let mut keys = BTreeSet::new();
-        for head in &self.heads {
-            search::keys_in_head(head, range, scope, &mut keys);
-        }
+        let segments = self.segments_in(range);
+        let parts = self.with_warnings(segment_search::keys(&segments, range, scope));
+        let mut keys: BTreeSet<String> = parts.into_iter().flatten().collect();
+        self.heads.iter().for_each(|head| head_search::keys(head, range, scope, &mut keys));
         Ok(keys.into_iter().collect())
     }
 
@@ -103,9 +125,11 @@ impl TracesSnapshot {
         range: NanoRange,
         limit: usize,
     ) -> Result<Vec<FieldValue>, ReadError> {
-        let mut values = BTreeSet::new();
+        let segments = self.segments_in(range);
+        let parts = self.with_warnings(segment_search::values(&segments, range, field, conditions, limit));
+        let mut values: BTreeSet<FieldValue> = parts.into_iter().flatten().collect();
         for head in &self.heads {
-            search::values_in_head(head, range, field, conditions, limit, &mut values);
+            head_search::values(head, range, field, conditions, limit, &mut values);
         }
         Ok(values.into_iter().take(limit).collect())
     }
@@ -113,6 +137,24 @@ impl TracesSnapshot {
     /// Damage met while reading this snapshot: the answers lack what these segments held.
     pub fn warnings(&self) -> Vec<String> {
         self.warnings.lock().iter().cloned().collect()
+    }
+
+    fn segments_in(&self, range: NanoRange) -> Vec<Arc<TracesSegment>> {
+        let overlaps = |segment: &&Arc<TracesSegment>| {
+            let meta = segment.meta();
+            TimeRange::closed(meta.min_time, meta.max_time).overlaps(&range.to_millis())
+        };
+        self.segments.iter().filter(overlaps).cloned().collect()
+    }
+
+    /// Damage costs what it hit, not the query: it is noted and the rest goes on.
+    fn with_warnings<T>(&self, found: Found<T>) -> Vec<T> {
+        found.damage.into_iter().for_each(|error| self.warn(&error.into()));
+        found.found
+    }
+
+    fn warn(&self, error: &ReadError) {
+        self.warnings.lock().insert(error.to_string());
     }
 }
 
@@ -159,7 +201,7 @@ mod tests {
             for (span, service) in &sent {
                 writer.append(rows(["a", "b"][*service], std::slice::from_ref(span)), &mut Vec::new());
             }
-            let snapshot = TracesSnapshot::new(vec![head]);
+            let snapshot = TracesSnapshot::new(vec![head], []);
             for trace in 1..9u8 {
                 let found = snapshot.trace(TraceId([trace; 16])).unwrap();
                 let mut expected: Vec<_> = sent.iter().filter(|(s, _)| s.trace_id == [trace; 16]).collect();

@@ -128,7 +128,8 @@ impl<'a> SpanView<'a> {
     }
 
     fn attribute_meets(&self, scope: AttributeScope, key: &str, test: &Test) -> bool {
-        scope.holds_span() && self.attributes.iter().any(|a| a.key == key && test.is_met_by(a.value.as_ref()))
+        let is_met = |value: Option<ValueRef<'_>>| value.is_some_and(|value| test.is_met_by(value));
+        scope.holds_span() && self.attributes.iter().any(|a| a.key == key && a.value.show(is_met))
     }
 
     /// The value of a field that every span has; of attributes there is no such one.
@@ -202,13 +203,23 @@ impl AttributeView<'_> {
 }
 
 impl AttributeValue<'_> {
-    pub fn as_ref(&self) -> ValueRef<'_> {
+    pub fn byte_len(&self) -> usize {
         match self {
-            AttributeValue::Text(text) => ValueRef::Text(text),
-            AttributeValue::Integer(value) => ValueRef::Integer(*value),
-            AttributeValue::Float(value) => ValueRef::Float(*value),
-            AttributeValue::Bool(value) => ValueRef::Bool(*value),
-            AttributeValue::Other(_) => ValueRef::Other,
+            AttributeValue::Text(text) => text.len(),
+            AttributeValue::Integer(_) | AttributeValue::Float(_) => 8,
+            AttributeValue::Bool(_) => 1,
+            AttributeValue::Other(bytes) => bytes.len(),
+        }
+    }
+
+    /// Shows the value, if there is one.
+    pub fn show<T>(&self, show: impl FnOnce(Option<ValueRef<'_>>) -> T) -> T {
+        match self {
+            AttributeValue::Text(text) => show(Some(ValueRef::Text(text))),
+            AttributeValue::Integer(value) => show(Some(ValueRef::Integer(*value))),
+            AttributeValue::Float(value) => show(Some(ValueRef::Float(*value))),
+            AttributeValue::Bool(value) => show(Some(ValueRef::Bool(*value))),
+            AttributeValue::Other(bytes) => ValueRef::of_encoded(bytes, |_, value| show(value)),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Looking through the spans of a head: every span is taken apart, since what is not sealed yet is little.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::condition::{AttributeScope, FieldValue, SpanCondition, SpanField, ValueRef};
 use super::head::SpanHead;
@@ -24,28 +24,25 @@ fn for_each_span(head: &SpanHead, range: NanoRange, mut visit: impl FnMut(&SpanV
 }
 
 /// Adds the traces with a span that overlaps `range` and meets all conditions of one of the lists, each with the
-/// earliest start of such a span.
-pub(super) fn candidates_in_head(
+/// earliest start of its spans.
+pub(super) fn candidates(
     head: &SpanHead,
     range: NanoRange,
     any_of: &[Vec<SpanCondition>],
-    found: &mut BTreeMap<TraceId, Nanos>,
+    found: &mut Vec<(TraceId, Nanos)>,
 ) {
+    let mut ids = BTreeSet::new();
     for_each_span(head, range, |span, origin| {
-        if any_of.iter().any(|conditions| conditions.iter().all(|c| span.meets(c, origin))) {
-            let start = super::span::nanos(span.start);
-            let earliest = found.entry(span.trace_id).or_insert(start);
-            *earliest = start.min(*earliest);
+        if !ids.contains(&span.trace_id)
+            && any_of.iter().any(|conditions| conditions.iter().all(|c| span.meets(c, origin)))
+        {
+            ids.insert(span.trace_id);
         }
     });
+    found.extend(ids.into_iter().filter_map(|id| Some((id, head.first_start(id)?))));
 }
 
-pub(super) fn keys_in_head(
-    head: &SpanHead,
-    range: NanoRange,
-    scope: AttributeScope,
-    keys: &mut BTreeSet<String>,
-) {
+pub(super) fn keys(head: &SpanHead, range: NanoRange, scope: AttributeScope, keys: &mut BTreeSet<String>) {
     let mut add = |key: &str| {
         if !keys.contains(key) {
             keys.insert(key.to_owned());
@@ -59,7 +56,7 @@ pub(super) fn keys_in_head(
 }
 
 /// Adds values of a field on spans that overlap `range` and meet all conditions, until there are `limit`.
-pub(super) fn values_in_head(
+pub(super) fn values(
     head: &SpanHead,
     range: NanoRange,
     field: &SpanField,
@@ -75,7 +72,8 @@ pub(super) fn values_in_head(
             SpanField::Attribute { scope, key } => {
                 let of_span = span.attributes.iter().filter(|a| scope.holds_span() && a.key == key);
                 let of_origin = origin.attributes(*scope).iter().filter(|a| a.key == *key);
-                values.extend(of_span.filter_map(|a| a.value.as_ref().to_owned()));
+                values
+                    .extend(of_span.filter_map(|a| a.value.show(|value| value.and_then(ValueRef::to_owned))));
                 values.extend(of_origin.filter_map(ValueRef::of).filter_map(ValueRef::to_owned));
             }
             field => values.extend(span.intrinsic(field).to_owned()),

@@ -1,0 +1,517 @@
+//! What a search asks of one block: conditions leave rows, and no column is read that none of them is about.
+
+use std::cell::OnceCell;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+
+use super::block_reader::{BlockReader, Traces};
+use super::columns::{Origins, Shapes, ValueType, Values, decode_key_value, status_code};
+use super::condition::{AttributeScope, FieldValue, SpanCondition, SpanField, Test, ValueRef};
+use super::segment_layout::{AttributePart, Part, service_bit};
+use super::span::{Origin, SERVICE_NAME, nanos};
+use crate::codec::rows::RowSet;
+use crate::codec::text::{TextBuffer, TextColumn};
+use crate::model::{NanoRange, Nanos, TraceId};
+use crate::storage::segment::SegmentError;
+
+/// The origins that a search met, decoded: blocks have them in common.
+#[derive(Default)]
+pub(super) struct OriginCache {
+    decoded: HashMap<Arc<[u8]>, Arc<Origin>, RandomState>,
+}
+
+/// Beyond these the cache begins again, since every span may have an origin of its own.
+const ORIGINS_MAX: usize = 10_000;
+
+impl OriginCache {
+    /// What cannot be decoded is an origin without anything.
+    pub fn get(&mut self, encoded: &Arc<[u8]>) -> Arc<Origin> {
+        if let Some(origin) = self.decoded.get(encoded) {
+            return origin.clone();
+        }
+        if self.decoded.len() >= ORIGINS_MAX {
+            self.decoded.clear();
+        }
+        let origin = Arc::new(Origin::decode(encoded).unwrap_or_default());
+        self.decoded.insert(encoded.clone(), origin.clone());
+        origin
+    }
+}
+
+/// A block that is searched, with the columns that several conditions may be about.
+pub(super) struct BlockSearch<'a> {
+    block: BlockReader<'a>,
+    traces: OnceCell<Traces>,
+    origins: OnceCell<Origins>,
+    shapes: OnceCell<(Shapes, Vec<usize>)>,
+}
+
+impl<'a> BlockSearch<'a> {
+    pub fn new(block: BlockReader<'a>) -> BlockSearch<'a> {
+        let (traces, origins, shapes) = Default::default();
+        BlockSearch { block, traces, origins, shapes }
+    }
+
+    /// The traces with a span that overlaps `range` and meets all conditions of one of the lists, each with its earliest
+    /// start in this block.
+    pub fn candidates(
+        &self,
+        range: NanoRange,
+        any_of: &[Vec<SpanCondition>],
+        origins: &mut OriginCache,
+        found: &mut Vec<(TraceId, Nanos)>,
+    ) -> Result<(), SegmentError> {
+        let mut rows = RowSet::none(self.row_count());
+        for conditions in any_of {
+            self.rows(range, conditions, origins)?.iter().for_each(|row| rows.insert(row));
+        }
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let traces = self.traces()?;
+        let starts = self.block.first_starts()?;
+        let mut trace = 0;
+        let mut last = None;
+        for row in rows.iter() {
+            while traces.ends[trace] <= row {
+                trace += 1;
+            }
+            if last.replace(trace) != Some(trace) {
+                found.push((traces.ids[trace], nanos(starts[trace] as u64)));
+            }
+        }
+        Ok(())
+    }
+
+    /// The rows that overlap `range` and meet all conditions.
+    pub fn rows(
+        &self,
+        range: NanoRange,
+        conditions: &[SpanCondition],
+        origins: &mut OriginCache,
+    ) -> Result<RowSet, SegmentError> {
+        let mut rows = RowSet::all(self.row_count());
+        if conditions.iter().any(|condition| self.is_ruled_out(condition)) {
+            rows.clear();
+        }
+        for condition in conditions {
+            if rows.is_empty() {
+                return Ok(rows);
+            }
+            self.keep(condition, origins, &mut rows)?;
+        }
+        if !rows.is_empty() {
+            self.keep_in_range(range, &mut rows)?;
+        }
+        Ok(rows)
+    }
+
+    /// Whether the table alone says that no row can meet the condition.
+    fn is_ruled_out(&self, condition: &SpanCondition) -> bool {
+        let entry = self.block.entry;
+        match (&condition.field, &condition.test) {
+            (SpanField::Duration, Test::Greater(_) | Test::GreaterOrEqual(_)) => {
+                !condition.test.is_met_by(ValueRef::Integer(entry.duration_max_ns))
+            }
+            (SpanField::Status, Test::Equals(FieldValue::Integer(2))) => !entry.has_error,
+            (
+                SpanField::Attribute { scope: AttributeScope::Resource, key },
+                Test::Equals(FieldValue::Text(name)),
+            ) if key == SERVICE_NAME => entry.services & service_bit(name) == 0,
+            _ => false,
+        }
+    }
+
+    fn keep(
+        &self,
+        condition: &SpanCondition,
+        origins: &mut OriginCache,
+        rows: &mut RowSet,
+    ) -> Result<(), SegmentError> {
+        let test = &condition.test;
+        match &condition.field {
+            SpanField::Name => self.keep_texts(Part::Names, test, rows)?,
+            SpanField::StatusMessage => self.keep_texts(Part::StatusMessages, test, rows)?,
+            SpanField::Duration => {
+                let durations = self.block.durations()?;
+                // A negative one is a span that ends before it starts, or lasts for centuries: whoever asks has to look.
+                rows.retain(|row| durations[row] < 0 || test.is_met_by(ValueRef::Integer(durations[row])));
+            }
+            SpanField::Status => {
+                let numbers = self.block.integers(Part::Statuses)?;
+                let code = |row: usize| i64::from(status_code(numbers[row]).unwrap_or(0));
+                rows.retain(|row| test.is_met_by(ValueRef::Integer(code(row))));
+            }
+            SpanField::Kind => {
+                let kinds = self.block.integers(Part::Kinds)?;
+                rows.retain(|row| test.is_met_by(ValueRef::Integer(kinds[row])));
+            }
+            SpanField::Attribute { scope, key } => {
+                let mut meet = RowSet::none(self.row_count());
+                if scope.holds_span() {
+                    self.add_attributes(key, test, &mut meet)?;
+                }
+                if *scope != AttributeScope::Span {
+                    self.add_origins(*scope, key, test, origins, &mut meet)?;
+                }
+                rows.intersect(&meet);
+            }
+        }
+        Ok(())
+    }
+
+    fn keep_in_range(&self, range: NanoRange, rows: &mut RowSet) -> Result<(), SegmentError> {
+        if range.contains(self.block.entry.first_start) && range.contains(self.block.entry.last_end) {
+            return Ok(());
+        }
+        let starts = self.block.starts(self.traces()?)?;
+        let durations = self.block.durations()?;
+        rows.retain(|row| {
+            let end = starts[row].wrapping_add(durations[row] as u64).max(starts[row]);
+            NanoRange::closed(nanos(starts[row]), nanos(end)).overlaps(&range)
+        });
+        Ok(())
+    }
+
+    fn keep_texts(&self, part: Part, test: &Test, rows: &mut RowSet) -> Result<(), SegmentError> {
+        match self.block.texts(part)? {
+            Some(column) => keep_texts(&column, test, rows).map_err(|what| self.block.damaged(part, what)),
+            None => {
+                if !test.is_met_by(ValueRef::Text("")) {
+                    rows.clear();
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Adds the rows whose span has such an attribute.
+    fn add_attributes(&self, key: &str, test: &Test, meet: &mut RowSet) -> Result<(), SegmentError> {
+        for (number, part) in self.block.entry.attributes.iter().enumerate() {
+            let is_shared = self.is_shared(part);
+            if self.block.key(part) != key && !is_shared {
+                continue;
+            }
+            let (shapes, counts) = self.shapes()?;
+            let mut values = RowSet::all(counts[number]);
+            self.keep_values(part, counts[number], (key, test), &mut values)?;
+            add_rows(shapes, number as u32, &values, meet);
+        }
+        Ok(())
+    }
+
+    /// Whether it is the column of attributes that have none of their own.
+    fn is_shared(&self, part: &AttributePart) -> bool {
+        part.value_type == ValueType::Other && self.block.key(part).is_empty()
+    }
+
+    fn keep_values(
+        &self,
+        part: &AttributePart,
+        count: usize,
+        (key, test): (&str, &Test),
+        values: &mut RowSet,
+    ) -> Result<(), SegmentError> {
+        if part.value_type == ValueType::Text {
+            let column = self.block.attribute_texts(part, count)?;
+            return keep_texts(&column, test, values).map_err(|what| self.block.damaged_at(part.place, what));
+        }
+        match self.block.values(part, count, None)? {
+            Values::Integers(all) => values.retain(|at| test.is_met_by(ValueRef::Integer(all[at]))),
+            Values::Floats(all) => values.retain(|at| test.is_met_by(ValueRef::Float(all[at]))),
+            Values::Bools(all) => values.retain(|at| test.is_met_by(ValueRef::Bool(all[at] != 0))),
+            Values::Other(all) => {
+                let is_shared = self.is_shared(part);
+                values.retain(|at| {
+                    ValueRef::of_encoded(all.get(at), |own_key, value| {
+                        (!is_shared || own_key == key) && value.is_some_and(|value| test.is_met_by(value))
+                    })
+                });
+            }
+            Values::Text(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Adds the rows whose origin has such an attribute.
+    fn add_origins(
+        &self,
+        scope: AttributeScope,
+        key: &str,
+        test: &Test,
+        cache: &mut OriginCache,
+        meet: &mut RowSet,
+    ) -> Result<(), SegmentError> {
+        let origins = self.origins()?;
+        let verdicts: Vec<bool> =
+            origins.list.iter().map(|origin| cache.get(origin).meets(scope, key, test)).collect();
+        if verdicts.contains(&true) {
+            let rows = origins.of_row.iter().enumerate();
+            rows.filter(|(_, origin)| verdicts[**origin as usize]).for_each(|(row, _)| meet.insert(row));
+        }
+        Ok(())
+    }
+
+    /// Adds the values of a field that these rows have, until there are `limit`.
+    pub fn values(
+        &self,
+        field: &SpanField,
+        rows: &RowSet,
+        cache: &mut OriginCache,
+        limit: usize,
+        found: &mut BTreeSet<FieldValue>,
+    ) -> Result<(), SegmentError> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let mut add = |value: ValueRef<'_>| {
+            if found.len() < limit
+                && let Some(value) = value.to_owned()
+            {
+                found.insert(value);
+            }
+        };
+        match field {
+            SpanField::Name => self.for_each_text(Part::Names, rows, add),
+            SpanField::StatusMessage => self.for_each_text(Part::StatusMessages, rows, add),
+            SpanField::Duration => {
+                let durations = self.block.durations()?;
+                rows.iter().for_each(|row| add(ValueRef::Integer(durations[row].max(0))));
+                Ok(())
+            }
+            SpanField::Status => {
+                let numbers = self.block.integers(Part::Statuses)?;
+                let code = |row: usize| i64::from(status_code(numbers[row]).unwrap_or(0));
+                rows.iter().for_each(|row| add(ValueRef::Integer(code(row))));
+                Ok(())
+            }
+            SpanField::Kind => {
+                let kinds = self.block.integers(Part::Kinds)?;
+                rows.iter().for_each(|row| add(ValueRef::Integer(kinds[row])));
+                Ok(())
+            }
+            SpanField::Attribute { scope, key } => {
+                if *scope != AttributeScope::Span {
+                    for origin in self.origins_of(rows)? {
+                        let origin = cache.get(&origin);
+                        let of_key = origin.attributes(*scope).iter().filter(|a| a.key == *key);
+                        of_key.filter_map(ValueRef::of).for_each(&mut add);
+                    }
+                }
+                if scope.holds_span() { self.for_each_attribute(key, rows, add) } else { Ok(()) }
+            }
+        }
+    }
+
+    fn for_each_text(
+        &self,
+        part: Part,
+        rows: &RowSet,
+        mut visit: impl FnMut(ValueRef<'_>),
+    ) -> Result<(), SegmentError> {
+        let Some(column) = self.block.texts(part)? else {
+            visit(ValueRef::Text(""));
+            return Ok(());
+        };
+        for_each_text(&column, rows, |text| visit(ValueRef::Text(text)))
+            .map_err(|what| self.block.damaged(part, what))
+    }
+
+    fn for_each_attribute(
+        &self,
+        key: &str,
+        rows: &RowSet,
+        mut visit: impl FnMut(ValueRef<'_>),
+    ) -> Result<(), SegmentError> {
+        for (number, part) in self.block.entry.attributes.iter().enumerate() {
+            let is_shared = self.is_shared(part);
+            if self.block.key(part) != key && !is_shared {
+                continue;
+            }
+            let (shapes, counts) = self.shapes()?;
+            let wanted = values_of(shapes, number as u32, counts[number], rows);
+            if part.value_type == ValueType::Text {
+                let column = self.block.attribute_texts(part, counts[number])?;
+                for_each_text(&column, &wanted, |text| visit(ValueRef::Text(text)))
+                    .map_err(|what| self.block.damaged_at(part.place, what))?;
+                continue;
+            }
+            let values = self.block.values(part, counts[number], None)?;
+            for at in wanted.iter() {
+                match &values {
+                    Values::Integers(all) => visit(ValueRef::Integer(all[at])),
+                    Values::Floats(all) => visit(ValueRef::Float(all[at])),
+                    Values::Bools(all) => visit(ValueRef::Bool(all[at] != 0)),
+                    Values::Other(all) => ValueRef::of_encoded(all.get(at), |own_key, value| {
+                        if !is_shared || own_key == key {
+                            value.into_iter().for_each(&mut visit);
+                        }
+                    }),
+                    Values::Text(_) => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds the keys of attributes; of all rows of the block, since who has which key is a matter of more columns.
+    pub fn keys(
+        &self,
+        scope: AttributeScope,
+        cache: &mut OriginCache,
+        found: &mut BTreeSet<String>,
+    ) -> Result<(), SegmentError> {
+        let mut add = |key: &str| {
+            if !found.contains(key) {
+                found.insert(key.to_owned());
+            }
+        };
+        if scope != AttributeScope::Span {
+            for origin in self.block.origin_list()? {
+                cache.get(&origin).attributes(scope).iter().for_each(|attribute| add(&attribute.key));
+            }
+        }
+        if !scope.holds_span() {
+            return Ok(());
+        }
+        for (number, part) in self.block.entry.attributes.iter().enumerate() {
+            if !self.is_shared(part) {
+                add(self.block.key(part));
+                continue;
+            }
+            let count = self.shapes()?.1[number];
+            if let Values::Other(all) = self.block.values(part, count, None)? {
+                (0..count)
+                    .filter_map(|at| decode_key_value(all.get(at)).ok())
+                    .for_each(|found| add(&found.key));
+            }
+        }
+        Ok(())
+    }
+
+    /// The origins of these rows; of all rows without reading which is whose.
+    fn origins_of(&self, rows: &RowSet) -> Result<Vec<Arc<[u8]>>, SegmentError> {
+        if rows.count() == self.row_count() {
+            return self.block.origin_list();
+        }
+        let origins = self.origins()?;
+        let mut is_wanted = vec![false; origins.list.len()];
+        rows.iter().for_each(|row| is_wanted[origins.of_row[row] as usize] = true);
+        let wanted = origins.list.iter().zip(is_wanted).filter(|(_, is_wanted)| *is_wanted);
+        Ok(wanted.map(|(origin, _)| origin.clone()).collect())
+    }
+
+    fn row_count(&self) -> usize {
+        self.block.entry.row_count
+    }
+
+    fn traces(&self) -> Result<&Traces, SegmentError> {
+        get_or_read(&self.traces, || self.block.traces())
+    }
+
+    fn origins(&self) -> Result<&Origins, SegmentError> {
+        get_or_read(&self.origins, || self.block.origins())
+    }
+
+    /// With how many values each column of attributes has.
+    fn shapes(&self) -> Result<&(Shapes, Vec<usize>), SegmentError> {
+        get_or_read(&self.shapes, || {
+            let shapes = self.block.shapes()?;
+            let counts = self.block.value_counts(&shapes)?;
+            Ok((shapes, counts))
+        })
+    }
+}
+
+fn get_or_read<T>(
+    cell: &OnceCell<T>,
+    read: impl FnOnce() -> Result<T, SegmentError>,
+) -> Result<&T, SegmentError> {
+    if cell.get().is_none() {
+        let value = read()?;
+        return Ok(cell.get_or_init(|| value));
+    }
+    Ok(cell.get().expect("looked at above"))
+}
+
+/// Leaves the texts that meet the test.
+fn keep_texts(
+    column: &TextColumn<'_>,
+    test: &Test,
+    rows: &mut RowSet,
+) -> Result<(), crate::codec::Malformed> {
+    match test {
+        Test::Exists => return Ok(()),
+        Test::Equals(FieldValue::Text(text)) => return column.equals(text, rows),
+        _ => {}
+    }
+    if let Some(distinct) = column.distinct() {
+        // Where all or none of them meet it, no row needs to be looked at.
+        let met = distinct.iter().filter(|text| test.is_met_by(ValueRef::Text(text))).count();
+        if met == 0 {
+            rows.clear();
+        }
+        if met == 0 || met == distinct.len() {
+            return Ok(());
+        }
+    }
+    let mut texts = TextBuffer::default();
+    column.decode_rows(rows, &mut texts)?;
+    rows.retain(|row| test.is_met_by(ValueRef::Text(texts.get(row))));
+    Ok(())
+}
+
+fn for_each_text(
+    column: &TextColumn<'_>,
+    rows: &RowSet,
+    mut visit: impl FnMut(&str),
+) -> Result<(), crate::codec::Malformed> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    if rows.count() == rows.row_count()
+        && let Some(distinct) = column.distinct()
+    {
+        distinct.into_iter().for_each(visit);
+        return Ok(());
+    }
+    let mut texts = TextBuffer::default();
+    column.decode_rows(rows, &mut texts)?;
+    rows.iter().for_each(|row| visit(texts.get(row)));
+    Ok(())
+}
+
+/// How often each shape has the column.
+fn occurrences(shapes: &Shapes, column: u32) -> Vec<usize> {
+    shapes.list.iter().map(|shape| shape.iter().filter(|&&other| other == column).count()).collect()
+}
+
+/// Adds the rows that have one of these values of a column.
+fn add_rows(shapes: &Shapes, column: u32, values: &RowSet, rows: &mut RowSet) {
+    let occurrences = occurrences(shapes, column);
+    let mut used = 0;
+    for (row, &shape) in shapes.of_row.iter().enumerate() {
+        let until = used + occurrences[shape as usize];
+        if (used..until).any(|value| values.contains(value)) {
+            rows.insert(row);
+        }
+        used = until;
+    }
+}
+
+/// The values of a column that these rows have.
+fn values_of(shapes: &Shapes, column: u32, count: usize, rows: &RowSet) -> RowSet {
+    let occurrences = occurrences(shapes, column);
+    let mut values = RowSet::none(count);
+    let mut used = 0;
+    for (row, &shape) in shapes.of_row.iter().enumerate() {
+        let until = used + occurrences[shape as usize];
+        if rows.contains(row) {
+            (used..until).for_each(|value| values.insert(value));
+        }
+        used = until;
+    }
+    values
+}
