@@ -13,7 +13,7 @@ use super::seal::{MaintenanceError, SegmentFile};
 use super::segment::SegmentMeta;
 use super::signal::Signal;
 use super::store::Store;
-use super::{logs, metrics};
+use super::{logs, metrics, traces};
 use crate::model::{Timestamp, time::HOUR};
 
 /// So many of one level make one of the next: eight of 15 min are 2 h.
@@ -122,7 +122,7 @@ fn merge_segments(
             metrics::merge_segments(&open(inputs, LiveSegment::metrics)?, seqs, to, is_stopping)
         }
         Signal::Logs => logs::merge_segments(&open(inputs, LiveSegment::logs)?, seqs, to, is_stopping),
-        Signal::Traces => Err(MergeError::Stopped),
+        Signal::Traces => traces::merge_segments(&open(inputs, LiveSegment::traces)?, seqs, to, is_stopping),
     }
 }
 

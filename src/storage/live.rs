@@ -13,6 +13,7 @@ use super::manifest::SegmentEntry;
 use super::metrics::MetricsSegment;
 use super::segment::{SectionId, Segment, SegmentError};
 use super::signal::Signal;
+use super::traces::TracesSegment;
 use crate::model::TimeRange;
 
 /// Everything readable at one instant.
@@ -56,6 +57,7 @@ pub(super) struct LiveSegment {
     /// One of these, as its signal is.
     metrics: Opened<MetricsSegment>,
     logs: Opened<LogsSegment>,
+    traces: Opened<TracesSegment>,
     doomed: AtomicBool,
     unmergeable: AtomicBool,
 }
@@ -69,6 +71,7 @@ impl LiveSegment {
             fs,
             metrics: Opened::default(),
             logs: Opened::default(),
+            traces: Opened::default(),
             doomed: AtomicBool::new(false),
             unmergeable: AtomicBool::new(false),
         }
@@ -90,12 +93,17 @@ impl LiveSegment {
         self.logs.get(|| self.open(Signal::Logs).map(LogsSegment::open))
     }
 
+    pub fn traces(&self) -> Result<&Arc<TracesSegment>, ReadError> {
+        self.traces.get(|| self.open(Signal::Traces).map(TracesSegment::open))
+    }
+
     /// Whether reading all of it meets damage.
     pub fn is_damaged(&self) -> bool {
         match self.signal() {
             Some(Signal::Metrics) => self.metrics().map_or(true, |metrics| metrics.verify().is_err()),
             Some(Signal::Logs) => self.logs().map_or(true, |logs| logs.verify().is_err()),
-            _ => false,
+            Some(Signal::Traces) => self.traces().map_or(true, |traces| traces.verify().is_err()),
+            None => false,
         }
     }
 

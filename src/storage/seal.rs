@@ -24,7 +24,7 @@ use super::signal::Signal;
 use super::store::{CONTROL_TIMEOUT, Store, WriteError};
 use super::sync::{Ack, LogItem};
 use super::wal::generation_dir;
-use super::{logs, metrics};
+use super::{logs, metrics, traces};
 use crate::model::Timestamp;
 
 /// Why sealing, merging or letting go failed. Nothing is lost: it will be tried again.
@@ -126,7 +126,7 @@ impl Store {
                         metrics::write_generation(&generation.metrics, &self.registries, range, seqs, to)
                     }
                     Signal::Logs => logs::write_generation(&generation.logs, range, seqs, to),
-                    Signal::Traces => Err(io::Error::other("traces cannot be sealed yet")),
+                    Signal::Traces => traces::write_generation(&generation.traces, range, seqs, to),
                 };
                 written.map_err(MergeError::Write)
             })?);

@@ -17,7 +17,7 @@ use super::logs::{LogBatch, LogTail, LogsSnapshot, TailHub, group_fingerprint};
 use super::manifest::Manifest;
 use super::metrics::{MetricBatch, MetricsSnapshot, Refusal, SeriesRef, SharedMetadata, SharedRegistry};
 use super::shard::{Rows, ShardQueue};
-use super::signal::PerSignal;
+use super::signal::{PerSignal, Signal};
 use super::stats::StoreMetrics;
 use super::sync::{Ack, LogQueue, SyncMode};
 use super::traces::{SpanBatch, TracesSnapshot};
@@ -250,7 +250,9 @@ impl Store {
     /// As [`Store::metrics`], of spans.
     pub fn traces(&self) -> TracesSnapshot {
         let view = self.view.load_full();
-        TracesSnapshot::new(view.generations.iter().flat_map(|g| g.traces.clone()).collect())
+        let heads = view.generations.iter().flat_map(|g| g.traces.clone()).collect();
+        let segments = view.segments_of(Signal::Traces);
+        TracesSnapshot::new(heads, segments.map(|(_, segment)| segment.traces().cloned()))
     }
 
     /// Log entries as they arrive from now on; `capacity` batches may wait, and what comes beyond is lost to the receiver.
