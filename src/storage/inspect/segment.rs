@@ -5,10 +5,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::{InspectError, Instant};
+use crate::model::nanos::to_millis;
 use crate::storage::fs::Mapped;
-use crate::storage::metrics::{MetricsSegment, section_name};
+use crate::storage::metrics::{self, MetricsSegment};
 use crate::storage::segment::Segment;
 use crate::storage::signal::Signal;
+use crate::storage::traces::{self, TracesSegment};
 
 /// A segment: footer, sections, and each series with its blocks.
 pub fn segment(bytes: Arc<Mapped>, path: &Path, out: &mut impl Write) -> Result<(), InspectError> {
@@ -36,16 +38,35 @@ pub fn segment(bytes: Arc<Mapped>, path: &Path, out: &mut impl Write) -> Result<
     )?;
     writeln!(out, "sections")?;
     for section in segment.sections() {
-        let name = if signal == Some(Signal::Metrics) { section_name(section.id()) } else { "" };
+        let name = match signal {
+            Some(Signal::Metrics) => metrics::section_name(section.id()),
+            Some(Signal::Traces) => traces::section_name(section.id()),
+            Some(Signal::Logs) | None => "",
+        };
         writeln!(out, "  {:>2} {name:<10} {:>10} bytes", section.id().0, section.len())?;
     }
-    if signal == Some(Signal::Metrics) {
-        metrics(&MetricsSegment::open(segment), out)?;
+    match signal {
+        Some(Signal::Metrics) => series(&MetricsSegment::open(segment), out),
+        Some(Signal::Traces) => spans(&TracesSegment::open(segment), out),
+        Some(Signal::Logs) | None => Ok(()),
+    }
+}
+
+/// Each block with its columns.
+fn spans(segment: &TracesSegment, out: &mut impl Write) -> Result<(), InspectError> {
+    writeln!(out, "blocks")?;
+    for block in segment.block_summaries()? {
+        let [first, last] = [block.first_start, block.last_end].map(|time| Instant(to_millis(time)));
+        let (spans, traces) = (block.row_count, block.trace_count);
+        writeln!(out, "  from {}: {spans} spans of {traces} traces, {first} to {last}", block.first_id)?;
+        for (name, len) in block.parts {
+            writeln!(out, "    {len:>10} bytes {name}")?;
+        }
     }
     Ok(())
 }
 
-fn metrics(segment: &MetricsSegment, out: &mut impl Write) -> Result<(), InspectError> {
+fn series(segment: &MetricsSegment, out: &mut impl Write) -> Result<(), InspectError> {
     writeln!(out, "series")?;
     let mut cursor = segment.cursor()?;
     while let Some((ordinal, labels)) = cursor.current() {
