@@ -146,6 +146,37 @@ impl Budget {
     }
 }
 
+/// Memory of a budget that is given back when this is dropped; for work on threads.
+#[derive(Debug)]
+pub struct HeldBytes<'b> {
+    budget: &'b Budget,
+    bytes: u64,
+}
+
+impl<'b> HeldBytes<'b> {
+    pub fn none(budget: &'b Budget) -> HeldBytes<'b> {
+        HeldBytes { budget, bytes: 0 }
+    }
+
+    pub fn grow(&mut self, bytes: u64) -> Result<(), Exceeded> {
+        self.budget.take_bytes(bytes)?;
+        self.bytes += bytes;
+        Ok(())
+    }
+
+    pub fn shrink(&mut self, bytes: u64) {
+        assert!(bytes <= self.bytes, "only what is held can be given back");
+        self.budget.give_bytes(bytes);
+        self.bytes -= bytes;
+    }
+}
+
+impl Drop for HeldBytes<'_> {
+    fn drop(&mut self) {
+        self.budget.give_bytes(self.bytes);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -173,6 +204,18 @@ mod tests {
         assert_eq!(budget.take_bytes(20), Err(Exceeded::Bytes { wanted: 110, max: 100 }));
         assert_eq!(budget.take_bytes(u64::MAX), Err(Exceeded::Bytes { wanted: u64::MAX, max: 100 }));
         assert_eq!(budget.take_bytes(10), Ok(()), "what was refused is not held");
+    }
+
+    #[test]
+    fn memory_is_given_back_when_nobody_holds_it() {
+        let budget = budget(60);
+        let mut held = HeldBytes::none(&budget);
+        held.grow(90).unwrap();
+        assert_eq!(held.grow(20), Err(Exceeded::Bytes { wanted: 110, max: 100 }));
+        held.shrink(50);
+        held.grow(20).unwrap();
+        drop(held);
+        assert_eq!(budget.take_bytes(100), Ok(()));
     }
 
     #[test]

@@ -16,6 +16,11 @@ pub enum QueryKind {
     Trace,
     TraceSearch,
     TraceTags,
+    Logs,
+    LogLabels,
+    LogSeries,
+    LogVolume,
+    LogFields,
 }
 
 pub struct QueryMetrics {
@@ -86,6 +91,11 @@ impl QueryKind {
             QueryKind::Trace => "trace",
             QueryKind::TraceSearch => "trace_search",
             QueryKind::TraceTags => "trace_tags",
+            QueryKind::Logs => "logs",
+            QueryKind::LogLabels => "log_labels",
+            QueryKind::LogSeries => "log_series",
+            QueryKind::LogVolume => "log_volume",
+            QueryKind::LogFields => "log_fields",
         }
     }
 }

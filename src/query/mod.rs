@@ -133,19 +133,23 @@ pub struct Querier {
     store: Arc<Store>,
     options: Options,
     parsing: ParseOptions,
+    log_parsing: logql::ParseOptions,
     metrics: QueryMetrics,
 }
 
 impl Querier {
     pub fn new(store: Arc<Store>, options: Options, registry: &prometheus::Registry) -> Querier {
+        let regex_cache = Some(Arc::new(RegexCache::default()));
+        let log_parsing =
+            logql::ParseOptions { regexes_max: options.regexes_max, regex_cache: regex_cache.clone() };
         let parsing = ParseOptions {
             experimental_functions: options.experimental,
             extended_range_selectors: options.experimental,
             fill_modifiers: options.experimental,
             regexes_max: options.regexes_max,
-            regex_cache: Some(Arc::new(RegexCache::default())),
+            regex_cache,
         };
-        Querier { store, options, parsing, metrics: QueryMetrics::new(registry) }
+        Querier { store, options, parsing, log_parsing, metrics: QueryMetrics::new(registry) }
     }
 
     pub fn instant(&self, request: &InstantQuery, budget: &Budget) -> Result<Answer, QueryError> {

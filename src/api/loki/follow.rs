@@ -70,7 +70,7 @@ impl Follower {
             }
             match self.subscription.batches.recv_timeout(TICK) {
                 Ok(rows) => {
-                    let mut streams = self.pipeline.run(&rows);
+                    let mut streams = self.pipeline.run(&rows, api.clock.now_ns());
                     self.past.leave_new(&mut streams, started.elapsed());
                     self.waiting.add(Instant::now(), streams);
                 }

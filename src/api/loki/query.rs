@@ -28,6 +28,7 @@ pub async fn query(State(api): State<Arc<Api>>, uri: Uri, headers: HeaderMap, bo
         interval_ns: 0,
         direction: direction(&form)?,
         limit: entries(&form)?,
+        now: api.clock.now_ns(),
     };
     answer(&api, &form, request, Encoding::of(&headers)).await
 }
@@ -44,6 +45,7 @@ pub async fn query_range(State(api): State<Arc<Api>>, uri: Uri, headers: HeaderM
         interval_ns: interval_ns(&form)?,
         direction: direction(&form)?,
         limit: entries(&form)?,
+        now: api.clock.now_ns(),
     };
     answer(&api, &form, request, Encoding::of(&headers)).await
 }

@@ -78,6 +78,7 @@ async fn begin(
         interval_ns: 0,
         direction: Direction::Backward,
         limit: entries(&form)?,
+        now: api.clock.now_ns(),
     };
     let pipeline = api.querier.tail_logs(&past.expr).map_err(ApiError::Query)?;
     let place = api.tails.clone().try_acquire_owned();

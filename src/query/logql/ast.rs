@@ -339,6 +339,15 @@ pub struct LabelReplace {
     pub pattern: String,
 }
 
+impl Stage {
+    pub fn label_filter(&self) -> Option<&LabelFilter> {
+        match &self.kind {
+            StageKind::LabelFilter(filter) => Some(filter),
+            _ => None,
+        }
+    }
+}
+
 impl LineFilterOp {
     pub fn is_negated(self) -> bool {
         matches!(self, LineFilterOp::NotContains | LineFilterOp::NotMatches | LineFilterOp::NotPattern)

@@ -3,6 +3,7 @@
 pub mod ast;
 mod check;
 pub mod error;
+pub mod eval;
 pub mod ip;
 pub mod json_path;
 pub mod label_name;
@@ -13,6 +14,7 @@ mod parse_stages;
 pub mod parser;
 pub mod pattern;
 mod printer;
+pub mod stages;
 pub mod template;
 mod token;
 pub mod units;

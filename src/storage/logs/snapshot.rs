@@ -315,7 +315,7 @@ impl LogsSnapshot {
 
 impl LogPart {
     /// The share of `count` that falls into `wanted`, spread evenly; at least 1 of what is not nothing.
-    fn share_in(&self, wanted: NanoRange, count: u64) -> u64 {
+    pub fn share_in(&self, wanted: NanoRange, count: u64) -> u64 {
         let length = |range: NanoRange| (i128::from(range.until) - i128::from(range.after)).max(0);
         let (inside, whole) = (length(self.range.intersect(&wanted)), length(self.range).max(1));
         let share = (inside * i128::from(count) + whole - 1) / whole;

@@ -1,7 +1,6 @@
 //! Calls of functions that take no range vector: which operator each is.
 
 use crate::model::Labels;
-use crate::model::re2;
 use crate::query::QueryError;
 use crate::query::promql::ast::{Call, Expr, ExprKind};
 use crate::query::promql::functions_table::{Function, ValueType};
@@ -10,7 +9,7 @@ use super::annotations::Note;
 use super::build::{Builder, label_name, string_argument, string_bytes};
 use super::elementwise::{clamp, of_calendar, of_float, round, seconds};
 use super::math::nan_lowest;
-use super::relabel::{LabelReplace, absent_labels, by_labels, label_join};
+use super::relabel::{LabelReplace, absent_labels, anchored, by_labels, label_join};
 use super::row::{Grid, OutputSeries, Row};
 use super::select::Yield;
 use super::source::{BoxedSource, Mapped, Rows};
@@ -189,15 +188,11 @@ impl<'q> Builder<'q> {
         let problem = |what: &str| format!("invalid {what} in label_replace():");
         let pattern = string_argument(&call.args[4])?;
         let invalid = || QueryError::Execution(format!("{} {pattern}", problem("regular expression")));
-        let translated = re2::translate(&format!("^(?s:{pattern})$")).map_err(|_| invalid())?;
         let replace = LabelReplace {
             target: label_argument(&call.args[1], &problem("destination label name"))?,
             replacement: string_argument(&call.args[2])?.to_owned(),
             source: string_argument(&call.args[3])?.to_owned(),
-            regex: regex::RegexBuilder::new(&translated)
-                .size_limit(1 << 20)
-                .build()
-                .map_err(|_| invalid())?,
+            regex: anchored(pattern).ok_or_else(invalid)?,
         };
         let input = self.vector(&call.args[0], grid)?;
         let series = input.series().iter().map(|s| replace.apply(s)).collect();

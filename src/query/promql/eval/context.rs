@@ -42,7 +42,8 @@ impl QueryShape {
 pub struct Context<'q> {
     pub query: QueryShape,
     pub budget: &'q Budget,
-    snapshot: &'q MetricsSnapshot,
+    /// Without one nothing selects: LogQL's operators stand on rows of its own.
+    snapshot: Option<&'q MetricsSnapshot>,
     annotations: RefCell<Annotations>,
     /// The last few selections: dashboards divide a metric by itself. Few, so a list will do.
     selections: RefCell<Vec<Selection>>,
@@ -66,10 +67,15 @@ pub struct Held<'q> {
 
 impl<'q> Context<'q> {
     pub fn new(query: QueryShape, snapshot: &'q MetricsSnapshot, budget: &'q Budget) -> Context<'q> {
+        Context { snapshot: Some(snapshot), ..Context::without_samples(query, budget) }
+    }
+
+    /// For operators over rows that were made elsewhere.
+    pub fn without_samples(query: QueryShape, budget: &'q Budget) -> Context<'q> {
         Context {
             query,
             budget,
-            snapshot,
+            snapshot: None,
             annotations: RefCell::default(),
             selections: RefCell::default(),
             tells_resets: Cell::new(false),
@@ -94,7 +100,7 @@ impl<'q> Context<'q> {
         if let Some(made) = self.selections.borrow().iter().find(same) {
             return Ok(made.series.clone());
         }
-        let series: Rc<[Series]> = self.snapshot.select(matchers, range).map_err(read_error)?.into();
+        let series: Rc<[Series]> = self.snapshot().select(matchers, range).map_err(read_error)?.into();
         self.budget.take_series(series.len() as u64)?;
         self.selections.borrow_mut().push(Selection {
             matchers: matchers.to_vec(),
@@ -102,6 +108,10 @@ impl<'q> Context<'q> {
             series: series.clone(),
         });
         Ok(series)
+    }
+
+    fn snapshot(&self) -> &'q MetricsSnapshot {
+        self.snapshot.expect("only PromQL has selectors, and gives a snapshot")
     }
 
     /// Refuses a read before it begins, from what the index knows.
@@ -118,7 +128,7 @@ impl<'q> Context<'q> {
         samples: &mut SampleBuffer,
     ) -> Result<(), QueryError> {
         self.budget.check()?;
-        self.snapshot.read(series, range, samples).map_err(read_error)?;
+        self.snapshot().read(series, range, samples).map_err(read_error)?;
         self.budget.take_samples((samples.floats.len() + samples.histograms.len()) as u64)?;
         Ok(())
     }

@@ -9,35 +9,36 @@
 //! * `extended`, `smoothed`: the modifiers that look beyond the edges of a window
 //! * `aggregate`, `choose`, `grouping`: groups of series; `binary`, `join`, `sets`: operators
 //! * `elementwise`, `relabel`, `quantiles`, `info`: functions; `build`, `call`, `range_vector`: from the tree to operators
+//! * LogQL puts its own rows under the operators, and takes what it shares from here
 //! * `invariant`: what is the same at every step; `result`: from rows to the answer
 
-mod aggregate;
+pub(in crate::query) mod aggregate;
 mod annotations;
-mod binary;
+pub(in crate::query) mod binary;
 mod build;
 mod call;
 mod changes;
-mod choose;
+pub(in crate::query) mod choose;
 mod context;
 mod elementwise;
 mod extended;
-mod grouping;
+pub(in crate::query) mod grouping;
 mod histogram_fold;
 mod info;
 mod invariant;
-mod join;
-mod math;
-mod over_time;
+pub(in crate::query) mod join;
+pub(in crate::query) mod math;
+pub(in crate::query) mod over_time;
 mod quantiles;
 mod range_vector;
 mod rate;
-mod relabel;
-mod result;
-mod row;
+pub(in crate::query) mod relabel;
+pub(in crate::query) mod result;
+pub(in crate::query) mod row;
 mod select;
-mod sets;
+pub(in crate::query) mod sets;
 mod smoothed;
-mod source;
+pub(in crate::query) mod source;
 mod step_set;
 mod trend;
 mod window;

@@ -73,7 +73,7 @@ pub fn timestamp_of_min(window: &Window<'_>, notes: &Notes<'_>) -> Option<Cell> 
 }
 
 /// NaN wins only if there is nothing else.
-fn extreme(floats: &[f64], is_better: impl Fn(f64, f64) -> bool) -> usize {
+pub fn extreme(floats: &[f64], is_better: impl Fn(f64, f64) -> bool) -> usize {
     let mut best = 0;
     for (i, &value) in floats.iter().enumerate() {
         if is_better(value, floats[best]) || floats[best].is_nan() {
@@ -97,7 +97,11 @@ pub fn average_floats(floats: &[f64]) -> f64 {
 }
 
 pub fn variance(window: &Window<'_>, notes: &Notes<'_>) -> Option<f64> {
-    let floats = floats_only(window, notes)?;
+    floats_only(window, notes).map(variance_of)
+}
+
+/// The variance of at least one value.
+pub fn variance_of(floats: &[f64]) -> f64 {
     let (mut count, mut mean, mut mean_c, mut squares, mut squares_c) = (0.0, 0.0, 0.0, 0.0, 0.0);
     for &value in floats {
         count += 1.0;
@@ -105,7 +109,7 @@ pub fn variance(window: &Window<'_>, notes: &Notes<'_>) -> Option<f64> {
         (mean, mean_c) = kahan_add(delta / count, mean, mean_c);
         (squares, squares_c) = kahan_add(delta * (value - (mean + mean_c)), squares, squares_c);
     }
-    Some((squares + squares_c) / count)
+    (squares + squares_c) / count
 }
 
 pub fn stdvar(window: &Window<'_>, notes: &Notes<'_>) -> Option<Cell> {

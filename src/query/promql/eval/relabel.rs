@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 use regex::{Captures, Regex};
 
 use crate::model::labels::METRIC_NAME;
+use crate::model::re2;
 use crate::model::{Labels, LabelsBuilder, MatchOp, Matcher};
 
 use super::row::OutputSeries;
@@ -16,6 +17,12 @@ pub struct LabelReplace {
     pub source: String,
     /// Anchored; `.` matches newlines.
     pub regex: Regex,
+}
+
+/// A pattern that the whole of a value must match.
+pub fn anchored(pattern: &str) -> Option<Regex> {
+    let translated = re2::translate(&format!("^(?s:{pattern})$")).ok()?;
+    regex::RegexBuilder::new(&translated).size_limit(1 << 20).build().ok()
 }
 
 impl LabelReplace {

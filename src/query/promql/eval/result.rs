@@ -65,7 +65,7 @@ fn final_series(series: &OutputSeries) -> OutputSeries {
     }
 }
 
-fn instant_vector<'q>(
+pub fn instant_vector<'q>(
     context: &'q Context<'q>,
     source: BoxedSource<'q>,
     grid: Grid,
@@ -89,7 +89,7 @@ fn instant_vector<'q>(
     Ok(QueryValue::Vector(samples))
 }
 
-fn matrix<'q>(
+pub fn matrix<'q>(
     context: &'q Context<'q>,
     source: BoxedSource<'q>,
     grid: Grid,

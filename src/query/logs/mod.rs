@@ -3,11 +3,15 @@
 //! Times are nanoseconds. A log query covers `[start, end)`, as Loki's do; a metric query has the steps `start`,
 //! `start + step_ns`, … up to and with `end`. Everything else takes a [`NanoRange`].
 
-use crate::model::{Labels, NanoRange, Nanos};
-use crate::storage::logs::LogRows;
+mod detected;
+mod listing;
+mod query;
+mod tail;
+mod volume;
 
-use super::budget::Budget;
-use super::{Listing, Querier, QueryError, QueryValue};
+use super::QueryValue;
+use crate::model::{Labels, Nanos};
+pub use tail::LogTail;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
@@ -29,6 +33,8 @@ pub struct LogQuery {
     pub direction: Direction,
     /// The entries wanted; for metric expressions without meaning.
     pub limit: usize,
+    /// When the query runs, for templates.
+    pub now: Nanos,
 }
 
 #[derive(Clone, Debug)]
@@ -154,106 +160,4 @@ pub struct DetectedField {
     pub parsers: Vec<&'static str>,
     /// Where a JSON line holds it; empty where no JSON line does.
     pub json_path: Vec<String>,
-}
-
-/// A log query that runs over entries as they come in.
-#[derive(Debug)]
-pub struct LogTail {}
-
-impl LogTail {
-    /// The entries that pass, by stream; in order of arrival.
-    pub fn run(&mut self, _rows: &LogRows) -> Vec<StreamAnswer> {
-        Vec::new()
-    }
-}
-
-impl Querier {
-    /// A log or a metric expression, over a range or at an instant.
-    pub fn logs(&self, _request: &LogQuery, _budget: &Budget) -> Result<LogAnswer, QueryError> {
-        Err(not_yet())
-    }
-
-    /// The expression, checked, as it is written best.
-    pub fn format_logs(&self, _expr: &str) -> Result<String, QueryError> {
-        Err(not_yet())
-    }
-
-    /// Makes the pipeline of a live tail; a metric expression is refused.
-    pub fn tail_logs(&self, _expr: &str) -> Result<LogTail, QueryError> {
-        Err(not_yet())
-    }
-
-    /// `expr`: a selector that streams have to match, or all streams.
-    pub fn log_label_names(
-        &self,
-        _expr: Option<&str>,
-        _range: NanoRange,
-        _budget: &Budget,
-    ) -> Result<Listing<String>, QueryError> {
-        Err(not_yet())
-    }
-
-    pub fn log_label_values(
-        &self,
-        _name: &str,
-        _expr: Option<&str>,
-        _range: NanoRange,
-        _budget: &Budget,
-    ) -> Result<Listing<String>, QueryError> {
-        Err(not_yet())
-    }
-
-    /// Streams that any of the selectors lets through, sorted; no selector stands for all.
-    pub fn log_series(
-        &self,
-        _selectors: &[String],
-        _range: NanoRange,
-        _budget: &Budget,
-    ) -> Result<Listing<Labels>, QueryError> {
-        Err(not_yet())
-    }
-
-    pub fn log_stats(
-        &self,
-        _expr: &str,
-        _range: NanoRange,
-        _budget: &Budget,
-    ) -> Result<SelectionStats, QueryError> {
-        Err(not_yet())
-    }
-
-    /// A vector, or a matrix, of bytes of lines; the largest first.
-    pub fn log_volume(&self, _request: &VolumeQuery, _budget: &Budget) -> Result<LogAnswer, QueryError> {
-        Err(not_yet())
-    }
-
-    pub fn detected_labels(
-        &self,
-        _expr: Option<&str>,
-        _range: NanoRange,
-        _budget: &Budget,
-    ) -> Result<Vec<DetectedLabel>, QueryError> {
-        Err(not_yet())
-    }
-
-    pub fn detected_fields(
-        &self,
-        _request: &DetectedFieldsQuery,
-        _budget: &Budget,
-    ) -> Result<Vec<DetectedField>, QueryError> {
-        Err(not_yet())
-    }
-
-    pub fn detected_field_values(
-        &self,
-        _name: &str,
-        _request: &DetectedFieldsQuery,
-        _budget: &Budget,
-    ) -> Result<Vec<String>, QueryError> {
-        Err(not_yet())
-    }
-}
-
-fn not_yet() -> QueryError {
-    QueryError::Execution("logs cannot be queried yet".into())
 }

@@ -1,0 +1,142 @@
+//! Labels and streams: what the index knows.
+
+use super::{DetectedLabel, SelectionStats};
+use crate::model::{Labels, Matcher, NanoRange};
+use crate::query::logql::ast::Expr;
+use crate::query::logql::parse_selector;
+use crate::query::metrics::QueryKind;
+use crate::query::{Budget, Listing, Querier, QueryError};
+use crate::storage::logs::{LogSelection, LogsSnapshot};
+
+impl Querier {
+    /// The matchers of a selector, which may let every stream through; what follows it is ignored.
+    pub(super) fn log_matchers(&self, text: &str) -> Result<Vec<Matcher>, QueryError> {
+        if let Ok(matchers) = parse_selector(text, &self.log_parsing) {
+            return Ok(matchers);
+        }
+        match self.parse_logs(text)? {
+            Expr::Log(expr) => Ok(expr.matchers),
+            Expr::Metric(_) => Err(QueryError::BadData(
+                "a selector of streams is wanted here, and this is a metric expression".into(),
+            )),
+        }
+    }
+
+    fn optional_matchers(&self, expr: Option<&str>) -> Result<Vec<Matcher>, QueryError> {
+        expr.map_or(Ok(Vec::new()), |text| self.log_matchers(text))
+    }
+
+    /// `expr`: a selector that streams have to match, or all streams.
+    pub fn log_label_names(
+        &self,
+        expr: Option<&str>,
+        range: NanoRange,
+        budget: &Budget,
+    ) -> Result<Listing<String>, QueryError> {
+        self.metrics.observe(QueryKind::LogLabels, budget, || {
+            let matchers = self.optional_matchers(expr)?;
+            let snapshot = self.store.logs();
+            let items = snapshot.label_names(&matchers, range).map_err(internal)?;
+            Ok(whole(items, &snapshot))
+        })
+    }
+
+    pub fn log_label_values(
+        &self,
+        name: &str,
+        expr: Option<&str>,
+        range: NanoRange,
+        budget: &Budget,
+    ) -> Result<Listing<String>, QueryError> {
+        self.metrics.observe(QueryKind::LogLabels, budget, || {
+            let matchers = self.optional_matchers(expr)?;
+            let snapshot = self.store.logs();
+            let items = snapshot.label_values(name, &matchers, range).map_err(internal)?;
+            Ok(whole(items, &snapshot))
+        })
+    }
+
+    /// Streams that any of the selectors lets through, sorted; no selector stands for all.
+    pub fn log_series(
+        &self,
+        selectors: &[String],
+        range: NanoRange,
+        budget: &Budget,
+    ) -> Result<Listing<Labels>, QueryError> {
+        self.metrics.observe(QueryKind::LogSeries, budget, || {
+            let mut parsed: Vec<Vec<Matcher>> =
+                selectors.iter().map(|text| self.log_matchers(text)).collect::<Result<_, _>>()?;
+            if parsed.is_empty() {
+                parsed.push(Vec::new());
+            }
+            let snapshot = self.store.logs();
+            let mut items: Vec<Labels> = Vec::new();
+            for matchers in parsed {
+                items.extend(select(&snapshot, &matchers, range, budget)?.streams);
+            }
+            items.sort_unstable();
+            items.dedup();
+            Ok(whole(items, &snapshot))
+        })
+    }
+
+    pub fn log_stats(
+        &self,
+        expr: &str,
+        range: NanoRange,
+        budget: &Budget,
+    ) -> Result<SelectionStats, QueryError> {
+        self.metrics.observe(QueryKind::LogVolume, budget, || {
+            let snapshot = self.store.logs();
+            let selection = select(&snapshot, &self.log_matchers(expr)?, range, budget)?;
+            let size = snapshot.size(&selection);
+            Ok(SelectionStats {
+                streams: size.streams,
+                chunks: size.chunks,
+                bytes: size.bytes,
+                entries: size.entries,
+            })
+        })
+    }
+
+    /// Labels that part the streams, and how many values each has.
+    pub fn detected_labels(
+        &self,
+        expr: Option<&str>,
+        range: NanoRange,
+        budget: &Budget,
+    ) -> Result<Vec<DetectedLabel>, QueryError> {
+        self.metrics.observe(QueryKind::LogLabels, budget, || {
+            let matchers = self.optional_matchers(expr)?;
+            let snapshot = self.store.logs();
+            let names = snapshot.label_names(&matchers, range).map_err(internal)?;
+            let mut found = Vec::with_capacity(names.len());
+            for label in names {
+                budget.check()?;
+                let values = snapshot.label_values(&label, &matchers, range).map_err(internal)?;
+                found.push(DetectedLabel { label, cardinality: values.len() as u64 });
+            }
+            Ok(found)
+        })
+    }
+}
+
+pub(super) fn select(
+    snapshot: &LogsSnapshot,
+    matchers: &[Matcher],
+    range: NanoRange,
+    budget: &Budget,
+) -> Result<LogSelection, QueryError> {
+    budget.check()?;
+    let selection = snapshot.select(matchers, range).map_err(internal)?;
+    budget.take_series(selection.streams.len() as u64)?;
+    Ok(selection)
+}
+
+pub(super) fn internal(error: impl std::fmt::Display) -> QueryError {
+    QueryError::Internal(error.to_string())
+}
+
+fn whole<T>(items: Vec<T>, snapshot: &LogsSnapshot) -> Listing<T> {
+    Listing { items, truncated: false, warnings: snapshot.warnings() }
+}
