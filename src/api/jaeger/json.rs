@@ -20,7 +20,8 @@ use crate::storage::traces::{Origin, StoredSpan};
 /// What Jaeger calls a sender without a name.
 const NO_SERVICE: &str = "unknown_service";
 
-pub fn push_trace(json: &mut JsonWriter, trace: &Trace) -> Result<(), ApiError> {
+/// `warnings`: why the trace may not be whole.
+pub fn push_trace(json: &mut JsonWriter, trace: &Trace, warnings: &[String]) -> Result<(), ApiError> {
     let processes = Processes::of(trace);
     json.raw(&format!(r#"{{"traceID":"{}","spans":"#, trace.id));
     json.list(&trace.spans, |json, span| {
@@ -37,7 +38,12 @@ pub fn push_trace(json: &mut JsonWriter, trace: &Trace) -> Result<(), ApiError> 
         json.raw("}");
         json.checkpoint()?;
     }
-    json.raw(r#"},"warnings":null}"#);
+    json.raw(r#"},"warnings":"#);
+    match warnings.is_empty() {
+        true => _ = json.raw("null"),
+        false => json.strings(warnings)?,
+    }
+    json.raw("}");
     Ok(())
 }
 

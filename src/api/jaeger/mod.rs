@@ -23,7 +23,7 @@ use super::tempo;
 use crate::model::nanos::NANOS_PER_MILLI;
 use crate::model::{NanoRange, Nanos, TraceId};
 use crate::query::traceql;
-use crate::query::traces::{DurationBounds, SpanForm, Trace};
+use crate::query::traces::{DurationBounds, SpanForm, Trace, TraceById};
 
 pub fn paths() -> Router<Arc<Api>> {
     let mut routes = Router::new();
@@ -160,7 +160,7 @@ async fn search(State(api): State<Arc<Api>>, uri: Uri) -> Answer {
         let traces = api.querier.find_traces(&asked, range, limit, budget).map_err(ApiError::Query)?;
         let mut json = api.json_object();
         json.raw(r#""data":"#);
-        json.list(&traces, json::push_trace)?;
+        json.list(&traces, |json, trace| json::push_trace(json, trace, &[]))?;
         Ok(finish(json, 0))
     });
     Ok(answer.await?)
@@ -228,21 +228,22 @@ async fn by_id_or_tempo(
 async fn by_id(State(api): State<Arc<Api>>, Path(id): Path<String>, uri: Uri) -> Answer {
     let (form, id) = (Form::new(&uri, &Default::default()), tempo::trace_id(&id)?);
     let answer = on_worker(&api, &form, move |api, budget| {
-        let trace = api.querier.trace(id, budget).map_err(ApiError::Query)?;
-        traces_by_id(api, vec![(id, trace)])
+        let found = api.querier.trace(id, budget).map_err(ApiError::Query)?;
+        traces_by_id(api, vec![(id, found)])
     });
     Ok(answer.await?)
 }
 
 /// Grafana takes an empty list of traces badly: where none is found, the answer is 404 with an error for each.
-fn traces_by_id(api: &Api, found: Vec<(TraceId, Option<Trace>)>) -> Result<Response, ApiError> {
-    let traces: Vec<&Trace> = found.iter().filter_map(|(_, trace)| trace.as_ref()).collect();
-    let missing: Vec<TraceId> = found.iter().filter(|(_, t)| t.is_none()).map(|(id, _)| *id).collect();
+fn traces_by_id(api: &Api, found: Vec<(TraceId, TraceById)>) -> Result<Response, ApiError> {
+    let traces: Vec<(&Trace, &[String])> =
+        found.iter().filter_map(|(_, f)| Some((f.trace.as_ref()?, &f.warnings[..]))).collect();
+    let missing: Vec<TraceId> = found.iter().filter(|(_, f)| f.trace.is_none()).map(|(id, _)| *id).collect();
     let mut json = api.json_object();
     json.raw(r#""data":"#);
     match traces.is_empty() {
         true => _ = json.raw("null"),
-        false => json.list(&traces, |json, trace| json::push_trace(json, trace))?,
+        false => json.list(&traces, |json, (trace, warnings)| json::push_trace(json, trace, warnings))?,
     }
     if missing.is_empty() {
         return Ok(finish(json, 0));

@@ -27,7 +27,7 @@ pub async fn search(State(api): State<Arc<Api>>, uri: Uri) -> Answer {
         let mut json = api.json_object();
         json.raw(r#""traces":"#);
         json.list(&answer.traces, push_trace)?;
-        let inspected = answer.inspected.traces;
+        let inspected = answer.inspected;
         json.raw(&format!(r#","metrics":{{"inspectedTraces":{inspected},"completedJobs":1,"totalJobs":1}}"#));
         Ok(json.finish(&[], &[]))
     });

@@ -13,12 +13,11 @@ use super::{Answer, trace_id};
 use crate::api::Api;
 use crate::api::error::ApiError;
 use crate::api::form::Form;
-use crate::api::json::whole_body;
+use crate::api::json::{push_string, whole_body};
 use crate::api::prometheus::on_worker;
 use crate::model::TraceId;
 use crate::query::Budget;
-use crate::query::traces::Trace;
-use crate::wire::tempo::TraceById;
+use crate::wire::tempo::{Status, TraceById};
 
 const PROTOBUF: &str = "application/protobuf";
 
@@ -38,15 +37,22 @@ pub async fn by_id(
     let form = Form::new(&uri, &Default::default());
     let (id, is_protobuf) = (trace_id(&id)?, wants_protobuf(&headers));
     let answer = on_worker(&api, &form, move |api, budget| {
-        let data = TracesData { resource_spans: find(api, id, budget)? };
+        let (resource_spans, warnings) = find(api, id, budget)?;
+        let message = warnings.join("; ");
+        let status = if message.is_empty() { Status::Complete } else { Status::Partial };
         if is_protobuf {
-            let answer = TraceById { trace: data.encode_to_vec(), ..TraceById::default() };
+            let trace = TracesData { resource_spans }.encode_to_vec();
+            let answer = TraceById { trace, message, status: status.into(), ..TraceById::default() };
             return protobuf(api, answer.encode_to_vec());
         }
         let mut json = api.json_object();
         json.raw(r#""trace":{"resourceSpans":"#);
-        push_resource_spans(&mut json, &data.resource_spans)?;
+        push_resource_spans(&mut json, &resource_spans)?;
         json.raw(r#"},"metrics":{}"#);
+        if status == Status::Partial {
+            json.raw(r#","status":"PARTIAL","message":"#);
+            push_string(json.text(), &message);
+        }
         Ok(json.finish(&[], &[]))
     });
     Ok(answer.await?)
@@ -56,15 +62,21 @@ pub async fn by_id(
 pub async fn by_id_v1_protobuf(api: &Arc<Api>, id: &str, uri: &Uri) -> Answer {
     let (form, id) = (Form::new(uri, &Default::default()), trace_id(id)?);
     let answer = on_worker(api, &form, move |api, budget| {
-        let data = TracesData { resource_spans: find(api, id, budget)? };
-        protobuf(api, data.encode_to_vec())
+        let (resource_spans, _) = find(api, id, budget)?;
+        protobuf(api, TracesData { resource_spans }.encode_to_vec())
     });
     Ok(answer.await?)
 }
 
-fn find(api: &Api, id: TraceId, budget: &Budget) -> Result<Vec<ResourceSpans>, ApiError> {
-    let trace = api.querier.trace(id, budget).map_err(ApiError::Query)?;
-    trace.map(Trace::into_resource_spans).ok_or_else(|| ApiError::NotFound("trace not found".to_owned()))
+/// The trace and why it may not be whole; an error if there is nothing of it.
+fn find(api: &Api, id: TraceId, budget: &Budget) -> Result<(Vec<ResourceSpans>, Vec<String>), ApiError> {
+    let found = api.querier.trace(id, budget).map_err(ApiError::Query)?;
+    match found.trace {
+        Some(trace) => Ok((trace.into_resource_spans(), found.warnings)),
+        None => {
+            Err(ApiError::NotFound([vec!["trace not found".to_owned()], found.warnings].concat().join("; ")))
+        }
+    }
 }
 
 fn protobuf(api: &Api, body: Vec<u8>) -> Result<Response, ApiError> {

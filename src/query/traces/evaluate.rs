@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::fields::{holds, value};
 use super::relations::{Marks, related};
 use super::trace::Trace;
+use crate::query::budget::{Budget, Exceeded};
 use crate::query::traceql::Value;
 use crate::query::traceql::ast::{
     AggregateOp, BinaryOp, FieldExpr, Pipeline, Relation, ScalarExpr, ScalarFilter, SpansetExpr, SpansetOp,
@@ -20,78 +21,106 @@ pub struct Spanset {
     pub attributes: Vec<(String, Value<'static>)>,
 }
 
+/// Spans that are asked between two looks at the budget.
+const SPANS_PER_CHECK: usize = 1_024;
+
 /// The spansets that come out of the pipeline's end; none where the trace does not match.
-pub fn evaluate(pipeline: &Pipeline, trace: &Trace) -> Vec<Spanset> {
+pub fn evaluate(pipeline: &Pipeline, trace: &Trace, budget: &Budget) -> Result<Vec<Spanset>, Exceeded> {
     let all = Spanset { spans: (0..trace.spans.len()).collect(), attributes: Vec::new() };
-    run(pipeline, trace, vec![all])
+    Evaluation { trace, budget }.run(pipeline, vec![all])
 }
 
-fn run(pipeline: &Pipeline, trace: &Trace, mut sets: Vec<Spanset>) -> Vec<Spanset> {
-    for stage in &pipeline.0 {
-        sets = match stage {
-            Stage::Spansets(expr) => sets.into_iter().filter_map(|set| select(expr, trace, set)).collect(),
-            Stage::ScalarFilter(filter) => {
-                sets.into_iter().filter_map(|set| filtered(filter, trace, set)).collect()
+struct Evaluation<'t> {
+    trace: &'t Trace,
+    budget: &'t Budget,
+}
+
+impl Evaluation<'_> {
+    fn run(&self, pipeline: &Pipeline, mut sets: Vec<Spanset>) -> Result<Vec<Spanset>, Exceeded> {
+        for stage in &pipeline.0 {
+            let mut left = Vec::new();
+            match stage {
+                Stage::Spansets(expr) => {
+                    for set in sets {
+                        left.extend(self.select(expr, set)?);
+                    }
+                }
+                Stage::ScalarFilter(filter) => {
+                    for set in sets {
+                        self.budget.check()?;
+                        left.extend(filtered(filter, self.trace, set));
+                    }
+                }
+                Stage::By(key) => {
+                    for set in sets {
+                        self.budget.check()?;
+                        left.extend(groups(key, self.trace, set));
+                    }
+                }
+                Stage::Coalesce => left.extend(coalesced(sets)),
+                // What is selected is read for the answer; a bare number is refused before it runs.
+                Stage::Select(_) | Stage::Scalar(_) => left = sets,
             }
-            Stage::By(key) => sets.into_iter().flat_map(|set| groups(key, trace, set)).collect(),
-            Stage::Coalesce => coalesced(sets),
-            // What is selected is read for the answer; a bare number is refused before it runs.
-            Stage::Select(_) | Stage::Scalar(_) => sets,
-        };
-        if sets.is_empty() {
-            break;
+            sets = left;
         }
+        Ok(sets)
     }
-    sets
-}
 
-/// The part of the set that the expression leaves, unless it leaves nothing.
-fn select(expr: &SpansetExpr, trace: &Trace, set: Spanset) -> Option<Spanset> {
-    let mut input = vec![false; trace.spans.len()];
-    set.spans.iter().for_each(|span| input[*span] = true);
-    let marks = marked(expr, trace, &input);
-    let spans: Vec<usize> = (0..marks.len()).filter(|span| marks[*span]).collect();
-    if spans.is_empty() { None } else { Some(Spanset { spans, attributes: set.attributes }) }
-}
+    /// The part of the set that the expression leaves, unless it leaves nothing.
+    fn select(&self, expr: &SpansetExpr, set: Spanset) -> Result<Option<Spanset>, Exceeded> {
+        let mut input = vec![false; self.trace.spans.len()];
+        set.spans.iter().for_each(|span| input[*span] = true);
+        let marks = self.marked(expr, &input)?;
+        let spans: Vec<usize> = (0..marks.len()).filter(|span| marks[*span]).collect();
+        Ok((!spans.is_empty()).then_some(Spanset { spans, attributes: set.attributes }))
+    }
 
-fn marked(expr: &SpansetExpr, trace: &Trace, input: &Marks) -> Marks {
-    match expr {
-        SpansetExpr::Filter(None) => input.clone(),
-        SpansetExpr::Filter(Some(condition)) => {
-            let passes = |(span, is_in): (usize, &bool)| *is_in && holds(condition, trace, span);
-            input.iter().enumerate().map(passes).collect()
-        }
-        SpansetExpr::Pipeline(pipeline) => {
-            let spans = (0..input.len()).filter(|span| input[*span]).collect();
-            let mut marks = vec![false; input.len()];
-            for set in run(pipeline, trace, vec![Spanset { spans, attributes: Vec::new() }]) {
-                set.spans.iter().for_each(|span| marks[*span] = true);
+    fn marked(&self, expr: &SpansetExpr, input: &Marks) -> Result<Marks, Exceeded> {
+        match expr {
+            SpansetExpr::Filter(None) => Ok(input.clone()),
+            SpansetExpr::Filter(Some(condition)) => {
+                let mut marks = input.clone();
+                for (span, mark) in marks.iter_mut().enumerate() {
+                    if span % SPANS_PER_CHECK == 0 {
+                        self.budget.check()?;
+                    }
+                    *mark = *mark && holds(condition, self.trace, span);
+                }
+                Ok(marks)
             }
-            marks
-        }
-        SpansetExpr::Binary { op, left, right } => {
-            let (left, right) = (marked(left, trace, input), marked(right, trace, input));
-            joined(*op, trace, left, right)
+            SpansetExpr::Pipeline(pipeline) => {
+                let spans = (0..input.len()).filter(|span| input[*span]).collect();
+                let mut marks = vec![false; input.len()];
+                for set in self.run(pipeline, vec![Spanset { spans, attributes: Vec::new() }])? {
+                    set.spans.iter().for_each(|span| marks[*span] = true);
+                }
+                Ok(marks)
+            }
+            SpansetExpr::Binary { op, left, right } => {
+                let (left, right) = (self.marked(left, input)?, self.marked(right, input)?);
+                Ok(joined(*op, self.trace, left, right))
+            }
         }
     }
 }
 
 fn joined(op: SpansetOp, trace: &Trace, left: Marks, right: Marks) -> Marks {
-    let both = |a: &Marks, b: &Marks, test: fn(bool, bool) -> bool| -> Marks {
-        a.iter().zip(b).map(|(a, b)| test(*a, *b)).collect()
-    };
     match op {
-        SpansetOp::Or => both(&left, &right, |a, b| a | b),
-        SpansetOp::And if left.contains(&true) && right.contains(&true) => both(&left, &right, |a, b| a | b),
+        SpansetOp::Or => each(&left, &right, |a, b| a | b),
+        SpansetOp::And if left.contains(&true) && right.contains(&true) => each(&left, &right, |a, b| a | b),
         SpansetOp::And => vec![false; left.len()],
-        SpansetOp::Related(relation) => both(&right, &related(trace, relation, &left), |a, b| a & b),
-        SpansetOp::NotRelated(relation) => both(&right, &related(trace, relation, &left), |a, b| a & !b),
+        SpansetOp::Related(relation) => each(&right, &related(trace, relation, &left), |a, b| a & b),
+        SpansetOp::NotRelated(relation) => each(&right, &related(trace, relation, &left), |a, b| a & !b),
         SpansetOp::Union(relation) => {
-            let found = both(&right, &related(trace, relation, &left), |a, b| a & b);
-            let inverse = related(trace, inverse(relation), &found);
-            both(&found, &both(&left, &inverse, |a, b| a & b), |a, b| a | b)
+            let found = each(&right, &related(trace, relation, &left), |a, b| a & b);
+            let back = related(trace, inverse(relation), &found);
+            each(&found, &each(&left, &back, |a, b| a & b), |a, b| a | b)
         }
     }
+}
+
+fn each(a: &Marks, b: &Marks, test: impl Fn(bool, bool) -> bool) -> Marks {
+    a.iter().zip(b).map(|(a, b)| test(*a, *b)).collect()
 }
 
 /// What the one on the left is to the one on the right.

@@ -20,7 +20,6 @@ pub use dependencies::Dependency;
 pub use evaluate::Spanset;
 pub use fields::NO_ROOT;
 pub use forms::{DurationBounds, SpanForm};
-pub use search::Inspected;
 pub use tags::{TagScope, TagValue, TagValuesQuery};
 pub use trace::{NestedSet, Trace, Tree, is_root, status};
 
@@ -54,12 +53,19 @@ pub enum TraceFilter {
     },
 }
 
+pub struct TraceById {
+    /// `None` if nothing of it is stored.
+    pub trace: Option<Trace>,
+    /// Why it may lack spans: damage that was met on the way.
+    pub warnings: Vec<String>,
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub struct TraceAnswer {
     /// Newest first.
     pub traces: Vec<FoundTrace>,
-    pub inspected: Inspected,
-    pub warnings: Vec<String>,
+    /// Traces that were put together and asked.
+    pub inspected: u64,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -100,10 +106,12 @@ pub struct FoundSpan {
 }
 
 impl Querier {
-    /// One trace, whole; `None` if nothing of it is stored.
-    pub fn trace(&self, id: TraceId, budget: &Budget) -> Result<Option<Trace>, QueryError> {
+    /// One trace by its id.
+    pub fn trace(&self, id: TraceId, budget: &Budget) -> Result<TraceById, QueryError> {
         self.metrics.observe(QueryKind::Trace, budget, || {
-            Ok(Trace::new(id, self.store.traces().trace(id).map_err(internal)?))
+            let snapshot = self.store.traces();
+            let trace = Trace::new(id, snapshot.trace(id).map_err(internal)?);
+            Ok(TraceById { trace, warnings: snapshot.warnings() })
         })
     }
 
@@ -111,10 +119,13 @@ impl Querier {
         self.metrics.observe(QueryKind::TraceSearch, budget, || {
             let pipeline = self.pipeline(&request.what)?;
             let snapshot = self.store.traces();
-            let (found, inspected) = search(&snapshot, &pipeline, request.range, request.limit, budget)?;
+            let matches = search(&snapshot, &pipeline, request.range, request.limit, budget)?;
             let asked = asked_fields(&pipeline);
-            let traces = found.iter().map(|found| answer(found, &asked, request.spans_per_spanset)).collect();
-            Ok(TraceAnswer { traces, inspected, warnings: snapshot.warnings() })
+            let shown = |found: &Found| answer(found, &asked, request.spans_per_spanset);
+            Ok(TraceAnswer {
+                traces: matches.found.iter().map(shown).collect(),
+                inspected: matches.inspected,
+            })
         })
     }
 
@@ -128,8 +139,8 @@ impl Querier {
     ) -> Result<Vec<Trace>, QueryError> {
         self.metrics.observe(QueryKind::TraceSearch, budget, || {
             let pipeline = Pipeline::filter(Some(form.condition()));
-            let (found, _) = search(&self.store.traces(), &pipeline, range, limit, budget)?;
-            Ok(found.into_iter().map(|found| found.trace).collect())
+            let matches = search(&self.store.traces(), &pipeline, range, limit, budget)?;
+            Ok(matches.found.into_iter().map(|found| found.trace).collect())
         })
     }
 

@@ -1,27 +1,21 @@
 //! The search in two phases: storage names candidates, newest first, and each is put together whole and asked exactly,
 //! until there are enough.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use super::conditions::{conditions, named_trace};
 use super::evaluate::{Spanset, evaluate};
 use super::trace::Trace;
 use crate::model::{NanoRange, Nanos, TraceId};
+use crate::query::QueryError;
 use crate::query::budget::Budget;
 use crate::query::traceql::ast::Pipeline;
-use crate::query::{Exceeded, QueryError};
 use crate::storage::traces::{Candidate, StoredSpan, TracesSnapshot};
 
 /// A trace is in the range if it overlaps it, even where the span that matches does not; but it is looked for only as
 /// far from the range as this.
 const EDGE_NS: i64 = 10_000_000_000;
-
-/// How much was looked at.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Inspected {
-    pub traces: u64,
-    pub spans: u64,
-}
 
 /// A trace that matches, with the spansets that the query made of it.
 pub struct Found {
@@ -29,14 +23,21 @@ pub struct Found {
     pub spansets: Vec<Spanset>,
 }
 
-/// The `limit` newest traces that match, the newest first; of those that started together, by id.
+/// The newest traces that match, the newest first; of those that started together, by id.
+pub struct Matches {
+    pub found: Vec<Found>,
+    /// Traces that were put together and asked.
+    pub inspected: u64,
+}
+
+/// Finds `limit` traces, or all that there are.
 pub fn search(
     snapshot: &TracesSnapshot,
     pipeline: &Pipeline,
     range: NanoRange,
     limit: usize,
     budget: &Budget,
-) -> Result<(Vec<Found>, Inspected), QueryError> {
+) -> Result<Matches, QueryError> {
     let candidates = match named_trace(pipeline) {
         Some(id) => vec![Candidate { id, start: Nanos::MAX }],
         None => {
@@ -60,46 +61,40 @@ fn newest(
     range: NanoRange,
     limit: usize,
     budget: &Budget,
-) -> Result<(Vec<Found>, Inspected), QueryError> {
+) -> Result<Matches, QueryError> {
     // By what they are sorted by in the answer.
-    let mut found: BTreeMap<(std::cmp::Reverse<Nanos>, TraceId), Found> = BTreeMap::new();
-    let mut inspected = Inspected::default();
+    let mut found: BTreeMap<(Reverse<Nanos>, TraceId), Found> = BTreeMap::new();
+    let mut inspected = 0;
     for candidate in candidates {
-        let is_full = found.len() >= limit;
         let oldest = found.last_key_value().map(|((start, _), _)| start.0);
-        if is_full && oldest.is_none_or(|oldest| candidate.start < oldest) {
+        if found.len() >= limit && oldest.is_none_or(|oldest| candidate.start < oldest) {
             break;
         }
         budget.check()?;
         let Some(trace) = Trace::new(candidate.id, load(candidate.id)?) else { continue };
-        inspected.traces += 1;
-        inspected.spans += trace.spans.len() as u64;
+        inspected += 1;
         if !overlaps(&trace, range) {
             continue;
         }
-        let spansets = evaluate(pipeline, &trace);
+        let spansets = evaluate(pipeline, &trace, budget)?;
         if spansets.is_empty() {
             continue;
         }
-        hold(budget, &trace)?;
-        found.insert((std::cmp::Reverse(trace.start), trace.id), Found { trace, spansets });
+        // Held until the answer is written; what is dropped before that is given back.
+        budget.take_bytes(held_bytes(&trace))?;
+        found.insert((Reverse(trace.start), trace.id), Found { trace, spansets });
         if found.len() > limit
             && let Some((_, dropped)) = found.pop_last()
         {
             budget.give_bytes(held_bytes(&dropped.trace));
         }
     }
-    Ok((found.into_values().collect(), inspected))
+    Ok(Matches { found: found.into_values().collect(), inspected })
 }
 
 /// A trace that only touches the range with its last instant is in it.
 fn overlaps(trace: &Trace, range: NanoRange) -> bool {
     trace.start <= range.until && trace.end > range.after
-}
-
-/// Accounts a trace that is kept for the answer; the end of the query gives all back at once.
-fn hold(budget: &Budget, trace: &Trace) -> Result<(), Exceeded> {
-    budget.take_bytes(held_bytes(trace))
 }
 
 /// What a span takes in memory beside its texts, which are half of that on average.

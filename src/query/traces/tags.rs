@@ -84,7 +84,7 @@ impl Querier {
             }
             let filter = traceql::matchers(&request.filter, self.trace_parsing());
             let is_filtered = !matches!(filter.0[..], [Stage::Spansets(SpansetExpr::Filter(None))]);
-            let values = match plain_field(&request.field) {
+            let values = match span_field(&request.field) {
                 Some(field) if !is_filtered => self.all_values(&field, request)?,
                 _ => self.values_beside(&filter, request, budget)?,
             };
@@ -109,9 +109,9 @@ impl Querier {
         budget: &Budget,
     ) -> Result<BTreeSet<TagValue>, QueryError> {
         let snapshot = self.store.traces();
-        let (found, _) = search(&snapshot, filter, request.range, FILTERED_TRACES_MAX, budget)?;
+        let matches = search(&snapshot, filter, request.range, FILTERED_TRACES_MAX, budget)?;
         let mut values = BTreeSet::new();
-        for found in &found {
+        for found in &matches.found {
             for span in found.spansets.iter().flat_map(|set| &set.spans) {
                 told_value(&field_value(&request.field, &found.trace, *span), &mut values);
             }
@@ -164,11 +164,6 @@ fn constants(field: &Field) -> Option<Vec<TagValue>> {
         ) => Some(Vec::new()),
         _ => None,
     }
-}
-
-/// A field whose values storage can list. Root names are names of spans, but not all are.
-fn plain_field(field: &Field) -> Option<SpanField> {
-    span_field(field)
 }
 
 fn told(value: FieldValue) -> TagValue {

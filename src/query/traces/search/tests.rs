@@ -288,8 +288,9 @@ proptest! {
         // The range is checked on whole traces; storage is asked without one here.
         let candidates = candidates(&traces, NanoRange::ALL, &conditions(&query));
         let load = |id: TraceId| Ok(traces[&id].clone());
-        let (found, _) = newest(&candidates, load, &query, range, limit, &budget()).unwrap();
-        let found: Vec<_> = found
+        let matches = newest(&candidates, load, &query, range, limit, &budget()).unwrap();
+        let found: Vec<_> = matches
+            .found
             .into_iter()
             .map(|f| (std::cmp::Reverse(f.trace.start), f.trace.id, f.spansets[0].spans.clone()))
             .collect();
@@ -312,7 +313,7 @@ fn sets(text: &str) -> Vec<(Vec<usize>, String)> {
         let attributes = set.attributes.iter().map(|(name, value)| format!("{name}={value}"));
         (set.spans, attributes.collect::<Vec<_>>().join(" "))
     };
-    evaluate(&pipeline(text), &small()).into_iter().map(described).collect()
+    evaluate(&pipeline(text), &small(), &budget()).unwrap().into_iter().map(described).collect()
 }
 
 #[test]
@@ -360,4 +361,18 @@ fn a_trace_named_by_the_query_is_the_only_candidate() {
     assert_eq!(named(&format!("{{ trace:id = \"{id}\" || .a = 1 }}")), None);
     assert_eq!(named("{ trace:id = \"1f\" }"), None, "no id is written so");
     assert_eq!(named(&format!("{{ trace:id != \"{id}\" }}")), None);
+}
+
+#[test]
+fn a_query_over_a_large_trace_ends_with_its_budget() {
+    let trace = small();
+    let budget = budget();
+    budget.cancel();
+    for text in ["{ .a = 1 }", "by(name) | { .a = 1 }", "count() > 1"] {
+        assert_eq!(
+            evaluate(&pipeline(text), &trace, &budget),
+            Err(crate::query::Exceeded::Cancelled),
+            "{text}"
+        );
+    }
 }
