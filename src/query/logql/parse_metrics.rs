@@ -3,8 +3,8 @@
 use crate::query::lexical::PositionRange;
 
 use super::ast::{
-    Aggregate, AggregateOp, Binary, BinaryOp, Cardinality, Grouping, LabelReplace, MetricExpr, MetricKind,
-    NumberLiteral, RangeAggregation, RangeOp, Sort, VectorMatching, binding,
+    Aggregate, AggregateOp, Binary, BinaryOp, Cardinality, Grouping, LabelReplace, LogRange, MetricExpr,
+    MetricKind, NumberLiteral, RangeAggregation, RangeOp, Sort, VectorMatching, binding,
 };
 use super::check;
 use super::parser::{Operand, Parsed, Parser};
@@ -194,7 +194,7 @@ impl Parser<'_> {
     }
 
     /// The log query inside of a range aggregation.
-    fn range_argument(&mut self) -> Parsed<super::ast::LogRange> {
+    fn range_argument(&mut self) -> Parsed<LogRange> {
         match self.nested(|parser| parser.expr(0))? {
             Operand::Log(body) => self.log_range(body),
             Operand::Metric(expr) => {

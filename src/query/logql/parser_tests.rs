@@ -354,6 +354,36 @@ fn hostile_queries_end_at_a_limit() {
     assert_eq!(log(&many).stages.len(), 1);
 }
 
+#[test]
+fn errors_tell_little_of_the_text_they_complain_of() {
+    let long = "x".repeat(9_000);
+    for text in
+        [format!("{{a=\"b\"}} | {long}"), format!("{long}(1)"), format!("{{a=\"b\"}} |~ \"(?P<{long}\"")]
+    {
+        assert!(refused(&text).len() < 1_300, "{}", refused(&text));
+    }
+    assert!(!refused("{a=\"b\"} \"\u{1b}[31m\"").contains('\u{1b}'));
+}
+
+#[test]
+fn what_grafana_sends_parses() {
+    for text in [
+        "vector(1)+vector(1)",
+        "sum by (level, detected_level) (count_over_time({app=\"x\"} |= `` [1m]))",
+        "sum by (level) (count_over_time({app=\"x\"} | drop __error__[5s]))",
+        "sum(count_over_time({service_name=`x`} | json | logfmt | drop __error__, __error_details__ | detected_level=\"info\" [1m])) by (detected_level)",
+        "{cluster=\"x\"} | label_format log_line_contains_trace_id=`{{ contains \"4bf9\" __line__ }}` | log_line_contains_trace_id=\"true\" OR trace_id=\"4bf9\"",
+        "{app=\"x\"} |~ `(?i)error` | json | line_format `{{.msg}}` | level=~\"(?i)err.*|fatal\"",
+        "topk(10, sum by (path) (rate({app=\"x\"} | pattern `<_> - <method> <path> <_>` [5m])))",
+        "quantile_over_time(0.95, {app=\"x\"} | json | unwrap duration_seconds(took) | __error__=`` [5m]) by (pod)",
+        "count_over_time({app=\"x\"}[1h] offset 1d) / 3600",
+        "{app=\"x\"} | json | status >= 500 or duration > 1.5s and size < 5KiB # slow",
+    ] {
+        let again = printed(text);
+        assert_eq!(printed(&again), again, "{text}");
+    }
+}
+
 /// Queries of dashboards, where they are at hand, with their variables filled in.
 #[test]
 fn dashboards_parse() {

@@ -6,6 +6,7 @@
 //! counts of arguments, regular expressions) is checked when it is parsed.
 
 mod functions;
+mod layout;
 mod lexer;
 mod node;
 mod parser;
@@ -102,7 +103,13 @@ impl PartialEq for Template {
 }
 
 impl RenderError {
+    /// The message becomes a label of the line, so it tells no more than the start of what it complains of.
     fn new(message: impl Into<String>) -> RenderError {
-        RenderError { message: message.into() }
+        const CHARS_MAX: usize = 256;
+        let mut message: String = message.into();
+        if let Some((end, _)) = message.char_indices().nth(CHARS_MAX) {
+            message.truncate(end);
+        }
+        RenderError { message }
     }
 }
