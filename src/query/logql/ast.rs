@@ -12,6 +12,8 @@ pub use crate::query::promql::ast::{AggregateOp, BinaryOp, Cardinality, VectorMa
 
 use super::ip::IpRange;
 use super::json_path::JsonPath;
+pub(super) use super::operators::binding;
+pub use super::operators::{CompareOp, Conversion, LineFilterOp, RangeOp};
 use super::pattern::{Pattern, WildcardText};
 use super::template::Template;
 
@@ -60,22 +62,6 @@ pub struct LineFilterStage {
     pub op: LineFilterOp,
     /// At least one.
     pub alternatives: Vec<LineTest>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum LineFilterOp {
-    /// `|=`
-    Contains,
-    /// `!=`
-    NotContains,
-    /// `|~`
-    Matches,
-    /// `!~`
-    NotMatches,
-    /// `|>`
-    Pattern,
-    /// `!>`
-    NotPattern,
 }
 
 /// One alternative of a line filter.
@@ -157,17 +143,6 @@ pub struct LabelComparison {
     pub value: CompareValue,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum CompareOp {
-    /// `=` and `==`
-    Equal,
-    NotEqual,
-    Greater,
-    GreaterEqual,
-    Less,
-    LessEqual,
-}
-
 /// What a label is compared with, and so how it is read.
 #[derive(Clone, Copy, Debug)]
 pub enum CompareValue {
@@ -230,16 +205,6 @@ pub struct Unwrap {
     pub filters: Vec<LabelFilter>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Conversion {
-    /// `5KiB` to bytes.
-    Bytes,
-    /// `1.5s` to seconds.
-    Duration,
-    /// The same, under its other name.
-    DurationSeconds,
-}
-
 #[derive(Clone, Debug)]
 pub struct MetricExpr {
     pub position: PositionRange,
@@ -271,25 +236,6 @@ pub struct RangeAggregation {
     pub log: LogRange,
     /// `None` keeps all labels; `by ()` keeps none.
     pub grouping: Option<Grouping>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum RangeOp {
-    CountOverTime,
-    Rate,
-    RateCounter,
-    BytesOverTime,
-    BytesRate,
-    SumOverTime,
-    AvgOverTime,
-    MinOverTime,
-    MaxOverTime,
-    StdvarOverTime,
-    StddevOverTime,
-    QuantileOverTime,
-    FirstOverTime,
-    LastOverTime,
-    AbsentOverTime,
 }
 
 /// `by (labels)` or `without (labels)`.
@@ -348,23 +294,6 @@ impl Stage {
     }
 }
 
-impl LineFilterOp {
-    pub fn is_negated(self) -> bool {
-        matches!(self, LineFilterOp::NotContains | LineFilterOp::NotMatches | LineFilterOp::NotPattern)
-    }
-
-    pub fn text(self) -> &'static str {
-        match self {
-            LineFilterOp::Contains => "|=",
-            LineFilterOp::NotContains => "!=",
-            LineFilterOp::Matches => "|~",
-            LineFilterOp::NotMatches => "!~",
-            LineFilterOp::Pattern => "|>",
-            LineFilterOp::NotPattern => "!>",
-        }
-    }
-}
-
 impl LineFilterStage {
     /// The same condition as storage can apply, where it can.
     pub fn for_storage(&self) -> Option<LineFilter> {
@@ -391,93 +320,6 @@ impl LineTest {
             LineTestKind::Wildcard(wildcard) => wildcard.matches(line),
             LineTestKind::Ip(range) => range.is_in_line(line),
         }
-    }
-}
-
-impl CompareOp {
-    pub fn text(self) -> &'static str {
-        match self {
-            CompareOp::Equal => "==",
-            CompareOp::NotEqual => "!=",
-            CompareOp::Greater => ">",
-            CompareOp::GreaterEqual => ">=",
-            CompareOp::Less => "<",
-            CompareOp::LessEqual => "<=",
-        }
-    }
-
-    pub fn holds<T: PartialOrd>(self, left: T, right: T) -> bool {
-        match self {
-            CompareOp::Equal => left == right,
-            CompareOp::NotEqual => left != right,
-            CompareOp::Greater => left > right,
-            CompareOp::GreaterEqual => left >= right,
-            CompareOp::Less => left < right,
-            CompareOp::LessEqual => left <= right,
-        }
-    }
-}
-
-impl Conversion {
-    pub fn text(self) -> &'static str {
-        match self {
-            Conversion::Bytes => "bytes",
-            Conversion::Duration => "duration",
-            Conversion::DurationSeconds => "duration_seconds",
-        }
-    }
-}
-
-impl RangeOp {
-    pub const ALL: [RangeOp; 15] = [
-        RangeOp::CountOverTime,
-        RangeOp::Rate,
-        RangeOp::RateCounter,
-        RangeOp::BytesOverTime,
-        RangeOp::BytesRate,
-        RangeOp::SumOverTime,
-        RangeOp::AvgOverTime,
-        RangeOp::MinOverTime,
-        RangeOp::MaxOverTime,
-        RangeOp::StdvarOverTime,
-        RangeOp::StddevOverTime,
-        RangeOp::QuantileOverTime,
-        RangeOp::FirstOverTime,
-        RangeOp::LastOverTime,
-        RangeOp::AbsentOverTime,
-    ];
-
-    pub fn text(self) -> &'static str {
-        match self {
-            RangeOp::CountOverTime => "count_over_time",
-            RangeOp::Rate => "rate",
-            RangeOp::RateCounter => "rate_counter",
-            RangeOp::BytesOverTime => "bytes_over_time",
-            RangeOp::BytesRate => "bytes_rate",
-            RangeOp::SumOverTime => "sum_over_time",
-            RangeOp::AvgOverTime => "avg_over_time",
-            RangeOp::MinOverTime => "min_over_time",
-            RangeOp::MaxOverTime => "max_over_time",
-            RangeOp::StdvarOverTime => "stdvar_over_time",
-            RangeOp::StddevOverTime => "stddev_over_time",
-            RangeOp::QuantileOverTime => "quantile_over_time",
-            RangeOp::FirstOverTime => "first_over_time",
-            RangeOp::LastOverTime => "last_over_time",
-            RangeOp::AbsentOverTime => "absent_over_time",
-        }
-    }
-}
-
-/// How tightly operators bind; `^` is the only one that does so from the right.
-pub(super) fn binding(op: BinaryOp) -> u8 {
-    use BinaryOp::*;
-    match op {
-        Or => 1,
-        And | Unless => 2,
-        Equal | NotEqual | Less | LessEqual | Greater | GreaterEqual | TrimUpper | TrimLower => 3,
-        Add | Subtract => 4,
-        Multiply | Divide | Modulo | Atan2 => 5,
-        Power => 6,
     }
 }
 
@@ -518,71 +360,5 @@ impl MetricExpr {
         for child in self.children() {
             child.walk(visit);
         }
-    }
-}
-
-impl PartialEq for LogExpr {
-    fn eq(&self, other: &LogExpr) -> bool {
-        self.matchers == other.matchers && self.stages == other.stages
-    }
-}
-
-impl PartialEq for Stage {
-    fn eq(&self, other: &Stage) -> bool {
-        self.kind == other.kind
-    }
-}
-
-impl PartialEq for LineTest {
-    fn eq(&self, other: &LineTest) -> bool {
-        self.text == other.text && std::mem::discriminant(&self.kind) == std::mem::discriminant(&other.kind)
-    }
-}
-
-impl PartialEq for Regexp {
-    fn eq(&self, other: &Regexp) -> bool {
-        self.pattern == other.pattern
-    }
-}
-
-impl PartialEq for LabelFilter {
-    fn eq(&self, other: &LabelFilter) -> bool {
-        self.kind == other.kind
-    }
-}
-
-impl PartialEq for CompareValue {
-    fn eq(&self, other: &CompareValue) -> bool {
-        match (self, other) {
-            (CompareValue::Number(a), CompareValue::Number(b)) => NumberLiteral(*a) == NumberLiteral(*b),
-            (CompareValue::Duration(a), CompareValue::Duration(b)) => a == b,
-            (CompareValue::Bytes(a), CompareValue::Bytes(b)) => a == b,
-            _ => false,
-        }
-    }
-}
-
-impl PartialEq for LogRange {
-    fn eq(&self, other: &LogRange) -> bool {
-        let same_rows = self.matchers == other.matchers && self.stages == other.stages;
-        same_rows && self.unwrap == other.unwrap && (self.range, self.offset) == (other.range, other.offset)
-    }
-}
-
-impl PartialEq for Unwrap {
-    fn eq(&self, other: &Unwrap) -> bool {
-        self.label == other.label && self.conversion == other.conversion && self.filters == other.filters
-    }
-}
-
-impl PartialEq for MetricExpr {
-    fn eq(&self, other: &MetricExpr) -> bool {
-        self.kind == other.kind
-    }
-}
-
-impl PartialEq for NumberLiteral {
-    fn eq(&self, other: &NumberLiteral) -> bool {
-        self.0.to_bits() == other.0.to_bits() || self.0.is_nan() && other.0.is_nan()
     }
 }

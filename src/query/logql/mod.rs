@@ -2,12 +2,14 @@
 
 pub mod ast;
 mod check;
+mod equality;
 pub mod error;
 pub mod eval;
 pub mod ip;
 pub mod json_path;
 pub mod label_name;
 mod lexer;
+mod operators;
 mod parse_filters;
 mod parse_metrics;
 mod parse_stages;
