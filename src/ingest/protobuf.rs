@@ -4,6 +4,8 @@
 //! checked: a length never points beyond the message it stands in. Groups, which no message of ours has and which
 //! nest without limit, are refused.
 
+use std::borrow::Cow;
+
 /// Wire bytes that are no protobuf.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct WireError {
@@ -236,6 +238,11 @@ impl<'a> Field<'a> {
     pub fn mistyped(&self) -> WireError {
         WireError { offset: self.offset, reason: "a known field has the wrong wire type" }
     }
+}
+
+/// Bytes as the text they should be, mended where they are none. Most are, and are checked many at a time.
+pub(super) fn mended(bytes: &[u8]) -> Cow<'_, str> {
+    std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
 }
 
 /// The signed number behind a `sint32` or `sint64`.

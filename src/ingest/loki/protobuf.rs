@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::streams::StreamResolver;
 use crate::ingest::logs::{LogIntake, NewEntry, Pairs, Stream};
-use crate::ingest::protobuf::{Message, WireError};
+use crate::ingest::protobuf::{Message, WireError, mended};
 
 pub fn read(
     body: &[u8],
@@ -84,7 +84,7 @@ fn read_entry(
             _ => {}
         }
     }
-    let line = String::from_utf8_lossy(line);
+    let line = mended(line);
     intake.entry(stream, NewEntry { timestamp, line: &line, metadata: metadata.iter(), level: None });
     Ok(())
 }
@@ -111,5 +111,5 @@ fn read_pair<'a>(mut message: Message<'a>) -> Result<(Cow<'a, str>, Cow<'a, str>
             _ => {}
         }
     }
-    Ok((String::from_utf8_lossy(name), String::from_utf8_lossy(value)))
+    Ok((mended(name), mended(value)))
 }

@@ -205,6 +205,23 @@ fn a_level_that_was_found_before_is_kept_in_todays_words() {
 }
 
 #[test]
+fn labels_are_parsed_once_for_each_spelling() {
+    let (options, parsed) = (Options::default(), std::cell::Cell::new(0));
+    let shard_of = |_: &crate::model::Labels| {
+        parsed.set(parsed.get() + 1);
+        0
+    };
+    let (cache, hash) = (StreamCache::default(), SpellingHash::new());
+    let resolver = StreamResolver { cache: &cache, hash: &hash, options: &options, shard_of: &shard_of };
+    for spelling in [r#"{a="b"}"#, r#"{a="b"}"#, r#"{a="c"}"#, r#"{ a="b" }"#, r#"{a="b"}"#] {
+        resolver.spelled(spelling.as_bytes()).unwrap();
+    }
+    assert_eq!(parsed.get(), 3);
+    assert!(resolver.spelled(b"{a=").is_err() && resolver.spelled(b"{a=").is_err());
+    assert!(resolver.spelled(b"{a=\"\xFF\"}").is_err(), "bytes that are no text");
+}
+
+#[test]
 fn a_request_without_streams_is_refused() {
     let empty = read_protobuf(&wire::PushRequest::default());
     assert_eq!(empty.result, Err("no streams in the request: at least one is needed".to_owned()));

@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 
 use super::attributes::double;
 use crate::ingest::logs::Pairs;
-use crate::ingest::protobuf::{Message, WireError};
+use crate::ingest::protobuf::{Message, WireError, mended};
 
 // Nobody nests by hand, and 64 is what JSON is allowed.
 const DEPTH_MAX: usize = 64;
@@ -49,7 +49,7 @@ impl<'a> Any<'a> {
     pub fn write(self, to: &mut String) -> Result<(), WireError> {
         match self {
             Any::Empty => {}
-            Any::Text(text) => to.push_str(&String::from_utf8_lossy(text)),
+            Any::Text(text) => to.push_str(&mended(text)),
             Any::Bool(yes) => to.push_str(if yes { "true" } else { "false" }),
             Any::Int(number) => write!(to, "{number}").expect("a String takes all"),
             Any::Double(number) => to.push_str(&double(number)),
@@ -65,7 +65,7 @@ impl<'a> Any<'a> {
     fn json(self, depth_left: usize) -> Result<Json, WireError> {
         Ok(match self {
             Any::Empty => Json::Null,
-            Any::Text(text) => String::from_utf8_lossy(text).into(),
+            Any::Text(text) => mended(text).into(),
             Any::Bool(yes) => yes.into(),
             Any::Int(number) => number.into(),
             Any::Double(number) => number.into(),
@@ -82,7 +82,7 @@ impl<'a> Any<'a> {
                 let mut values = serde_json::Map::new();
                 each_field_1(map, depth_left, |entry, depth_left| {
                     let (key, value) = key_value(entry)?;
-                    values.insert(String::from_utf8_lossy(key).into_owned(), value.json(depth_left)?);
+                    values.insert(mended(key).into_owned(), value.json(depth_left)?);
                     Ok(())
                 })?;
                 values.into()
@@ -122,12 +122,12 @@ pub fn key_value<'a>(mut message: Message<'a>) -> Result<(&'a [u8], Any<'a>), Wi
 
 /// Adds an attribute to `pairs`, a map as one pair for each of its entries: `parent.child`.
 pub fn flatten(key: &[u8], value: Any<'_>, pairs: &mut Pairs) -> Result<(), WireError> {
-    let key = String::from_utf8_lossy(key);
+    let key = mended(key);
     match value {
         Any::Map(map) => flatten_map(&mut key.into_owned(), map, DEPTH_MAX, pairs),
         Any::Empty => Ok(()),
         Any::Text(text) => {
-            pairs.push(&key, &String::from_utf8_lossy(text));
+            pairs.push(&key, &mended(text));
             Ok(())
         }
         _ => {
@@ -149,7 +149,7 @@ fn flatten_map(
         let (key, value) = key_value(entry)?;
         let parent_len = path.len();
         path.push('.');
-        path.push_str(&String::from_utf8_lossy(key));
+        path.push_str(&mended(key));
         match value {
             Any::Map(map) => flatten_map(path, map, depth_left, pairs)?,
             _ => {

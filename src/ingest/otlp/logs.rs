@@ -1,13 +1,12 @@
 //! Log records as entries of streams, in Loki's way: some attributes of the resource are the stream's labels, and all
 //! else is structured metadata, under the names the sender gave.
 
-use std::borrow::Cow;
 use std::fmt::Write;
 
 use super::any::{Any, flatten, key_value};
 use crate::ingest::admission::{Rejection, admit_stream_labels};
 use crate::ingest::logs::{Level, LogIntake, NewEntry, Pairs, Stream, service};
-use crate::ingest::protobuf::{Message, WireError};
+use crate::ingest::protobuf::{Message, WireError, mended};
 use crate::model::{Labels, SpanId, Timestamp, TraceId};
 
 // Attributes of a resource that are labels, by default as in Loki; their names there.
@@ -151,8 +150,8 @@ impl Reader<'_, '_> {
     fn scope(&mut self, mut message: Message<'_>) -> Result<(), WireError> {
         while let Some(field) = message.next_field()? {
             match field.number {
-                1 => self.scope.push("scope_name", &text(field.bytes()?)),
-                2 => self.scope.push("scope_version", &text(field.bytes()?)),
+                1 => self.scope.push("scope_name", &mended(field.bytes()?)),
+                2 => self.scope.push("scope_version", &mended(field.bytes()?)),
                 3 => {
                     let (key, value) = key_value(field.message()?)?;
                     flatten(key, value, &mut self.scope)?;
@@ -172,7 +171,7 @@ impl Reader<'_, '_> {
             match field.number {
                 1 => time = field.fixed64()?,
                 2 => severity = field.varint()? as i32,
-                3 => self.own.push("severity_text", &text(field.bytes()?)),
+                3 => self.own.push("severity_text", &mended(field.bytes()?)),
                 5 => {
                     self.line.clear();
                     Any::read(field.message()?)?.write(&mut self.line)?;
@@ -186,7 +185,7 @@ impl Reader<'_, '_> {
                 9 => self.id("trace_id", field.bytes()?, |id| TraceId::from_bytes(id).is_some()),
                 10 => self.id("span_id", field.bytes()?, |id| SpanId::from_bytes(id).is_some()),
                 11 => observed = field.fixed64()?,
-                12 => self.own.push("event_name", &text(field.bytes()?)),
+                12 => self.own.push("event_name", &mended(field.bytes()?)),
                 _ => {}
             }
         }
@@ -234,10 +233,6 @@ impl Labelling {
         }
         Ok(())
     }
-}
-
-fn text(bytes: &[u8]) -> Cow<'_, str> {
-    String::from_utf8_lossy(bytes)
 }
 
 /// Whether `name` with `_` for all that no label's name may hold is `sanitized`.
