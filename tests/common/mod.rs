@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 pub mod proto;
+pub mod readback;
 pub mod shared;
 
 #[allow(unused_imports, reason = "each test program uses its own part")]

@@ -1,4 +1,4 @@
-//! Programs people run beside Icecore, as they are installed: Prometheus, node_exporter, the OpenTelemetry SDK.
+//! Programs people run beside Icecore, as they are installed: Prometheus, node_exporter, the OpenTelemetry SDKs.
 //! A test whose program is not on the machine says "skipped" and why; `.ci/install` brings them all.
 //!
 //! `ICECORE_FULL=1` lets the tests run for minutes instead of seconds.
@@ -12,6 +12,7 @@ mod agent;
 mod answers;
 mod exporter;
 mod exposition;
+mod logs_and_spans;
 mod opentelemetry;
 mod programs;
 mod same_answers;

@@ -1,19 +1,22 @@
 //! The OpenTelemetry SDK for Python sends every instrument; each export's values are there, at the times the SDK gave.
 //! `every_instrument.py` beside this file says what it sends.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
 use serde_json::{Value, json};
 
 use super::answers::{self, Labels};
-use crate::common::{Server, now_ms, skipped};
+use super::programs::{python, run_script};
+use crate::common::{Server, now_ms};
 
 const EXPORTS: usize = 3;
 
 #[test]
 fn every_instrument_is_stored_as_the_sdk_sent_it() {
-    let Some(python) = python() else { return };
+    const IMPORTS: &str = "import opentelemetry.sdk.metrics\n\
+        import opentelemetry.exporter.otlp.proto.grpc.metric_exporter\n\
+        import opentelemetry.exporter.otlp.proto.http.metric_exporter";
+    let Some(python) = python(IMPORTS) else { return };
     let icecore = Server::start(&[]);
     let grpc = format!("http://{}", icecore.otlp_grpc);
     let http = format!("http://{}/v1/metrics", icecore.otlp_http);
@@ -65,30 +68,9 @@ fn a_json_body_written_by_hand_is_stored() {
     assert_eq!(floats(r#"hits_total{job="by-hand"}"#), [[(now, 5.0)]]);
 }
 
-/// A Python with the SDK: the one `.ci/install` made, or the machine's own.
-fn python() -> Option<PathBuf> {
-    const IMPORTS: &str = "import opentelemetry.sdk.metrics\n\
-        import opentelemetry.exporter.otlp.proto.grpc.metric_exporter\n\
-        import opentelemetry.exporter.otlp.proto.http.metric_exporter";
-    let candidates =
-        [Path::new(env!("CARGO_TARGET_TMPDIR")).join("python/bin/python"), PathBuf::from("python3")];
-    let has_sdk = |python: &&PathBuf| {
-        let output = Command::new(python).args(["-c", IMPORTS]).output();
-        output.is_ok_and(|output| output.status.success())
-    };
-    let found = candidates.iter().find(has_sdk).cloned();
-    if found.is_none() {
-        skipped("no python3 with the OpenTelemetry SDK is installed (.ci/install does it)");
-    }
-    found
-}
-
 /// Runs the script; the times of its exports in milliseconds.
 fn exports(python: &Path, arguments: &[&str; 5]) -> Vec<i64> {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/real_clients/every_instrument.py");
-    let output = Command::new(python).arg(script).args(arguments).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{arguments:?}: {said}{}", String::from_utf8_lossy(&output.stderr));
+    let said = run_script(python, "every_instrument.py", arguments);
     let times: Vec<i64> = said
         .lines()
         .map(|line| {

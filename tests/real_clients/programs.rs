@@ -21,6 +21,40 @@ pub fn installed(name: &str) -> Option<PathBuf> {
     found
 }
 
+/// A Python that can import all this: the one `.ci/install` made, or the machine's own.
+pub fn python(imports: &str) -> Option<PathBuf> {
+    let candidates =
+        [Path::new(env!("CARGO_TARGET_TMPDIR")).join("python/bin/python"), PathBuf::from("python3")];
+    let has_all = |python: &&PathBuf| {
+        let output = Command::new(python).args(["-c", imports]).output();
+        output.is_ok_and(|output| output.status.success())
+    };
+    let found = candidates.iter().find(has_all).cloned();
+    if found.is_none() {
+        skipped("no python3 with the clients is installed (.ci/install does it)");
+    }
+    found
+}
+
+/// Where `.ci/install` put the modules for Node.js, if that is there.
+pub fn node_modules() -> Option<PathBuf> {
+    let modules = Path::new(env!("CARGO_TARGET_TMPDIR")).join("node");
+    if !modules.join("installed").is_file() {
+        skipped("the OpenTelemetry SDK for JavaScript is not installed (.ci/install does it)");
+        return None;
+    }
+    Some(modules)
+}
+
+/// Runs a script of `tests/real_clients` to its end, which must be good; what it prints.
+pub fn run_script(interpreter: &Path, script: &str, arguments: &[&str]) -> String {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/real_clients").join(script);
+    let output = Command::new(interpreter).arg(script).args(arguments).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{arguments:?}: {said}{}", String::from_utf8_lossy(&output.stderr));
+    said
+}
+
 /// A port that was free a moment ago.
 pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
