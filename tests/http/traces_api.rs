@@ -568,3 +568,38 @@ fn the_command_line_draws_a_trace() {
     let (code, _, error) = run(&["../x"]);
     assert!(code == Some(2) && error.contains("../x is not the id of a trace"), "{error}");
 }
+
+#[test]
+fn sealed_traces_give_the_same_answers() {
+    let (server, base, _) = server_with_traces();
+    let id = hex(CHECKOUT, 16);
+    let window = format!("start={}&end={}", base / 1_000 - 60, base / 1_000 + 60);
+    let paths = [
+        format!("/api/v2/traces/{id}"),
+        format!("/api/traces/{id}"),
+        format!(
+            "/api/search?q={}&{window}",
+            encode("{ status = error } | select(event.exception.type, .tags)")
+        ),
+        format!("/api/search?q={}", encode("{ .http.status_code = 500 } >> { link:spanID != nil }")),
+        format!("/api/search?q={}", encode("{ .ratio < 1 && .retried && resource.host.name =~ \"h.\" }")),
+        format!("/api/v2/search/tags?{window}"),
+        format!("/api/v2/search/tag/name/values?{window}"),
+        "/api/v2/search/tag/span.http.status_code/values".to_owned(),
+        "/api/services".to_owned(),
+        "/api/services/shop/operations".to_owned(),
+        format!("/api/traces?service=db&start={}&end={}", base * 1_000, (base + 60_000) * 1_000),
+        "/api/dependencies".to_owned(),
+    ];
+    let ask = || paths.iter().map(|path| server.get(path).body).collect::<Vec<_>>();
+    let before = ask();
+    let is_empty = |body: &&String| {
+        [r#"{"traces":[]"#, r#"{"tagValues":[]"#, r#"{"data":[]"#].iter().any(|e| body.starts_with(e))
+    };
+    assert_eq!(before.iter().find(is_empty), None);
+    let flushed = server.post("/api/v1/admin/flush", &[], Vec::new());
+    assert_eq!(flushed.status, 204, "{}", flushed.body);
+    for ((path, before), after) in paths.iter().zip(before).zip(ask()) {
+        assert_eq!(after, before, "{path}");
+    }
+}
