@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::common::{Server, now_ms, proto};
 use crate::load::{Random, Sender};
-use crate::{ARGS, SENDERS, compare, rounds, under_load};
+use crate::{ARGS, compare, rounds, senders, under_load};
 
 /// A mounted file system; unmounted when dropped.
 struct Disk {
@@ -88,7 +88,7 @@ fn disk_or_skip(mebibytes: u64) -> Option<Disk> {
 fn a_power_cut_loses_nothing_acknowledged() {
     let Some(disk) = disk_or_skip(1024) else { return };
     let mut random = Random::of_this_run("power cut");
-    let mut senders: Vec<Sender> = (0..SENDERS).map(Sender::new).collect();
+    let mut senders: Vec<Sender> = senders();
     let data_dir = disk.path().join("data");
     let args = [&ARGS[..], &["--limits.disk-reserve", "0"]].concat();
     let mut server = Server::start_in(&data_dir, &args);
@@ -145,7 +145,7 @@ fn fill(disk: &Path) {
 fn a_full_disk_refuses_writes_answers_queries_and_takes_writes_again() {
     let Some(disk) = disk_or_skip(96) else { return };
     let mut random = Random::of_this_run("disk full");
-    let mut senders: Vec<Sender> = (0..SENDERS).map(Sender::new).collect();
+    let mut senders: Vec<Sender> = senders();
     let data_dir = disk.path().join("data");
     let args = [&ARGS[..], &["--limits.disk-reserve", "8MiB"]].concat();
     let mut server = Server::start_in(&data_dir, &args);

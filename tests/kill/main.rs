@@ -9,20 +9,37 @@
 mod common;
 
 mod disk;
+mod entries;
 mod load;
+mod samples;
+mod spans;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use common::Server;
+use entries::Entries;
 use load::{Figures, Random, Sender, counter, maintain};
+use samples::Samples;
+use spans::Spans;
 
 /// So small that sealing and merging go on all the time.
 const ARGS: [&str; 4] = ["--seal.samples", "3000", "--seal.age", "1s"];
-const SENDERS: usize = 4;
 /// The ledger starts anew now and then, so that comparing stays quick.
 const ROUNDS_PER_DIRECTORY: usize = 10;
+
+/// Of all signals, two of each.
+fn senders() -> Vec<Sender> {
+    let two = |n| {
+        [
+            Sender::new(Box::new(Samples::new(n))),
+            Sender::new(Box::new(Entries::new(n))),
+            Sender::new(Box::new(Spans::new(n))),
+        ]
+    };
+    (0..2).flat_map(two).collect()
+}
 
 fn rounds(everyday: usize, full: usize) -> usize {
     if std::env::var_os("ICECORE_FULL").is_some() { full } else { everyday }
@@ -76,7 +93,7 @@ fn rounds_of(
     let mut done = 0;
     while done < rounds {
         let dir = tempfile::tempdir().unwrap();
-        let mut senders: Vec<Sender> = (0..SENDERS).map(Sender::new).collect();
+        let mut senders: Vec<Sender> = senders();
         let mut server = Server::start_in(dir.path(), &ARGS);
         let mut figures = Figures::default();
         for _ in 0..ROUNDS_PER_DIRECTORY.min(rounds - done) {
@@ -94,7 +111,7 @@ fn rounds_of(
     }
     assert!(acknowledged > 0);
     println!(
-        "{what}: {rounds} rounds, {acknowledged} samples acknowledged, 0 lost, 0 twice, {unacknowledged} more found; \
+        "{what}: {rounds} rounds, {acknowledged} rows acknowledged, 0 lost, 0 twice, {unacknowledged} more found; \
          slowest start {slowest_start:?}"
     );
 }
