@@ -90,17 +90,19 @@ pub fn open_decimal(mut bytes: &[u8], count: usize, max: usize) -> Result<Joined
         texts.resize(end + group.len() * (prefix.len() + Digits::LEN), 0);
         for &number in group {
             is_in_bounds &= (number as u64) < bound;
+            if !prefix.is_empty() {
+                texts[end..end + prefix.len()].copy_from_slice(prefix);
+                end += prefix.len();
+            }
             let digits = Digits::new(number as u64);
-            let shown = match kind {
-                CANONICAL => digits.first..Digits::LEN,
-                FIXED => Digits::LEN - width..Digits::LEN,
-                FRACTION => Digits::LEN - width..digits.last_but_zeros(width),
-                _ => digits.first + 1..Digits::LEN,
+            let (from, to) = match kind {
+                CANONICAL => (digits.first(), Digits::LEN),
+                FIXED => (Digits::LEN - width, Digits::LEN),
+                FRACTION => (Digits::LEN - width, digits.last().max(Digits::LEN - width + 1)),
+                _ => (digits.first() + 1, Digits::LEN),
             };
-            texts[end..end + prefix.len()].copy_from_slice(prefix);
-            end += prefix.len();
-            texts[end..end + Digits::LEN].copy_from_slice(digits.from(shown.start));
-            end += shown.len();
+            texts[end..end + Digits::LEN].copy_from_slice(&digits.from(from));
+            end += to - from;
             ends.push(end);
         }
     })?;
@@ -114,54 +116,63 @@ pub fn open_decimal(mut bytes: &[u8], count: usize, max: usize) -> Result<Joined
     Joined::new(texts, ends.into_iter(), 0)
 }
 
-/// The digits of a number: the last ones of the first 20 bytes.
+/// The last 24 digits of a number: the values of 16 and of the 8 before, the first in the lowest byte.
 struct Digits {
-    bytes: [u8; 2 * Digits::LEN],
-    /// Where the first digit that is not a zero in front lies.
-    first: usize,
+    high: u64,
+    low: u128,
 }
 
-/// "00" to "99", one after the other.
-const PAIRS: [[u8; 2]; 100] = {
-    let mut pairs = [[0; 2]; 100];
-    let mut n = 0;
-    while n < 100 {
-        pairs[n] = [b'0' + n as u8 / 10, b'0' + n as u8 % 10];
-        n += 1;
-    }
-    pairs
-};
-
 impl Digits {
-    /// No 64-bit number has more.
-    const LEN: usize = 20;
+    const LEN: usize = 24;
 
-    fn new(mut number: u64) -> Digits {
-        let mut bytes = [b'0'; 2 * Digits::LEN];
-        let mut first = Digits::LEN;
-        while number >= 10 {
-            first -= 2;
-            bytes[first..first + 2].copy_from_slice(&PAIRS[(number % 100) as usize]);
-            number /= 100;
+    fn new(number: u64) -> Digits {
+        const EIGHT: u64 = 100_000_000;
+        if number < EIGHT {
+            return Digits { high: 0, low: u128::from(eight_digits(number)) << 64 };
         }
-        if number > 0 || first == Digits::LEN {
-            first -= 1;
-            bytes[first] = b'0' + number as u8;
+        let (rest, last) = (number / EIGHT, number % EIGHT);
+        let low = u128::from(eight_digits(rest % EIGHT)) | u128::from(eight_digits(last)) << 64;
+        Digits { high: eight_digits(rest / EIGHT), low }
+    }
+
+    /// Where the first digit stands that is not a zero in front; of 0, the last.
+    fn first(&self) -> usize {
+        match self.high {
+            0 => 8 + (self.low.trailing_zeros() as usize / 8).min(15),
+            high => high.trailing_zeros() as usize / 8,
         }
-        Digits { bytes, first }
     }
 
-    /// As many bytes from `start` on as there may be digits: a copy of a fixed length is quick.
-    fn from(&self, start: usize) -> &[u8] {
-        &self.bytes[start..start + Digits::LEN]
+    /// Behind the last digit that is not a zero; of what has none among its last 16, the start of these.
+    fn last(&self) -> usize {
+        Digits::LEN - self.low.leading_zeros() as usize / 8
     }
 
-    /// The end of the last `width` digits without their zeros at the end, but of one at least.
-    fn last_but_zeros(&self, width: usize) -> usize {
-        let digits = Digits::LEN - width..Digits::LEN;
-        let last = self.bytes[digits.clone()].iter().rposition(|&digit| digit != b'0');
-        digits.start + last.map_or(1, |last| last + 1)
+    /// The digits from a place on as text, and something behind them.
+    fn from(&self, place: usize) -> [u8; Digits::LEN] {
+        const ZEROS: u128 = u128::from_le_bytes([b'0'; 16]);
+        let mut text = [0; Digits::LEN];
+        let low = self.low | ZEROS;
+        if place >= 8 {
+            let low = low.checked_shr(8 * (place as u32 - 8)).unwrap_or(0);
+            text[..16].copy_from_slice(&low.to_le_bytes());
+        } else {
+            let high = (self.high | ZEROS as u64) >> (8 * place);
+            text[..8].copy_from_slice(&high.to_le_bytes());
+            text[8 - place..24 - place].copy_from_slice(&low.to_le_bytes());
+        }
+        text
     }
+}
+
+/// The digits of a number below 10^8, one a byte, the first in the lowest. Both halves, then all quarters, are
+/// divided at once, by multiplying with an inverse that is exact for so few digits.
+fn eight_digits(number: u64) -> u64 {
+    let halves = number / 10_000 | (number % 10_000) << 32;
+    let hundreds = ((halves * 10_486) >> 20) & 0x0000_007f_0000_007f;
+    let quarters = hundreds | (halves - 100 * hundreds) << 16;
+    let tens = ((quarters * 103) >> 10) & 0x000f_000f_000f_000f;
+    tens | (quarters - 10 * tens) << 8
 }
 
 const LOWER: &[u8; 16] = b"0123456789abcdef";
@@ -241,4 +252,30 @@ pub fn open_hexadecimal(mut bytes: &[u8], count: usize, max: usize) -> Result<Jo
     }
     texts.truncate(total);
     Joined::new(texts, (0..count).map(|row| (row + 1) * len), 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn eight_digits_are_those_of_the_number() {
+        let numbers = (0..10_000).flat_map(|n| [n, n * 10_000, 99_999_999 - n, n * 9_973]);
+        for number in numbers {
+            let digits = eight_digits(number).to_le_bytes().map(|digit| char::from(b'0' + digit));
+            assert_eq!(digits.iter().collect::<String>(), format!("{number:08}"));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn digits_are_written_as_everywhere(number: u64, shift in 0u32..64, place in 0usize..=24) {
+            let number = number >> shift;
+            let (digits, text) = (Digits::new(number), format!("{number:024}"));
+            prop_assert_eq!(&digits.from(place)[..24 - place], &text.as_bytes()[place..]);
+            prop_assert_eq!(&text[digits.first()..], number.to_string());
+        }
+    }
 }

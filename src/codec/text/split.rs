@@ -61,8 +61,14 @@ pub fn split(text: &str, template: &mut Vec<u8>, variables: &mut Vec<Variable>) 
     while let Some(digit) = find_digit(bytes, at) {
         let letters = bytes[at..digit].iter().rev().take_while(|&&b| CLASSES[b as usize] == LETTER).count();
         let start = digit - letters;
-        let mut end = run_end(bytes, digit);
-        split_run(bytes, start, end, &mut variable);
+        let mut end = digit + bytes[digit..].iter().take_while(|&&b| CLASSES[b as usize] == DIGIT).count();
+        // Most are nothing but digits.
+        if letters == 0 && bytes.get(end).is_none_or(|&b| CLASSES[b as usize] == OTHER) {
+            variable(start, end);
+        } else {
+            end = run_end(bytes, end);
+            split_run(bytes, start, end, &mut variable);
+        }
         // The groups of an identifier belong together, even where one has no digit by chance.
         while bytes.get(end) == Some(&b'-') {
             let next = run_end(bytes, end + 1);
