@@ -101,7 +101,7 @@ pub fn open_decimal(mut bytes: &[u8], count: usize, max: usize) -> Result<Joined
                 FRACTION => (Digits::LEN - width, digits.last().max(Digits::LEN - width + 1)),
                 _ => (digits.first() + 1, Digits::LEN),
             };
-            texts[end..end + Digits::LEN].copy_from_slice(&digits.from(from));
+            digits.write(from, &mut texts[end..end + Digits::LEN]);
             end += to - from;
             ends.push(end);
         }
@@ -148,10 +148,9 @@ impl Digits {
         Digits::LEN - self.low.leading_zeros() as usize / 8
     }
 
-    /// The digits from a place on as text, and something behind them.
-    fn from(&self, place: usize) -> [u8; Digits::LEN] {
+    /// Writes the digits from a place on to the front of `text`, and something behind them.
+    fn write(&self, place: usize, text: &mut [u8]) {
         const ZEROS: u128 = u128::from_le_bytes([b'0'; 16]);
-        let mut text = [0; Digits::LEN];
         let low = self.low | ZEROS;
         if place >= 8 {
             let low = low.checked_shr(8 * (place as u32 - 8)).unwrap_or(0);
@@ -161,7 +160,6 @@ impl Digits {
             text[..8].copy_from_slice(&high.to_le_bytes());
             text[8 - place..24 - place].copy_from_slice(&low.to_le_bytes());
         }
-        text
     }
 }
 
@@ -274,7 +272,9 @@ mod tests {
         fn digits_are_written_as_everywhere(number: u64, shift in 0u32..64, place in 0usize..=24) {
             let number = number >> shift;
             let (digits, text) = (Digits::new(number), format!("{number:024}"));
-            prop_assert_eq!(&digits.from(place)[..24 - place], &text.as_bytes()[place..]);
+            let mut written = [0; Digits::LEN];
+            digits.write(place, &mut written);
+            prop_assert_eq!(&written[..24 - place], &text.as_bytes()[place..]);
             prop_assert_eq!(&text[digits.first()..], number.to_string());
         }
     }

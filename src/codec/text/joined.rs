@@ -112,7 +112,7 @@ impl Joined {
         &self.padded()[..self.padded.len() - PADDING]
     }
 
-    /// The same, and what follows, so that [`super::span::put`] can copy each.
+    /// The same, and what follows, so that [`super::span::append`] can copy each.
     pub fn padded(&self) -> &[u8] {
         self.padded.as_bytes()
     }

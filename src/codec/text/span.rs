@@ -31,16 +31,17 @@ impl Span {
     }
 }
 
-/// Copies `span` of `from` to `to[at..]` and gives the end. Both must go on for [`PADDING`] bytes behind it.
+/// Appends `span` of `from`, which must go on for [`PADDING`] bytes behind it.
 #[inline(always)]
-pub fn put(to: &mut [u8], at: usize, from: &[u8], span: Span) -> usize {
+pub fn append(to: &mut Vec<u8>, from: &[u8], span: Span) {
     let (start, len) = (span.start as usize, span.len as usize);
-    if len <= 16 {
-        to[at..at + 16].copy_from_slice(&from[start..start + 16]);
+    let end = to.len() + len;
+    if len <= PADDING / 2 {
+        to.extend_from_slice(&from[start..start + PADDING / 2]);
     } else if len <= PADDING {
-        to[at..at + PADDING].copy_from_slice(&from[start..start + PADDING]);
+        to.extend_from_slice(&from[start..start + PADDING]);
     } else {
-        to[at..at + len].copy_from_slice(&from[start..start + len]);
+        to.extend_from_slice(&from[start..start + len]);
     }
-    at + len
+    to.truncate(end);
 }

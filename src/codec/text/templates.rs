@@ -9,7 +9,7 @@ use super::joined::Joined;
 use super::pattern::{Pattern, Patterns};
 use super::plain::{self, Alphabet, Plain};
 use super::search::Search;
-use super::span::{PADDING, Span, put};
+use super::span::{Span, append};
 use super::split::SLOT;
 use super::{NOT_UTF8, TOO_LONG, TextBuffer, take_bytes};
 use crate::codec::rows::RowSet;
@@ -27,6 +27,8 @@ pub struct Templates<'a> {
     first_slots: Vec<u32>,
     rows: Vec<u32>,
     columns: Vec<Column<'a>>,
+    /// What the templates alone add to the texts of all rows.
+    static_len: usize,
     decoded_bytes_max: usize,
 }
 
@@ -64,11 +66,14 @@ impl<'a> Templates<'a> {
         let mut rows = Vec::new();
         numbers::decode(take_bytes(&mut bytes)?, count, template_count, &mut rows)?;
 
-        let mut row_counts = vec![0; template_count];
+        let mut row_counts = vec![0usize; template_count];
         rows.iter().for_each(|&template| row_counts[template as usize] += 1);
-        let mut value_counts = vec![0usize; column_count];
+        let (mut value_counts, mut static_len) = (vec![0usize; column_count], 0usize);
         for (template, &row_count) in row_counts.iter().enumerate() {
-            for &column in &slots[first_slots[template] as usize..first_slots[template + 1] as usize] {
+            let slots = &slots[first_slots[template] as usize..first_slots[template + 1] as usize];
+            let len = texts.get(template).len() - slots.len();
+            static_len = static_len.saturating_add(len.saturating_mul(row_count));
+            for &column in slots {
                 let value_count = &mut value_counts[column as usize];
                 *value_count = value_count.saturating_add(row_count);
             }
@@ -83,7 +88,7 @@ impl<'a> Templates<'a> {
             let (len_max, bytes) = (take_count(&mut bytes, max)?, take_bytes(&mut bytes)?);
             columns.push(Column { bytes, count, is_words, len_max, plain: OnceCell::new() });
         }
-        Ok(Templates { texts, pieces, slots, first_slots, rows, columns, decoded_bytes_max: max })
+        Ok(Templates { static_len, texts, pieces, slots, first_slots, rows, columns, decoded_bytes_max: max })
     }
 
     pub fn template_count(&self) -> usize {
@@ -135,7 +140,7 @@ impl<'a> Templates<'a> {
         Ok(())
     }
 
-    /// Fills `out` with the texts of `rows`, and tells for every row where it ends.
+    /// Appends the texts of `rows`, and tells for every row where it ends.
     fn assemble(
         &self,
         rows: &RowSet,
@@ -148,35 +153,34 @@ impl<'a> Templates<'a> {
             plains.iter().map(|plain| plain.map(Plain::spans).unwrap_or_default()).collect();
         let mut views: Vec<View> =
             plains.iter().zip(&spans).map(|(plain, spans)| View::new(*plain, spans)).collect();
-        let bounds: Vec<usize> = (0..self.template_count()).map(|at| self.text_len_max(at, &views)).collect();
-        let mut at = 0;
+        self.check_len(&spans)?;
         for (row, &template) in self.rows.iter().enumerate() {
             let template = template as usize;
             let slots = self.slots(template);
             if !rows.contains(row) {
                 slots.iter().for_each(|&column| views[column as usize].next += 1);
-                ends(at);
+                ends(out.len());
                 continue;
-            }
-            if at.saturating_add(bounds[template]) > out.len() {
-                self.make_room(template, &views, at, out)?;
             }
             let first = self.first_slots[template] as usize + template;
             let pieces = &self.pieces[first..first + slots.len() + 1];
-            at = put(out, at, statics, pieces[0]);
+            append(out, statics, pieces[0]);
             for (&column, &piece) in slots.iter().zip(&pieces[1..]) {
                 let view = &mut views[column as usize];
-                at = put(out, at, view.bytes, view.spans[view.next]);
+                append(out, view.bytes, view.spans[view.next]);
                 view.next += 1;
-                at = put(out, at, statics, piece);
+                append(out, statics, piece);
             }
-            ends(at);
+            ends(out.len());
         }
-        if at > self.decoded_bytes_max {
-            return Err(TOO_LONG);
-        }
-        out.truncate(at);
         Ok(())
+    }
+
+    /// Refuses if the texts of all rows would be longer than allowed, as far as these columns hold them.
+    fn check_len(&self, spans: &[Cow<[Span]>]) -> Result<(), Malformed> {
+        let variables = spans.iter().flat_map(|spans| spans.iter()).map(|span| span.len());
+        let total = variables.fold(self.static_len, usize::saturating_add);
+        if total > self.decoded_bytes_max { Err(TOO_LONG) } else { Ok(()) }
     }
 
     /// The columns that the rows have variables in, unpacked.
@@ -190,41 +194,6 @@ impl<'a> Templates<'a> {
             }
         }
         Ok(plains)
-    }
-
-    /// More than any text of the template takes, with what [`put`] writes beyond it.
-    fn text_len_max(&self, template: usize, views: &[View]) -> usize {
-        let variables = self.slots(template).iter().map(|&column| views[column as usize].len_max);
-        variables.fold(self.static_len(template) + PADDING, usize::saturating_add)
-    }
-
-    fn static_len(&self, template: usize) -> usize {
-        self.texts.get(template).len() - self.slots(template).len()
-    }
-
-    /// Makes `out` long enough for the next text, which has this template, at `at`.
-    #[cold]
-    fn make_room(
-        &self,
-        template: usize,
-        views: &[View],
-        at: usize,
-        out: &mut Vec<u8>,
-    ) -> Result<(), Malformed> {
-        let mut nexts: Vec<usize> = views.iter().map(|view| view.next).collect();
-        let mut len = self.static_len(template);
-        for &column in self.slots(template) {
-            let next = &mut nexts[column as usize];
-            len = len.saturating_add(views[column as usize].spans[*next].len());
-            *next += 1;
-        }
-        let end = at.saturating_add(len);
-        if end > self.decoded_bytes_max {
-            return Err(TOO_LONG);
-        }
-        let wanted = (at + len.max(256) * 2).max(out.len() * 2).min(self.decoded_bytes_max).max(end);
-        out.resize(wanted + PADDING, 0);
-        Ok(())
     }
 
     /// Leaves the rows that the patterns hold for.
@@ -267,14 +236,12 @@ impl<'a> Templates<'a> {
 struct View<'v> {
     bytes: &'v [u8],
     spans: &'v [Span],
-    len_max: usize,
     next: usize,
 }
 
 impl<'v> View<'v> {
     fn new(plain: Option<&'v Plain>, spans: &'v [Span]) -> View<'v> {
-        let len_max = spans.iter().map(|span| span.len()).max().unwrap_or(0);
-        View { bytes: plain.map(|plain| plain.texts().padded()).unwrap_or_default(), spans, len_max, next: 0 }
+        View { bytes: plain.map(|plain| plain.texts().padded()).unwrap_or_default(), spans, next: 0 }
     }
 }
 
