@@ -166,7 +166,7 @@ impl Digits {
 /// The digits of a number below 10^8, one a byte, the first in the lowest. Both halves, then all quarters, are
 /// divided at once, by multiplying with an inverse that is exact for so few digits.
 fn eight_digits(number: u64) -> u64 {
-    let halves = number / 10_000 | (number % 10_000) << 32;
+    let halves = (number / 10_000) | ((number % 10_000) << 32);
     let hundreds = ((halves * 10_486) >> 20) & 0x0000_007f_0000_007f;
     let quarters = hundreds | (halves - 100 * hundreds) << 16;
     let tens = ((quarters * 103) >> 10) & 0x000f_000f_000f_000f;
