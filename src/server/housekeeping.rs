@@ -15,8 +15,8 @@ use crate::model::{Labels, LabelsBuilder};
 
 const JOB: &str = "icecore";
 
-/// At ten million samples a second a generation fills its mark in two of these.
-const TICK: Duration = Duration::from_secs(1);
+/// At 100 MB of log lines a second a generation fills its mark of memory in three of these.
+const TICK: Duration = Duration::from_millis(250);
 const TIDY: Duration = Duration::from_secs(30);
 
 /// Runs until the end begins. Sealing, tidying and scraping have timers of their own: none waits for another.

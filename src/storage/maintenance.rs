@@ -7,7 +7,7 @@ use super::store::Store;
 use crate::model::Timestamp;
 
 impl Store {
-    /// Every second: look at the disk, seal what is due. Failures are logged and tried again with the next call.
+    /// Some times a second: look at the disk, seal what is due. Failures are logged and tried again with the next call.
     pub fn tick(&self, now: Timestamp) {
         if self.is_closing() {
             return;

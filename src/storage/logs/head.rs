@@ -16,8 +16,9 @@ use crate::model::nanos::to_millis;
 use crate::model::{Labels, NanoRange, Nanos, TimeRange, Timestamp};
 use crate::storage::partition::{partition_of, partition_range};
 
-/// A chunk is full at this much text. A reader may copy an open chunk, which takes some 20 µs.
-const CHUNK_TEXT_BYTES: usize = 128 << 10;
+/// A chunk is full at this much text. A reader may copy an open chunk, which takes some 20 µs. Somewhat less than a
+/// power of two, so that a full one fits into an allocation of 128 KiB.
+const CHUNK_TEXT_BYTES: usize = 124 << 10;
 /// … or at this many rows, however short.
 const CHUNK_ROWS_MAX: usize = 8192;
 /// … or at this many names of metadata: each becomes a column.
@@ -321,11 +322,11 @@ impl Chunks {
         share.bytes += entry.line.len() as u64;
     }
 
-    /// Goes on in a new chunk; returns the memory that the old one holds.
+    /// Goes on in a new chunk; returns the memory that the old one holds. That is an exact copy: what grew by doubling
+    /// takes up to twice its length, also when it is shrunk in place, and the next chunk can grow into it.
     fn close_open(&mut self) -> usize {
-        let mut full = std::mem::take(&mut self.open);
-        full.rows.shrink();
-        full.shares.shrink_to_fit();
+        let full = self.open.clone();
+        self.open.clear();
         let bytes = full.rows.memory_bytes() + size_of::<Chunk>() + full.shares.len() * size_of::<Share>();
         self.full.push(Arc::new(full));
         bytes
@@ -348,6 +349,12 @@ impl Default for Chunk {
 }
 
 impl Chunk {
+    fn clear(&mut self) {
+        self.rows.clear();
+        self.shares.clear();
+        (self.min_time, self.max_time, self.is_sorted) = (Nanos::MAX, Nanos::MIN, true);
+    }
+
     fn is_full(&self) -> bool {
         self.rows.text_bytes() >= CHUNK_TEXT_BYTES
             || self.rows.len() >= CHUNK_ROWS_MAX

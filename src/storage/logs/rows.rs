@@ -122,12 +122,6 @@ impl MetadataRows {
         lists + self.values.capacity() + self.names.memory_bytes()
     }
 
-    pub(super) fn shrink(&mut self) {
-        self.pairs.shrink_to_fit();
-        self.values.shrink_to_fit();
-        self.ends.shrink_to_fit();
-    }
-
     fn push_pair(&mut self, name: u32, value: &str) {
         self.values.push_str(value);
         self.pairs.push(Pair { name, end: short(self.values.len()) });
@@ -246,15 +240,6 @@ impl Rows {
         let numbers = self.timestamps.capacity() * 8 + self.streams.capacity() * 4;
         let lines = self.lines.bytes.capacity() + self.lines.ends.capacity() * size_of::<usize>();
         numbers + lines + self.metadata.memory_bytes()
-    }
-
-    /// Gives back the memory that nothing will grow into.
-    pub fn shrink(&mut self) {
-        self.timestamps.shrink_to_fit();
-        self.streams.shrink_to_fit();
-        self.lines.bytes.shrink_to_fit();
-        self.lines.ends.shrink_to_fit();
-        self.metadata.shrink();
     }
 
     pub fn line_len(&self, row: usize) -> usize {

@@ -186,16 +186,11 @@ impl Inner {
         // A table keeps up to half of its slots free, and has a byte more for each.
         const TRACE_BYTES: usize = 2 * (size_of::<(TraceId, u32)>() + 1);
         if self.open.is_full() {
-            let first_row = self.open.first_row + self.open.rows.len() as u32;
-            let next = Chunk {
-                first_row,
-                rows: Vec::with_capacity(self.open.rows.len()),
-                bytes: Vec::with_capacity(self.open.bytes.len()),
-            };
-            let mut full = std::mem::replace(&mut self.open, next);
-            full.rows.shrink_to_fit();
-            full.bytes.shrink_to_fit();
-            self.frozen.push(Arc::new(full));
+            // An exact copy: what grew by doubling takes up to twice its length, and the next chunk can grow into it.
+            self.frozen.push(Arc::new(self.open.clone()));
+            self.open.first_row += self.open.rows.len() as u32;
+            self.open.rows.clear();
+            self.open.bytes.clear();
         }
         let number = self.open.first_row + self.open.rows.len() as u32;
         let before = self.traces.insert(trace_id, number);
