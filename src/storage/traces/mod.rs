@@ -3,6 +3,7 @@
 mod batch;
 mod block_reader;
 mod block_search;
+mod block_values;
 mod block_writer;
 mod columns;
 mod columns_builder;
