@@ -1,12 +1,18 @@
 //! The questions about logs that the API hands down, and their answers.
 //!
 //! Times are nanoseconds. A log query covers `[start, end)`, as Loki's do; a metric query has the steps `start`,
-//! `start + step_ns`, … up to and with `end`. Everything else takes a [`NanoRange`].
+//! `start + step_ns`, … up to and with `end`. Everything else takes a range.
 
 mod detected;
 mod listing;
+#[cfg(test)]
+mod model_tests;
 mod query;
 mod tail;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 mod volume;
 
 use super::QueryValue;
