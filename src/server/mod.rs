@@ -90,6 +90,7 @@ async fn serve(config: &Config) -> Result<(), ServeError> {
     api.start_draining();
     store.stop_tidying();
     serving.drained().await;
+    api.tails_ended().await;
     if housekeeping.await.is_err() {
         tracing::error!("housekeeping had panicked");
     }

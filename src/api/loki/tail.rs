@@ -28,6 +28,9 @@ use crate::query::logs::{Direction, LogQuery, LogValue};
 /// Each has a thread that waits.
 pub const TAILS_MAX: usize = 32;
 
+/// When the server ends, clients have this long to take what was sent before.
+const FAREWELL_TIME: Duration = Duration::from_secs(2);
+
 /// Loki's own limit.
 const DELAY_SECONDS_MAX: usize = 5;
 /// Batches of entries that wait for the pipeline; beyond, entries are lost to this client.
@@ -51,13 +54,19 @@ pub async fn tail(
         begin(&api, &uri, &headers).await.map_err(|error| LokiError(error).into_response())?;
     let (frames, waiting) = mpsc::channel(FRAMES_WAITING);
     Ok(upgrade.max_message_size(MESSAGE_BYTES_MAX).on_upgrade(move |socket| async move {
-        // The thread keeps its place until it sees that nobody waits for frames any more.
-        tokio::task::spawn_blocking(move || {
-            follower.run(&api, &frames);
-            drop(place);
-        });
+        // Ends when it sees that nobody waits for frames any more.
+        tokio::task::spawn_blocking(move || follower.run(&api, &frames));
         show(socket, waiting).await;
+        drop(place);
     }))
+}
+
+impl Api {
+    /// Returns when all clients who follow the store were told that it ends; [`Api::start_draining`] makes that happen.
+    pub async fn tails_ended(&self) {
+        let all = self.tails.acquire_many(TAILS_MAX as u32);
+        let _ = tokio::time::timeout(FAREWELL_TIME, all).await;
+    }
 }
 
 /// Subscribes, then asks for the entries there are: what comes in between is in both, never in none.
