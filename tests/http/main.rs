@@ -6,10 +6,12 @@
 mod common;
 
 mod bad_inputs;
+mod first_minute;
 mod grafana;
 mod lifecycle;
 mod logs_push;
 mod loki_api;
+mod loki_tail;
 mod otlp;
 mod provisioning;
 mod remote_write;
