@@ -221,7 +221,7 @@ fn worker(random: &mut Random) -> String {
         1 => format!("Übergabe №{number} abgeschlossen ✓"),
         2 => format!("\u{1b}[31mWARN\u{1b}[0m queue depth {number}"),
         3 => format!("{{\"broken\": {number}, "),
-        4 if number % 4 == 0 => String::new(),
+        4 if number.is_multiple_of(4) => String::new(),
         _ => format!("Error while reading block blk_-{number}7719 from /data/{}", number % 13),
     }
 }
