@@ -3,7 +3,8 @@
 use std::io::{self, Write};
 use std::path::Path;
 
-use super::{InspectError, Instant};
+use super::{InspectError, Instant, NanoInstant};
+use crate::storage::logs::{self, log::LoggedEntries};
 use crate::storage::metrics::LoggedRows;
 use crate::storage::metrics::log::read_payload;
 use crate::storage::signal::Signal;
@@ -46,13 +47,36 @@ fn frame(frame: &Frame<'_>, out: &mut impl Write) -> io::Result<()> {
     let signal = Signal::from_byte(header.signal);
     let name = signal.map_or(format!("signal {}", header.signal), |signal| signal.name().to_owned());
     writeln!(out, "  frame {}: {name}, shard {}, {len} bytes", header.seq, header.shard)?;
-    if signal != Some(Signal::Metrics) {
-        return Ok(());
+    match signal {
+        Some(Signal::Metrics) => match read_payload(frame.payload) {
+            Ok(found) => rows(&found, out),
+            Err(error) => writeln!(out, "    {error}"),
+        },
+        Some(Signal::Logs) => match logs::log::read_payload(frame.payload) {
+            Ok(found) => entries(&found, out),
+            Err(error) => writeln!(out, "    {error}"),
+        },
+        _ => Ok(()),
     }
-    match read_payload(frame.payload) {
-        Ok(found) => rows(&found, out),
-        Err(error) => writeln!(out, "    {error}"),
+}
+
+fn entries(found: &LoggedEntries, out: &mut impl Write) -> io::Result<()> {
+    if !found.soft_labels.is_empty() {
+        writeln!(out, "    soft labels {}", found.soft_labels.join(", "))?;
     }
+    for (id, labels) in &found.streams {
+        writeln!(out, "    stream {id} is {labels}")?;
+    }
+    for (id, rows) in &found.rows {
+        for entry in rows.entries() {
+            write!(out, "    {id} at {} {:?}", NanoInstant(entry.timestamp), entry.line)?;
+            for (name, value) in entry.metadata() {
+                write!(out, " {name}={value:?}")?;
+            }
+            writeln!(out)?;
+        }
+    }
+    Ok(())
 }
 
 fn rows(rows: &LoggedRows, out: &mut impl Write) -> io::Result<()> {

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use super::fs::{Fs, RealFs};
 use super::manifest::ManifestError;
 use super::segment::SegmentError;
-use crate::model::Timestamp;
+use crate::model::{Nanos, Timestamp};
 
 pub use segment::segment;
 
@@ -63,6 +63,18 @@ impl fmt::Display for Instant {
         match jiff::Timestamp::from_millisecond(self.0) {
             Ok(instant) => write!(f, "{instant}"),
             Err(_) => write!(f, "{} ms", self.0),
+        }
+    }
+}
+
+/// As [`Instant`], of nanoseconds.
+struct NanoInstant(Nanos);
+
+impl fmt::Display for NanoInstant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match jiff::Timestamp::from_nanosecond(self.0.into()) {
+            Ok(instant) => write!(f, "{instant}"),
+            Err(_) => write!(f, "{} ns", self.0),
         }
     }
 }

@@ -1,18 +1,19 @@
-//! A segment: what the footer says, then each series with its blocks.
+//! A segment: what the footer says, then each series or stream, and the blocks.
 
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{InspectError, Instant};
+use super::{InspectError, Instant, NanoInstant};
 use crate::model::nanos::to_millis;
 use crate::storage::fs::Mapped;
+use crate::storage::logs::{self, LogsSegment};
 use crate::storage::metrics::{self, MetricsSegment};
 use crate::storage::segment::Segment;
 use crate::storage::signal::Signal;
 use crate::storage::traces::{self, TracesSegment};
 
-/// A segment: footer, sections, and each series with its blocks.
+/// A segment: footer, sections, each series or stream, and the blocks.
 pub fn segment(bytes: Arc<Mapped>, path: &Path, out: &mut impl Write) -> Result<(), InspectError> {
     let segment = Segment::open(bytes, path)?;
     let meta = segment.meta().clone();
@@ -40,15 +41,17 @@ pub fn segment(bytes: Arc<Mapped>, path: &Path, out: &mut impl Write) -> Result<
     for section in segment.sections() {
         let name = match signal {
             Some(Signal::Metrics) => metrics::section_name(section.id()),
+            Some(Signal::Logs) => logs::section_name(section.id()),
             Some(Signal::Traces) => traces::section_name(section.id()),
-            Some(Signal::Logs) | None => "",
+            None => "",
         };
         writeln!(out, "  {:>2} {name:<10} {:>10} bytes", section.id().0, section.len())?;
     }
     match signal {
         Some(Signal::Metrics) => series(&MetricsSegment::open(segment), out),
+        Some(Signal::Logs) => entries(&LogsSegment::open(segment), out),
         Some(Signal::Traces) => spans(&TracesSegment::open(segment), out),
-        Some(Signal::Logs) | None => Ok(()),
+        None => Ok(()),
     }
 }
 
@@ -61,6 +64,32 @@ fn spans(segment: &TracesSegment, out: &mut impl Write) -> Result<(), InspectErr
         writeln!(out, "  from {}: {spans} spans of {traces} traces, {first} to {last}", block.first_id)?;
         for (name, len) in block.parts {
             writeln!(out, "    {len:>10} bytes {name}")?;
+        }
+    }
+    Ok(())
+}
+
+/// Each stream, then each block.
+fn entries(segment: &LogsSegment, out: &mut impl Write) -> Result<(), InspectError> {
+    writeln!(out, "streams")?;
+    for ordinal in 0..segment.stream_count() {
+        writeln!(
+            out,
+            "  {ordinal} {} in group {}",
+            segment.index().labels(ordinal)?,
+            segment.group_of(ordinal)?
+        )?;
+    }
+    writeln!(out, "blocks")?;
+    for block in segment.block_summaries()? {
+        let (first, last) = (NanoInstant(block.first), NanoInstant(block.last));
+        let (group, streams, rows) = (block.group, block.stream_count, block.row_count);
+        writeln!(out, "  group {group}: {rows} lines of {streams} streams, {first} to {last}")?;
+        let (raw, lines, all) = (block.line_bytes, block.stored_line_bytes, block.stored_bytes);
+        write!(out, "    {all} bytes, {lines} of them for {raw} bytes of lines")?;
+        match &block.metadata[..] {
+            [] => writeln!(out)?,
+            names => writeln!(out, "; metadata {}", names.join(", "))?,
         }
     }
     Ok(())

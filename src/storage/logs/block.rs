@@ -237,3 +237,63 @@ fn decode_rows(bytes: &mut &[u8], row_count: usize) -> Result<Vec<u32>, Malforme
     }
     Ok(rows.into_iter().map(|row| row as u32).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn foreign_parts_never_panic(bytes: Vec<u8>, row_count in 1usize..300, stream_count in 1usize..4) {
+            let header = BlockHeader { row_count, ..BlockHeader::default() };
+            let _ = decode_times(&bytes, &header);
+            let _ = decode_streams(&bytes, row_count, stream_count);
+            let _ = decode_directory(&bytes, 100);
+            read_column(&bytes, row_count);
+        }
+
+        #[test]
+        fn changed_columns_never_panic(
+            rows in prop::collection::btree_map(0i64..100, "[a-f0-9]{0,6}", 1..100),
+            at: prop::sample::Index,
+            flip: u8,
+            cut: prop::sample::Index,
+        ) {
+            let column = Column { rows: rows.keys().copied().collect(), values: rows.values().collect() };
+            let mut bytes = Vec::new();
+            encode_column(&column, 100, Effort::Fast, &mut bytes);
+            prop_assert_eq!(read_column(&bytes, 100), Some(rows));
+            let at = at.index(bytes.len());
+            bytes[at] ^= flip;
+            read_column(&bytes, 100);
+            read_column(&bytes[..cut.index(bytes.len())], 100);
+        }
+    }
+
+    fn read_column(bytes: &[u8], row_count: usize) -> Option<BTreeMap<i64, String>> {
+        let column = MetadataColumn::open(bytes, row_count, 1000).ok()?;
+        let mut rows = BTreeMap::new();
+        column
+            .for_each(&RowSet::all(row_count), |row, value| drop(rows.insert(row as i64, value.to_owned())))
+            .ok()?;
+        column.add_equal("ab", &mut RowSet::none(row_count)).ok()?;
+        Some(rows)
+    }
+
+    #[test]
+    fn times_are_told_in_the_largest_unit_that_fits() {
+        let bytes_of = |times: &[Nanos]| {
+            let mut bytes = Vec::new();
+            encode_times(times, &mut bytes);
+            let (min_time, max_time) = (times[0], times[times.len() - 1]);
+            let header = BlockHeader { row_count: times.len(), min_time, max_time, ..BlockHeader::default() };
+            assert_eq!(decode_times(&bytes, &header).unwrap(), times);
+            bytes.len()
+        };
+        let jitter = |unit: i64| (0..1000).map(|i| (i * 100 + i * i % 97) * unit).collect::<Vec<_>>();
+        assert_eq!(bytes_of(&jitter(1)), bytes_of(&jitter(1_000_000)));
+        bytes_of(&[Nanos::MIN, -1, 0, Nanos::MAX]);
+    }
+}

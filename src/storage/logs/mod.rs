@@ -14,6 +14,8 @@ mod replay;
 mod rows;
 mod segment_layout;
 mod segment_reader;
+#[cfg(test)]
+mod segment_tests;
 mod segment_writer;
 mod snapshot;
 mod tail;

@@ -252,7 +252,8 @@ impl LogsSegment {
         Ok(())
     }
 
-    pub(super) fn group_of(&self, stream: u32) -> Result<u32, SegmentError> {
+    /// The group of a stream.
+    pub fn group_of(&self, stream: u32) -> Result<u32, SegmentError> {
         let chunk = u64::from(stream) / CHUNK_ROWS as u64;
         let groups = self.streams.get(chunk, || {
             let table = Table::open(self.segment.section(STREAMS)?)?;
