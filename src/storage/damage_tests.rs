@@ -5,33 +5,38 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crossbeam::channel::bounded;
+use opentelemetry_proto::tonic::trace::v1::Span;
 use prometheus::Registry;
 
 use super::fs::faulty::FaultyFs;
 use super::fs::{Fs, RealFs};
+use super::logs::{LogAsk, LogBatch, LogRowsBuffer, LogsSnapshot, StreamRows};
 use super::metrics::{
     DeltaHistogramRow, DeltaRow, ExemplarRow, HistogramRow, MetricBatch, MetricsSnapshot, SampleBuffer,
 };
 use super::store_tests::*;
+use super::traces::{SpanBatch, TracesSnapshot, test_spans};
 use super::{OpenError, Store};
-use crate::model::histogram::Span;
-use crate::model::{Exemplar, Histogram, Labels, MetricMetadata, MetricType, TimeRange, Timestamp, time};
+use crate::model::{
+    Exemplar, Histogram, Labels, MetricMetadata, MetricType, NanoRange, TimeRange, Timestamp, TraceId,
+    histogram, time,
+};
 
-/// Everything that is there, one line for each sample, histogram and exemplar.
+/// Everything that is there, one line for each sample, histogram, exemplar, log entry and span.
 pub(super) type Lines = BTreeSet<String>;
 
 fn named(name: &str, n: u32) -> Labels {
     Labels::from_pairs([("__name__", name), ("n", &n.to_string())]).unwrap()
 }
 
-fn histogram(k: i64) -> Histogram {
+fn a_histogram(k: i64) -> Histogram {
     Histogram {
         schema: 3,
         zero_threshold: 1e-9,
         zero_count: 1.0,
         count: 4.0 + k as f64,
         sum: 1.5 * k as f64,
-        positive_spans: vec![Span { offset: 2, length: 2 }],
+        positive_spans: vec![histogram::Span { offset: 2, length: 2 }],
         positive_buckets: vec![3.0, k as f64],
         is_integer: true,
         ..Histogram::default()
@@ -39,7 +44,7 @@ fn histogram(k: i64) -> Histogram {
 }
 
 /// A batch with something of everything, for twelve series of each kind.
-pub(super) fn mixed_batch(store: &Store, k: i64, at: Timestamp) -> MetricBatch {
+fn mixed_batch(store: &Store, k: i64, at: Timestamp) -> MetricBatch {
     let mut batch = MetricBatch::new(store.shard_count(), store.series_epoch());
     for n in 0..12 {
         let float = store.resolve(&named("float", n), NOON).unwrap();
@@ -51,13 +56,13 @@ pub(super) fn mixed_batch(store: &Store, k: i64, at: Timestamp) -> MetricBatch {
         };
         batch.shards[float.shard as usize].exemplars.push(ExemplarRow { id: float.id, exemplar });
         let to = store.resolve(&named("histogram", n), NOON).unwrap();
-        let row = HistogramRow { id: to.id, timestamp: at, histogram: Box::new(histogram(k)) };
+        let row = HistogramRow { id: to.id, timestamp: at, histogram: Box::new(a_histogram(k)) };
         batch.shards[to.shard as usize].histograms.push(row);
         let to = store.resolve(&named("delta", n), NOON).unwrap();
         let row = DeltaRow { id: to.id, start: at - 1000, timestamp: at, delta: 2.0 };
         batch.shards[to.shard as usize].deltas.push(row);
         let to = store.resolve(&named("delta_histogram", n), NOON).unwrap();
-        let delta = Box::new(histogram(k));
+        let delta = Box::new(a_histogram(k));
         let row = DeltaHistogramRow { id: to.id, start: at - 1000, timestamp: at, delta };
         batch.shards[to.shard as usize].delta_histograms.push(row);
     }
@@ -67,14 +72,114 @@ pub(super) fn mixed_batch(store: &Store, k: i64, at: Timestamp) -> MetricBatch {
     batch
 }
 
-pub(super) fn append_batch(store: &Store, batch: MetricBatch) {
+/// Entries of six streams in three groups, one of each.
+pub(super) fn log_batch(store: &Store, k: i64, at: Timestamp) -> LogBatch {
+    let mut batch = LogBatch::new(store.shard_count());
+    for n in 0..6i64 {
+        let (app, pod) = ((n % 3).to_string(), n.to_string());
+        let mut rows = StreamRows::new(Labels::from_sorted([("app", app.as_str()), ("pod", pod.as_str())]));
+        let trace_id = format!("{:032x}", k * 100 + n);
+        rows.push(
+            at * 1_000_000 + n,
+            &format!("request {k} of {n} took {}ms", k * n),
+            [("trace_id", trace_id.as_str())],
+        );
+        batch.shards[store.shard_of_stream(&rows.labels)].streams.push(rows);
+    }
+    batch
+}
+
+/// Three traces of two spans.
+pub(super) fn span_batch(store: &Store, k: i64, at: Timestamp) -> SpanBatch {
+    let mut batch = SpanBatch::new(store.shard_count());
+    let start = u64::try_from(at * 1_000_000).expect("after 1970");
+    for n in 0..3u64 {
+        let mut trace_id = [7; 16];
+        trace_id[8..].copy_from_slice(&(k as u64 * 100 + n).to_be_bytes());
+        let span = |number: u64| Span {
+            trace_id: trace_id.to_vec(),
+            span_id: (k as u64 * 100 + n * 10 + number + 1).to_be_bytes().to_vec(),
+            name: format!("step {number}"),
+            start_time_unix_nano: start + number,
+            end_time_unix_nano: start + number + n * 1000,
+            ..Span::default()
+        };
+        let rows = test_spans::rows("shop", &[span(0), span(1)]);
+        let id = TraceId(trace_id);
+        let shard = batch.shard_of(id);
+        let to = &mut batch.shards[shard];
+        let origin = to.origins.len() as u32;
+        to.origins.push(rows.origins[0].clone());
+        for row in &rows.spans {
+            to.push(id, origin, row.start, row.end, rows.encoded(row));
+        }
+    }
+    batch
+}
+
+/// Writes something of everything of metrics, and waits until it is durable.
+pub(super) fn append_metrics(store: &Store, k: i64, at: Timestamp) {
     let (sender, done) = bounded(1);
-    store.append(batch, Box::new(move |result| drop(sender.send(result)))).unwrap();
+    store.append(mixed_batch(store, k, at), Box::new(move |result| drop(sender.send(result)))).unwrap();
     done.recv().unwrap().unwrap();
 }
 
-/// What can be read, whatever the damage; each series once, in order of time.
-pub(super) fn lines_of(snapshot: &MetricsSnapshot) -> Lines {
+/// Writes something of everything of all signals, and waits until all of it is durable.
+pub(super) fn append_everything(store: &Store, k: i64, at: Timestamp) {
+    let (sender, done) = bounded(3);
+    let told = || {
+        let sender = sender.clone();
+        Box::new(move |result| drop(sender.send(result)))
+    };
+    store.append(mixed_batch(store, k, at), told()).unwrap();
+    store.append_logs(log_batch(store, k, at), told()).unwrap();
+    store.append_spans(span_batch(store, k, at), told()).unwrap();
+    (0..3).for_each(|_| done.recv().unwrap().unwrap());
+}
+
+/// What can be read of all signals, whatever the damage, and what damage was told.
+pub(super) fn read_everything(store: &Store) -> (Lines, Vec<String>) {
+    let (metrics, logs, traces) = (store.metrics(), store.logs(), store.traces());
+    let mut lines = metric_lines(&metrics);
+    lines.extend(log_lines(&logs));
+    lines.extend(span_lines(&traces));
+    (lines, [metrics.warnings(), logs.warnings(), traces.warnings()].concat())
+}
+
+pub(super) fn lines_of(store: &Store) -> Lines {
+    read_everything(store).0
+}
+
+/// One line for each entry, each of which is there once.
+fn log_lines(snapshot: &LogsSnapshot) -> Lines {
+    let (mut lines, mut rows) = (Lines::new(), LogRowsBuffer::default());
+    let selection = snapshot.select(&[], NanoRange::ALL).unwrap();
+    for part in &selection.parts {
+        snapshot.read(&selection, part, &LogAsk::all(NanoRange::ALL), &mut rows).unwrap();
+        assert!(rows.timestamps.is_sorted());
+        for row in 0..rows.len() {
+            let labels = &selection.streams[rows.streams[row] as usize];
+            let metadata: Vec<_> = rows.metadata.of(row).collect();
+            let line = format!("{labels} {} {:?} {metadata:?}", rows.timestamps[row], rows.lines.get(row));
+            assert!(lines.insert(line.clone()), "{line} was found twice");
+        }
+    }
+    lines
+}
+
+/// One line for each span.
+fn span_lines(snapshot: &TracesSnapshot) -> Lines {
+    let mut lines = Lines::new();
+    for candidate in snapshot.candidates(NanoRange::ALL, &[vec![]]).unwrap() {
+        for stored in snapshot.trace(candidate.id).unwrap() {
+            lines.insert(format!("{:?} of {:?}", stored.span, stored.origin.service_name()));
+        }
+    }
+    lines
+}
+
+/// One line for each sample, histogram and exemplar; each series once, in order of time.
+fn metric_lines(snapshot: &MetricsSnapshot) -> Lines {
     let (mut lines, mut samples) = (Lines::new(), SampleBuffer::default());
     let mut seen = BTreeSet::new();
     for series in snapshot.select(&[], TimeRange::ALL).unwrap() {
@@ -101,7 +206,7 @@ fn data_directory() -> BTreeMap<PathBuf, Vec<u8>> {
     let mut write = |store: &Store, batches: i64| {
         for _ in 0..batches {
             k += 1;
-            append_batch(store, mixed_batch(store, k, NOON - time::DAY + k * time::HOUR));
+            append_everything(store, k, NOON - time::DAY + k * time::HOUR);
         }
     };
     let store = open(Arc::new(disk.clone()), Path::new("/d"));
@@ -161,6 +266,9 @@ fn damage(bytes: &mut Vec<u8>, random: &mut Random) -> String {
     }
 }
 
+/// Mishaps to a segment, and to the log, on every day.
+const CASES: usize = 160;
+
 fn cases(everyday: usize) -> usize {
     if std::env::var_os("ICECORE_FULL").is_some() { everyday * 20 } else { everyday }
 }
@@ -169,57 +277,52 @@ fn cases(everyday: usize) -> usize {
 fn lines_without(files: &BTreeMap<PathBuf, Vec<u8>>, path: &Path) -> Lines {
     let mut rest = files.clone();
     rest.remove(path);
-    lines_of(&open_files(rest).unwrap().metrics())
+    lines_of(&open_files(rest).unwrap())
 }
 
 #[test]
 fn damage_to_a_segment_is_told_and_costs_only_what_was_in_it() {
     let files = data_directory();
-    let everything = lines_of(&open_files(files.clone()).unwrap().metrics());
+    let everything = lines_of(&open_files(files.clone()).unwrap());
     let segments: Vec<_> = files.keys().filter(|path| path.starts_with("/d/hot")).cloned().collect();
     assert!(segments.len() >= 3, "{segments:?}");
     let without: Vec<Lines> = segments.iter().map(|path| lines_without(&files, path)).collect();
     let (mut random, mut costly) = (Random(0x1CE), 0);
-    for case in 0..cases(400) {
+    for case in 0..cases(CASES) {
         let which = random.below(segments.len());
         let mut damaged = files.clone();
         let what = damage(damaged.get_mut(&segments[which]).unwrap(), &mut random);
         let what = format!("case {case}: {} {what}", segments[which].display());
         let store = open_files(damaged).unwrap();
-        let snapshot = store.metrics();
-        let found = lines_of(&snapshot);
+        let (found, warnings) = read_everything(&store);
         let invented: Vec<_> = found.difference(&everything).collect();
         assert!(invented.is_empty(), "{what}: {invented:?}");
         let lost: Vec<_> = without[which].difference(&found).collect();
         assert!(lost.is_empty(), "{what}: lost from other files: {lost:?}");
         if found != everything {
-            assert!(
-                !snapshot.warnings().is_empty(),
-                "{what}: {} lines lost in silence",
-                everything.len() - found.len()
-            );
+            assert!(!warnings.is_empty(), "{what}: {} lines lost in silence", everything.len() - found.len());
             costly += 1;
         }
     }
-    println!("{costly} of {} cases cost something", cases(400));
-    assert!(costly > cases(60));
+    println!("{costly} of {} cases cost something", cases(CASES));
+    assert!(costly > cases(CASES * 3 / 20));
 }
 
 #[test]
 fn damage_to_the_log_is_counted_and_costs_only_the_records_it_hit() {
     let files = data_directory();
-    let everything = lines_of(&open_files(files.clone()).unwrap().metrics());
+    let everything = lines_of(&open_files(files.clone()).unwrap());
     let logs: Vec<_> = files.keys().filter(|path| path.starts_with("/d/wal")).cloned().collect();
     assert!(logs.len() >= 2, "{logs:?}");
     let without: Vec<Lines> = logs.iter().map(|path| lines_without(&files, path)).collect();
     let (mut random, mut costly, mut counted) = (Random(0x3A1), 0, 0);
-    for case in 0..cases(400) {
+    for case in 0..cases(CASES) {
         let which = random.below(logs.len());
         let mut damaged = files.clone();
         let what = damage(damaged.get_mut(&logs[which]).unwrap(), &mut random);
         let what = format!("case {case}: {} {what}", logs[which].display());
         let store = open_files(damaged).unwrap();
-        let found = lines_of(&store.metrics());
+        let found = lines_of(&store);
         let invented: Vec<_> = found.difference(&everything).collect();
         assert!(invented.is_empty(), "{what}: {invented:?}");
         let lost: Vec<_> = without[which].difference(&found).collect();
@@ -227,16 +330,16 @@ fn damage_to_the_log_is_counted_and_costs_only_the_records_it_hit() {
         costly += usize::from(found != everything);
         counted += usize::from(store.stats().damaged_wal_records > 0);
     }
-    println!("{costly} of {} cases cost something, {counted} were counted", cases(400));
+    println!("{costly} of {} cases cost something, {counted} were counted", cases(CASES));
     // What hit only the end of a generation looks like the mark of a crash.
-    assert!(costly > cases(60) && counted > cases(30));
+    assert!(costly > cases(CASES * 3 / 20) && counted > cases(CASES * 3 / 40));
 }
 
 #[test]
 fn a_damaged_manifest_is_refused_in_one_line_or_lacks_its_last_edit() {
     let files = data_directory();
     let path = PathBuf::from("/d/MANIFEST");
-    let everything = lines_of(&open_files(files.clone()).unwrap().metrics());
+    let everything = lines_of(&open_files(files.clone()).unwrap());
     let mut random = Random(0x3A1);
     let (mut refused, cases) = (0, cases(200));
     for case in 0..cases {
@@ -244,7 +347,7 @@ fn a_damaged_manifest_is_refused_in_one_line_or_lacks_its_last_edit() {
         let what = damage(damaged.get_mut(&path).unwrap(), &mut random);
         match open_files(damaged) {
             Ok(store) => {
-                let found = lines_of(&store.metrics());
+                let found = lines_of(&store);
                 let invented: Vec<_> = found.difference(&everything).collect();
                 assert!(invented.is_empty(), "case {case}: {what}: {invented:?}");
             }

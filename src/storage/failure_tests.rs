@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 use crossbeam::channel::bounded;
 use prometheus::Registry;
 
+use super::damage_tests::{lines_of, log_batch, span_batch};
 use super::fs::faulty::{Faults, FaultyFs, Op, after_power_cut};
 use super::fs::{Fs, RealFs};
 use super::generation::Generation;
 use super::metrics::{ExemplarRow, MetricBatch};
 use super::store_tests::*;
-use super::{Busy, MaintenanceError, Options, Store, SyncMode, WriteError};
+use super::{Busy, Completion, MaintenanceError, Options, Store, SyncMode, WriteError};
 use crate::model::{Exemplar, Labels, TimeRange, time};
 
 const NO_LOG: Faults =
@@ -217,26 +218,33 @@ fn marked_senders(disk: &FaultyFs, store: &Store, round: i64, batches: i64) {
     });
 }
 
-/// One batch of eight series at `NOON + k`; waits for the answer.
+/// One batch of eight series at `NOON + k`, and log entries and spans; waits for the answers. The mark is made when all
+/// of it is acknowledged.
 fn append_marked(disk: &FaultyFs, store: &Store, k: i64) {
     let mut batch = MetricBatch::new(store.shard_count(), store.series_epoch());
     for n in 0..8 {
         batch.sample(store.resolve(&series(n), NOON).unwrap(), NOON + k, k as f64);
     }
-    let (sender, done) = bounded(1);
-    let disk = disk.clone();
-    let told = store.append(
-        batch,
+    let (sender, done) = bounded(3);
+    let acknowledged = Arc::new(AtomicI64::new(0));
+    let told = || -> Completion {
+        let (disk, sender, acknowledged) = (disk.clone(), sender.clone(), acknowledged.clone());
         Box::new(move |result| {
-            if result.is_ok() {
+            if result.is_ok() && acknowledged.fetch_add(1, Ordering::Relaxed) == 2 {
                 disk.mark(k as u64);
             }
             let _ = sender.send(());
-        }),
-    );
-    match told {
-        Ok(()) => done.recv().unwrap(),
-        Err(_) => std::thread::sleep(Duration::from_millis(1)),
+        })
+    };
+    let at = NOON + k;
+    let taken = [
+        store.append(batch, told()),
+        store.append_logs(log_batch(store, k, at), told()),
+        store.append_spans(span_batch(store, k, at), told()),
+    ];
+    taken.iter().filter(|taken| taken.is_ok()).for_each(|_| done.recv().unwrap());
+    if taken.iter().any(Result::is_err) {
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
 
@@ -248,11 +256,17 @@ fn assert_marks_are_durable(disk: &FaultyFs) -> usize {
         let Op::Mark(k) = op else { continue };
         marked.push(NOON + *k as i64);
         let after = after_power_cut(&log[..=at], &mut |_| 0);
-        let found = contents(&open(Arc::new(after), Path::new("/d")));
+        let store = open(Arc::new(after), Path::new("/d"));
+        let found = contents(&store);
         for n in 0..8 {
             let there = &found[&series(n).to_string()];
             assert!(marked.iter().all(|t| there.contains_key(t)), "mark {k} came before its sync");
         }
+        // Six entries and six spans with each mark.
+        let all = lines_of(&store);
+        let count = |what: &str| all.iter().filter(|line| line.contains(what)).count();
+        assert!(count("request ") >= 6 * marked.len(), "mark {k} came before its entries");
+        assert!(count("name: \"step ") >= 6 * marked.len(), "mark {k} came before its spans");
     }
     marked.len()
 }

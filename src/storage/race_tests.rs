@@ -5,11 +5,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
+use crossbeam::channel::bounded;
 use prometheus::Registry;
 
+use super::damage_tests::{lines_of, log_batch, read_everything, span_batch};
 use super::fs::RealFs;
 use super::store_tests::*;
-use super::{Busy, Options, Store};
+use super::{Busy, Completion, Options, Store};
 use crate::model::{Timestamp, time};
 
 const SENDERS: i64 = 4;
@@ -163,4 +165,66 @@ fn a_stop_amid_senders_ticks_and_seals_keeps_all_that_was_acknowledged() {
         }
         assert_eq!(contents(&store), expected, "round {round}");
     }
+}
+
+/// Appends logs and spans number `k` however often queues are full.
+fn append_logs_and_spans(store: &Store, k: i64) {
+    let (sender, done) = bounded(2);
+    let told = || -> Completion {
+        let sender = sender.clone();
+        Box::new(move |result| drop(sender.send(result)))
+    };
+    let at = NOON + k % 50 * 1000;
+    while store.append_logs(log_batch(store, k, at), told()) != Ok(()) {
+        std::thread::yield_now();
+    }
+    while store.append_spans(span_batch(store, k, at), told()) != Ok(()) {
+        std::thread::yield_now();
+    }
+    (0..2).for_each(|_| done.recv().expect("everybody is told").unwrap());
+}
+
+#[test]
+fn log_entries_and_spans_are_there_once_amid_seals_and_merges() {
+    let (dir, calm_dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (store, calm) = (restless(dir.path()), restless(calm_dir.path()));
+    let requests = requests() / 2;
+    (0..SENDERS * requests).for_each(|k| append_logs_and_spans(&calm, k));
+    let everything = lines_of(&calm);
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let (store, stop, everything) = (&*store, &stop, &everything);
+        let senders: Vec<_> = (0..SENDERS)
+            .map(|sender| {
+                scope.spawn(move || {
+                    (0..requests).for_each(|k| append_logs_and_spans(store, k * SENDERS + sender))
+                })
+            })
+            .collect();
+        scope.spawn(move || {
+            while !stop.load(Ordering::Relaxed) {
+                store.seal(NOON).unwrap();
+            }
+        });
+        scope.spawn(move || {
+            while !stop.load(Ordering::Relaxed) {
+                store.compact().unwrap();
+                std::thread::sleep(std::time::Duration::from_millis(20));
+            }
+        });
+        scope.spawn(move || {
+            let mut before = 0;
+            while !stop.load(Ordering::Relaxed) {
+                let (found, warnings) = read_everything(store);
+                assert!(found.is_subset(everything) && warnings.is_empty(), "{warnings:?}");
+                assert!(found.len() >= before, "{before} lines, then {}", found.len());
+                before = found.len();
+            }
+        });
+        senders.into_iter().for_each(|sender| sender.join().unwrap());
+        stop.store(true, Ordering::Relaxed);
+    });
+    assert!(lines_of(&store) == everything);
+    drop(store);
+    assert!(lines_of(&restless(dir.path())) == everything, "after a crash");
 }

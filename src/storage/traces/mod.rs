@@ -21,7 +21,7 @@ mod segment_writer;
 mod snapshot;
 mod span;
 #[cfg(test)]
-mod test_spans;
+pub(in crate::storage) mod test_spans;
 mod view;
 mod writer;
 
