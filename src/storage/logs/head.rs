@@ -3,11 +3,13 @@
 //! Streams that differ in soft labels only share a group. The rows of a group lie in chunks: those that are full never
 //! change, and readers hold them as long as they like; the open one is behind a lock that is held for microseconds.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
+use foldhash::fast::RandomState;
 use parking_lot::{Mutex, RwLock};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::batch::Entry;
 use super::rows::Rows;
@@ -74,6 +76,12 @@ pub(super) struct Chunk {
     pub min_time: Nanos,
     pub max_time: Nanos,
     pub is_sorted: bool,
+    /// The last row with each hash; made when an entry comes late, for only such a one can be here already.
+    rows_by_hash: OnceLock<HashMap<u64, u32, RandomState>>,
+}
+
+fn entry_hash(share: u32, time: Nanos, line: &str) -> u64 {
+    xxh3_64_with_seed(line.as_bytes(), time as u64 ^ u64::from(share) << 40)
 }
 
 /// What one stream has in a chunk or block.
@@ -317,6 +325,11 @@ impl Chunks {
         open.min_time = open.min_time.min(entry.timestamp);
         open.max_time = open.max_time.max(entry.timestamp);
         open.rows.push(entry.timestamp, writer.share.1, entry.line, entry.metadata());
+        let row = open.rows.len() - 1;
+        let hash = open.rows_by_hash.get().map(|_| open.hash_of(row));
+        if let (Some(hash), Some(by_hash)) = (hash, open.rows_by_hash.get_mut()) {
+            by_hash.insert(hash, row as u32);
+        }
         let share = &mut open.shares[writer.share.1 as usize];
         share.rows += 1;
         share.bytes += entry.line.len() as u64;
@@ -344,7 +357,14 @@ impl Chunks {
 impl Default for Chunk {
     fn default() -> Chunk {
         let (min_time, max_time) = (Nanos::MAX, Nanos::MIN);
-        Chunk { rows: Rows::default(), shares: Vec::new(), min_time, max_time, is_sorted: true }
+        Chunk {
+            rows: Rows::default(),
+            shares: Vec::new(),
+            min_time,
+            max_time,
+            is_sorted: true,
+            rows_by_hash: OnceLock::new(),
+        }
     }
 }
 
@@ -353,6 +373,7 @@ impl Chunk {
         self.rows.clear();
         self.shares.clear();
         (self.min_time, self.max_time, self.is_sorted) = (Nanos::MAX, Nanos::MIN, true);
+        self.rows_by_hash = OnceLock::new();
     }
 
     fn is_full(&self) -> bool {
@@ -367,18 +388,20 @@ impl Chunk {
 
     fn holds(&self, stream: u32, entry: &Entry<'_>) -> bool {
         let Some(share) = self.shares.iter().position(|share| share.stream == stream) else { return false };
-        let is_same = |row: usize| {
+        let by_hash = self
+            .rows_by_hash
+            .get_or_init(|| (0..self.rows.len()).map(|row| (self.hash_of(row), row as u32)).collect());
+        let hash = entry_hash(share as u32, entry.timestamp, entry.line);
+        by_hash.get(&hash).is_some_and(|&row| {
+            let row = row as usize;
             self.rows.timestamps[row] == entry.timestamp
                 && self.rows.streams[row] == share as u32
                 && self.rows.lines.get(row) == entry.line
                 && self.rows.metadata.of(row).eq(entry.metadata().filter(|(_, value)| !value.is_empty()))
-        };
-        if self.is_sorted {
-            let start = self.rows.timestamps.partition_point(|&time| time < entry.timestamp);
-            return (start..self.rows.len())
-                .take_while(|&row| self.rows.timestamps[row] == entry.timestamp)
-                .any(is_same);
-        }
-        (0..self.rows.len()).any(is_same)
+        })
+    }
+
+    fn hash_of(&self, row: usize) -> u64 {
+        entry_hash(self.rows.streams[row], self.rows.timestamps[row], self.rows.lines.get(row))
     }
 }

@@ -1,6 +1,6 @@
 //! Reading: heads and segments of one instant.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
@@ -356,7 +356,8 @@ impl Found {
     }
 
     fn select_in_head(&mut self, source: Source, head: &LogHead, matchers: &[Matcher]) {
-        let mut groups: HashMap<u32, BTreeSet<u32>, RandomState> = HashMap::default();
+        // In order, so that what lies in the same instant comes in the same order each time.
+        let mut groups: BTreeMap<u32, BTreeSet<u32>> = BTreeMap::new();
         let mut candidates = Vec::new();
         head.for_each_stream(|id, stream| {
             if matches(matchers, &stream.labels) {

@@ -1,8 +1,9 @@
 //! Reading: heads and segments of one instant.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use parking_lot::Mutex;
 use prost::Message;
@@ -12,7 +13,7 @@ use super::head::SpanHead;
 use super::head_search;
 use super::segment_reader::TracesSegment;
 use super::segment_search::{self, Found};
-use super::span::StoredSpan;
+use super::span::{Origin, StoredSpan};
 use crate::model::{NanoRange, Nanos, TimeRange, TraceId};
 use crate::storage::errors::ReadError;
 
@@ -163,27 +164,32 @@ fn texts(values: Vec<FieldValue>) -> Vec<String> {
     values.into_iter().filter_map(text).collect()
 }
 
-/// By start, each span once.
+/// By start, each span once. Compared as bytes, so that a NaN is the same as itself.
 fn settle(spans: &mut Vec<StoredSpan>) {
     spans.sort_by(|a, b| order(a).cmp(&order(b)));
-    let mut kept: Vec<StoredSpan> = Vec::with_capacity(spans.len());
-    for span in spans.drain(..) {
-        let mut same_place = kept.iter().rev().take_while(|other| order(other) == order(&span));
-        if !same_place.any(|other| is_same(other, &span)) {
-            kept.push(span);
+    let mut is_first = Vec::with_capacity(spans.len());
+    for same_place in spans.chunk_by(|a, b| order(a) == order(b)) {
+        if same_place.len() == 1 {
+            is_first.push(true);
+            continue;
+        }
+        // A sender that gives all its spans one id must not cost the square of their number.
+        let mut origins: HashMap<Vec<u8>, Vec<&Arc<Origin>>, RandomState> = HashMap::default();
+        for span in same_place {
+            let seen = origins.entry(span.span.encode_to_vec()).or_default();
+            let is_new = !seen.iter().any(|other| Arc::ptr_eq(other, &span.origin) || **other == span.origin);
+            if is_new {
+                seen.push(&span.origin);
+            }
+            is_first.push(is_new);
         }
     }
-    *spans = kept;
+    let mut is_first = is_first.into_iter();
+    spans.retain(|_| is_first.next().expect("one for each span"));
 }
 
 fn order(span: &StoredSpan) -> (u64, &[u8]) {
     (span.span.start_time_unix_nano, &span.span.span_id)
-}
-
-/// Compared as bytes, so that a NaN is the same as itself.
-fn is_same(a: &StoredSpan, b: &StoredSpan) -> bool {
-    (Arc::ptr_eq(&a.origin, &b.origin) || a.origin == b.origin)
-        && (a.span == b.span || a.span.encode_to_vec() == b.span.encode_to_vec())
 }
 
 #[cfg(test)]
