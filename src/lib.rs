@@ -1,4 +1,4 @@
-//! Icecore keeps telemetry on one small machine, each acknowledged write durable. Today that is metrics.
+//! Icecore keeps metrics, logs and traces on one small machine, each acknowledged write durable.
 //!
 //! The layers, top to bottom; each imports only from layers below it (`tests/layers.rs` reads this table):
 //!

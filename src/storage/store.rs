@@ -121,7 +121,8 @@ pub enum Busy {
     Closing,
 }
 
-/// Why a batch that was taken is not (known to be) durable. Sending it again is harmless.
+/// Why a batch that was taken is not (known to be) durable. Sending it again is right: samples and spans are told apart
+/// from their repetition, and log entries as long as those of before are in memory.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum WriteError {
     #[error("write-ahead log {}: {message}", path.display())]
