@@ -1,5 +1,4 @@
-//! Segments into one: blocks that were encoded to stay and are large are copied as they are; the others of a group are
-//! put together and encoded anew.
+//! Segments into one: large blocks are copied as they are; the others of a group are put together and encoded anew.
 
 use std::collections::{BTreeSet, HashMap};
 use std::io::Write;
@@ -207,9 +206,11 @@ impl GroupMerge<'_> {
     }
 }
 
-/// Whether a block is copied: it has its final form, and another merge would hardly make it larger.
+/// Whether a block is copied: another merge would hardly make it larger. What was sealed large stays too: encoding two
+/// million lines anew took a third of all their CPU time and saved half a per cent of the bytes.
 fn is_to_stay(block: &FoundBlock) -> bool {
     let header = block.header();
-    let is_large = header.line_bytes >= BLOCK_TEXT_BYTES as u64 / 2 || header.row_count >= BLOCK_ROWS_MAX / 2;
-    header.is_final && is_large
+    let share = if header.is_final { 4 } else { 2 };
+    header.line_bytes >= BLOCK_TEXT_BYTES as u64 / share
+        || header.row_count >= BLOCK_ROWS_MAX / share as usize
 }

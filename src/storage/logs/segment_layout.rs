@@ -76,7 +76,7 @@ pub struct BlockHeader {
     pub line_bytes: u64,
     pub min_time: Nanos,
     pub max_time: Nanos,
-    /// It was encoded to stay: merges copy it.
+    /// It was encoded to stay: merges copy it even if it is of middle size.
     pub is_final: bool,
 }
 

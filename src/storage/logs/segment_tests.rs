@@ -199,7 +199,9 @@ fn large_blocks_are_copied_and_small_ones_put_together() {
         let head = head_of(&[vec![long_stream(bytes, start)]]);
         seal(&[head], 1).into_values().next().unwrap()
     };
-    let first = merge(&[file(BLOCK_TEXT_BYTES * 5 / 4, 1)]);
+    let sealed = file(BLOCK_TEXT_BYTES * 5 / 4, 1);
+    let first = merge(std::slice::from_ref(&sealed));
+    assert_eq!(block_bytes(&open(&sealed), 0).unwrap(), block_bytes(&open(&first), 0).unwrap());
     let summaries = open(&first).block_summaries().unwrap();
     assert_eq!(summaries.len(), 2);
     assert!(summaries[0].line_bytes >= BLOCK_TEXT_BYTES as u64 && summaries[0].last < summaries[1].first);
