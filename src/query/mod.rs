@@ -31,6 +31,8 @@ pub struct Options {
     pub regexes_max: usize,
     /// Metric names are dropped once at the end of a query instead of at each operation, off.
     pub delayed_name_removal: bool,
+    /// Start timestamps tell resets and where counters began, off.
+    pub use_start_timestamps: bool,
     /// Functions, aggregators and modifiers that Prometheus keeps behind feature flags, off.
     pub experimental: bool,
     /// Entries one log query may ask for, 5000.
@@ -180,6 +182,7 @@ impl Querier {
             lookback_ms: ask.lookback_ms.unwrap_or(self.options.lookback_ms),
             subquery_step_ms: self.options.subquery_step_ms,
             delayed_name_removal: self.options.delayed_name_removal,
+            use_start_timestamps: self.options.use_start_timestamps,
         };
         let snapshot = self.store.metrics();
         let context = Context::new(shape, &snapshot, budget);

@@ -98,6 +98,7 @@ pub fn query(config: &Config) -> query::Options {
         subquery_step_ms: SUBQUERY_STEP_MS,
         regexes_max: REGEXES_MAX,
         delayed_name_removal: false,
+        use_start_timestamps: false,
         experimental: false,
         log_entries_max: config.query.log_entries_max as usize,
     }

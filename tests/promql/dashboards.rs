@@ -65,7 +65,8 @@ fn expression(line: &str, variables: &[(regex::Regex, &str)]) -> String {
 /// How many points the range query has, if all agree.
 fn compare(expr: &str) -> Result<usize, String> {
     let engine = Engine::open(Names::Immediate);
-    engine.load(&Load { step_ms: STEP_MS, with_nhcb: false, series: made_up_series(expr) });
+    let series = made_up_series(expr);
+    engine.load(&Load { step_ms: STEP_MS, with_nhcb: false, series, starts: Vec::new() });
     let (end, step_ms) = (START + 5 * 60_000, 60_000);
     let range = engine.ask(expr, When::Range { start: START, end, step_ms });
     let instants: Vec<_> = (0..=5)

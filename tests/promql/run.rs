@@ -13,7 +13,7 @@ use icecore::query::promql::{ParseOptions, parse};
 use icecore::query::{
     Answer, Budget, InstantQuery, Options, Querier, QueryError, QueryValue, RangeQuery, VectorSample,
 };
-use icecore::storage::metrics::{HistogramRow, MetricBatch};
+use icecore::storage::metrics::{HistogramRow, MetricBatch, SeriesRef, StartRow};
 use icecore::storage::{self, Store, SyncMode};
 
 use crate::Report;
@@ -48,6 +48,7 @@ impl Engine {
             subquery_step_ms: 60_000,
             regexes_max: 64,
             delayed_name_removal: names == Names::Delayed,
+            use_start_timestamps: true,
             experimental: true,
             log_entries_max: 5_000,
         };
@@ -59,6 +60,9 @@ impl Engine {
         let mut batch = MetricBatch::new(self.store.shard_count(), self.store.series_epoch());
         for (labels, values) in &load.series {
             self.add(&mut batch, labels, load.step_ms, values);
+        }
+        for (labels, offsets) in &load.starts {
+            self.add_starts(&mut batch, labels, load.step_ms, offsets);
         }
         if load.with_nhcb {
             for (labels, values) in custom_bucket_histograms(&load.series) {
@@ -96,6 +100,16 @@ impl Engine {
         }
     }
 
+    /// Starts are told with the sample that has them, and where one has none that is told too.
+    fn add_starts(&self, batch: &mut MetricBatch, labels: &Labels, step_ms: i64, offsets: &[Option<i64>]) {
+        let SeriesRef { shard, id } = self.store.resolve(labels, 0).unwrap();
+        for (i, offset) in offsets.iter().enumerate() {
+            let timestamp = i as i64 * step_ms;
+            let start = offset.map_or(0, |offset| timestamp + offset);
+            batch.shards[shard as usize].starts.push(StartRow { id, timestamp, start });
+        }
+    }
+
     pub fn ask(&self, query: &str, when: When) -> Result<Answer, QueryError> {
         let limits =
             Limits { samples_max: 50_000_000, series_max: 100_000, bytes_max: 1 << 30, log_bytes_max: 0 };
@@ -115,27 +129,22 @@ impl Engine {
 
     /// An eval passes if it does as written and in every variant that must give the same.
     fn eval(&self, eval: &Eval) -> Result<(), String> {
-        let when = match eval.expect.range_vector {
+        let expect = &eval.expect;
+        let when = match expect.range_vector {
             Some((_, to, _)) => When::Instant(to),
             None => eval.when,
         };
-        check(&eval.expect, when, &self.ask(&eval.query, when))?;
-        let When::Instant(time) = when else { return Ok(()) };
-        if !eval.expect.fails
-            && eval.expect.range_vector.is_none()
-            && eval.expect.string.is_none()
-            && !eval.expect.ordered
-            && !asks_for_the_query_range(&eval.query)
-        {
-            self.as_range(eval, &eval.query, time).map_err(|e| format!("as a range: {e}"))?;
-        }
-        let Some(pinned) = pinned_query(&eval.query, time) else { return Ok(()) };
-        let variants =
-            if time == 0 { vec![-1000, 0, 1000] } else { vec![-10 * time, 0, time / 5, time, 10 * time] };
-        for at in variants {
-            let result = self.ask(&pinned, When::Instant(at));
+        let When::Instant(time) = when else {
+            return check(expect, when, &self.ask(&eval.query, when));
+        };
+        let no_range = expect.fails || expect.range_vector.is_some() || expect.string.is_some();
+        for (query, at) in variants(&eval.query, time) {
             let when = When::Instant(at);
-            check(&eval.expect, when, &result).map_err(|e| format!("as {pinned} at {at}: {e}"))?;
+            check(expect, when, &self.ask(&query, when)).map_err(|e| format!("as {query} at {at}: {e}"))?;
+            if !no_range && !asks_for_the_query_range(&query) {
+                self.as_range(eval, &query, at)
+                    .map_err(|e| format!("as {query} in a range around {at}: {e}"))?;
+            }
         }
         Ok(())
     }
@@ -145,6 +154,12 @@ impl Engine {
         let when = When::Range { start: time - 60_000, end: time + 60_000, step_ms: 60_000 };
         let answer = self.ask(query, when).map_err(|e| e.to_string())?;
         let QueryValue::Matrix(matrix) = &answer.value else { return Err("no matrix".into()) };
+        if !matrix.is_sorted_by_key(|series| &series.labels) {
+            return Err("the series of a range are not in order of their labels".into());
+        }
+        if eval.expect.ordered {
+            return Ok(());
+        }
         let middle: Vec<VectorSample> = matrix
             .iter()
             .filter_map(|series| {
@@ -172,6 +187,17 @@ impl Engine {
 
 fn asks_for_the_query_range(query: &str) -> bool {
     ["start()", "end()", "range()", "step()"].iter().any(|call| query.contains(call))
+}
+
+/// The query as written, then with its time pinned and asked for at other times.
+fn variants(query: &str, time: i64) -> Vec<(String, i64)> {
+    let mut variants = vec![(query.to_owned(), time)];
+    if let Some(pinned) = pinned_query(query, time) {
+        let times =
+            if time == 0 { vec![-1000, 0, 1000] } else { vec![-10 * time, 0, time / 5, time, 10 * time] };
+        variants.extend(times.into_iter().map(|at| (pinned.clone(), at)));
+    }
+    variants
 }
 
 /// The query with `@ time` on every selector that has none, as text; `None` where that would change its meaning.

@@ -1,6 +1,6 @@
 //! The script language: blocks of lines that load series or evaluate a query and say what must come out.
 
-use crate::series::{Series, parse_series};
+use crate::series::{Line, Series, Starts, parse_line};
 use icecore::query::lexical::duration::parse_duration;
 
 /// A command and the line it begins on.
@@ -21,6 +21,7 @@ pub struct Load {
     pub step_ms: i64,
     pub with_nhcb: bool,
     pub series: Vec<Series>,
+    pub starts: Vec<Starts>,
 }
 
 #[derive(Clone, Copy)]
@@ -106,21 +107,39 @@ fn duration(text: &str) -> Result<i64, String> {
 fn load(line: &str, block: &[&str]) -> Result<Load, String> {
     let (word, step) = line.split_once(' ').ok_or("load without a step")?;
     let mut series: Vec<Series> = Vec::new();
+    let mut starts: Vec<Starts> = Vec::new();
+    // Starts stand directly before the samples they are of.
+    let mut told: Option<Starts> = None;
     for line in block {
-        if line.split(' ').any(|word| word.ends_with("@st")) {
-            // Start timestamps are not read back by the store yet: the samples alone are loaded.
-            continue;
+        let (labels, values) = match parse_line(line).map_err(|error| format!("{line}: {error}"))? {
+            Line::Samples(series) => series,
+            Line::Starts(_) if told.is_some() => return Err(format!("{line}: starts follow starts")),
+            Line::Starts(found) => {
+                told = Some(found);
+                continue;
+            }
+        };
+        if let Some(told) = told.take() {
+            if told.0 != labels || told.1.len() != values.len() {
+                return Err(format!("{line}: the starts before it are not of these samples"));
+            }
+            starts.push(told);
         }
-        let (labels, values) = description(line)?;
         // The same labels twice in a load: the later line stands.
         series.retain(|(known, _)| *known != labels);
         series.push((labels, values));
     }
-    Ok(Load { step_ms: duration(step.trim())?, with_nhcb: word == "load_with_nhcb", series })
+    if told.is_some() {
+        return Err("start timestamps stand with no samples".to_owned());
+    }
+    Ok(Load { step_ms: duration(step.trim())?, with_nhcb: word == "load_with_nhcb", series, starts })
 }
 
 fn description(line: &str) -> Result<Series, String> {
-    parse_series(line).map_err(|error| format!("{line}: {error}"))
+    match parse_line(line).map_err(|error| format!("{line}: {error}"))? {
+        Line::Samples(series) => Ok(series),
+        Line::Starts(_) => Err(format!("{line}: start timestamps where values are expected")),
+    }
 }
 
 fn eval(line: &str, block: &[&str]) -> Result<Eval, String> {

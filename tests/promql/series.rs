@@ -11,11 +11,21 @@ pub enum SequenceValue {
 
 pub type Series = (Labels, Vec<Option<SequenceValue>>);
 
-pub fn parse_series(line: &str) -> Result<Series, String> {
-    match series_description::parse_series(line).map_err(|error| error.to_string())? {
-        SeriesLine::Samples { labels, values } => Ok((labels, values.into_iter().map(value).collect())),
-        SeriesLine::StartTimestamps { .. } => Err("start timestamps stand with no samples".to_owned()),
-    }
+/// Milliseconds from each sample of a series to its start.
+pub type Starts = (Labels, Vec<Option<i64>>);
+
+pub enum Line {
+    Samples(Series),
+    Starts(Starts),
+}
+
+pub fn parse_line(line: &str) -> Result<Line, String> {
+    Ok(match series_description::parse_series(line).map_err(|error| error.to_string())? {
+        SeriesLine::Samples { labels, values } => {
+            Line::Samples((labels, values.into_iter().map(value).collect()))
+        }
+        SeriesLine::StartTimestamps { labels, offsets } => Line::Starts((labels, offsets)),
+    })
 }
 
 fn value(described: series_description::SequenceValue) -> Option<SequenceValue> {

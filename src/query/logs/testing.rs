@@ -47,6 +47,7 @@ impl Engine {
             subquery_step_ms: 60_000,
             regexes_max: 64,
             delayed_name_removal: false,
+            use_start_timestamps: false,
             experimental: false,
             log_entries_max: 5_000,
         };

@@ -9,10 +9,20 @@ use crate::model::histogram::{MixedSchemas, ResetHint};
 /// A change, if the histograms let one be computed, and what is to be told about it.
 pub type NotedChange = (Option<Histogram>, Vec<HistogramNote>);
 
-/// The change from the first of at least two samples to the last, not extrapolated: `rate`, `increase`, and with
-/// `is_counter` false `delta`. What a counter lost in resets is added again. The result is a gauge.
-pub fn histogram_change(samples: &[Arc<Histogram>], is_counter: bool) -> NotedChange {
-    let [first, middle @ .., last] = samples else { return (None, Vec::new()) };
+/// The change from the first of the samples to the last, not extrapolated: `rate`, `increase`, and with `is_counter`
+/// false `delta`. What a counter lost in resets is added again; `is_restarted` says of a sample whether its start
+/// timestamp tells one. With `from_zero` the counter began inside the window, at 0. The result is a gauge.
+pub fn histogram_change(
+    samples: &[Arc<Histogram>],
+    is_counter: bool,
+    is_restarted: impl Fn(usize) -> bool,
+    from_zero: bool,
+) -> NotedChange {
+    let [first, middle @ .., last] = samples else {
+        let mut only = samples.first().filter(|_| from_zero).map(|only| Histogram::clone(only));
+        only.iter_mut().for_each(|only| only.hint = ResetHint::Gauge);
+        return (only, Vec::new());
+    };
     let mut notes = Vec::new();
     let is_gauge = |histogram: &Histogram| histogram.hint == ResetHint::Gauge;
     if is_counter && samples.iter().any(|sample| is_gauge(sample)) {
@@ -22,15 +32,29 @@ pub fn histogram_change(samples: &[Arc<Histogram>], is_counter: bool) -> NotedCh
         notes.push(HistogramNote::NotGauge);
     }
     let second = &samples[1];
-    let is_from_zero = is_counter && second.detect_reset(first);
+    let is_lost = is_counter && (is_restarted(1) || second.detect_reset(first));
     // What was before the first reset counts for nothing, its layout included.
-    let start = if is_from_zero { zero_like(second) } else { Histogram::clone(first) };
+    let start = if is_lost { zero_like(second) } else { Histogram::clone(first) };
     let between = if is_counter { middle } else { &[] };
-    let change = change_from(&start, between, last, is_counter, &mut notes);
+    let mut change = change_from(&start, between, last, is_counter, &is_restarted, &mut notes);
+    if from_zero {
+        change = change.and_then(|change| sum(change, first, &mut notes));
+    }
     if change.is_err() {
         notes = vec![HistogramNote::MixedExponentialCustom];
     }
     (change.ok(), notes)
+}
+
+fn sum(
+    mut change: Histogram,
+    first: &Histogram,
+    notes: &mut Vec<HistogramNote>,
+) -> Result<Histogram, MixedSchemas> {
+    if change.add(first)?.bounds_intersected {
+        add_note(notes, HistogramNote::BoundsReconciled(HistogramOperation::Addition));
+    }
+    Ok(change)
 }
 
 fn zero_like(histogram: &Histogram) -> Histogram {
@@ -43,6 +67,7 @@ fn change_from(
     between: &[Arc<Histogram>],
     last: &Arc<Histogram>,
     is_counter: bool,
+    is_restarted: &impl Fn(usize) -> bool,
     notes: &mut Vec<HistogramNote>,
 ) -> Result<Histogram, MixedSchemas> {
     let is_custom = last.has_custom_buckets();
@@ -60,8 +85,9 @@ fn change_from(
     }
     if is_counter {
         let mut before = start;
-        for sample in between.iter().chain([last]) {
-            if sample.detect_reset(before) && change.add(before)?.bounds_intersected {
+        for (i, sample) in between.iter().chain([last]).enumerate() {
+            let is_reset = is_restarted(i + 1) || sample.detect_reset(before);
+            if is_reset && change.add(before)?.bounds_intersected {
                 add_note(notes, HistogramNote::BoundsReconciled(HistogramOperation::Addition));
             }
             before = sample;
@@ -72,9 +98,14 @@ fn change_from(
     Ok(change)
 }
 
-/// The change from one sample to the next: `irate` if `is_rate`, else `idelta`. After a reset it is the whole of
-/// the later one. The result is a gauge.
-pub fn histogram_instant_change(before: &Histogram, last: &Histogram, is_rate: bool) -> NotedChange {
+/// The change from one sample to the next: `irate` if `is_rate`, else `idelta`. After a reset, which the start timestamp
+/// may have told (`is_restarted`), it is the whole of the later one. The result is a gauge.
+pub fn histogram_instant_change(
+    before: &Histogram,
+    last: &Histogram,
+    is_rate: bool,
+    is_restarted: bool,
+) -> NotedChange {
     let mut notes = Vec::new();
     let gauges = [before, last].iter().filter(|sample| sample.hint == ResetHint::Gauge).count();
     if is_rate && gauges > 0 {
@@ -84,7 +115,7 @@ pub fn histogram_instant_change(before: &Histogram, last: &Histogram, is_rate: b
         notes.push(HistogramNote::NotGauge);
     }
     let mut change = last.clone();
-    if !is_rate || !last.detect_reset(before) {
+    if !is_rate || !is_restarted && !last.detect_reset(before) {
         match change.sub(before) {
             Ok(reconciled) if reconciled.bounds_intersected => {
                 notes.push(HistogramNote::BoundsReconciled(HistogramOperation::Subtraction));
@@ -133,7 +164,7 @@ mod tests {
     }
 
     fn change(samples: Vec<Histogram>, is_counter: bool) -> NotedChange {
-        histogram_change(&samples.into_iter().map(Arc::new).collect::<Vec<_>>(), is_counter)
+        histogram_change(&samples.into_iter().map(Arc::new).collect::<Vec<_>>(), is_counter, |_| false, false)
     }
 
     #[track_caller]
@@ -198,10 +229,10 @@ mod tests {
     #[test]
     fn an_instant_rate_after_a_reset_is_the_last_sample() {
         let (before, last) = (counter(&[5.0]), counter(&[3.0]));
-        assert_change(histogram_instant_change(&before, &last, true), last.clone(), &[]);
-        let delta = histogram_instant_change(&before, &last, false);
+        assert_change(histogram_instant_change(&before, &last, true, false), last.clone(), &[]);
+        let delta = histogram_instant_change(&before, &last, false, false);
         assert_change(delta, counter(&[-2.0]), &[HistogramNote::NotGauge]);
-        let none = histogram_instant_change(&before, &custom(&[1.0], &[9.0]), false);
+        let none = histogram_instant_change(&before, &custom(&[1.0], &[9.0]), false, false);
         assert!(none.0.is_none());
         assert_eq!(none.1, [HistogramNote::NotGauge, HistogramNote::MixedExponentialCustom]);
     }

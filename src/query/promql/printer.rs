@@ -12,6 +12,7 @@ use super::ast::{
     Aggregate, At, Binary, Call, Cardinality, Duration, DurationExpr, DurationExprKind, Edges, Expr,
     ExprKind, NumberLiteral, Subquery, VectorMatching, VectorSelector,
 };
+use super::operators::BinaryOp;
 use super::token::{classify, names_label, names_metric};
 use crate::query::lexical::duration::format_duration;
 use crate::query::lexical::strings::quote;
@@ -40,19 +41,15 @@ impl fmt::Display for Expr {
     }
 }
 
-/// A float so that it reads back: digits while they are few, else with an exponent.
+/// A float as Go's `'f', -1` gives it, which reads back.
 impl fmt::Display for NumberLiteral {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let size = self.value.abs();
         if self.is_duration {
             f.write_str(&format_duration((self.value * 1000.0).round() as i64))
-        } else if self.value.is_infinite() {
-            // Without Go's `+`, which would be an operator in front of a power.
-            f.write_str(if self.value > 0.0 { "Inf" } else { "-Inf" })
-        } else if size != 0.0 && !(1e-5..1e21).contains(&size) {
-            write!(f, "{:e}", self.value)
+        } else if self.value == f64::INFINITY {
+            f.write_str("+Inf")
         } else {
-            write!(f, "{}", self.value)
+            write!(f, "{}", self.value.to_string().replace("inf", "Inf"))
         }
     }
 }
@@ -70,7 +67,14 @@ impl fmt::Display for Subquery {
 
 impl fmt::Display for Binary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.lhs, self.op.text())?;
+        match &self.lhs.kind {
+            // There the sign would be an operator in front of the power.
+            ExprKind::Number(base) if self.op == BinaryOp::Power && base.value == f64::INFINITY => {
+                f.write_str("Inf")?;
+            }
+            _ => write!(f, "{}", self.lhs)?,
+        }
+        write!(f, " {}", self.op.text())?;
         if self.return_bool {
             f.write_str(" bool")?;
         }

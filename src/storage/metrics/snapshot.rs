@@ -49,6 +49,8 @@ pub struct SampleBuffer {
     pub floats: Vec<f64>,
     pub histogram_timestamps: Vec<Timestamp>,
     pub histograms: Vec<Arc<Histogram>>,
+    /// From a time on the series counts since a start, in order of times; see [`MetricsSnapshot::starts`].
+    pub starts: Vec<(Timestamp, Timestamp)>,
 }
 
 impl SampleBuffer {
@@ -57,6 +59,7 @@ impl SampleBuffer {
         self.floats.clear();
         self.histogram_timestamps.clear();
         self.histograms.clear();
+        self.starts.clear();
     }
 
     fn last_timestamp(&self) -> Timestamp {
@@ -141,6 +144,26 @@ impl MetricsSnapshot {
             }
         }
         Ok(())
+    }
+
+    /// Since when the series counts, of all the parts it was found in, in order of times: from a time on it counts since
+    /// that start, 0 if nobody said. Starts are told once, with the first sample that has them.
+    pub fn starts(&self, series: &Series) -> Vec<(Timestamp, Timestamp)> {
+        let mut starts = Vec::new();
+        for part in &series.parts {
+            match *part {
+                Part::Segment { index, ordinal } => {
+                    let segment = &self.view.segments[index as usize];
+                    self.or_warn(starts_from_segment(segment, ordinal, &mut starts));
+                }
+                Part::Head { generation, shard, id } => {
+                    let heads = &self.view.generations[generation as usize].metrics;
+                    starts.extend(heads[shard as usize].starts(id));
+                }
+            }
+        }
+        starts.sort_by_key(|(timestamp, _)| *timestamp);
+        starts
     }
 
     /// Sorted names of the labels on series that match (all series, if no matcher is given).
@@ -295,6 +318,15 @@ fn read_from_segment(
     samples: &mut SampleBuffer,
 ) -> Result<(), ReadError> {
     Ok(opened(live)?.read(ordinal, range, samples)?)
+}
+
+fn starts_from_segment(
+    live: &LiveSegment,
+    ordinal: u32,
+    starts: &mut Vec<(Timestamp, Timestamp)>,
+) -> Result<(), ReadError> {
+    starts.extend(opened(live)?.starts(ordinal)?);
+    Ok(())
 }
 
 fn label_names_in_segment(

@@ -47,6 +47,7 @@ impl Steps {
             lookback_ms: 0,
             subquery_step_ms: 1,
             delayed_name_removal: false,
+            use_start_timestamps: false,
         }
     }
 }

@@ -13,27 +13,72 @@ use super::math::go_g;
 /// One remark, still without the place in the query it belongs to.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Note {
-    InvalidQuantile { q: f64 },
-    InvalidRatio { ratio: f64, capped_to: f64 },
-    BadBucketLabel { metric: String, value: String },
-    MixedFloatsHistograms { metric: String },
+    InvalidQuantile {
+        q: f64,
+    },
+    InvalidRatio {
+        ratio: f64,
+        capped_to: f64,
+    },
+    BadBucketLabel {
+        metric: String,
+        value: String,
+    },
+    MixedFloatsHistograms {
+        metric: String,
+    },
     MixedFloatsHistogramsInAggregation,
-    MixedClassicNative { metric: String },
-    NotCounter { metric: String },
-    NotGauge { metric: String },
-    MixedExponentialCustom { metric: String },
-    IncompatibleLayout { operator: &'static str },
+    MixedClassicNative {
+        metric: String,
+    },
+    NotCounter {
+        metric: String,
+    },
+    NotGauge {
+        metric: String,
+    },
+    MixedExponentialCustom {
+        metric: String,
+    },
+    IncompatibleLayout {
+        operator: &'static str,
+    },
     SortInRangeQuery,
-    CounterResetCollision { operation: HistogramOperation },
-    PossibleNonCounter { metric: String },
+    CounterResetCollision {
+        operation: HistogramOperation,
+    },
+    /// How often; a window of a step is one time.
+    OverlappingStart {
+        metric: String,
+        count: u64,
+    },
+    PossibleNonCounter {
+        metric: String,
+    },
     ForcedMonotonicity(ForcedMonotonicity),
-    IncompatibleTypes { left: &'static str, operator: &'static str, right: &'static str },
-    HistogramIgnoredInAggregation { aggregation: &'static str },
-    HistogramIgnoredInRange { metric: String },
-    QuantileOfNan { metric: String },
-    QuantileSkewedByNan { metric: String },
-    FractionWithoutNan { metric: String },
-    BoundsReconciled { operation: HistogramOperation },
+    IncompatibleTypes {
+        left: &'static str,
+        operator: &'static str,
+        right: &'static str,
+    },
+    HistogramIgnoredInAggregation {
+        aggregation: &'static str,
+    },
+    HistogramIgnoredInRange {
+        metric: String,
+    },
+    QuantileOfNan {
+        metric: String,
+    },
+    QuantileSkewedByNan {
+        metric: String,
+    },
+    FractionWithoutNan {
+        metric: String,
+    },
+    BoundsReconciled {
+        operation: HistogramOperation,
+    },
 }
 
 /// Classic buckets that decreased with growing bounds, over one or many steps.
@@ -78,7 +123,8 @@ impl Note {
             | MixedExponentialCustom { .. }
             | IncompatibleLayout { .. }
             | SortInRangeQuery
-            | CounterResetCollision { .. } => true,
+            | CounterResetCollision { .. }
+            | OverlappingStart { .. } => true,
             PossibleNonCounter { .. }
             | ForcedMonotonicity(_)
             | IncompatibleTypes { .. }
@@ -118,6 +164,9 @@ impl Note {
             MixedFloatsHistogramsInAggregation => {
                 "encountered a mix of histograms and floats for aggregation".into()
             }
+            OverlappingStart { metric, .. } => format!(
+                "sample has start time that overlaps with previous sample timestamp for metric {metric:?}"
+            ),
             MixedClassicNative { metric } => {
                 for_metric("vector contains a mix of classic and native histograms".into(), metric)
             }
@@ -171,7 +220,11 @@ impl Note {
 
     /// What is known only at the end, when all occurrences are merged.
     fn details(&self) -> String {
-        let Note::ForcedMonotonicity(forced) = self else { return String::new() };
+        let forced = match self {
+            Note::ForcedMonotonicity(forced) => forced,
+            Note::OverlappingStart { count: count @ 2.., .. } => return format!(" ({count} occurrences)"),
+            _ => return String::new(),
+        };
         format!(
             ", from buckets {} to {}, with a max diff of {}, over {} samples from {} to {}",
             go_g(forced.bucket_min),
@@ -233,6 +286,10 @@ impl Annotations {
                     count: old.count + new.count,
                 })
             }
+            (
+                Note::OverlappingStart { metric, count },
+                Some((Note::OverlappingStart { count: before, .. }, _)),
+            ) => Note::OverlappingStart { metric, count: before + count },
             (note, _) => note,
         };
         self.0.insert(key, (merged, position));

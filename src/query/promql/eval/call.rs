@@ -28,11 +28,7 @@ impl<'q> Builder<'q> {
                 Ok(Box::new(Rows::one(OutputSeries::new(Labels::empty()), row)))
             }
             Function::Timestamp => self.timestamp(call, grid),
-            Function::StartTimestamp => {
-                // Start times of samples are not given out by the store yet; Prometheus, too, has none by default.
-                self.vector(&call.args[0], grid)?;
-                Ok(Box::new(Rows::empty()))
-            }
+            Function::StartTimestamp => self.start_timestamp(call, grid),
             Function::Absent => self.absent(call, grid),
             Function::Round => {
                 let to = match call.args.get(1) {
@@ -143,6 +139,21 @@ impl<'q> Builder<'q> {
             Ok(())
         };
         self.united(Box::new(Mapped::new(input, series, map)), grid)
+    }
+
+    /// What was computed, and what nobody asked to use, has no start.
+    fn start_timestamp(&self, call: &Call, grid: Grid) -> Result<BoxedSource<'q>, QueryError> {
+        let argument = call.args[0].unwrap_parens();
+        let ExprKind::VectorSelector(selector) = &argument.kind else {
+            self.vector(argument, grid)?;
+            return Ok(Box::new(Rows::empty()));
+        };
+        if !self.context.query.use_start_timestamps {
+            return Ok(Box::new(Rows::empty()));
+        }
+        let input = self.selector(selector, grid, Yield::StartTimestamp)?;
+        let series = input.series().iter().map(|s| self.context.without_name(s)).collect();
+        self.united(Box::new(Mapped::new(input, series, |_, _| Ok(()))), grid)
     }
 
     fn absent(&self, call: &Call, grid: Grid) -> Result<BoxedSource<'q>, QueryError> {

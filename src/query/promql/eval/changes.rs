@@ -5,11 +5,18 @@ use std::sync::Arc;
 use crate::model::{Histogram, Timestamp};
 
 use super::row::Cell;
+use super::starts::{Counted, counted, is_reset};
 use super::window::{Notes, Window};
 
 /// A sample among floats and histograms.
 #[derive(Clone, Copy)]
-enum Sample<'a> {
+struct Sample<'a> {
+    counted: Counted,
+    value: Value<'a>,
+}
+
+#[derive(Clone, Copy)]
+enum Value<'a> {
     Float(f64),
     Histogram(&'a Arc<Histogram>),
 }
@@ -24,18 +31,20 @@ pub fn resets(window: &Window<'_>, notes: &Notes<'_>) -> Option<Cell> {
 
 /// As [`resets`], but without what the pass over the series knows of it already.
 pub fn resets_by_pairs(window: &Window<'_>, _notes: &Notes<'_>) -> Option<Cell> {
-    Some(Cell::Float(count_pairs(window, |before, after| match (before, after) {
-        (Sample::Float(a), Sample::Float(b)) => b < a,
-        (Sample::Histogram(a), Sample::Histogram(b)) => b.detect_reset(a),
+    Some(Cell::Float(count_pairs(window, |before, after| match (before.value, after.value) {
+        (Value::Float(a), Value::Float(b)) => b < a || is_reset(before.counted, after.counted),
+        (Value::Histogram(a), Value::Histogram(b)) => {
+            is_reset(before.counted, after.counted) || b.detect_reset(a)
+        }
         _ => true,
     })))
 }
 
 /// Times a value differed from the one before it; from NaN to NaN is no difference.
 pub fn changes(window: &Window<'_>, _notes: &Notes<'_>) -> Option<Cell> {
-    Some(Cell::Float(count_pairs(window, |before, after| match (before, after) {
-        (Sample::Float(a), Sample::Float(b)) => a != b && !(a.is_nan() && b.is_nan()),
-        (Sample::Histogram(a), Sample::Histogram(b)) => !a.equals(b),
+    Some(Cell::Float(count_pairs(window, |before, after| match (before.value, after.value) {
+        (Value::Float(a), Value::Float(b)) => a != b && !(a.is_nan() && b.is_nan()),
+        (Value::Histogram(a), Value::Histogram(b)) => !a.equals(b),
         _ => true,
     })))
 }
@@ -62,8 +71,11 @@ fn next_sample<'a>(window: &Window<'a>, f: &mut usize, h: &mut usize) -> Option<
     };
     if is_float {
         *f += 1;
-        return Some(Sample::Float(window.floats[*f - 1]));
+        let counted = counted(window.timestamps, window.starts, *f - 1);
+        return Some(Sample { counted, value: Value::Float(window.floats[*f - 1]) });
     }
+    let histogram = window.histograms.get(*h)?;
     *h += 1;
-    window.histograms.get(*h - 1).map(Sample::Histogram)
+    let counted = counted(window.histogram_timestamps, window.histogram_starts, *h - 1);
+    Some(Sample { counted, value: Value::Histogram(histogram) })
 }

@@ -24,6 +24,7 @@ pub struct QueryShape {
     pub lookback_ms: i64,
     pub subquery_step_ms: i64,
     pub delayed_name_removal: bool,
+    pub use_start_timestamps: bool,
 }
 
 impl QueryShape {
@@ -131,6 +132,11 @@ impl<'q> Context<'q> {
         self.snapshot().read(series, range, samples).map_err(read_error)?;
         self.budget.take_samples((samples.floats.len() + samples.histograms.len()) as u64)?;
         Ok(())
+    }
+
+    /// Since when a series counts, as far as told; see [`MetricsSnapshot::starts`].
+    pub fn starts(&self, series: &Series) -> Vec<(Timestamp, Timestamp)> {
+        self.snapshot().starts(series)
     }
 
     /// Builds what only the counts and sums of histograms are wanted of. Prometheus does not read the buckets

@@ -239,6 +239,8 @@ pub fn anchored_turns(is_resets: bool, window: &Window<'_>, notes: &Notes<'_>) -
         floats: &window.floats[from_float..],
         histogram_timestamps: &window.histogram_timestamps[from_histogram..],
         histograms: &window.histograms[from_histogram..],
+        starts: window.starts.get(from_float..).unwrap_or(&[]),
+        histogram_starts: window.histogram_starts.get(from_histogram..).unwrap_or(&[]),
         ..*window
     };
     if is_resets { changes::resets_by_pairs(&inside, notes) } else { changes::changes(&inside, notes) }

@@ -322,10 +322,9 @@ impl Source for Join<'_> {
         let labels = self.announced[self.given].labels.clone();
         self.given += 1;
         row.reset(self.steps);
-        match pair.many {
-            Some(many) => self.load_many(many)?,
-            // The results for elements missing on the "many" side come last.
-            None => self.load_many(self.many_groups.len().saturating_sub(1)).map(drop)?,
+        // The results for elements missing on the "many" side come last, when all of it is read: it may have none.
+        if let Some(many) = pair.many.or(self.many_groups.len().checked_sub(1)) {
+            self.load_many(many)?;
         }
         let Operator { op, return_bool, position } = self.operator;
         for step in 0..self.steps {

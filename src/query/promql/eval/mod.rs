@@ -39,6 +39,7 @@ mod select;
 pub(in crate::query) mod sets;
 mod smoothed;
 pub(in crate::query) mod source;
+mod starts;
 mod step_set;
 mod trend;
 mod window;

@@ -30,7 +30,10 @@ impl<'q> Builder<'q> {
         let is_matrix = |arg: &&Expr| arg.value_type() == ValueType::Matrix;
         let argument = call.args.iter().find(is_matrix).expect("that is why it is a window call");
         let argument = argument.unwrap_parens();
-        let RangeVector { source, shape } = self.range_vector(argument, grid)?;
+        let RangeVector { mut source, shape } = self.range_vector(argument, grid)?;
+        if self.context.query.use_start_timestamps && uses_starts(call.function, edges(argument)) {
+            source.tell_starts();
+        }
         let traits = CallTraits {
             keeps_name: matches!(call.function, Function::FirstOverTime | Function::LastOverTime),
             wants_counter: matches!(call.function, Function::Rate | Function::Increase),
@@ -170,6 +173,15 @@ fn extended_function<'q>(function: Function, edges: Edges) -> Result<WindowFunct
     Err(QueryError::Execution(format!(
         "{modifier} modifier can only be used with: {takers} - not with {name}"
     )))
+}
+
+/// Functions of counters; at the edges of extended windows samples are made up, and those have no start.
+fn uses_starts(function: Function, edges: Edges) -> bool {
+    match function {
+        Function::Rate | Function::Increase | Function::Irate => edges == Edges::Plain,
+        Function::Resets => true,
+        _ => false,
+    }
 }
 
 fn rate_kind(function: Function) -> Option<RateKind> {

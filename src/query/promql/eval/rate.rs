@@ -5,6 +5,7 @@ use crate::query::promql::histogram_rate::{histogram_change, histogram_instant_c
 
 use super::annotations::Note;
 use super::row::Cell;
+use super::starts::{Counted, begun_inside, counted, has_overlap, is_reset};
 use super::window::{Notes, Window};
 
 /// Which of the three a call is.
@@ -16,49 +17,92 @@ pub struct RateKind {
     pub is_per_second: bool,
 }
 
+/// The samples of a window that are all floats or all histograms, but for their values.
+struct Times<'a> {
+    timestamps: &'a [Timestamp],
+    /// The start of the first sample, if it lies inside the window: the counter was 0 there.
+    begun: Option<Timestamp>,
+}
+
+impl<'a> Times<'a> {
+    /// None if there is nothing to compute a change from: two samples are needed, or one whose start is known.
+    fn new(
+        kind: RateKind,
+        window: &Window<'_>,
+        timestamps: &'a [Timestamp],
+        starts: &[Timestamp],
+        notes: &Notes<'_>,
+    ) -> Option<Times<'a>> {
+        if kind.is_counter && has_overlap(timestamps, starts) {
+            notes.add(Note::OverlappingStart { metric: notes.metric(), count: 1 });
+        }
+        let begun = begun_inside(window.after, timestamps, starts).filter(|_| kind.is_counter);
+        (timestamps.len() > 1 || begun.is_some()).then_some(Times { timestamps, begun })
+    }
+}
+
 /// rate, increase and delta: the change between first and last sample, extrapolated to the edges.
 pub fn extrapolated(kind: RateKind, window: &Window<'_>, notes: &Notes<'_>) -> Option<Cell> {
     if window.is_mixed() {
         notes.add(Note::MixedFloatsHistograms { metric: notes.metric() });
         return None;
     }
-    if let [first, .., last] = window.floats {
-        let change =
+    if let ([first, ..], [.., last]) = (window.floats, window.floats) {
+        let times = Times::new(kind, window, window.timestamps, window.starts, notes)?;
+        let mut change =
             window.lost.iter().filter(|_| kind.is_counter).fold(last - first, |sum, lost| sum + lost);
-        let factor = extrapolation(kind, window, window.timestamps, *first, change);
-        return Some(Cell::Float(change * factor));
+        if times.begun.is_some() {
+            change += first;
+        }
+        return Some(Cell::Float(change * extrapolation(kind, window, &times, *first, change)));
     }
-    let [first, .., _] = window.histograms else { return None };
-    let (change, told) = histogram_change(window.histograms, kind.is_counter);
+    histogram_extrapolated(kind, window, notes)
+}
+
+fn histogram_extrapolated(kind: RateKind, window: &Window<'_>, notes: &Notes<'_>) -> Option<Cell> {
+    let [first, ..] = window.histograms else { return None };
+    let (timestamps, starts) = (window.histogram_timestamps, window.histogram_starts);
+    let times = Times::new(kind, window, timestamps, starts, notes)?;
+    let is_reset = |i: usize| is_reset(counted(timestamps, starts, i - 1), counted(timestamps, starts, i));
+    let (change, told) =
+        histogram_change(window.histograms, kind.is_counter, is_reset, times.begun.is_some());
     notes.add_all(told);
     let mut change = change?;
-    let factor = extrapolation(kind, window, window.histogram_timestamps, first.count, change.count);
+    let factor = extrapolation(kind, window, &times, first.count, change.count);
     change.mul(factor);
     Some(Cell::Histogram(change.into()))
 }
 
-/// By what a change between the first and the last of `timestamps` is multiplied.
+/// By what a change between the first and the last sample is multiplied.
 ///
 /// The change is carried on to an edge that is near: less than 1.1 average gaps away. A farther edge means that
 /// the series began or ended inside; then half a gap is added, and for a counter never more than brings it to 0.
+/// A counter whose beginning is known changed from there on.
 fn extrapolation(
     kind: RateKind,
     window: &Window<'_>,
-    timestamps: &[Timestamp],
+    times: &Times<'_>,
     first_value: f64,
     change: f64,
 ) -> f64 {
-    let (first, last) = (timestamps[0], timestamps[timestamps.len() - 1]);
-    let sampled = (last - first) as f64 / 1000.0;
-    let gap = sampled / (timestamps.len() - 1) as f64;
+    let (first, last) = (times.timestamps[0], times.timestamps[times.timestamps.len() - 1]);
+    let between = (last - first) as f64 / 1000.0;
+    // A single sample has no gap, and is carried nowhere.
+    let gap = if first == last { 0.0 } else { between / (times.timestamps.len() - 1) as f64 };
     let threshold = gap * 1.1;
-    let mut to_start = (first - window.after) as f64 / 1000.0;
-    if to_start >= threshold {
-        to_start = gap / 2.0;
-    }
-    if kind.is_counter && change > 0.0 && first_value >= 0.0 {
-        to_start = to_start.min(sampled * (first_value / change));
-    }
+    let (sampled, to_start) = match times.begun {
+        Some(begun) => ((last - begun) as f64 / 1000.0, 0.0),
+        None => {
+            let mut to_start = (first - window.after) as f64 / 1000.0;
+            if to_start >= threshold {
+                to_start = gap / 2.0;
+            }
+            if kind.is_counter && change > 0.0 && first_value >= 0.0 {
+                to_start = to_start.min(between * (first_value / change));
+            }
+            (between, to_start)
+        }
+    };
     let mut to_end = (window.until - last) as f64 / 1000.0;
     if to_end >= threshold {
         to_end = gap / 2.0;
@@ -73,18 +117,19 @@ fn extrapolation(
 /// irate and idelta: from the last two samples, whatever they are.
 pub fn instant(is_rate: bool, window: &Window<'_>, notes: &Notes<'_>) -> Option<Cell> {
     let [(before, first), (after, last)] = last_two(window)?;
-    if before == after {
+    if before.at == after.at {
         return None;
     }
-    let seconds = (after - before) as f64 / 1000.0;
+    let seconds = (after.at - before.at) as f64 / 1000.0;
+    let is_restarted = is_rate && is_reset(before, after);
     match (first, last) {
         (Cell::Float(first), Cell::Float(last)) => {
             // After a reset, what the counter shows is what it counted.
-            let change = if is_rate && last < first { last } else { last - first };
+            let change = if is_rate && (last < first || is_restarted) { last } else { last - first };
             Some(Cell::Float(if is_rate { change / seconds } else { change }))
         }
         (Cell::Histogram(first), Cell::Histogram(last)) => {
-            let (change, told) = histogram_instant_change(&first, &last, is_rate);
+            let (change, told) = histogram_instant_change(&first, &last, is_rate, is_restarted);
             notes.add_all(told);
             let mut change = change?;
             if is_rate {
@@ -100,12 +145,16 @@ pub fn instant(is_rate: bool, window: &Window<'_>, notes: &Notes<'_>) -> Option<
 }
 
 /// The two newest samples of a window in time order.
-fn last_two(window: &Window<'_>) -> Option<[(Timestamp, Cell); 2]> {
-    let floats = window.timestamps.iter().zip(window.floats).rev().take(2);
-    let histograms = window.histogram_timestamps.iter().zip(window.histograms).rev().take(2);
-    let mut newest: Vec<(Timestamp, Cell)> = floats.map(|(&t, &v)| (t, Cell::Float(v))).collect();
-    newest.extend(histograms.map(|(&t, h)| (t, Cell::Histogram(h.clone()))));
-    newest.sort_by_key(|(t, _)| std::cmp::Reverse(*t));
+fn last_two(window: &Window<'_>) -> Option<[(Counted, Cell); 2]> {
+    let float = |i| (counted(window.timestamps, window.starts, i), Cell::Float(window.floats[i]));
+    let histogram = |i: usize| {
+        let counted = counted(window.histogram_timestamps, window.histogram_starts, i);
+        (counted, Cell::Histogram(window.histograms[i].clone()))
+    };
+    let newest_of = |len: usize| (len.saturating_sub(2)..len).rev();
+    let mut newest: Vec<(Counted, Cell)> = newest_of(window.floats.len()).map(float).collect();
+    newest.extend(newest_of(window.histograms.len()).map(histogram));
+    newest.sort_by_key(|(counted, _)| std::cmp::Reverse(counted.at));
     let mut newest = newest.into_iter();
     let last = newest.next()?;
     Some([newest.next()?, last])

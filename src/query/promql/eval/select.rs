@@ -10,8 +10,10 @@ use crate::query::QueryError;
 use crate::storage::metrics::{SampleBuffer, Series};
 
 use super::context::{Context, Held};
+use super::elementwise::seconds;
 use super::row::{Cell, Grid, OutputSeries, Row};
 use super::source::{BoxedSource, Source};
+use super::starts::start_at;
 
 /// From the time of a step to the time of the data it asks for: `@` pins, then `offset` shifts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,6 +41,8 @@ pub enum Yield {
     Value,
     /// The sample's own time in seconds, for `timestamp()`.
     Timestamp,
+    /// Since when the sample counts, in seconds, for `start_timestamp()`; 0 if nobody said.
+    StartTimestamp,
     /// As `Timestamp`, but only of floats; histograms come as they are.
     FloatTimestamp,
 }
@@ -66,8 +70,16 @@ impl<'q> InstantSelector<'q> {
         yields: Yield,
     ) -> Result<InstantSelector<'q>, QueryError> {
         let range = time.covered(&grid, context.query.lookback_ms, 0);
-        let found = context.select(matchers, range)?;
-        context.expect_samples(&found)?;
+        let found = match yields {
+            // Starts are told once, and that may be long ago.
+            Yield::StartTimestamp => {
+                context.select(matchers, TimeRange { after: Timestamp::MIN, ..range })?
+            }
+            _ => context.select(matchers, range)?,
+        };
+        if yields != Yield::StartTimestamp {
+            context.expect_samples(&found)?;
+        }
         let announced = found.iter().map(|s| OutputSeries::new(s.labels.clone())).collect();
         let samples = SampleBuffer::default();
         let tells_resets = context.tells_resets();
@@ -92,8 +104,12 @@ impl Source for InstantSelector<'_> {
     }
 
     fn next(&mut self, row: &mut Row) -> Result<(), QueryError> {
-        self.context.read(&self.found[self.given], self.range, &mut self.samples)?;
+        let series = &self.found[self.given];
+        self.context.read(series, self.range, &mut self.samples)?;
         self.given += 1;
+        if self.yields == Yield::StartTimestamp {
+            self.samples.starts = self.context.starts(series);
+        }
         if self.tells_resets {
             tell_resets(&mut self.samples.histograms);
         }
@@ -107,7 +123,8 @@ impl Source for InstantSelector<'_> {
             match self.yields {
                 Yield::Value => row.set(step, Some(cell)),
                 Yield::FloatTimestamp if cell.float().is_none() => row.set(step, Some(cell)),
-                Yield::Timestamp | Yield::FloatTimestamp => row.set_float(step, t as f64 / 1000.0),
+                Yield::StartTimestamp => row.set_float(step, seconds(start_at(&self.samples.starts, t))),
+                Yield::Timestamp | Yield::FloatTimestamp => row.set_float(step, seconds(t)),
             }
         }
         Ok(())
@@ -159,6 +176,9 @@ pub trait RangeSource {
 
     /// Replaces `samples` by those of the next series; stale markers are gone.
     fn next(&mut self, samples: &mut SampleBuffer) -> Result<(), QueryError>;
+
+    /// From now on samples come with their starts; those that were computed have none.
+    fn tell_starts(&mut self) {}
 }
 
 /// `name{…}[range]`.
@@ -168,6 +188,7 @@ pub struct RangeSelector<'q> {
     announced: Vec<OutputSeries>,
     range: TimeRange,
     tells_resets: bool,
+    tells_starts: bool,
     given: usize,
 }
 
@@ -181,7 +202,7 @@ impl<'q> RangeSelector<'q> {
         context.expect_samples(&found)?;
         let announced = found.iter().map(|s| OutputSeries::new(s.labels.clone())).collect();
         let tells_resets = context.tells_resets();
-        Ok(RangeSelector { context, found, announced, range, tells_resets, given: 0 })
+        Ok(RangeSelector { context, found, announced, range, tells_resets, tells_starts: false, given: 0 })
     }
 }
 
@@ -191,13 +212,21 @@ impl RangeSource for RangeSelector<'_> {
     }
 
     fn next(&mut self, samples: &mut SampleBuffer) -> Result<(), QueryError> {
-        self.context.read(&self.found[self.given], self.range, samples)?;
+        let series = &self.found[self.given];
+        self.context.read(series, self.range, samples)?;
+        if self.tells_starts {
+            samples.starts = self.context.starts(series);
+        }
         self.given += 1;
         drop_stale(samples);
         if self.tells_resets {
             tell_resets(&mut samples.histograms);
         }
         Ok(())
+    }
+
+    fn tell_starts(&mut self) {
+        self.tells_starts = true;
     }
 }
 

@@ -11,6 +11,7 @@ use super::context::Context;
 use super::row::{Cell, Grid, OutputSeries, Row};
 use super::select::{DataTime, RangeSource, count_until};
 use super::source::Source;
+use super::starts::{Starts, counted, is_reset};
 
 /// The samples of one series that one step sees, `(after, until]`, and what functions ask about them.
 #[derive(Clone, Copy, Debug, Default)]
@@ -21,6 +22,9 @@ pub struct Window<'a> {
     pub histograms: &'a [std::sync::Arc<Histogram>],
     /// The values just before each decrease inside the window: what a counter lost there.
     pub lost: &'a [f64],
+    /// Since when each float and each histogram counts; empty where nobody said or asked.
+    pub starts: &'a [Timestamp],
+    pub histogram_starts: &'a [Timestamp],
     pub after: Timestamp,
     pub until: Timestamp,
     /// The time and the number of the step.
@@ -104,6 +108,7 @@ pub struct WindowCall<'q> {
     function: WindowFunction<'q>,
     given: usize,
     samples: SampleBuffer,
+    starts: Starts,
     decreases: Decreases,
 }
 
@@ -134,6 +139,7 @@ impl<'q> WindowCall<'q> {
             function,
             given: 0,
             samples: SampleBuffer::default(),
+            starts: Starts::default(),
             decreases: Decreases::default(),
         }
     }
@@ -156,13 +162,14 @@ impl Source for WindowCall<'_> {
         self.input.next(&mut self.samples)?;
         let labels = self.input.series()[self.given].labels.clone();
         self.given += 1;
-        self.decreases.find(&self.samples.floats);
+        self.starts.find(&self.samples);
+        self.decreases.find(&self.samples, &self.starts.floats);
         let notes = Notes::new(self.context, self.position, labels.metric_name());
         row.reset(self.grid.len);
         let mut walk = Walk::default();
         let mut seen = 0;
         for step in 0..self.grid.len {
-            let window = walk.at(&self.samples, &self.decreases, &self.shape, &self.grid, step);
+            let window = walk.at(&self.samples, &self.starts, &self.decreases, &self.shape, &self.grid, step);
             if window.is_empty() {
                 continue;
             }
@@ -181,21 +188,22 @@ impl Source for WindowCall<'_> {
     }
 }
 
-/// Every place of a series where the value falls.
+/// Every place of a series where the value falls, or its start tells that it began anew.
 #[derive(Default)]
 struct Decreases {
-    /// Index of the sample that is smaller than the one before it.
+    /// Index of the sample after the fall.
     at: Vec<usize>,
     /// The value of the one before it.
     lost: Vec<f64>,
 }
 
 impl Decreases {
-    fn find(&mut self, floats: &[f64]) {
+    fn find(&mut self, samples: &SampleBuffer, starts: &[Timestamp]) {
         self.at.clear();
         self.lost.clear();
-        for (i, pair) in floats.windows(2).enumerate() {
-            if pair[1] < pair[0] {
+        let counted = |i| counted(&samples.float_timestamps, starts, i);
+        for (i, pair) in samples.floats.windows(2).enumerate() {
+            if pair[1] < pair[0] || !starts.is_empty() && is_reset(counted(i), counted(i + 1)) {
                 self.at.push(i + 1);
                 self.lost.push(pair[0]);
             }
@@ -216,6 +224,7 @@ impl Walk {
     fn at<'a>(
         &mut self,
         samples: &'a SampleBuffer,
+        starts: &'a Starts,
         decreases: &'a Decreases,
         shape: &WindowShape,
         grid: &Grid,
@@ -233,6 +242,8 @@ impl Walk {
         self.decreases.1 = self.decreases.1.max(self.decreases.0);
         self.decreases.1 += decreases.at[self.decreases.1..].iter().take_while(|&&i| i < floats.end).count();
         Window {
+            starts: starts.floats.get(floats.clone()).unwrap_or(&[]),
+            histogram_starts: starts.histograms.get(histograms.clone()).unwrap_or(&[]),
             timestamps: &samples.float_timestamps[floats.clone()],
             floats: &samples.floats[floats],
             histogram_timestamps: &samples.histogram_timestamps[histograms.clone()],

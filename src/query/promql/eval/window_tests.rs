@@ -32,6 +32,7 @@ fn with_context<T>(test: impl FnOnce(&Context<'_>) -> T) -> T {
         lookback_ms: 1,
         subquery_step_ms: 1,
         delayed_name_removal: false,
+        use_start_timestamps: false,
     };
     test(&Context::new(query, &snapshot, &budget))
 }
@@ -47,10 +48,10 @@ fn walked(function: Function, samples: &[(i64, f64)], grid: Grid, shape: WindowS
         let notes = Notes::new(context, PositionRange::default(), "m");
         let samples = buffer(samples);
         let mut decreases = Decreases::default();
-        decreases.find(&samples.floats);
-        let mut walk = Walk::default();
+        decreases.find(&samples, &[]);
+        let (mut walk, starts) = (Walk::default(), Starts::default());
         let value = |step| {
-            let window = walk.at(&samples, &decreases, &shape, &grid, step);
+            let window = walk.at(&samples, &starts, &decreases, &shape, &grid, step);
             if window.is_empty() { None } else { function(&window, &notes).and_then(|cell| cell.float()) }
         };
         (0..grid.len).map(value).collect()
