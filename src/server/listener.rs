@@ -15,6 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower::ServiceExt;
 
+use super::request_line::Mended;
 use super::shutdown::Shutdown;
 
 #[derive(Clone, Copy, Debug)]
@@ -158,7 +159,7 @@ impl Port {
         });
         let builder = connection_builder(self.limits);
         let service = TowerToHyperService::new(service);
-        let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+        let connection = builder.serve_connection_with_upgrades(TokioIo::new(Mended::new(stream)), service);
         tokio::pin!(connection);
         let silent_for_too_long = async {
             // hyper's own limit starts once the protocol is known; this one holds from the first moment on.

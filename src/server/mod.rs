@@ -2,6 +2,7 @@
 
 mod housekeeping;
 mod listener;
+mod request_line;
 mod settings;
 mod shutdown;
 

@@ -62,6 +62,18 @@ fn a_bomb_is_refused_before_it_goes_off() {
 }
 
 #[test]
+fn a_url_as_people_type_it_is_taken() {
+    let server = Server::start(&[]);
+    let mut stream = TcpStream::connect(server.address()).unwrap();
+    let asked = r#"label_replace(vector(2),"unit","µs","","")>1"#;
+    let request = format!("GET /api/v1/query?query={asked} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains(r#"{"unit":"µs"}"#), "{answer}");
+}
+
+#[test]
 fn long_bodies_are_refused_by_their_length_and_as_they_come() {
     let server = Server::start(&["--limits.max-body-bytes", "64KiB"]);
     let body = vec![0u8; 100 << 10];
