@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::parser::ValueSource;
-use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 
 use crate::config::{Config, ConfigError, Given, OPTIONS};
 
@@ -48,6 +48,9 @@ impl Args for ConfigArgs {
             if field.is_switch() {
                 arg = arg.num_args(0..=1).default_missing_value("on");
             }
+            if field.is_list() {
+                arg = arg.action(ArgAction::Append);
+            }
             command.arg(arg)
         })
     }
@@ -73,12 +76,13 @@ impl FromArgMatches for ConfigArgs {
     fn from_arg_matches(matches: &ArgMatches) -> Result<ConfigArgs, clap::Error> {
         let mut given = Vec::new();
         for option in OPTIONS {
-            let Some(text) = matches.get_one::<String>(option.key) else { continue };
+            let Some(texts) = matches.get_many::<String>(option.key) else { continue };
+            let text = texts.map(String::as_str).collect::<Vec<_>>().join(",");
             let origin = match matches.value_source(option.key) {
                 Some(ValueSource::EnvVariable) => option.environment_variable(),
                 _ => format!("--{}", option.key),
             };
-            given.push(Given { key: option.key, text: text.clone(), origin });
+            given.push(Given { key: option.key, text, origin });
         }
         Ok(ConfigArgs { file: matches.get_one::<PathBuf>(FILE).cloned(), given })
     }

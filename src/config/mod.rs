@@ -25,6 +25,8 @@ pub struct Config {
     pub self_scrape_interval: Duration,
     /// 0: one for each core.
     pub shards: u64,
+    /// Names as given; only the server knows which there are.
+    pub features: Vec<String>,
     pub wal_sync: WalSync,
     pub limits: Limits,
     pub query: Query,

@@ -59,6 +59,7 @@ pub const OPTIONS: &[OptionSpec] = options! {
     "self-scrape" BOOL self_scrape: "Keep the server's own metrics in its own store";
     "self-scrape-interval" TIME self_scrape_interval: "How often it does that";
     "shards" COUNT shards: "Writer threads, each with its own series; 0 is one for each core";
+    "enable-feature" NAMES features: "Feature flags of Prometheus, separated by commas, such as promql-experimental-functions";
 
     "wal.sync" MODE wal_sync: "When a write is on disk: group (before its answer), interval (within a second), off";
 
@@ -126,6 +127,7 @@ impl Default for Config {
             self_scrape: true,
             self_scrape_interval: Duration::from_secs(5),
             shards: 0,
+            features: Vec::new(),
             wal_sync: WalSync::Group,
             limits: Limits::default(),
             query: Query::default(),

@@ -18,6 +18,10 @@ pub trait Setting {
     fn is_switch(&self) -> bool {
         false
     }
+    /// True where a flag may be given more than once, and its values add up.
+    fn is_list(&self) -> bool {
+        false
+    }
     /// True where TOML writes the value without quotes.
     fn is_bare_in_toml(&self) -> bool {
         false
@@ -115,6 +119,10 @@ impl Setting for Vec<String> {
 
     fn show(&self) -> String {
         self.join(",")
+    }
+
+    fn is_list(&self) -> bool {
+        true
     }
 }
 

@@ -12,6 +12,7 @@ pub mod traces;
 use std::sync::Arc;
 
 use crate::model::regex::RegexCache;
+use crate::model::time::MINUTE;
 use crate::model::{Histogram, Labels, Matcher, MetricMetadata, TimeRange, Timestamp};
 use crate::storage::metrics::{MetricsSnapshot, SeriesExemplars};
 use crate::storage::{ReadError, Store};
@@ -21,7 +22,7 @@ use promql::ast::ExprKind;
 use promql::eval::{self, Context, QueryShape};
 use promql::{ParseOptions, parse, parse_selector};
 
-/// The engine's settings; the server fills them from the configuration. Defaults are Prometheus 3.14's.
+/// The engine's settings; the server fills them from the configuration.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// How far back an instant selector looks, 5 m.
@@ -29,14 +30,38 @@ pub struct Options {
     /// The step of a subquery that names none, 1 m.
     pub subquery_step_ms: i64,
     pub regexes_max: usize,
-    /// Metric names are dropped once at the end of a query instead of at each operation, off.
+    /// Functions and aggregators that Prometheus marks as experimental.
+    pub experimental_functions: bool,
+    /// `anchored` and `smoothed`.
+    pub extended_range_selectors: bool,
+    /// `fill`, `fill_left` and `fill_right`.
+    pub fill_modifiers: bool,
+    /// Metric names are dropped once at the end of a query instead of at each operation.
     pub delayed_name_removal: bool,
-    /// Start timestamps tell resets and where counters began, off.
+    /// Samples are also counted step by step for whoever asks.
+    pub per_step_stats: bool,
+    /// Start timestamps tell resets and where counters began.
     pub use_start_timestamps: bool,
-    /// Functions, aggregators and modifiers that Prometheus keeps behind feature flags, off.
-    pub experimental: bool,
     /// Entries one log query may ask for, 5000.
     pub log_entries_max: usize,
+}
+
+/// Those of a Prometheus 3.14 server without feature flags.
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            lookback_ms: 5 * MINUTE,
+            subquery_step_ms: MINUTE,
+            regexes_max: 64,
+            experimental_functions: false,
+            extended_range_selectors: false,
+            fill_modifiers: false,
+            delayed_name_removal: false,
+            per_step_stats: false,
+            use_start_timestamps: false,
+            log_entries_max: 5_000,
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -145,9 +170,9 @@ impl Querier {
         let log_parsing =
             logql::ParseOptions { regexes_max: options.regexes_max, regex_cache: regex_cache.clone() };
         let parsing = ParseOptions {
-            experimental_functions: options.experimental,
-            extended_range_selectors: options.experimental,
-            fill_modifiers: options.experimental,
+            experimental_functions: options.experimental_functions,
+            extended_range_selectors: options.extended_range_selectors,
+            fill_modifiers: options.fill_modifiers,
             regexes_max: options.regexes_max,
             regex_cache,
         };

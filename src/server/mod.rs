@@ -1,5 +1,6 @@
 //! [`run`]: bind, open, serve, drain, close. The order is the documentation.
 
+mod features;
 mod housekeeping;
 mod listener;
 mod request_line;
@@ -59,6 +60,8 @@ async fn serve(config: &Config) -> Result<(), ServeError> {
     let address = main.local_addr().unwrap_or(config.listen);
     let otlp_grpc = bind_optional("--otlp-grpc", config.otlp_grpc).await?;
     let otlp_http = bind_optional("--otlp-http", config.otlp_http).await?;
+
+    features::report(&config.features);
 
     // Open. Who connects meanwhile waits to be accepted.
     let started_at = Clock.now_ms();

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use prometheus::{Gauge, Opts, Registry};
 
+use super::features;
 use super::listener::ConnectionLimits;
 use crate::api::{self, SelfTarget};
 use crate::config::{self, Config, Setting, WalSync};
@@ -14,9 +15,6 @@ use crate::query::budget::Limits;
 use crate::storage::PerSignal;
 use crate::{ingest, query, storage};
 
-/// The subquery step where none is named: Prometheus's default evaluation interval.
-const SUBQUERY_STEP_MS: i64 = 60_000;
-const REGEXES_MAX: usize = 64;
 /// What `wal.sync = interval` may lose to a power cut.
 const SYNC_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -93,15 +91,13 @@ fn translation_strategy(named: config::TranslationStrategy) -> ingest::Translati
 }
 
 pub fn query(config: &Config) -> query::Options {
-    query::Options {
+    let mut options = query::Options {
         lookback_ms: config.query.lookback.as_millis() as i64,
-        subquery_step_ms: SUBQUERY_STEP_MS,
-        regexes_max: REGEXES_MAX,
-        delayed_name_removal: false,
-        use_start_timestamps: false,
-        experimental: false,
         log_entries_max: config.query.log_entries_max as usize,
-    }
+        ..query::Options::default()
+    };
+    features::switch(&config.features, &mut options);
+    options
 }
 
 pub fn api(config: &Config, address: SocketAddr, started_at: Timestamp) -> api::Options {

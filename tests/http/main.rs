@@ -6,6 +6,7 @@
 mod common;
 
 mod bad_inputs;
+mod features;
 mod first_minute;
 mod grafana;
 mod lifecycle;

@@ -44,13 +44,12 @@ impl Engine {
             storage::Options { shards: 1, sync: SyncMode::Off, ..storage::Options::new(dir.path()) };
         let store = Store::open(options, &prometheus::Registry::new(), 0).unwrap();
         let options = Options {
-            lookback_ms: 300_000,
-            subquery_step_ms: 60_000,
-            regexes_max: 64,
+            experimental_functions: true,
+            extended_range_selectors: true,
+            fill_modifiers: true,
             delayed_name_removal: names == Names::Delayed,
             use_start_timestamps: true,
-            experimental: true,
-            log_entries_max: 5_000,
+            ..Options::default()
         };
         let querier = Querier::new(store.clone(), options, &prometheus::Registry::new());
         Engine { store, querier, _dir: dir }

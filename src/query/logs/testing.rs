@@ -42,16 +42,7 @@ impl Engine {
         let options =
             storage::Options { shards: 2, sync: SyncMode::Off, ..storage::Options::new(dir.path()) };
         let store = Store::open(options, &prometheus::Registry::new(), 0).unwrap();
-        let options = Options {
-            lookback_ms: 300_000,
-            subquery_step_ms: 60_000,
-            regexes_max: 64,
-            delayed_name_removal: false,
-            use_start_timestamps: false,
-            experimental: false,
-            log_entries_max: 5_000,
-        };
-        let querier = Querier::new(store.clone(), options, &prometheus::Registry::new());
+        let querier = Querier::new(store.clone(), Options::default(), &prometheus::Registry::new());
         Engine { store, querier, _dir: dir }
     }
 
