@@ -17,6 +17,7 @@ mod refusals;
 mod result;
 mod room;
 mod status;
+mod syntax;
 mod tempo;
 mod workers;
 mod write;
@@ -166,7 +167,8 @@ pub fn routes(api: &Arc<Api>) -> Router {
         .route("/api/v1/query", get(prometheus::query).post(prometheus::query))
         .route("/api/v1/query_range", get(prometheus::query_range).post(prometheus::query_range))
         .route("/api/v1/query_exemplars", get(prometheus::query_exemplars).post(prometheus::query_exemplars))
-        .route("/api/v1/format_query", get(prometheus::format_query).post(prometheus::format_query))
+        .route("/api/v1/format_query", get(syntax::format_query).post(syntax::format_query))
+        .route("/api/v1/parse_query", get(syntax::parse_query).post(syntax::parse_query))
         .route("/api/v1/series", get(prometheus::series).post(prometheus::series))
         .route("/api/v1/labels", get(prometheus::labels).post(prometheus::labels))
         .route("/api/v1/label/{name}/values", get(prometheus::label_values))

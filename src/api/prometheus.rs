@@ -17,10 +17,9 @@ use super::number::{push_sample, push_timestamp};
 use super::result::push_answer;
 use crate::ingest::Encoding;
 use crate::model::Matcher;
-use crate::query::promql::{self, ParseOptions};
 use crate::query::{Budget, InstantQuery, Listing, RangeQuery};
 
-type Answer = Result<Response, ApiError>;
+pub type Answer = Result<Response, ApiError>;
 
 /// Prometheus's, so that a line on a screen has a few points for each pixel and no more.
 const POINTS_MAX: i64 = 11_000;
@@ -211,16 +210,6 @@ pub async fn query_exemplars(
         Ok(json.finish(&[], &[]))
     })
     .await
-}
-
-/// `/api/v1/format_query`: the expression as Icecore understood it, on one line.
-pub async fn format_query(State(api): State<Arc<Api>>, uri: Uri, headers: HeaderMap, body: Body) -> Answer {
-    let form = read_form(&api, &uri, &headers, body).await?;
-    let expr = promql::parse(form.get("query"), &ParseOptions::default())
-        .map_err(|error| ApiError::Parameter { name: "query", reason: error.to_string() })?;
-    let mut json = api.json();
-    push_string(json.text(), &expr.to_string());
-    Ok(json.finish(&[], &[]))
 }
 
 impl Api {

@@ -18,7 +18,7 @@ use crate::storage::metrics::{MetricsSnapshot, SeriesExemplars};
 use crate::storage::{ReadError, Store};
 pub use budget::{Budget, Exceeded};
 use metrics::{QueryKind, QueryMetrics};
-use promql::ast::ExprKind;
+use promql::ast::{Expr, ExprKind};
 use promql::eval::{self, Context, QueryShape};
 use promql::{ParseOptions, parse, parse_selector};
 
@@ -198,8 +198,13 @@ impl Querier {
         self.metrics.observe(QueryKind::Range, budget, || self.evaluate(&request.expr, ask, budget))
     }
 
+    /// The expression as it would be run.
+    pub fn parse(&self, text: &str) -> Result<Expr, QueryError> {
+        parse(text, &self.parsing).map_err(|error| QueryError::BadData(error.to_string()))
+    }
+
     fn evaluate(&self, text: &str, ask: Ask, budget: &Budget) -> Result<Answer, QueryError> {
-        let expr = parse(text, &self.parsing).map_err(|error| QueryError::BadData(error.to_string()))?;
+        let expr = self.parse(text)?;
         let shape = QueryShape {
             start: ask.times.start,
             end: ask.times.end,
@@ -309,7 +314,7 @@ impl Querier {
         budget: &Budget,
     ) -> Result<Vec<SeriesExemplars>, QueryError> {
         self.metrics.observe(QueryKind::Exemplars, budget, || {
-            let expr = parse(expr, &self.parsing).map_err(|error| QueryError::BadData(error.to_string()))?;
+            let expr = self.parse(expr)?;
             let mut selectors: Vec<&[Matcher]> = Vec::new();
             expr.walk(&mut |node| match &node.kind {
                 ExprKind::VectorSelector(selector) => selectors.push(&selector.matchers),

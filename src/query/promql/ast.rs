@@ -41,7 +41,7 @@ pub struct NumberLiteral {
 }
 
 /// `name{matchers} @ at offset …`, alone or under a range.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct VectorSelector {
     /// The name written before the braces; its matcher then is the first of `matchers`.
     pub name: Option<String>,
@@ -232,6 +232,23 @@ impl Expr {
 impl PartialEq for Expr {
     fn eq(&self, other: &Expr) -> bool {
         self.kind == other.kind
+    }
+}
+
+/// The order of matchers means nothing.
+impl PartialEq for VectorSelector {
+    fn eq(&self, other: &VectorSelector) -> bool {
+        let sorted = |selector: &VectorSelector| {
+            let mut matchers: Vec<_> =
+                selector.matchers.iter().map(|m| (m.name.clone(), m.op.text(), m.value.clone())).collect();
+            matchers.sort_unstable();
+            matchers
+        };
+        let rest = |selector: &VectorSelector| (selector.at, selector.edges);
+        self.name == other.name
+            && self.offset == other.offset
+            && rest(self) == rest(other)
+            && sorted(self) == sorted(other)
     }
 }
 

@@ -19,9 +19,11 @@ mod parse_durations;
 mod parse_matching;
 mod parse_selectors;
 pub mod parser;
+mod prettify;
 mod printer;
 pub mod series_description;
 pub mod token;
 
 pub use error::ParseError;
 pub use parser::{ParseOptions, parse, parse_selector};
+pub use prettify::prettify;

@@ -1,7 +1,7 @@
 //! A syntax tree as text that parses back to an equal tree.
 //!
-//! No parentheses are added: a tree has its own. The spelling is Prometheus's where that is exact; where it loses
-//! something (the milliseconds of `@`, names that are keywords) ours does not.
+//! No parentheses are added: a tree has its own. The spelling is Prometheus's, matchers in order of their text, where
+//! that is exact; where it loses something (the milliseconds of `@`, names that are keywords) ours does not.
 
 use std::fmt;
 
@@ -24,14 +24,18 @@ impl fmt::Display for Expr {
             ExprKind::String(value) => f.write_str(&quote(value)),
             ExprKind::VectorSelector(selector) => {
                 matchers(f, selector)?;
-                selector_modifiers(f, selector)
+                at(f, selector.at)?;
+                edges(f, selector.edges)?;
+                offset(f, &selector.offset)
             }
             ExprKind::MatrixSelector(matrix) => {
                 matchers(f, &matrix.selector)?;
                 write!(f, "[{}]", matrix.range)?;
-                selector_modifiers(f, &matrix.selector)
+                edges(f, matrix.selector.edges)?;
+                at(f, matrix.selector.at)?;
+                offset(f, &matrix.selector.offset)
             }
-            ExprKind::Subquery(subquery) => subquery.fmt(f),
+            ExprKind::Subquery(subquery) => write!(f, "{}{}", subquery.expr, subquery.suffix()),
             ExprKind::Unary(unary) => write!(f, "{}{}", unary.op.text(), unary.expr),
             ExprKind::Paren(inner) => write!(f, "({inner})"),
             ExprKind::Binary(binary) => binary.fmt(f),
@@ -54,14 +58,18 @@ impl fmt::Display for NumberLiteral {
     }
 }
 
-impl fmt::Display for Subquery {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}[{}:", self.expr, self.range)?;
-        if let Some(step) = &self.step {
-            step.fmt(f)?;
-        }
-        f.write_str("]")?;
-        modifiers(f, &self.offset, self.at)
+impl Subquery {
+    /// What stands behind the expression.
+    pub(super) fn suffix(&self) -> impl fmt::Display {
+        fmt::from_fn(|f| {
+            write!(f, "[{}:", self.range)?;
+            if let Some(step) = &self.step {
+                write!(f, "{step}")?;
+            }
+            f.write_str("]")?;
+            at(f, self.at)?;
+            offset(f, &self.offset)
+        })
     }
 }
 
@@ -74,14 +82,20 @@ impl fmt::Display for Binary {
             }
             _ => write!(f, "{}", self.lhs)?,
         }
-        write!(f, " {}", self.op.text())?;
-        if self.return_bool {
-            f.write_str(" bool")?;
-        }
-        if let Some(matching) = &self.matching {
-            matching.fmt(f)?;
-        }
-        write!(f, " {}", self.rhs)
+        write!(f, " {} {}", self.operator(), self.rhs)
+    }
+}
+
+impl Binary {
+    /// What stands between the sides.
+    pub(super) fn operator(&self) -> impl fmt::Display {
+        fmt::from_fn(|f| {
+            f.write_str(self.op.text())?;
+            if self.return_bool {
+                f.write_str(" bool")?;
+            }
+            self.matching.iter().try_for_each(|matching| write!(f, "{matching}"))
+        })
     }
 }
 
@@ -111,16 +125,25 @@ impl fmt::Display for VectorMatching {
 
 impl fmt::Display for Aggregate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.op.text())?;
-        if self.without {
-            write!(f, " without ({}) ", label_list(&self.grouping))?;
-        } else if !self.grouping.is_empty() {
-            write!(f, " by ({}) ", label_list(&self.grouping))?;
-        }
         match &self.param {
-            Some(param) => write!(f, "({param}, {})", self.expr),
-            None => write!(f, "({})", self.expr),
+            Some(param) => write!(f, "{}({param}, {})", self.operator(), self.expr),
+            None => write!(f, "{}({})", self.operator(), self.expr),
         }
+    }
+}
+
+impl Aggregate {
+    /// What stands before the parentheses.
+    pub(super) fn operator(&self) -> impl fmt::Display {
+        fmt::from_fn(|f| {
+            f.write_str(self.op.text())?;
+            if self.without {
+                write!(f, " without ({}) ", label_list(&self.grouping))?;
+            } else if !self.grouping.is_empty() {
+                write!(f, " by ({}) ", label_list(&self.grouping))?;
+            }
+            Ok(())
+        })
     }
 }
 
@@ -165,6 +188,7 @@ fn matchers(f: &mut fmt::Formatter<'_>, selector: &VectorSelector) -> fmt::Resul
         !(repeats_name && selector.name.as_deref() == Some(m.value.as_str()))
     };
     let mut inside: Vec<String> = selector.matchers.iter().filter(is_written).map(matcher).collect();
+    inside.sort_unstable();
     match &selector.name {
         Some(name) if is_metric_name(name) && names_metric(&classify(name)) => {
             f.write_str(name)?;
@@ -185,29 +209,28 @@ fn matcher(matcher: &Matcher) -> String {
     format!("{name}{}{}", matcher.op.text(), quote(matcher.value.as_bytes()))
 }
 
-fn selector_modifiers(f: &mut fmt::Formatter<'_>, selector: &VectorSelector) -> fmt::Result {
-    match selector.edges {
-        Edges::Plain => {}
-        Edges::Anchored => f.write_str(" anchored")?,
-        Edges::Smoothed => f.write_str(" smoothed")?,
+fn edges(f: &mut fmt::Formatter<'_>, edges: Edges) -> fmt::Result {
+    match edges {
+        Edges::Plain => Ok(()),
+        Edges::Anchored => f.write_str(" anchored"),
+        Edges::Smoothed => f.write_str(" smoothed"),
     }
-    modifiers(f, &selector.offset, selector.at)
 }
 
-fn modifiers(f: &mut fmt::Formatter<'_>, offset: &Duration, at: Option<At>) -> fmt::Result {
+fn at(f: &mut fmt::Formatter<'_>, at: Option<At>) -> fmt::Result {
     match at {
-        None => {}
-        Some(At::Start) => f.write_str(" @ start()")?,
-        Some(At::End) => f.write_str(" @ end()")?,
+        None => Ok(()),
+        Some(At::Start) => f.write_str(" @ start()"),
+        Some(At::End) => f.write_str(" @ end()"),
         Some(At::Timestamp(ms)) => {
             let (sign, size) = (if ms < 0 { "-" } else { "" }, ms.unsigned_abs());
-            write!(f, " @ {sign}{}.{:03}", size / 1000, size % 1000)?;
+            write!(f, " @ {sign}{}.{:03}", size / 1000, size % 1000)
         }
     }
-    if *offset != Duration::ZERO {
-        write!(f, " offset {offset}")?;
-    }
-    Ok(())
+}
+
+fn offset(f: &mut fmt::Formatter<'_>, offset: &Duration) -> fmt::Result {
+    if *offset == Duration::ZERO { Ok(()) } else { write!(f, " offset {offset}") }
 }
 
 fn label_list(labels: &[String]) -> String {
