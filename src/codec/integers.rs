@@ -3,6 +3,8 @@
 //! Values, differences or differences of differences, whichever is smallest, in groups of 128: a base, a width
 //! in bits for all, and a few exceptions that did not fit. Decoding is loops without branches per value.
 
+use std::ops::Range;
+
 use super::bits::{self, GROUP};
 use super::varint::{read_i64, write_i64, write_u64, zigzag};
 use super::{Malformed, take, take_count, take_u8};
@@ -29,6 +31,22 @@ pub fn for_each_group(
     count: usize,
     mut each: impl FnMut(&[i64]),
 ) -> Result<(), Malformed> {
+    for_each_wanted_group(bytes, count, |_| true, |_, group| each(group))
+}
+
+/// As [`for_each_group`], but only those runs that hold numbers of `wants`, each with the place of its first one; what
+/// others do not build on is not unpacked.
+pub fn for_each_wanted_group(
+    bytes: &mut &[u8],
+    count: usize,
+    wants: impl Fn(Range<usize>) -> bool,
+    mut each: impl FnMut(usize, &[i64]),
+) -> Result<(), Malformed> {
+    let mut each = |first: usize, group: &[i64]| {
+        if wants(first..first + group.len()) {
+            each(first, group);
+        }
+    };
     let order = take_u8(bytes)?;
     if order > 2 {
         return Err(Malformed("unknown order of differences"));
@@ -36,17 +54,22 @@ pub fn for_each_group(
     let (mut value, mut difference) = (0i64, 0i64);
     if order >= 1 && count >= 1 {
         value = read_i64(bytes)?;
-        each(&[value]);
+        each(0, &[value]);
     }
     if order == 2 && count >= 2 {
         difference = read_i64(bytes)?;
         value = value.wrapping_add(difference);
-        each(&[value]);
+        each(1, &[value]);
     }
     let mut left = count.saturating_sub(order as usize);
     let mut group = [0i64; GROUP];
     while left > 0 {
         let group = &mut group[..left.min(GROUP)];
+        if order == 0 && !wants(count - left..count - left + group.len()) {
+            skip_group(bytes, group.len())?;
+            left -= group.len();
+            continue;
+        }
         decode_group(bytes, group)?;
         match order {
             0 => {}
@@ -64,7 +87,7 @@ pub fn for_each_group(
                 }
             }
         }
-        each(group);
+        each(count - left, group);
         left -= group.len();
     }
     Ok(())
@@ -217,14 +240,29 @@ fn choose_window(residuals: &[i64]) -> Window {
     Window { base, width, exceptions: residuals.iter().filter(is_outside).count() }
 }
 
-fn decode_group(bytes: &mut &[u8], group: &mut [i64]) -> Result<(), Malformed> {
+/// Takes what stands before a group's numbers off the front: their width, their base and the count of exceptions.
+fn take_group_head(bytes: &mut &[u8], len: usize) -> Result<(u32, i64, usize), Malformed> {
     let head = take_u8(bytes)?;
     let width = u32::from(head & !EXCEPTIONS);
     if width > 64 {
         return Err(Malformed("a width exceeds 64 bits"));
     }
     let base = read_i64(bytes)?;
-    let exceptions = if head & EXCEPTIONS != 0 { take_count(bytes, group.len())? } else { 0 };
+    let exceptions = if head & EXCEPTIONS != 0 { take_count(bytes, len)? } else { 0 };
+    Ok((width, base, exceptions))
+}
+
+fn skip_group(bytes: &mut &[u8], len: usize) -> Result<(), Malformed> {
+    let (width, _, exceptions) = take_group_head(bytes, len)?;
+    take(bytes, bits::packed_len(len, width) + exceptions)?;
+    for _ in 0..exceptions {
+        read_i64(bytes)?;
+    }
+    Ok(())
+}
+
+fn decode_group(bytes: &mut &[u8], group: &mut [i64]) -> Result<(), Malformed> {
+    let (width, base, exceptions) = take_group_head(bytes, group.len())?;
     let mut packed = [0; GROUP];
     let packed = &mut packed[..group.len()];
     bits::unpack(bytes, width, packed)?;
@@ -293,8 +331,20 @@ mod tests {
         }
 
         #[test]
+        fn some_come_back_alone(values in prop::collection::vec(prop_oneof![9 => -20i64..20, 1 => any::<i64>()], 1..600), place: prop::sample::Index) {
+            let (bytes, wanted) = (bytes_of(&values), place.index(values.len()));
+            let (mut slice, mut found) = (&bytes[..], Vec::new());
+            let add = |first: usize, group: &[i64]| found.extend((first..).zip(group.iter().copied()));
+            for_each_wanted_group(&mut slice, values.len(), |run| run.contains(&wanted), add).unwrap();
+            prop_assert!(found.contains(&(wanted, values[wanted])));
+            prop_assert!(found.len() <= GROUP && found.iter().all(|&(at, value)| values[at] == value));
+            prop_assert!(slice.is_empty());
+        }
+
+        #[test]
         fn foreign_bytes_never_panic(bytes: Vec<u8>, count in 0usize..1000) {
             let mut out = Vec::new();
+            let _ = for_each_wanted_group(&mut &bytes[..], count, |run| run.contains(&(count / 2)), |_, _| {});
             let _ = decode(&mut &bytes[..], count, &mut out);
             prop_assert!(out.len() <= count);
         }

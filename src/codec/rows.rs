@@ -39,6 +39,12 @@ impl RowSet {
         self.words.iter().all(|&word| word == 0)
     }
 
+    /// The last row in the set.
+    pub fn last(&self) -> Option<usize> {
+        let at = self.words.iter().rposition(|&word| word != 0)?;
+        Some(at * 64 + self.words[at].ilog2() as usize)
+    }
+
     pub fn contains(&self, row: usize) -> bool {
         self.words[row / 64] >> (row % 64) & 1 == 1
     }
@@ -63,6 +69,18 @@ impl RowSet {
         self.words.iter_mut().zip(&other.words).for_each(|(word, other)| *word &= other);
     }
 
+    /// Leaves the rows that are not in `other`.
+    pub fn subtract(&mut self, other: &RowSet) {
+        assert_eq!(self.row_count, other.row_count, "sets of different blocks");
+        self.words.iter_mut().zip(&other.words).for_each(|(word, other)| *word &= !other);
+    }
+
+    /// Adds the rows that are in `other`.
+    pub fn unite(&mut self, other: &RowSet) {
+        assert_eq!(self.row_count, other.row_count, "sets of different blocks");
+        self.words.iter_mut().zip(&other.words).for_each(|(word, other)| *word |= other);
+    }
+
     /// Leaves the rows for which `holds`; asks only about rows in the set, in order.
     pub fn retain(&mut self, mut holds: impl FnMut(usize) -> bool) {
         for (at, word) in self.words.iter_mut().enumerate() {
@@ -74,6 +92,15 @@ impl RowSet {
                     *word &= !(1 << bit);
                 }
             }
+        }
+    }
+
+    /// As [`Self::retain`], but asks about more rows than are in the set: quicker where `holds` is but a look-up.
+    pub fn retain_looked_up(&mut self, holds: impl Fn(usize) -> bool) {
+        for (at, word) in self.words.iter_mut().enumerate().filter(|(_, word)| **word != 0) {
+            let first = at * 64;
+            let asked = first..(first + 64).min(self.row_count);
+            *word &= asked.fold(0, |held, row| held | u64::from(holds(row)) << (row - first));
         }
     }
 
@@ -117,6 +144,7 @@ mod tests {
                     model.remove(&row);
                 }
                 prop_assert_eq!(rows.contains(row), is_insert);
+                prop_assert_eq!(rows.last(), model.last().copied());
             }
             prop_assert!(rows.iter().eq(model.iter().copied()));
             let mut even = RowSet::all(row_count);
@@ -125,6 +153,16 @@ mod tests {
             model.retain(|row| row % 2 == 0);
             prop_assert!(rows.iter().eq(model.iter().copied()));
             prop_assert_eq!(rows.count(), model.len());
+            let mut third = RowSet::none(row_count);
+            (0..row_count).step_by(3).for_each(|row| third.insert(row));
+            let (mut united, mut left) = (rows.clone(), rows.clone());
+            united.unite(&third);
+            left.subtract(&third);
+            prop_assert!(united.iter().eq((0..row_count).filter(|row| row % 3 == 0 || model.contains(row))));
+            prop_assert!(left.iter().eq(model.iter().copied().filter(|row| row % 3 != 0)));
+            rows.retain_looked_up(|row| row % 3 == 0);
+            model.retain(|row| row % 3 == 0);
+            prop_assert!(rows.iter().eq(model.iter().copied()));
         }
     }
 }

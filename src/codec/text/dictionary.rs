@@ -70,6 +70,12 @@ fn distinct<'a>(texts: &[&'a str], limits: Limits) -> Option<(Vec<&'a str>, Vec<
     Some((distinct, picks))
 }
 
+/// The different texts of a dictionary, one after the other.
+pub fn joined_texts(mut bytes: &[u8], max: usize) -> Result<Vec<u8>, Malformed> {
+    take_count(&mut bytes, max)?;
+    joined::unpack(take_bytes(&mut bytes)?, max)
+}
+
 /// Invariant: each pick is the number of a text.
 pub struct Dictionary {
     texts: Joined,
@@ -78,7 +84,8 @@ pub struct Dictionary {
 
 impl Dictionary {
     pub fn open(mut bytes: &[u8], count: usize, max: usize) -> Result<Dictionary, Malformed> {
-        let texts = Dictionary::open_texts(&mut bytes, count, max)?;
+        let text_count = take_count(&mut bytes, count)?;
+        let texts = Joined::open(take_bytes(&mut bytes)?, text_count, max)?;
         let mut picks = Vec::new();
         numbers::decode(bytes, count, texts.count(), &mut picks)?;
         let mut total = 0usize;
@@ -89,14 +96,12 @@ impl Dictionary {
         Ok(Dictionary { texts, picks })
     }
 
-    /// Takes the texts off the front.
-    pub fn open_texts(bytes: &mut &[u8], count: usize, max: usize) -> Result<Joined, Malformed> {
-        let text_count = take_count(bytes, count)?;
-        Joined::open(take_bytes(bytes)?, text_count, max)
-    }
-
     pub fn texts(&self) -> &Joined {
         &self.texts
+    }
+
+    pub fn into_texts(self) -> Joined {
+        self.texts
     }
 
     pub fn picks(&self) -> &[u32] {

@@ -2,6 +2,9 @@
 //!
 //! Decimal ones become integers; hexadecimal ones of one length, two digits a byte.
 
+use std::cell::Cell;
+use std::ops::Range;
+
 use super::joined::Joined;
 use super::{Effort, TOO_LONG};
 use crate::codec::varint::write_u64;
@@ -71,7 +74,13 @@ impl DecimalShape {
     }
 }
 
-pub fn open_decimal(mut bytes: &[u8], count: usize, max: usize) -> Result<Joined, Malformed> {
+/// Of `count` texts all, or only those that `wanted` numbers, which increase.
+pub fn open_decimal(
+    mut bytes: &[u8],
+    count: usize,
+    wanted: Option<&[u32]>,
+    max: usize,
+) -> Result<Joined, Malformed> {
     let prefix = take_text(&mut bytes)?.as_bytes();
     let (kind, width) = (take_u8(&mut bytes)?, take_u8(&mut bytes)? as usize);
     if kind > MARKED || width > DIGITS_MAX || width == 0 {
@@ -80,18 +89,51 @@ pub fn open_decimal(mut bytes: &[u8], count: usize, max: usize) -> Result<Joined
     if (prefix.len() + 1).saturating_mul(count) > max {
         return Err(TOO_LONG);
     }
-    let bound = if kind == MARKED { 2 * 10u64.pow(width as u32) } else { 10u64.pow(width as u32) };
-    let (mut texts, mut ends) = (Vec::new(), Vec::with_capacity(count));
-    let (mut end, mut is_in_bounds) = (0, true);
-    integers::for_each_group(&mut bytes, count, |group| {
-        if end > max {
+    let ends = Vec::with_capacity(wanted.map_or(count, <[u32]>::len));
+    let mut texts =
+        DecimalTexts { prefix, kind, width, max, bytes: Vec::new(), ends, end: 0, is_in_bounds: true };
+    let Some(wanted) = wanted else {
+        integers::for_each_group(&mut bytes, count, |group| texts.push_all(group.iter().copied()))?;
+        return texts.finish();
+    };
+    let left = Cell::new(wanted);
+    let wants = |run: Range<usize>| left.get().first().is_some_and(|&row| run.contains(&(row as usize)));
+    integers::for_each_wanted_group(&mut bytes, count, wants, |first, group| {
+        let inside = left.get().partition_point(|&row| (row as usize) < first + group.len());
+        let (inside, behind) = left.get().split_at(inside);
+        texts.push_all(inside.iter().map(|&row| group[row as usize - first]));
+        left.set(behind);
+    })?;
+    texts.finish()
+}
+
+/// Decimal numbers as they become texts.
+struct DecimalTexts<'a> {
+    prefix: &'a [u8],
+    kind: u8,
+    width: usize,
+    max: usize,
+    /// The texts, up to `end`.
+    bytes: Vec<u8>,
+    end: usize,
+    ends: Vec<usize>,
+    is_in_bounds: bool,
+}
+
+impl DecimalTexts<'_> {
+    #[inline(always)]
+    fn push_all(&mut self, numbers: impl ExactSizeIterator<Item = i64>) {
+        if self.end > self.max {
             return;
         }
-        texts.resize(end + group.len() * (prefix.len() + Digits::LEN), 0);
-        for &number in group {
-            is_in_bounds &= (number as u64) < bound;
+        let (prefix, kind, width) = (self.prefix, self.kind, self.width);
+        let bound = if kind == MARKED { 2 * 10u64.pow(width as u32) } else { 10u64.pow(width as u32) };
+        let mut end = self.end;
+        self.bytes.resize(end + numbers.len() * (prefix.len() + Digits::LEN), 0);
+        for number in numbers {
+            self.is_in_bounds &= (number as u64) < bound;
             if !prefix.is_empty() {
-                texts[end..end + prefix.len()].copy_from_slice(prefix);
+                self.bytes[end..end + prefix.len()].copy_from_slice(prefix);
                 end += prefix.len();
             }
             let digits = Digits::new(number as u64);
@@ -101,19 +143,23 @@ pub fn open_decimal(mut bytes: &[u8], count: usize, max: usize) -> Result<Joined
                 FRACTION => (Digits::LEN - width, digits.last().max(Digits::LEN - width + 1)),
                 _ => (digits.first() + 1, Digits::LEN),
             };
-            digits.write(from, &mut texts[end..end + Digits::LEN]);
+            digits.write(from, &mut self.bytes[end..end + Digits::LEN]);
             end += to - from;
-            ends.push(end);
+            self.ends.push(end);
         }
-    })?;
-    if !is_in_bounds {
-        return Err(Malformed("a decimal number has too many digits"));
+        self.end = end;
     }
-    if end > max {
-        return Err(TOO_LONG);
+
+    fn finish(mut self) -> Result<Joined, Malformed> {
+        if !self.is_in_bounds {
+            return Err(Malformed("a decimal number has too many digits"));
+        }
+        if self.end > self.max {
+            return Err(TOO_LONG);
+        }
+        self.bytes.truncate(self.end);
+        Joined::new(self.bytes, self.ends.into_iter(), 0)
     }
-    texts.truncate(end);
-    Joined::new(texts, ends.into_iter(), 0)
 }
 
 /// The last 24 digits of a number: the values of 16 and of the 8 before, the first in the lowest byte.
@@ -221,7 +267,13 @@ fn values_of(digits: &[u8; 16]) -> [u8; 256] {
     values
 }
 
-pub fn open_hexadecimal(mut bytes: &[u8], count: usize, max: usize) -> Result<Joined, Malformed> {
+/// As [`open_decimal`].
+pub fn open_hexadecimal(
+    mut bytes: &[u8],
+    count: usize,
+    wanted: Option<&[u32]>,
+    max: usize,
+) -> Result<Joined, Malformed> {
     let prefix = take_text(&mut bytes)?.as_bytes();
     let digit_count = take_count(&mut bytes, max)?;
     let digits = match take_u8(&mut bytes)? {
@@ -230,7 +282,7 @@ pub fn open_hexadecimal(mut bytes: &[u8], count: usize, max: usize) -> Result<Jo
         _ => return Err(Malformed("unknown kind of hexadecimal numbers")),
     };
     let len = prefix.len() + digit_count;
-    let total = len.checked_mul(count).filter(|&total| total <= max).ok_or(TOO_LONG)?;
+    len.checked_mul(count).filter(|&total| total <= max).ok_or(TOO_LONG)?;
     let packed_len = digit_count.div_ceil(2);
     let packed = compressed::decode_block(bytes, packed_len * count, 0)?;
     if packed.len() != packed_len * count {
@@ -238,9 +290,11 @@ pub fn open_hexadecimal(mut bytes: &[u8], count: usize, max: usize) -> Result<Jo
     }
     let pairs: Vec<[u8; 2]> = (0..=255usize).map(|b| [digits[b >> 4], digits[b & 15]]).collect();
     // Of an odd count, the digit that is too many lies where the next text begins.
-    let mut texts = vec![0; total + 1];
-    for row in 0..count {
-        let mut at = row * len;
+    let text_count = wanted.map_or(count, <[u32]>::len);
+    let mut texts = vec![0; text_count * len + 1];
+    for text in 0..text_count {
+        let row = wanted.map_or(text, |wanted| wanted[text] as usize);
+        let mut at = text * len;
         texts[at..at + prefix.len()].copy_from_slice(prefix);
         at += prefix.len();
         for &byte in &packed[row * packed_len..(row + 1) * packed_len] {
@@ -248,8 +302,8 @@ pub fn open_hexadecimal(mut bytes: &[u8], count: usize, max: usize) -> Result<Jo
             at += 2;
         }
     }
-    texts.truncate(total);
-    Joined::new(texts, (0..count).map(|row| (row + 1) * len), 0)
+    texts.truncate(text_count * len);
+    Joined::new(texts, (0..text_count).map(|text| (text + 1) * len), 0)
 }
 
 #[cfg(test)]

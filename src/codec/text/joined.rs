@@ -1,5 +1,7 @@
 //! All texts of a column one after the other, compressed together.
 
+use memchr::memmem::Finder;
+
 use super::pattern::{Pattern, Patterns};
 use super::span::{PADDING, Span};
 use super::{Effort, NOT_UTF8, TOO_LONG, put_bytes, take_bytes};
@@ -41,6 +43,23 @@ pub fn encode(texts: &[&str], effort: Effort, out: &mut Vec<u8>) {
     }
 }
 
+/// The texts one after the other, perhaps with a byte between them; of at most `max` bytes, no text being empty.
+pub fn unpack(mut bytes: &[u8], max: usize) -> Result<Vec<u8>, Malformed> {
+    match take_u8(&mut bytes)? {
+        SAME_LENGTH => {
+            take_count(&mut bytes, max)?;
+        }
+        SEPARATED => return compressed::decode_block(bytes, max.saturating_mul(2), 0),
+        LENGTHS => {
+            take_bytes(&mut bytes)?;
+        }
+        _ => return Err(UNKNOWN),
+    }
+    compressed::decode_block(bytes, max, 0)
+}
+
+const UNKNOWN: Malformed = Malformed("unknown kind of joined texts");
+
 /// The texts, unpacked. Invariant: spans follow each other, perhaps with a byte in between, and begin and end
 /// where characters do.
 pub struct Joined {
@@ -74,7 +93,7 @@ impl Joined {
                 let texts = compressed::decode_block(bytes, max, PADDING)?;
                 Joined::new(texts, ends_of(&lengths, max)?.into_iter(), 0)
             }
-            _ => Err(Malformed("unknown kind of joined texts")),
+            _ => Err(UNKNOWN),
         }
     }
 
@@ -117,6 +136,11 @@ impl Joined {
         self.padded.as_bytes()
     }
 
+    /// [`Self::padded`] and [`Self::spans`].
+    pub fn into_parts(self) -> (Vec<u8>, Vec<Span>) {
+        (self.padded.into_bytes(), self.spans)
+    }
+
     /// Where the texts lie in [`Self::bytes`].
     pub fn spans(&self) -> &[Span] {
         &self.spans
@@ -135,17 +159,22 @@ impl Joined {
             return;
         }
         let mut found = RowSet::none(self.count());
-        patterns.alternatives.iter().for_each(|pattern| self.find(pattern, &mut found));
-        rows.retain(|row| found.contains(row) != patterns.is_negated);
+        for pattern in &patterns.alternatives {
+            let is_match = |row| match pattern {
+                Pattern::Literal(_) => true,
+                Pattern::Regex { regex, .. } => regex.is_match(self.get(row).as_bytes()),
+            };
+            self.find(pattern.required(), is_match, &mut found);
+        }
+        if patterns.is_negated {
+            rows.subtract(&found);
+        } else {
+            rows.intersect(&found);
+        }
     }
 
-    /// Puts the rows that the pattern is in into `found`.
-    fn find(&self, pattern: &Pattern, found: &mut RowSet) {
-        let needle = pattern.required();
-        let is_match = |row| match pattern {
-            Pattern::Literal(_) => true,
-            Pattern::Regex { regex, .. } => regex.is_match(self.get(row).as_bytes()),
-        };
+    /// Puts the rows that hold `needle` into `found`, if they are a match.
+    pub fn find(&self, needle: &Finder, is_match: impl Fn(usize) -> bool, found: &mut RowSet) {
         if needle.needle().is_empty() {
             (0..self.count()).filter(|&row| is_match(row)).for_each(|row| found.insert(row));
             return;

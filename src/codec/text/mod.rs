@@ -5,6 +5,7 @@
 //! form, so that a text that is not wanted is not put together. Bytes of a column may be anything: they give
 //! an error or some texts, but no panic, and no more text than the caller allows.
 
+mod anchor;
 mod buffer;
 mod dictionary;
 mod digits;
@@ -12,6 +13,7 @@ mod joined;
 mod pattern;
 mod plain;
 mod search;
+mod slots;
 mod span;
 mod split;
 mod template_writer;

@@ -115,13 +115,43 @@ impl Alphabet {
     }
 }
 
-/// Whether a text of the column may hold what `finder` looks for, as far as that shows without unpacking all of it.
-pub fn may_hold(mut bytes: &[u8], count: usize, finder: &Finder, max: usize) -> Result<bool, Malformed> {
+/// Whether a text of the column may hold what `finder` looks for, as far as that shows before it is known where each
+/// text lies.
+pub fn may_hold(mut bytes: &[u8], finder: &Finder, max: usize) -> Result<bool, Malformed> {
     Ok(match take_u8(&mut bytes)? {
         CONSTANT => finder.find(bytes).is_some(),
-        DICTIONARY => finder.find(Dictionary::open_texts(&mut bytes, count, max)?.bytes()).is_some(),
+        DICTIONARY => finder.find(&dictionary::joined_texts(bytes, max)?).is_some(),
+        JOINED => finder.find(&joined::unpack(bytes, max)?).is_some(),
         _ => true,
     })
+}
+
+/// Texts of a column, ready to be copied.
+#[derive(Default)]
+pub struct Values<'v> {
+    /// As [`Joined::padded`].
+    pub bytes: Cow<'v, [u8]>,
+    /// Where each text lies in them.
+    pub spans: Cow<'v, [Span]>,
+}
+
+impl Values<'static> {
+    /// Of a column as [`Plain::open`] takes it, only the texts of the rows in `wanted`, which increase. Most columns
+    /// are numbers: those of other rows are not made texts.
+    pub fn open(bytes: &[u8], count: usize, wanted: &[u32], max: usize) -> Result<Self, Malformed> {
+        let (bytes, spans) = match bytes.split_first() {
+            Some((&DECIMAL, bytes)) => digits::open_decimal(bytes, count, Some(wanted), max)?.into_parts(),
+            Some((&HEXADECIMAL, bytes)) => {
+                digits::open_hexadecimal(bytes, count, Some(wanted), max)?.into_parts()
+            }
+            _ => {
+                let plain = Plain::open(bytes, count, max)?;
+                let spans = wanted.iter().map(|&row| plain.span(row as usize)).collect();
+                (plain.into_texts().into_parts().0, spans)
+            }
+        };
+        Ok(Values { bytes: Cow::Owned(bytes), spans: Cow::Owned(spans) })
+    }
 }
 
 /// An unpacked column.
@@ -143,8 +173,8 @@ impl Plain {
             }
             DICTIONARY => Plain::Dictionary(Dictionary::open(bytes, count, max)?),
             JOINED => Plain::Joined(Joined::open(bytes, count, max)?),
-            DECIMAL => Plain::Joined(digits::open_decimal(bytes, count, max)?),
-            HEXADECIMAL => Plain::Joined(digits::open_hexadecimal(bytes, count, max)?),
+            DECIMAL => Plain::Joined(digits::open_decimal(bytes, count, None, max)?),
+            HEXADECIMAL => Plain::Joined(digits::open_hexadecimal(bytes, count, None, max)?),
             _ => return Err(Malformed("unknown form of a text column")),
         })
     }
@@ -165,7 +195,21 @@ impl Plain {
         }
     }
 
-    /// Where every text of the column lies.
+    /// Where every text of the column lies, and of what it is a part.
+    pub fn values(&self) -> Values<'_> {
+        let (texts, spans) = match self {
+            Plain::Constant { text, count } => (text, Cow::Owned(vec![text.spans()[0]; *count])),
+            Plain::Dictionary(dictionary) => {
+                let texts = dictionary.texts();
+                let picks = dictionary.picks().iter();
+                (texts, picks.map(|&pick| texts.spans()[pick as usize]).collect())
+            }
+            Plain::Joined(joined) => (joined, Cow::Borrowed(joined.spans())),
+        };
+        Values { bytes: Cow::Borrowed(texts.padded()), spans }
+    }
+
+    /// The different texts of the column, and perhaps some more than once.
     pub fn texts(&self) -> &Joined {
         match self {
             Plain::Constant { text: texts, .. } | Plain::Joined(texts) => texts,
@@ -173,15 +217,24 @@ impl Plain {
         }
     }
 
-    /// Where the text of each row lies in [`Self::texts`].
-    pub fn spans(&self) -> Cow<'_, [Span]> {
+    /// The same of the rows in `wanted`.
+    pub fn values_of(&self, wanted: &[u32]) -> Values<'_> {
+        let spans = wanted.iter().map(|&row| self.span(row as usize)).collect();
+        Values { bytes: Cow::Borrowed(self.texts().padded()), spans }
+    }
+
+    fn span(&self, row: usize) -> Span {
         match self {
-            Plain::Constant { text, count } => Cow::Owned(vec![text.spans()[0]; *count]),
-            Plain::Dictionary(dictionary) => {
-                let spans = dictionary.texts().spans();
-                Cow::Owned(dictionary.picks().iter().map(|&pick| spans[pick as usize]).collect())
-            }
-            Plain::Joined(joined) => Cow::Borrowed(joined.spans()),
+            Plain::Constant { text, .. } => text.spans()[0],
+            Plain::Dictionary(dictionary) => dictionary.texts().spans()[dictionary.picks()[row] as usize],
+            Plain::Joined(joined) => joined.spans()[row],
+        }
+    }
+
+    fn into_texts(self) -> Joined {
+        match self {
+            Plain::Constant { text: texts, .. } | Plain::Joined(texts) => texts,
+            Plain::Dictionary(dictionary) => dictionary.into_texts(),
         }
     }
 

@@ -6,6 +6,8 @@
 
 use memchr::memmem::Finder;
 
+use super::anchor;
+use super::slots::Slots;
 use super::split::SLOT;
 use super::templates::Templates;
 use crate::codec::Malformed;
@@ -44,9 +46,12 @@ enum Verdict {
 
 pub struct Search<'s, 'a> {
     templates: &'s Templates<'a>,
+    slots: &'s Slots<'a>,
     needle: &'s Finder<'s>,
     literal: &'s [u8],
-    decoded_bytes_max: usize,
+    /// Of each column, how many bytes of the literal, from its start, a value may hold.
+    starts: Vec<usize>,
+    is_in_literal: [bool; 256],
     /// Conditions that came up, and for which values of the column each holds; nothing: for none.
     conditions: Vec<(Condition, Option<Vec<bool>>)>,
     /// The numbers of the conditions on each column.
@@ -54,62 +59,74 @@ pub struct Search<'s, 'a> {
 }
 
 impl<'s, 'a> Search<'s, 'a> {
-    pub fn new(
+    /// Leaves the rows that hold the literal, and those that may; gives the latter.
+    pub fn run(
         templates: &'s Templates<'a>,
         needle: &'s Finder<'s>,
-        decoded_bytes_max: usize,
-    ) -> Search<'s, 'a> {
+        rows: &mut RowSet,
+    ) -> Result<RowSet, Malformed> {
+        let candidates = match anchor::templates_that_may_hold(templates.texts(), needle.needle()) {
+            Some(candidates) if !templates.has_wholes() => candidates,
+            _ => RowSet::all(templates.texts().count()),
+        };
+        if candidates.is_empty() {
+            rows.clear();
+            return Ok(RowSet::none(rows.row_count()));
+        }
+        let slots = templates.slots()?;
         let of_column = vec![Vec::new(); templates.column_count()];
         let literal = needle.needle();
-        Search { templates, needle, literal, decoded_bytes_max, conditions: Vec::new(), of_column }
+        let starts = slots.columns().iter().map(|column| column.may_hold(literal)).collect();
+        let mut is_in_literal = [false; 256];
+        literal.iter().for_each(|&byte| is_in_literal[byte as usize] = true);
+        let conditions = Vec::new();
+        Search { templates, slots, needle, literal, starts, is_in_literal, conditions, of_column }
+            .run_in(&candidates, rows)
     }
 
-    /// Leaves the rows that hold the literal, and those that may; gives the latter.
-    pub fn run(mut self, rows: &mut RowSet) -> Result<RowSet, Malformed> {
-        let is_always = self.found_in_templates();
-        let mut verdicts = Vec::with_capacity(is_always.len());
-        for (template, is_always) in is_always.into_iter().enumerate() {
-            verdicts.push(if is_always { Verdict::Always } else { self.verdict(template)? });
+    fn run_in(mut self, candidates: &RowSet, rows: &mut RowSet) -> Result<RowSet, Malformed> {
+        let mut verdicts: Vec<Verdict> =
+            (0..self.templates.texts().count()).map(|_| Verdict::Never).collect();
+        for template in candidates.iter() {
+            verdicts[template] = self.verdict(template)?;
         }
+        let has = |of: fn(&Verdict) -> bool| verdicts.iter().any(of);
         let mut unsure = RowSet::none(rows.row_count());
-        if self.conditions.is_empty() {
-            rows.retain(|row| match verdicts[self.templates.rows()[row] as usize] {
-                Verdict::Unsure => {
-                    unsure.insert(row);
-                    true
-                }
-                Verdict::Always => true,
-                _ => false,
-            });
-        } else {
-            self.try_rows(&verdicts, rows, &mut unsure);
+        if has(|verdict| matches!(verdict, Verdict::If(_))) {
+            self.try_rows(&verdicts, rows, &mut unsure)?;
+        } else if !has(|verdict| !matches!(verdict, Verdict::Never)) {
+            rows.clear();
+        } else if has(|verdict| !matches!(verdict, Verdict::Always)) {
+            let of_rows = self.templates.of_rows()?;
+            let may_hold: Vec<bool> =
+                verdicts.iter().map(|verdict| !matches!(verdict, Verdict::Never)).collect();
+            rows.retain_looked_up(|row| may_hold[of_rows[row] as usize]);
+            if has(|verdict| matches!(verdict, Verdict::Unsure)) {
+                unsure = rows.clone();
+                unsure.retain(|row| matches!(verdicts[of_rows[row] as usize], Verdict::Unsure));
+            }
         }
         Ok(unsure)
     }
 
-    /// For each template, whether the text between its variables holds the literal.
-    fn found_in_templates(&self) -> Vec<bool> {
-        let texts = self.templates.texts();
-        // A slot is no part of the text.
-        if self.literal.contains(&SLOT) {
-            return vec![false; texts.count()];
-        }
-        (0..texts.count()).map(|at| self.needle.find(texts.get(at).as_bytes()).is_some()).collect()
-    }
-
     /// Goes through the rows, as the values of the columns lie, and tries the demands of each.
-    fn try_rows(&self, verdicts: &[Verdict], rows: &mut RowSet, unsure: &mut RowSet) {
+    fn try_rows(
+        &self,
+        verdicts: &[Verdict],
+        rows: &mut RowSet,
+        unsure: &mut RowSet,
+    ) -> Result<(), Malformed> {
         let mut is_asked = vec![false; self.templates.column_count()];
         self.conditions.iter().for_each(|(condition, _)| is_asked[condition.column as usize] = true);
         // The columns that conditions are about, slot by slot, without the others.
         let asked: Vec<Vec<u32>> = (0..verdicts.len())
             .map(|template| {
-                let slots = self.templates.slots(template).iter().copied();
+                let slots = self.slots.columns_of(template).iter().copied();
                 slots.filter(|&column| is_asked[column as usize]).collect()
             })
             .collect();
         let mut nexts = vec![0usize; self.templates.column_count()];
-        for (row, &template) in self.templates.rows().iter().enumerate() {
+        for (row, &template) in self.templates.of_rows()?.iter().enumerate() {
             let template = template as usize;
             if rows.contains(row) {
                 let holds = match &verdicts[template] {
@@ -127,10 +144,11 @@ impl<'s, 'a> Search<'s, 'a> {
             }
             asked[template].iter().for_each(|&column| nexts[column as usize] += 1);
         }
+        Ok(())
     }
 
     fn are_met(&self, demands: &[Demand], template: usize, nexts: &[usize]) -> bool {
-        let slots = self.templates.slots(template);
+        let slots = self.slots.columns_of(template);
         demands.iter().all(|&(slot, condition)| {
             let column = slots[slot];
             let before = slots[..slot].iter().filter(|&&other| other == column).count();
@@ -141,13 +159,21 @@ impl<'s, 'a> Search<'s, 'a> {
 
     fn verdict(&mut self, template: usize) -> Result<Verdict, Malformed> {
         let mut ways = Ways { template, found: Vec::new(), demands: Vec::new(), steps: 0 };
-        let slot_count = self.templates.slots(template).len();
-        if self.literal.is_empty() {
+        // A slot is no part of the text.
+        let text = self.templates.texts().get(template).as_bytes();
+        if !self.literal.contains(&SLOT) && self.needle.find(text).is_some() {
             return Ok(Verdict::Always);
         }
-        for slot in 0..slot_count {
-            self.start_in_piece(slot, &mut ways)?;
-            self.start_in_variable(slot, &mut ways)?;
+        let (columns, pieces) = (self.slots.columns_of(template), self.slots.pieces_of(template));
+        let texts = self.templates.texts().bytes();
+        for (slot, (&column, piece)) in columns.iter().zip(pieces).enumerate() {
+            let last = texts[piece.range()].last();
+            if last.is_some_and(|&last| self.is_in_literal[last as usize]) {
+                self.start_in_piece(slot, &mut ways)?;
+            }
+            if self.starts[column as usize] > 0 {
+                self.start_in_variable(slot, &mut ways)?;
+            }
             if ways.steps > STEPS_MAX {
                 return Ok(Verdict::Unsure);
             }
@@ -155,9 +181,14 @@ impl<'s, 'a> Search<'s, 'a> {
         Ok(if ways.found.is_empty() { Verdict::Never } else { Verdict::If(ways.found) })
     }
 
+    /// The text before a template's slot of this number, or after its last one.
+    fn piece(&self, template: usize, slot: usize) -> &'s [u8] {
+        &self.templates.texts().padded()[self.slots.pieces_of(template)[slot].range()]
+    }
+
     /// The literal begins in the text before the slot and goes on in it.
     fn start_in_piece(&mut self, slot: usize, ways: &mut Ways) -> Result<(), Malformed> {
-        let piece = self.templates.piece(ways.template, slot);
+        let piece = self.piece(ways.template, slot);
         let Some(&last) = piece.last() else {
             return Ok(());
         };
@@ -171,9 +202,9 @@ impl<'s, 'a> Search<'s, 'a> {
 
     /// The literal begins in the variable.
     fn start_in_variable(&mut self, slot: usize, ways: &mut Ways) -> Result<(), Malformed> {
-        let column = self.templates.slots(ways.template)[slot];
-        let after = self.templates.piece(ways.template, slot + 1).first().copied();
-        for len in 1..=self.templates.column(column).may_hold(self.literal) {
+        let column = self.slots.columns_of(ways.template)[slot];
+        let after = self.piece(ways.template, slot + 1).first().copied();
+        for len in 1..=self.starts[column as usize] {
             if len == self.literal.len() {
                 self.demand(slot, Relation::Inside, 0, len, ways, Self::take)?;
             } else if after.is_none_or(|after| after == self.literal[len]) {
@@ -187,9 +218,9 @@ impl<'s, 'a> Search<'s, 'a> {
 
     /// The literal goes on at `at` with the start of the variable.
     fn variable_at(&mut self, slot: usize, at: usize, ways: &mut Ways) -> Result<(), Malformed> {
-        let column = self.templates.slots(ways.template)[slot];
-        let after = self.templates.piece(ways.template, slot + 1).first().copied();
-        for to in at + 1..=at + self.templates.column(column).may_hold(&self.literal[at..]) {
+        let column = self.slots.columns_of(ways.template)[slot];
+        let after = self.piece(ways.template, slot + 1).first().copied();
+        for to in at + 1..=at + self.slots.column(column).may_hold(&self.literal[at..]) {
             if to == self.literal.len() {
                 self.demand(slot, Relation::Start, at, to, ways, Self::take)?;
             } else if after.is_none_or(|after| after == self.literal[to]) {
@@ -203,11 +234,11 @@ impl<'s, 'a> Search<'s, 'a> {
 
     /// The literal goes on at `at` with the start of the text before the slot, or after the last one.
     fn piece_at(&mut self, slot: usize, at: usize, ways: &mut Ways) -> Result<(), Malformed> {
-        let (piece, rest) = (self.templates.piece(ways.template, slot), &self.literal[at..]);
+        let (piece, rest) = (self.piece(ways.template, slot), &self.literal[at..]);
         if piece.starts_with(rest) {
             return self.take(ways);
         }
-        if rest.starts_with(piece) && slot < self.templates.slots(ways.template).len() {
+        if rest.starts_with(piece) && slot < self.slots.columns_of(ways.template).len() {
             return self.variable_at(slot, at + piece.len(), ways);
         }
         Ok(())
@@ -227,7 +258,7 @@ impl<'s, 'a> Search<'s, 'a> {
         if ways.steps > STEPS_MAX {
             return Ok(());
         }
-        let column = self.templates.slots(ways.template)[slot];
+        let column = self.slots.columns_of(ways.template)[slot];
         ways.demands.push((slot, Condition { column, relation, from, to }));
         then(self, ways)?;
         ways.demands.pop();
@@ -263,11 +294,11 @@ impl<'s, 'a> Search<'s, 'a> {
     /// For which values of the column the condition holds; nothing: for none.
     fn values_that_meet(&self, condition: Condition) -> Result<Option<Vec<bool>>, Malformed> {
         let part = &self.literal[condition.from..condition.to];
-        let (column, finder) = (self.templates.column(condition.column), Finder::new(part));
-        if !column.may_find(&finder, self.decoded_bytes_max)? {
+        let finder = Finder::new(part);
+        if !self.templates.may_find(condition.column, &finder)? {
             return Ok(None);
         }
-        let plain = column.plain(self.decoded_bytes_max)?;
+        let plain = self.templates.plain(condition.column)?;
         if finder.find(plain.texts().bytes()).is_none() {
             return Ok(None);
         }

@@ -1,45 +1,42 @@
 //! A column as templates, the template of each row, and columns of variables.
+//!
+//! What lies behind the templates' own texts is unpacked when it is needed first: most searches end before.
 
-use std::borrow::Cow;
 use std::cell::OnceCell;
 
 use memchr::memmem::Finder;
 
 use super::joined::Joined;
 use super::pattern::{Pattern, Patterns};
-use super::plain::{self, Alphabet, Plain};
+use super::plain::{self, Plain, Values};
 use super::search::Search;
+use super::slots::Slots;
 use super::span::{Span, append};
-use super::split::SLOT;
 use super::{NOT_UTF8, TOO_LONG, TextBuffer, take_bytes};
 use crate::codec::rows::RowSet;
 use crate::codec::{Malformed, numbers, take_count, take_u8};
 
-/// Invariant: `rows` are numbers of templates, `slots` of columns, and each column has as many values as the rows take.
 pub struct Templates<'a> {
     /// The texts of all templates, slots included.
     texts: Joined,
-    /// The text between slots: of each template one more than it has slots.
-    pieces: Vec<Span>,
-    /// The column of each slot, of one template after the other.
-    slots: Vec<u32>,
-    /// Where the slots of each template begin, and where the last ones end.
-    first_slots: Vec<u32>,
-    rows: Vec<u32>,
-    columns: Vec<Column<'a>>,
-    /// What the templates alone add to the texts of all rows.
-    static_len: usize,
+    column_count: usize,
+    has_wholes: bool,
+    /// The column of each slot, the template of each row, and the columns.
+    packed: &'a [u8],
+    slots: OnceCell<Slots<'a>>,
+    rows: OnceCell<Rows>,
+    count: usize,
     decoded_bytes_max: usize,
 }
 
-pub struct Column<'a> {
-    bytes: &'a [u8],
-    count: usize,
-    /// Whether its values are letters and digits.
-    is_words: bool,
-    /// The most bytes that one of its values has.
-    len_max: usize,
-    plain: OnceCell<Box<Plain>>,
+/// Invariant: `templates` are numbers of templates.
+struct Rows {
+    /// The template of each row.
+    templates: Vec<u32>,
+    /// Of each column, how many values the rows take.
+    value_counts: Vec<usize>,
+    /// What the templates alone add to the texts of all rows.
+    static_len: usize,
 }
 
 impl<'a> Templates<'a> {
@@ -49,55 +46,68 @@ impl<'a> Templates<'a> {
         let column_count_max = bytes.len();
         let column_count = take_count(&mut bytes, column_count_max)?;
         let has_wholes = take_u8(&mut bytes)? != 0;
-        let (mut pieces, mut first_slots) = (Vec::new(), vec![0]);
-        for template in 0..template_count {
-            let range = texts.spans()[template].range();
-            let mut start = range.start;
-            for slot in memchr::memchr_iter(SLOT, texts.get(template).as_bytes()) {
-                pieces.push(Span::new(start, range.start + slot)?);
-                start = range.start + slot + 1;
-            }
-            pieces.push(Span::new(start, range.end)?);
-            first_slots.push((pieces.len() - template - 1) as u32);
-        }
-        let slot_count = pieces.len() - template_count;
-        let mut slots = Vec::new();
-        numbers::decode(take_bytes(&mut bytes)?, slot_count, column_count, &mut slots)?;
-        let mut rows = Vec::new();
-        numbers::decode(take_bytes(&mut bytes)?, count, template_count, &mut rows)?;
+        let (slots, rows) = (OnceCell::new(), OnceCell::new());
+        let decoded_bytes_max = max;
+        Ok(Templates {
+            texts,
+            column_count,
+            has_wholes,
+            packed: bytes,
+            slots,
+            rows,
+            count,
+            decoded_bytes_max,
+        })
+    }
 
-        let mut row_counts = vec![0usize; template_count];
-        rows.iter().for_each(|&template| row_counts[template as usize] += 1);
-        let (mut value_counts, mut static_len) = (vec![0usize; column_count], 0usize);
+    pub fn slots(&self) -> Result<&Slots<'a>, Malformed> {
+        if self.slots.get().is_none() {
+            let slots = Slots::open(
+                self.packed,
+                &self.texts,
+                self.column_count,
+                self.has_wholes,
+                self.decoded_bytes_max,
+            )?;
+            let _ = self.slots.set(slots);
+        }
+        Ok(self.slots.get().expect("just set"))
+    }
+
+    fn rows(&self) -> Result<&Rows, Malformed> {
+        if self.rows.get().is_none() {
+            let _ = self.rows.set(self.open_rows()?);
+        }
+        Ok(self.rows.get().expect("just set"))
+    }
+
+    fn open_rows(&self) -> Result<Rows, Malformed> {
+        let slots = self.slots()?;
+        let mut templates = Vec::new();
+        numbers::decode(slots.packed_rows(), self.count, self.texts.count(), &mut templates)?;
+        let mut row_counts = vec![0usize; self.texts.count()];
+        templates.iter().for_each(|&template| row_counts[template as usize] += 1);
+        let (mut value_counts, mut static_len) = (vec![0usize; self.column_count], 0usize);
         for (template, &row_count) in row_counts.iter().enumerate() {
-            let slots = &slots[first_slots[template] as usize..first_slots[template + 1] as usize];
-            let len = texts.get(template).len() - slots.len();
+            let columns = slots.columns_of(template);
+            let len = self.texts.get(template).len() - columns.len();
             static_len = static_len.saturating_add(len.saturating_mul(row_count));
-            for &column in slots {
+            for &column in columns {
                 let value_count = &mut value_counts[column as usize];
                 *value_count = value_count.saturating_add(row_count);
             }
         }
         // No variable is empty.
-        if value_counts.iter().fold(0usize, |sum, &count| sum.saturating_add(count)) > max {
+        let len_min = value_counts.iter().fold(static_len, |sum, &count| sum.saturating_add(count));
+        if len_min > self.decoded_bytes_max {
             return Err(TOO_LONG);
         }
-        let mut columns = Vec::with_capacity(column_count);
-        for (at, &count) in value_counts.iter().enumerate() {
-            let is_words = !(has_wholes && at + 1 == column_count);
-            let (len_max, bytes) = (take_count(&mut bytes, max)?, take_bytes(&mut bytes)?);
-            columns.push(Column { bytes, count, is_words, len_max, plain: OnceCell::new() });
-        }
-        Ok(Templates { static_len, texts, pieces, slots, first_slots, rows, columns, decoded_bytes_max: max })
-    }
-
-    pub fn template_count(&self) -> usize {
-        self.first_slots.len() - 1
+        Ok(Rows { templates, value_counts, static_len })
     }
 
     /// The template of each row.
-    pub fn rows(&self) -> &[u32] {
-        &self.rows
+    pub fn of_rows(&self) -> Result<&[u32], Malformed> {
+        Ok(&self.rows()?.templates)
     }
 
     /// The texts of all templates.
@@ -105,23 +115,37 @@ impl<'a> Templates<'a> {
         &self.texts
     }
 
-    /// The columns of a template's slots.
-    pub fn slots(&self, template: usize) -> &[u32] {
-        &self.slots[self.first_slots[template] as usize..self.first_slots[template + 1] as usize]
-    }
-
-    /// The text before a template's slot of this number, or after its last one.
-    pub fn piece(&self, template: usize, slot: usize) -> &[u8] {
-        let piece = self.pieces[self.first_slots[template] as usize + template + slot];
-        &self.texts.padded()[piece.range()]
-    }
-
-    pub fn column(&self, column: u32) -> &Column<'a> {
-        &self.columns[column as usize]
-    }
-
     pub fn column_count(&self) -> usize {
-        self.columns.len()
+        self.column_count
+    }
+
+    /// Whether there are texts that were not split: the last column has them.
+    pub fn has_wholes(&self) -> bool {
+        self.has_wholes
+    }
+
+    /// The column, unpacked.
+    pub fn plain(&self, column: u32) -> Result<&Plain, Malformed> {
+        let cell = &self.slots()?.column(column).plain;
+        if cell.get().is_none() {
+            let (bytes, count) = self.packed(column)?;
+            let _ = cell.set(Box::new(Plain::open(bytes, count, self.decoded_bytes_max)?));
+        }
+        Ok(cell.get().expect("just set"))
+    }
+
+    /// Whether a value of the column may hold what `finder` looks for, as far as that shows without unpacking all of
+    /// them.
+    pub fn may_find(&self, column: u32, finder: &Finder) -> Result<bool, Malformed> {
+        if self.slots()?.column(column).plain.get().is_some() {
+            return Ok(true);
+        }
+        plain::may_hold(self.slots()?.column(column).bytes, finder, self.decoded_bytes_max)
+    }
+
+    /// A column as it is stored, and how many values it has.
+    fn packed(&self, column: u32) -> Result<(&'a [u8], usize), Malformed> {
+        Ok((self.slots()?.column(column).bytes, self.rows()?.value_counts[column as usize]))
     }
 
     /// Appends a text for every row: its own for those in `rows`, else an empty one.
@@ -147,25 +171,29 @@ impl<'a> Templates<'a> {
         out: &mut Vec<u8>,
         mut ends: impl FnMut(usize),
     ) -> Result<(), Malformed> {
+        // Of more rows, to single out the variables costs as much as to unpack all.
+        const SPARSE: usize = 2;
+        let (slots, templates) = (self.slots()?, self.of_rows()?);
         let statics = self.texts.padded();
-        let plains = self.needed_columns(rows)?;
-        let spans: Vec<Cow<[Span]>> =
-            plains.iter().map(|plain| plain.map(Plain::spans).unwrap_or_default()).collect();
-        let mut views: Vec<View> =
-            plains.iter().zip(&spans).map(|(plain, spans)| View::new(*plain, spans)).collect();
-        self.check_len(&spans)?;
-        for (row, &template) in self.rows.iter().enumerate() {
+        let is_sparse = rows.count() * SPARSE < self.count;
+        let values = if is_sparse { self.values_of(rows)? } else { self.values()? };
+        self.check_len(&values)?;
+        let mut views: Vec<View> = values
+            .iter()
+            .map(|values| View { bytes: &values.bytes, spans: &values.spans, next: 0 })
+            .collect();
+        for (row, &template) in templates.iter().enumerate() {
             let template = template as usize;
-            let slots = self.slots(template);
             if !rows.contains(row) {
-                slots.iter().for_each(|&column| views[column as usize].next += 1);
+                if !is_sparse {
+                    slots.columns_of(template).iter().for_each(|&column| views[column as usize].next += 1);
+                }
                 ends(out.len());
                 continue;
             }
-            let first = self.first_slots[template] as usize + template;
-            let pieces = &self.pieces[first..first + slots.len() + 1];
+            let pieces = slots.pieces_of(template);
             append(out, statics, pieces[0]);
-            for (&column, &piece) in slots.iter().zip(&pieces[1..]) {
+            for (&column, &piece) in slots.columns_of(template).iter().zip(&pieces[1..]) {
                 let view = &mut views[column as usize];
                 append(out, view.bytes, view.spans[view.next]);
                 view.next += 1;
@@ -176,34 +204,52 @@ impl<'a> Templates<'a> {
         Ok(())
     }
 
-    /// Refuses if the texts of all rows would be longer than allowed, as far as these columns hold them.
-    fn check_len(&self, spans: &[Cow<[Span]>]) -> Result<(), Malformed> {
-        let variables = spans.iter().flat_map(|spans| spans.iter()).map(|span| span.len());
-        let total = variables.fold(self.static_len, usize::saturating_add);
+    /// Refuses if the texts of all rows would be longer than allowed, as far as these values tell.
+    fn check_len(&self, values: &[Values]) -> Result<(), Malformed> {
+        let variables = values.iter().flat_map(|values| values.spans.iter()).map(|span| span.len());
+        let total = variables.fold(self.rows()?.static_len, usize::saturating_add);
         if total > self.decoded_bytes_max { Err(TOO_LONG) } else { Ok(()) }
     }
 
-    /// The columns that the rows have variables in, unpacked.
-    fn needed_columns(&self, rows: &RowSet) -> Result<Vec<Option<&Plain>>, Malformed> {
-        let mut is_needed = vec![false; self.template_count()];
-        rows.iter().for_each(|row| is_needed[self.rows[row] as usize] = true);
-        let mut plains = vec![None; self.columns.len()];
-        for template in (0..is_needed.len()).filter(|&template| is_needed[template]) {
-            for &column in self.slots(template) {
-                plains[column as usize] = Some(self.columns[column as usize].plain(self.decoded_bytes_max)?);
+    /// Of each column all values.
+    fn values(&self) -> Result<Vec<Values<'_>>, Malformed> {
+        (0..self.column_count as u32).map(|column| Ok(self.plain(column)?.values())).collect()
+    }
+
+    /// Of each column the values that the rows take.
+    fn values_of(&self, rows: &RowSet) -> Result<Vec<Values<'_>>, Malformed> {
+        let slots = self.slots()?;
+        let mut nexts = vec![0u32; self.column_count];
+        let mut wanted: Vec<Vec<u32>> = vec![Vec::new(); self.column_count];
+        let last = rows.last().map_or(0, |row| row + 1);
+        for (row, &template) in self.of_rows()?[..last].iter().enumerate() {
+            let is_wanted = rows.contains(row);
+            for &column in slots.columns_of(template as usize) {
+                let next = &mut nexts[column as usize];
+                if is_wanted {
+                    wanted[column as usize].push(*next);
+                }
+                *next += 1;
             }
         }
-        Ok(plains)
+        let values = wanted.iter().zip(0..).map(|(wanted, column)| match slots.column(column).plain.get() {
+            _ if wanted.is_empty() => Ok(Values::default()),
+            Some(plain) => Ok(plain.values_of(wanted)),
+            None => {
+                let (bytes, count) = self.packed(column)?;
+                Values::open(bytes, count, wanted, self.decoded_bytes_max)
+            }
+        });
+        values.collect()
     }
 
     /// Leaves the rows that the patterns hold for.
     pub fn filter(&self, patterns: &Patterns, rows: &mut RowSet) -> Result<(), Malformed> {
-        let mut found = RowSet::none(self.rows.len());
+        let mut found = RowSet::none(self.count);
         for pattern in &patterns.alternatives {
             let mut candidates = rows.clone();
-            candidates.retain(|row| !found.contains(row));
-            let unsure =
-                Search::new(self, pattern.required(), self.decoded_bytes_max).run(&mut candidates)?;
+            candidates.subtract(&found);
+            let unsure = Search::run(self, pattern.required(), &mut candidates)?;
             let unsure = match pattern {
                 Pattern::Literal(_) => unsure,
                 Pattern::Regex { .. } => candidates.clone(),
@@ -213,16 +259,20 @@ impl<'a> Templates<'a> {
                 self.decode_rows(&unsure, &mut texts)?;
                 candidates.retain(|row| !unsure.contains(row) || pattern.is_in(texts.get(row)));
             }
-            candidates.iter().for_each(|row| found.insert(row));
+            found.unite(&candidates);
         }
-        rows.retain(|row| found.contains(row) != patterns.is_negated);
+        if patterns.is_negated {
+            rows.subtract(&found);
+        } else {
+            rows.intersect(&found);
+        }
         Ok(())
     }
 
     /// Leaves the rows whose text is `value`.
     pub fn equals(&self, value: &str, rows: &mut RowSet) -> Result<(), Malformed> {
         let needle = Finder::new(value);
-        Search::new(self, &needle, self.decoded_bytes_max).run(rows)?;
+        Search::run(self, &needle, rows)?;
         if !rows.is_empty() {
             let mut texts = TextBuffer::default();
             self.decode_rows(rows, &mut texts)?;
@@ -237,35 +287,4 @@ struct View<'v> {
     bytes: &'v [u8],
     spans: &'v [Span],
     next: usize,
-}
-
-impl<'v> View<'v> {
-    fn new(plain: Option<&'v Plain>, spans: &'v [Span]) -> View<'v> {
-        View { bytes: plain.map(|plain| plain.texts().padded()).unwrap_or_default(), spans, next: 0 }
-    }
-}
-
-impl Column<'_> {
-    /// How many bytes of `text`, from its start, a value may hold.
-    pub fn may_hold(&self, text: &[u8]) -> usize {
-        let alphabet = Alphabet::of(self.bytes);
-        let may_hold = |byte: &u8| (!self.is_words || byte.is_ascii_alphanumeric()) && alphabet.has(*byte);
-        text.iter().take(self.len_max).take_while(|byte| may_hold(byte)).count()
-    }
-
-    /// Whether a value may hold what `finder` looks for, as far as that shows without unpacking all of them.
-    pub fn may_find(&self, finder: &Finder, max: usize) -> Result<bool, Malformed> {
-        if self.plain.get().is_some() {
-            Ok(true)
-        } else {
-            plain::may_hold(self.bytes, self.count, finder, max)
-        }
-    }
-
-    pub fn plain(&self, max: usize) -> Result<&Plain, Malformed> {
-        if self.plain.get().is_none() {
-            let _ = self.plain.set(Box::new(Plain::open(self.bytes, self.count, max)?));
-        }
-        Ok(self.plain.get().expect("just set"))
-    }
 }

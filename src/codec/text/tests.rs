@@ -28,14 +28,18 @@ fn check(texts: &[String], filters: &[LineFilter]) {
         let column = TextColumn::open(&bytes, texts.len(), buffer.bytes.len()).unwrap();
         let mut odd = RowSet::all(texts.len());
         odd.retain(|row| row % 2 == 1);
-        let mut some = TextBuffer::default();
-        some.push("before");
-        column.decode_rows(&odd, &mut some).unwrap();
-        assert!(some.iter().skip(1).eq((0..texts.len()).map(|row| if row % 2 == 1 {
-            &texts[row]
-        } else {
-            ""
-        })));
+        let mut few = RowSet::all(texts.len());
+        few.retain(|row| row % 5 == 2);
+        for wanted in [&odd, &few] {
+            let mut some = TextBuffer::default();
+            some.push("before");
+            TextColumn::open(&bytes, texts.len(), buffer.bytes.len())
+                .unwrap()
+                .decode_rows(wanted, &mut some)
+                .unwrap();
+            let expected = (0..texts.len()).map(|row| if wanted.contains(row) { &texts[row] } else { "" });
+            assert!(some.iter().skip(1).eq(expected));
+        }
         for filter in filters {
             for from in [RowSet::all(texts.len()), odd.clone()] {
                 let (mut rows, mut expected) = (from.clone(), from);

@@ -1,6 +1,8 @@
 //! Reads one block: each part is checked and unpacked when it is needed, and no row that is not wanted is put together.
+//! The lines, most of a block, are not checked again while the table still knows that they were right.
 
 use std::ops::Range;
+use std::sync::atomic::AtomicBool;
 
 use super::block::{self, ColumnEntry, MetadataColumn};
 use super::names::is_name_for;
@@ -19,6 +21,7 @@ pub(super) struct Parts<'a> {
     pub section: Section<'a>,
     pub offset: u64,
     pub lens: PartLens,
+    pub are_lines_checked: &'a AtomicBool,
 }
 
 impl<'a> Parts<'a> {
@@ -54,7 +57,7 @@ impl<'a> Parts<'a> {
     }
 
     fn lines(&self) -> Result<&'a [u8], SegmentError> {
-        self.section.block(self.lines_offset(), self.lens.lines)
+        self.section.block_checked_once(self.lines_offset(), self.lens.lines, self.are_lines_checked)
     }
 
     fn lines_offset(&self) -> u64 {

@@ -1,6 +1,7 @@
 //! The sections of a logs segment (`storage-format.md` §6) and the rows of their tables.
 
 use std::ops::Range;
+use std::sync::atomic::AtomicBool;
 
 use super::head::Share;
 use crate::codec::varint::{read_u64, write_u64};
@@ -103,10 +104,12 @@ pub struct BlockRow {
 }
 
 /// Where a block lies and what it is.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Block {
     pub offset: u64,
     pub header: BlockHeader,
+    /// Not stored: whether the checksum of its lines was compared since the table was read.
+    pub are_lines_checked: AtomicBool,
     /// In its chunk of the table.
     shares: Range<usize>,
 }
@@ -163,7 +166,8 @@ impl BlockChunk {
             if header.min_time > header.max_time {
                 return Err(Malformed("a block ends before it begins"));
             }
-            blocks.push(Block { offset, header, shares });
+            let are_lines_checked = AtomicBool::new(false);
+            blocks.push(Block { offset, header, are_lines_checked, shares });
             offset = offset.wrapping_add(lens.total());
         }
         let shares = decode_shares(bytes, &blocks, first_share, stream_count)?;

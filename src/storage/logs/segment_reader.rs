@@ -1,4 +1,4 @@
-//! Reads the blocks of a segment in place, part by part. Every part is checked when it is decoded.
+//! Reads the blocks of a segment in place, part by part. Every part is checked before it is decoded.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -309,7 +309,7 @@ impl LogsSegment {
         for column in parts.directory()? {
             parts.column(&column)?;
         }
-        Ok(&parts.section.raw()[parts.offset as usize..offset as usize])
+        Ok(&self.segment.section(DATA)?.raw()[parts.offset as usize..offset as usize])
     }
 
     /// Appends the entries of a block that belong to the streams in `numbers` and that `ask` wants. On damage nothing is
@@ -329,14 +329,14 @@ impl LogsSegment {
         read
     }
 
-    fn parts(&self, block: &FoundBlock) -> Result<Parts<'_>, SegmentError> {
+    fn parts<'a>(&'a self, block: &'a FoundBlock) -> Result<Parts<'a>, SegmentError> {
         let section = self.segment.section(DATA)?;
-        let Block { offset, header, .. } = *block.block();
+        let &Block { offset, header, .. } = block.block();
         let end = offset.checked_add(header.lens.total());
         if end.is_none_or(|end| end > section.len()) {
             return Err(section.damaged(offset, Malformed("a block lies behind the end")));
         }
-        Ok(Parts { section, offset, lens: header.lens })
+        Ok(Parts { section, offset, lens: header.lens, are_lines_checked: &block.block().are_lines_checked })
     }
 
     /// The error of a block that names a stream which the segment has not.

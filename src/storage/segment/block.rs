@@ -1,6 +1,7 @@
 //! Blocks of a section that nobody else checks: bytes, then their checksum.
 
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -26,11 +27,25 @@ impl<W: Write> SegmentWriter<W> {
 impl<'a> Section<'a> {
     /// A block without its checksum, which was right; `len` counts both.
     pub fn block(&self, offset: u64, len: u64) -> Result<&'a [u8], SegmentError> {
+        self.block_checked_once(offset, len, &AtomicBool::new(false))
+    }
+
+    /// As [`Section::block`], but the checksum is not compared again where `is_checked` tells that it was right.
+    pub fn block_checked_once(
+        &self,
+        offset: u64,
+        len: u64,
+        is_checked: &AtomicBool,
+    ) -> Result<&'a [u8], SegmentError> {
         let end = offset.checked_add(len).filter(|&end| end <= self.len());
         let end = end.ok_or_else(|| self.damaged(offset, Malformed("a block lies behind the end")))?;
         let block = &self.raw()[offset as usize..end as usize];
         match block.split_last_chunk::<CHECK_LEN>() {
-            Some((block, check)) if check32(block) == *check => Ok(block),
+            Some((block, _)) if is_checked.load(Ordering::Relaxed) => Ok(block),
+            Some((block, check)) if check32(block) == *check => {
+                is_checked.store(true, Ordering::Relaxed);
+                Ok(block)
+            }
             _ => Err(self.damaged(offset, Malformed("the block's checksum is wrong"))),
         }
     }
@@ -56,6 +71,11 @@ mod tests {
         let segment = Segment::open(Arc::new(Mapped::Heap(file)), "a.seg").unwrap();
         let section = segment.section(SectionId(1)).unwrap();
         assert!(section.block(0, first).is_err());
+        let is_checked = AtomicBool::new(false);
+        assert!(section.block_checked_once(0, first, &is_checked).is_err());
+        assert!(!is_checked.load(Ordering::Relaxed), "what is wrong stays wrong");
+        section.block_checked_once(first, second, &is_checked).unwrap();
+        assert!(is_checked.load(Ordering::Relaxed));
         assert_eq!(section.block(first, second).unwrap(), b"second");
         assert!(section.block(first, second + 1).is_err() && section.block(first, 3).is_err());
         assert!(section.block(u64::MAX, 2).is_err());
