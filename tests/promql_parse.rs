@@ -44,6 +44,19 @@ fn every_verdict_of_prometheuss_table_is_ours() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// The other sections of the table say of no input that it fails, also where its test expects an error.
+#[test]
+fn every_verdict_on_descriptions_of_series_is_ours() {
+    let Some(text) = read_shared("promql/parse_test_cases.json") else { return };
+    let cases: Vec<Case> = serde_json::from_str(&text).unwrap();
+    let cases: Vec<Case> = cases.into_iter().filter(|case| case.sect == "testSeries").collect();
+    assert!(!cases.is_empty());
+    for case in cases {
+        let parsed = parse_series(&case.input);
+        assert_eq!(parsed.is_err(), case.fail, "line {}: {:?}: {parsed:?}", case.line, case.input);
+    }
+}
+
 /// Parses, and what is printed parses to the same tree and prints the same text again.
 fn parses_and_prints(expr: &str) -> Result<(), String> {
     let tree = parse(expr, &ParseOptions::all()).map_err(|error| format!("{error}\n  in {expr}"))?;

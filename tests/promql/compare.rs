@@ -2,6 +2,7 @@
 
 use crate::series::SequenceValue;
 use icecore::model::histogram::ResetHint;
+use icecore::model::metrics::is_stale;
 use icecore::model::{Histogram, Labels};
 use icecore::query::{Answer, MatrixSeries, QueryError, QueryValue, SampleValue};
 
@@ -37,6 +38,35 @@ pub fn check(expect: &Expect, when: When, result: &Result<Answer, QueryError>) -
             None => Err("a matrix".into()),
         },
     }
+}
+
+/// The whole answer, a line for each series.
+pub fn show(result: &Result<Answer, QueryError>) -> String {
+    let answer = match result {
+        Err(error) => return format!("error: {error}"),
+        Ok(answer) => answer,
+    };
+    let value = |value: &SampleValue| match value {
+        SampleValue::Float(value) => value.to_string(),
+        SampleValue::Histogram(histogram) => format!("{histogram:?}"),
+    };
+    let points = |series: &MatrixSeries| {
+        let floats = series.floats.iter().map(|(t, v)| (*t, v.to_string()));
+        let histograms = series.histograms.iter().map(|(t, h)| (*t, format!("{h:?}")));
+        let mut points: Vec<_> = floats.chain(histograms).collect();
+        points.sort_by_key(|(t, _)| *t);
+        points.iter().map(|(t, v)| format!(" {v} @ {t}")).collect::<String>()
+    };
+    let mut lines = match &answer.value {
+        QueryValue::Scalar(_, value) => vec![value.to_string()],
+        QueryValue::String(_, bytes) => vec![format!("{:?}", String::from_utf8_lossy(bytes))],
+        QueryValue::Vector(samples) => {
+            samples.iter().map(|s| format!("{} {}", s.labels, value(&s.value))).collect()
+        }
+        QueryValue::Matrix(matrix) => matrix.iter().map(|s| format!("{}{}", s.labels, points(s))).collect(),
+    };
+    lines.extend(answer.warnings.iter().chain(&answer.infos).cloned());
+    lines.join("\n    ")
 }
 
 fn failure(expect: &Expect, text: &str) -> Result<(), String> {
@@ -176,6 +206,9 @@ fn same_histogram(expected: &Histogram, found: &Histogram, with_hint: bool) -> R
 }
 
 fn close(a: f64, b: f64) -> bool {
+    if is_stale(a) || is_stale(b) {
+        return is_stale(a) && is_stale(b);
+    }
     if a.is_nan() || b.is_nan() {
         return a.is_nan() && b.is_nan();
     }

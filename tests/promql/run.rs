@@ -17,7 +17,7 @@ use icecore::storage::metrics::{HistogramRow, MetricBatch, SeriesRef, StartRow};
 use icecore::storage::{self, Store, SyncMode};
 
 use crate::Report;
-use crate::compare::{check, value_at};
+use crate::compare::{check, show, value_at};
 use crate::script::{Command, CommandKind, Eval, Load, When, commands};
 
 /// When metric names are dropped.
@@ -129,10 +129,7 @@ impl Engine {
     /// An eval passes if it does as written and in every variant that must give the same.
     fn eval(&self, eval: &Eval) -> Result<(), String> {
         let expect = &eval.expect;
-        let when = match expect.range_vector {
-            Some((_, to, _)) => When::Instant(to),
-            None => eval.when,
-        };
+        let when = eval.asked_at();
         let When::Instant(time) = when else {
             return check(expect, when, &self.ask(&eval.query, when));
         };
@@ -146,6 +143,13 @@ impl Engine {
             }
         }
         Ok(())
+    }
+
+    /// Which eval failed, what was expected of it as the script has it, and what came out.
+    fn failure(&self, line: usize, eval: &Eval, what: &str) -> String {
+        let got = show(&self.ask(&eval.query, eval.asked_at()));
+        let expected = eval.expected_lines.join("\n    ");
+        format!("line {line}: {}\n    {what}\n  expected:\n    {expected}\n  got:\n    {got}", eval.query)
     }
 
     /// The middle step of a range query gives what the instant query gives.
@@ -264,7 +268,7 @@ pub fn run_file(text: &str, names: Names) -> Report {
             CommandKind::Load(load) => engine.load(&load),
             CommandKind::Eval(eval) => match engine.eval(&eval) {
                 Ok(()) => report.passed += 1,
-                Err(what) => report.failures.push(format!("line {line}: {}: {what}", eval.query)),
+                Err(what) => report.failures.push(engine.failure(line, &eval, &what)),
             },
             CommandKind::Unsupported(what) => report.failures.push(format!("line {line}: {what}")),
         }

@@ -2,6 +2,7 @@
 
 use crate::series::{Line, Series, Starts, parse_line};
 use icecore::query::lexical::duration::parse_duration;
+use icecore::query::lexical::strings::unquote;
 
 /// A command and the line it begins on.
 pub struct Command {
@@ -34,6 +35,14 @@ pub struct Eval {
     pub when: When,
     pub query: String,
     pub expect: Expect,
+    /// What the script says below the query.
+    pub expected_lines: Vec<String>,
+}
+
+impl Eval {
+    pub fn asked_at(&self) -> When {
+        self.expect.range_vector.map_or(self.when, |(_, to, _)| When::Instant(to))
+    }
 }
 
 #[derive(Default)]
@@ -143,31 +152,38 @@ fn description(line: &str) -> Result<Series, String> {
 }
 
 fn eval(line: &str, block: &[&str]) -> Result<Eval, String> {
-    let (word, rest) = line.split_once(char::is_whitespace).ok_or("eval without a query")?;
-    let rest = rest.trim_start();
-    let mut expect = Expect { ordered: word == "eval_ordered", ..Expect::default() };
-    match word {
-        "eval_fail" => expect.fails = true,
-        "eval_warn" => expect.warnings.push(None),
-        "eval_info" => expect.infos.push(None),
-        _ => {}
-    }
-    let (when, query) = if let Some(rest) = rest.strip_prefix("instant") {
-        let rest = rest.trim_start().strip_prefix("at").ok_or("instant without at")?.trim_start();
-        let (at, query) = rest.split_once(char::is_whitespace).ok_or("no query")?;
-        (When::Instant(duration(at)?), query)
-    } else {
-        let pattern =
-            regex::Regex::new(r"^range\s+from\s+(\S+)\s+to\s+(\S+)\s+step\s+(\S+)\s+(.+)$").unwrap();
-        let parts = pattern.captures(rest).ok_or_else(|| format!("no eval: {line}"))?;
+    let pattern = |text: &str| regex::Regex::new(text).expect("a good pattern");
+    let instant = pattern(r"^eval(?:_(fail|warn|ordered|info))?\s+instant\s+at\s+(.+?)\s+(.+)$");
+    let range =
+        pattern(r"^eval(?:_(fail|warn|info))?\s+range\s+from\s+(.+)\s+to\s+(.+)\s+step\s+(.+?)\s+(.+)$");
+    let (kind, when, query) = if let Some(parts) = instant.captures(line) {
+        (parts.get(1), When::Instant(duration(&parts[2])?), parts[3].to_owned())
+    } else if let Some(parts) = range.captures(line) {
         let ms = |i: usize| duration(&parts[i]);
-        let query = parts.get(4).ok_or("no query")?.as_str();
-        (When::Range { start: ms(1)?, end: ms(2)?, step_ms: ms(3)? }, query)
+        let when = When::Range { start: ms(2)?, end: ms(3)?, step_ms: ms(4)? };
+        (parts.get(1), when, parts[5].to_owned())
+    } else {
+        return Err(format!("no eval: {line}"));
     };
+    let mut expect = Expect::default();
+    match kind.map(|kind| kind.as_str()) {
+        Some("fail") => expect.fails = true,
+        Some("warn") => expect.warnings.push(None),
+        Some("info") => expect.infos.push(None),
+        Some(_) => expect.ordered = true,
+        None => {}
+    }
     for line in block {
         expectation(&mut expect, line)?;
     }
-    Ok(Eval { when, query: query.trim().to_owned(), expect })
+    if let When::Range { start, end, step_ms } = when {
+        let steps = (end - start) / step_ms + 1;
+        if let Some((labels, values)) = expect.series.iter().find(|(_, values)| values.len() as i64 > steps) {
+            return Err(format!("{labels}: {} values for {steps} steps", values.len()));
+        }
+    }
+    let expected_lines = block.iter().map(|line| (*line).to_owned()).collect();
+    Ok(Eval { when, query, expect, expected_lines })
 }
 
 fn expectation(expect: &mut Expect, line: &str) -> Result<(), String> {
@@ -209,7 +225,7 @@ fn directive(expect: &mut Expect, text: &str) -> Result<(), String> {
         "no_warn" => expect.no_warning = true,
         "no_info" => expect.no_info = true,
         "ordered" => expect.ordered = true,
-        "string" => expect.string = Some(unquoted(rest)),
+        "string" => expect.string = Some(unquoted(rest)?),
         _ => return Err(format!("expect {text}")),
     }
     Ok(())
@@ -226,11 +242,11 @@ fn text_match(text: &str) -> Result<Option<TextMatch>, String> {
     if text.is_empty() { Ok(None) } else { Err(format!("neither msg nor regex: {text}")) }
 }
 
-/// The content of a Go string; the scripts escape nothing but quotes, backslashes, newlines and tabs.
-fn unquoted(text: &str) -> String {
-    let inner = &text[1..text.len() - 1];
-    if text.starts_with('`') {
-        return inner.to_owned();
+/// The content of a Go string.
+fn unquoted(text: &str) -> Result<String, String> {
+    let (bytes, len) = unquote(text).map_err(|error| error.message)?;
+    if len != text.len() {
+        return Err(format!("more than a string: {text}"));
     }
-    inner.replace("\\n", "\n").replace("\\t", "\t").replace("\\\"", "\"").replace("\\\\", "\\")
+    String::from_utf8(bytes).map_err(|error| error.to_string())
 }
