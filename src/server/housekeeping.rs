@@ -15,13 +15,13 @@ use crate::model::{Labels, LabelsBuilder};
 
 const JOB: &str = "icecore";
 
-/// At 100 MB of log lines a second a generation fills its mark of memory in three of these.
+/// How often the store is looked at while no generation is full.
 const TICK: Duration = Duration::from_millis(250);
 const TIDY: Duration = Duration::from_secs(30);
 
-/// Runs until the end begins. Sealing, tidying and scraping have timers of their own: none waits for another.
+/// Runs until the end begins. Sealing, tidying and scraping do not wait for each other.
 pub async fn run(api: Arc<Api>, scrape_every: Option<Duration>, address: SocketAddr, shutdown: Shutdown) {
-    let tick = every(TICK, "sealing", &shutdown, &api, |api| api.store.tick(api.clock.now_ms()));
+    let tick = seal_when_due(&shutdown, &api);
     let tidy = every(TIDY, "tidying", &shutdown, &api, |api| api.store.tidy(api.clock.now_ms()));
     let scrape = async {
         if let Some(interval) = scrape_every {
@@ -32,6 +32,24 @@ pub async fn run(api: Arc<Api>, scrape_every: Option<Duration>, address: SocketA
         }
     };
     tokio::join!(tick, tidy, scrape);
+}
+
+/// Seals as soon as a generation is full: at 100 MB of log lines a second it takes in a mark's worth in half a second.
+async fn seal_when_due(shutdown: &Shutdown, api: &Arc<Api>) {
+    loop {
+        let api = api.clone();
+        let work = tokio::task::spawn_blocking(move || {
+            api.store.wait_until_full(TICK);
+            api.store.tick(api.clock.now_ms());
+        });
+        tokio::select! {
+            sealed = work => if sealed.is_err() {
+                tracing::error!("sealing panicked");
+            },
+            // A seal that is under way goes on; closing the store waits for it.
+            () = shutdown.asked() => return,
+        }
+    }
 }
 
 /// Does the work on a thread that may block, again and again, never twice at a time.

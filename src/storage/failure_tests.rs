@@ -343,3 +343,54 @@ fn assert_marks_are_durable_at_the_end(disk: &FaultyFs) -> usize {
     let after = after_power_cut(&disk.log(), &mut |_| 0);
     contents(&open(Arc::new(after), Path::new("/d")))[&series(0).to_string()].len()
 }
+
+/// A store whose generations are full at their first sample.
+fn open_small(disk: &FaultyFs) -> Arc<Store> {
+    on(disk, Options { seal_bytes: 1, ..options(Path::new("/d")) })
+}
+
+#[test]
+fn a_generation_that_becomes_full_is_sealed_at_once() {
+    let store = open_small(&FaultyFs::default());
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| store.pressure.wait_until_full(Duration::from_secs(600)));
+        append_and_wait(&store, &[(1, NOON, 1)]);
+        assert!(waiting.join().unwrap(), "the shard woke who seals");
+    });
+    store.tick(NOON);
+    assert_eq!((store.stats().segments, store.stats().unsealed_bytes), (1, 0));
+    assert!(!store.pressure.wait_until_full(Duration::ZERO), "once for each generation");
+}
+
+#[test]
+fn writes_beyond_two_generations_wait_for_the_seal() {
+    let store = open_small(&FaultyFs::default());
+    append_and_wait(&store, &[(1, NOON, 1)]);
+    let held = store.stats().unsealed_bytes;
+    assert!(held > store.pressure.unsealed_bytes_max());
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| append_and_wait(&store, &[(1, NOON + 1, 2)]));
+        while store.metrics.slowed_writes.get() == 0 {
+            std::thread::yield_now();
+        }
+        assert_eq!(store.stats().unsealed_bytes, held, "it waits");
+        store.tick(NOON);
+        writer.join().unwrap();
+    });
+    assert_eq!(contents(&store)[&series(1).to_string()].len(), 2);
+}
+
+#[test]
+fn writes_do_not_wait_for_seals_that_fail() {
+    let disk = FaultyFs::default();
+    let store = open_small(&disk);
+    append_and_wait(&store, &[(1, NOON, 1)]);
+    disk.set_faults(Faults { failing_path: Some("/hot/"), ..Faults::default() });
+    store.tick(NOON);
+    assert!(!store.pressure.wait_for_room(Instant::now() + Duration::from_secs(600), || false));
+    let refused = append(&store, &[(1, NOON + 1, 2)]).unwrap_err();
+    assert!(matches!(refused, Busy::MemoryFull { .. }), "{refused}");
+    disk.set_faults(Faults::default());
+    store.tick(NOON);
+    append_and_wait(&store, &[(1, NOON + 1, 2)]);
+}

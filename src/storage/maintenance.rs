@@ -1,13 +1,19 @@
 //! What must happen from time to time; the server's housekeeping calls it, on threads of its own.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use super::seal::MaintenanceError;
 use super::store::Store;
 use crate::model::Timestamp;
 
 impl Store {
-    /// Some times a second: look at the disk, seal what is due. Failures are logged and tried again with the next call.
+    /// Waits until a generation is full and [`Store::tick`] should be called at once, or for this long.
+    pub fn wait_until_full(&self, at_most: Duration) {
+        self.pressure.wait_until_full(at_most);
+    }
+
+    /// Some times a second, and when a generation is full: look at the disk, seal what is due. Failures are logged and tried again with the next call.
     pub fn tick(&self, now: Timestamp) {
         if self.is_closing() {
             return;

@@ -35,6 +35,7 @@ mod maintenance;
 mod manifest;
 mod open;
 mod partition;
+mod pressure;
 #[cfg(test)]
 mod race_tests;
 mod retention;

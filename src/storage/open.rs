@@ -18,6 +18,7 @@ use super::logs::{LogsReplay, LogsWriter, TailHub};
 use super::manifest::{Manifest, ManifestError};
 use super::metrics::log::read_payload;
 use super::metrics::{DeltaTotals, LoggedRows, MetricsWriter, SeriesRef, SharedMetadata, SharedRegistry};
+use super::pressure::Pressure;
 use super::shard::{Shard, ShardQueue};
 use super::signal::Signal;
 use super::stats::StoreMetrics;
@@ -94,6 +95,7 @@ impl Store {
         let seq = Arc::new(AtomicU64::new(recovery.max_seq.max(manifest.max_seq())));
         active.note_seq(seq.fetch_add(1, Ordering::Relaxed) + 1);
         let queue = Arc::new(LogQueue::new(LOG_QUEUE_BYTES));
+        let pressure = Arc::new(Pressure::new(options.seal_samples, options.seal_bytes));
         let Recovery { registries, metadata, writers, .. } = recovery;
         let (tail, soft_labels) =
             (Arc::new(TailHub::default()), Arc::<[String]>::from(&options.soft_labels[..]));
@@ -110,6 +112,7 @@ impl Store {
                 log: queue.clone(),
                 seq: seq.clone(),
                 generation: active.clone(),
+                pressure: pressure.clone(),
                 metrics,
                 logs: LogsWriter::new(
                     active.logs[index].clone(),
@@ -142,7 +145,7 @@ impl Store {
             log: queue,
             metrics,
             free_bytes: AtomicU64::new(fs.free_bytes(&options.data_dir).unwrap_or(u64::MAX)),
-            unsealed_bytes: AtomicU64::new(0),
+            pressure,
             epoch: RwLock::new(0),
             closing: false.into(),
             tidying_stopped: false.into(),

@@ -64,8 +64,7 @@ impl Store {
         let _one = self.sealing.lock();
         let view = self.view.load();
         let active = view.active();
-        let is_due = active.row_count() >= self.options.seal_samples
-            || active.memory_bytes() >= self.options.seal_bytes
+        let is_due = self.pressure.is_full(active)
             || (!active.is_empty() && now.saturating_sub(active.opened_at) >= self.options.seal_age_ms);
         drop(view);
         if is_due {
@@ -109,7 +108,9 @@ impl Store {
                 // A shard that waits for the disk has not come to the end of it.
                 return Err(MaintenanceError::ShardStuck);
             }
-            self.flush(oldest)?;
+            let flushed = self.flush(oldest);
+            self.pressure.sealed(flushed.is_ok());
+            flushed?;
             self.metrics.seals.inc();
             self.observe();
         }

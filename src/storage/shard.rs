@@ -13,6 +13,7 @@ use crossbeam::sync::{Parker, Unparker};
 use super::generation::Generation;
 use super::logs::{LogRows, LogsWriter};
 use super::metrics::{MetricRows, MetricsWriter};
+use super::pressure::Pressure;
 use super::signal::{PerSignal, Signal};
 use super::sync::{Ack, LogItem, LogQueue};
 use super::traces::{SpanRows, SpansWriter};
@@ -131,6 +132,7 @@ pub(super) struct Shard {
     pub log: Arc<LogQueue>,
     pub seq: Arc<AtomicU64>,
     pub generation: Arc<Generation>,
+    pub pressure: Arc<Pressure>,
     pub metrics: MetricsWriter,
     pub logs: LogsWriter,
     pub traces: SpansWriter,
@@ -161,6 +163,7 @@ impl Shard {
                     let signal = rows.signal();
                     let pending = &mut pending[signal];
                     self.append(rows, pending.frame.payload());
+                    self.pressure.added_to(&self.generation);
                     self.queue.cancel_reservation();
                     pending.acks.push(ack);
                     if pending.frame.len() >= FRAME_BYTES {

@@ -20,6 +20,7 @@ pub(super) struct StoreMetrics {
     pub replayed_frames: IntCounter,
     pub missing_segments: IntCounter,
     pub seals: IntCounter,
+    pub slowed_writes: IntCounter,
     pub merges: IntCounter,
     pub expired_segments: IntCounterVec,
     pub maintenance_failures: IntCounterVec,
@@ -99,6 +100,10 @@ impl StoreMetrics {
                 "Segments that the manifest lists and the disk lacks",
             ),
             seals: counter("icecore_storage_seals_total", "Generations sealed"),
+            slowed_writes: counter(
+                "icecore_storage_slowed_writes_total",
+                "Writes that waited for a seal because the memory for what is not sealed was used up",
+            ),
             merges: counter("icecore_storage_merges_total", "Merges of segments"),
             expired_segments: counters("icecore_storage_expired_segments_total", "Segments let go", "reason"),
             maintenance_failures: counters(
@@ -159,7 +164,7 @@ impl Store {
         StoreStats {
             active_series: self.limiter.count(),
             unsealed_samples: view.generations.iter().map(|g| g.row_count()).sum(),
-            unsealed_bytes: view.generations.iter().map(|g| g.memory_bytes()).sum(),
+            unsealed_bytes: self.unsealed_bytes(),
             segments: view.segments.len(),
             segment_bytes: view.segments.iter().map(|s| s.entry.bytes).sum(),
             segment_rows: view.segments.iter().map(|s| s.entry.rows).sum(),
@@ -167,6 +172,11 @@ impl Store {
             damaged_wal_records: self.metrics.corrupt_records.get(),
             missing_segments: self.metrics.missing_segments.get(),
         }
+    }
+
+    /// What heads hold.
+    pub(super) fn unsealed_bytes(&self) -> u64 {
+        self.view.load().generations.iter().map(|generation| generation.memory_bytes()).sum()
     }
 
     /// The `limit` largest of each kind, from the index of the active series.
@@ -198,7 +208,6 @@ impl Store {
     /// Brings the gauges, and what admission looks at, up to date.
     pub(super) fn observe(&self) {
         let stats = self.stats();
-        self.unsealed_bytes.store(stats.unsealed_bytes, std::sync::atomic::Ordering::Relaxed);
         if let Ok(free) = self.fs.free_bytes(&self.options.data_dir) {
             self.free_bytes.store(free, std::sync::atomic::Ordering::Relaxed);
             self.metrics.disk_free.set(free as i64);

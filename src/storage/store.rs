@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
@@ -16,6 +16,7 @@ use super::live::{LiveSegment, View};
 use super::logs::{LogBatch, LogTail, LogsSnapshot, TailHub, group_fingerprint};
 use super::manifest::Manifest;
 use super::metrics::{MetricBatch, MetricsSnapshot, Refusal, SeriesRef, SharedMetadata, SharedRegistry};
+use super::pressure::{Pressure, WAIT_FOR_SEAL};
 use super::shard::{Rows, ShardQueue};
 use super::signal::{PerSignal, Signal};
 use super::stats::StoreMetrics;
@@ -151,8 +152,7 @@ pub struct Store {
     pub(super) metrics: StoreMetrics,
     /// Bytes free on the disk, as last seen.
     pub(super) free_bytes: AtomicU64,
-    /// Bytes in heads that are not sealed, as last seen.
-    pub(super) unsealed_bytes: AtomicU64,
+    pub(super) pressure: Arc<Pressure>,
     pub(super) epoch: RwLock<u64>,
     pub(super) closing: AtomicBool,
     pub(super) tidying_stopped: AtomicBool,
@@ -199,7 +199,7 @@ impl Store {
     }
 
     /// Queues a batch to all the shards it needs, or to none. After `Ok`, `done` is called exactly once. So do
-    /// [`Store::append_logs`] and [`Store::append_spans`].
+    /// [`Store::append_logs`] and [`Store::append_spans`]. All wait some seconds for a seal when memory is used up.
     pub fn append(&self, batch: MetricBatch, done: Completion) -> Result<(), Busy> {
         self.check_room()?;
         // Held until the rows are queued: retiring a series waits for it, and then for the queue.
@@ -299,6 +299,21 @@ impl Store {
     }
 
     fn check_room(&self) -> Result<(), Busy> {
+        self.check_open()?;
+        let max = self.pressure.unsealed_bytes_max();
+        if self.unsealed_bytes() <= max {
+            return Ok(());
+        }
+        self.metrics.slowed_writes.inc();
+        let has_room = || self.unsealed_bytes() <= max;
+        if !self.pressure.wait_for_room(Instant::now() + WAIT_FOR_SEAL, has_room) {
+            return Err(Busy::MemoryFull { bytes: self.unsealed_bytes(), max });
+        }
+        self.check_open()
+    }
+
+    /// Whether a batch could become durable now.
+    fn check_open(&self) -> Result<(), Busy> {
         if self.is_closing() {
             return Err(Busy::Closing);
         }
@@ -306,11 +321,7 @@ impl Store {
             return Err(Busy::LogFailing);
         }
         let (free, reserve) = (self.free_bytes.load(Ordering::Relaxed), self.options.disk_reserve);
-        if free < reserve {
-            return Err(Busy::DiskFull { free, reserve });
-        }
-        let (bytes, max) = (self.unsealed_bytes.load(Ordering::Relaxed), unsealed_bytes_max(&self.options));
-        if bytes > max { Err(Busy::MemoryFull { bytes, max }) } else { Ok(()) }
+        if free < reserve { Err(Busy::DiskFull { free, reserve }) } else { Ok(()) }
     }
 
     fn reserve(&self, shards: impl Iterator<Item = usize> + Clone) -> Result<(), Busy> {
@@ -348,11 +359,6 @@ pub(super) fn shard_of(fingerprint: u128, shards: usize) -> u32 {
 /// Ids are reused once nothing refers to them; some are always on their way there.
 pub(super) fn series_ids_max(options: &Options) -> usize {
     options.series_max + options.series_max / 4 + 1024
-}
-
-/// Heads may hold so much when sealing is slower than writing: four generations' worth.
-pub(super) fn unsealed_bytes_max(options: &Options) -> u64 {
-    options.seal_bytes * 4
 }
 
 /// How long to wait for a shard or the syncer before giving up on a control job.
