@@ -153,7 +153,7 @@ impl Store {
         signal: Signal,
         partition: Timestamp,
         level: u8,
-        write: impl FnOnce(SegmentFile) -> Result<Option<(SegmentFile, SegmentMeta)>, MergeError>,
+        write: impl FnOnce(SegmentFile) -> Result<Option<(SegmentFile, SegmentMeta)>, MergeError> + Send,
     ) -> Result<Option<Arc<LiveSegment>>, MaintenanceError> {
         let id = self.next_segment_id.fetch_add(1, Ordering::Relaxed);
         let temporary = self.options.data_dir.join(TIER_DIRS[0]).join(format!("{id:012}.tmp"));
@@ -161,7 +161,7 @@ impl Store {
         let file = self.fs.create(&temporary).map_err(io)?;
         let written = (|| {
             let buffer = BufWriter::with_capacity(WRITE_BUFFER_BYTES, file);
-            let written = write(buffer).map_err(|error| match error {
+            let written = on_own_thread(|| write(buffer)).map_err(|error| match error {
                 MergeError::Read(error) => error.into(),
                 MergeError::Write(source) => io(source),
                 MergeError::Stopped => MaintenanceError::Stopping,
@@ -209,6 +209,16 @@ impl Store {
             }
         }
     }
+}
+
+/// Runs work that takes a lot of memory for a short time. The allocator keeps what a thread has freed for what that
+/// thread will ask for next, and gives it back when the thread ends.
+fn on_own_thread<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("segment-writer".to_owned()).spawn_scoped(scope, work);
+        let thread = thread.expect("the system can start a few threads");
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
 }
 
 fn entry(
