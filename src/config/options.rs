@@ -132,7 +132,7 @@ impl Default for Config {
             limits: Limits::default(),
             query: Query::default(),
             retention: Retention { hot: days(15), logs: days(30), traces: days(7), size: ByteSize(0) },
-            seal: Seal { samples: 20_000_000, memory: ByteSize(48 << 20), age: Duration::from_secs(15 * 60) },
+            seal: Seal { samples: 20_000_000, memory: ByteSize(40 << 20), age: Duration::from_secs(15 * 60) },
             otlp: Otlp {
                 translation_strategy: TranslationStrategy::UnderscoreEscapingWithSuffixes,
                 promote_resource_attributes: Vec::new(),

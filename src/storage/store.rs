@@ -83,7 +83,7 @@ impl Options {
             sync: SyncMode::Group,
             queue_batches: 256,
             seal_samples: 20_000_000,
-            seal_bytes: 48 << 20,
+            seal_bytes: 40 << 20,
             seal_age_ms: 15 * time::MINUTE,
             idle_series_ms: time::HOUR,
             retention_ms: PerSignal { metrics: 15 * time::DAY, logs: 30 * time::DAY, traces: 7 * time::DAY },
