@@ -218,7 +218,9 @@ impl Shard {
     }
 
     fn flush(&mut self, signal: Signal, pending: &mut Pending) {
-        let Pending { frame, acks } = std::mem::take(pending);
+        // The next frame will be about as long: growing by doubling would take twice its memory on the way.
+        let next = Pending { frame: FrameBuffer::with_capacity(pending.frame.len()), acks: Vec::new() };
+        let Pending { frame, acks } = std::mem::replace(pending, next);
         if frame.is_empty() {
             // Duplicates only: they are as durable as what they repeat, which was queued before.
             return acks.into_iter().for_each(|ack| self.log.push(LogItem::Barrier(ack)));

@@ -282,6 +282,9 @@ fn given_up(writer: &mut GenerationWriter, source: &std::io::Error) -> WriteErro
     WriteError::Wal { path, message: source.to_string() }
 }
 
+/// Frames are put together for one write up to this much; a longer one is worth a write of its own, and not a copy.
+const JOINED_BYTES_MAX: usize = 256 << 10;
+
 /// What is written and synced together.
 #[derive(Default)]
 struct Group {
@@ -297,7 +300,11 @@ impl Group {
             match item {
                 LogItem::Frame { generation, bytes, acks } => {
                     match self.writes.last_mut() {
-                        Some((last, all)) if *last == generation => all.extend_from_slice(&bytes),
+                        Some((last, all))
+                            if *last == generation && all.len() + bytes.len() <= JOINED_BYTES_MAX =>
+                        {
+                            all.extend_from_slice(&bytes);
+                        }
                         _ => self.writes.push((generation, bytes)),
                     }
                     self.acks.extend(acks);

@@ -25,7 +25,8 @@ pub fn write_generation<W: Write>(
     to: W,
 ) -> io::Result<Option<(W, SegmentMeta)>> {
     let heads: Vec<_> = heads.iter().map(|head| head.all_rows()).collect();
-    let mut rows: Vec<HeadRow> = Vec::new();
+    let row_count = heads.iter().flat_map(|head| &head.chunks).map(|chunk| chunk.row_count()).sum();
+    let mut rows: Vec<HeadRow> = Vec::with_capacity(row_count);
     for (head, held) in heads.iter().enumerate() {
         for (chunk, rows_of) in held.chunks.iter().enumerate() {
             let inside =

@@ -17,8 +17,9 @@ use crate::model::nanos::to_millis;
 use crate::model::{Nanos, TimeRange, Timestamp, TraceId};
 use crate::storage::partition::partition_of;
 
-/// Readers copy the open chunk, so it is small; a reader of all keeps no more than its frozen neighbours alive.
-const CHUNK_BYTES_MAX: usize = 256 << 10;
+/// Readers copy the open chunk, so it is small; a reader of all keeps no more than its frozen neighbours alive. Somewhat
+/// less than a power of two, so that a full one fits into an allocation of 256 KiB.
+const CHUNK_BYTES_MAX: usize = 252 << 10;
 const CHUNK_ROWS_MAX: usize = 4096;
 
 pub struct SpanHead {
@@ -75,6 +76,10 @@ impl Chunk {
     /// Rows with their encoded spans.
     pub fn rows(&self) -> impl Iterator<Item = (&Row, &[u8])> {
         self.rows.iter().enumerate().map(|(at, row)| (row, self.encoded(at)))
+    }
+
+    pub fn row_count(&self) -> usize {
+        self.rows.len()
     }
 
     pub fn row(&self, at: usize) -> &Row {

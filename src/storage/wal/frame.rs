@@ -98,7 +98,14 @@ pub struct FrameBuffer(Vec<u8>);
 
 impl FrameBuffer {
     pub fn new() -> FrameBuffer {
-        FrameBuffer(vec![0; FRAME_HEADER_BYTES])
+        FrameBuffer::with_capacity(0)
+    }
+
+    /// With room for so many bytes of payload.
+    pub fn with_capacity(payload_bytes: usize) -> FrameBuffer {
+        let mut frame = Vec::with_capacity(FRAME_HEADER_BYTES + payload_bytes.next_multiple_of(FRAME_ALIGN));
+        frame.resize(FRAME_HEADER_BYTES, 0);
+        FrameBuffer(frame)
     }
 
     /// Bytes of payload so far.
