@@ -95,6 +95,11 @@ impl Labels {
         self.iter().fold(0u128, |sum, (name, value)| sum.wrapping_add(label_hash(name, value)))
     }
 
+    /// Whether these are clones of one another, which hold their text once.
+    pub fn shares_text(&self, other: &Labels) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// Bytes of text held, for accounting.
     pub fn text_len(&self) -> usize {
         self.0.len()

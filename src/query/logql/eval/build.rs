@@ -11,7 +11,8 @@ use crate::query::promql::eval::aggregate::Aggregation;
 use crate::query::promql::eval::binary::{Operator, ScalarSide, floats, with_scalar};
 use crate::query::promql::eval::choose::{ChoosePositions, choose};
 use crate::query::promql::eval::grouping::Grouping as Groups;
-use crate::query::promql::eval::join::{Join, Signature};
+use crate::query::promql::eval::join::Join;
+use crate::query::promql::eval::matching::Signature;
 use crate::query::promql::eval::math::nan_lowest;
 use crate::query::promql::eval::relabel;
 use crate::query::promql::eval::result::{instant_vector, matrix};
@@ -200,7 +201,7 @@ impl<'q> Builder<'q> {
             return self.united(Box::new(operation));
         }
         let right = self.divisors(binary.op, right);
-        self.united(Box::new(Join::new(self.context, operator, matching, left, right, self.grid.len)))
+        self.united(Box::new(Join::new(self.context, operator, matching, left, right, self.grid.len)?))
     }
 
     fn divisors(&self, op: BinaryOp, input: BoxedSource<'q>) -> BoxedSource<'q> {

@@ -14,7 +14,8 @@ use super::choose::{ChoosePositions, choose, count_values};
 use super::context::Context;
 use super::grouping::Grouping;
 use super::invariant::is_invariant;
-use super::join::{Join, Signature};
+use super::join::Join;
+use super::matching::Signature;
 use super::row::{Cell, Grid, Row};
 use super::select::{DataTime, InstantSelector, Yield};
 use super::sets::SetOperation;
@@ -237,7 +238,7 @@ impl<'q> Builder<'q> {
             let operation = SetOperation::new(self.context, binary.op, left, right, &signature, grid.len)?;
             return self.united(Box::new(operation), grid);
         }
-        self.united(Box::new(Join::new(self.context, operator, matching, left, right, grid.len)), grid)
+        self.united(Box::new(Join::new(self.context, operator, matching, left, right, grid.len)?), grid)
     }
 }
 

@@ -1,6 +1,7 @@
 //! What every operator of one query shares: the snapshot it reads, the budget it asks, the annotations it leaves.
 
 use std::cell::{Cell, RefCell};
+use std::ops::Range;
 use std::rc::Rc;
 
 use crate::model::{Labels, Matcher, TimeRange, Timestamp};
@@ -152,9 +153,28 @@ impl<'q> Context<'q> {
         self.tells_resets.get()
     }
 
+    /// Asks the budget once in 256 rounds of a loop that takes well under a microsecond each.
+    pub fn check_every(&self, round: usize) -> Result<(), QueryError> {
+        if round.is_multiple_of(256) {
+            self.budget.check()?;
+        }
+        Ok(())
+    }
+
+    /// The steps of a row in pieces, between which the budget is asked: rows of subqueries may be long.
+    pub fn pieces(&self, steps: usize) -> impl Iterator<Item = Result<Range<usize>, QueryError>> {
+        const PIECE_STEPS: usize = 1 << 16;
+        let pieces = (0..steps).step_by(PIECE_STEPS).map(move |from| from..steps.min(from + PIECE_STEPS));
+        pieces.map(|piece| self.budget.check().map(|()| piece).map_err(QueryError::from))
+    }
+
+    pub fn hold_nothing(&'q self) -> Held<'q> {
+        Held { context: self, bytes: 0 }
+    }
+
     /// Accounts for memory until the guard drops.
     pub fn hold(&'q self, bytes: u64) -> Result<Held<'q>, QueryError> {
-        let mut held = Held { context: self, bytes: 0 };
+        let mut held = self.hold_nothing();
         held.grow(bytes)?;
         Ok(held)
     }

@@ -1,55 +1,52 @@
-//! Operators between two vectors: which series belong together is settled once, from labels; then one side is
-//! held and the other streams past it.
+//! Operators between two vectors: which series belong together is settled once; then the "one" side is held and the
+//! "many" side streams past it.
+//!
+//! Several series of the "one" side may share a signature as long as they take turns. Where some do, that side is read
+//! before anything is announced: if two of them have a value at a step at which the "many" side has any, there is no
+//! result at all, and otherwise there are at most as many pairs as series that do have values.
 
 use std::collections::HashMap;
 
-use crate::model::labels::METRIC_NAME;
-use crate::model::{Labels, LabelsBuilder};
+use crate::model::Labels;
 use crate::query::QueryError;
 use crate::query::promql::ast::{Cardinality, VectorMatching};
 
-use super::binary::{Operator, cells, changes_metric};
-use super::context::{Context, strip_name};
+use super::announced::Announced;
+use super::binary::{Operator, cells};
+use super::context::{Context, Held};
+use super::matching::{Signature, Signatures, result_labels};
 use super::row::{Cell, OutputSeries, Row};
 use super::source::{BoxedSource, Rows, Source};
 use super::step_set::StepSet;
+use super::turns::{Met, Turns, first_met};
 
-/// The labels by which two series match.
-pub struct Signature {
-    on: bool,
-    names: Vec<String>,
-}
-
-impl Signature {
-    pub fn new(matching: &VectorMatching) -> Signature {
-        let mut names = matching.labels.clone();
-        if !matching.on {
-            names.push(METRIC_NAME.to_owned());
-        }
-        Signature { on: matching.on, names }
-    }
-
-    pub fn of(&self, labels: &Labels) -> Labels {
-        let named = |name: &str| self.names.iter().any(|n| n == name);
-        Labels::from_sorted(labels.iter().filter(|(name, _)| named(name) == self.on))
-    }
-}
-
-/// The series of the "one" side that share a signature; more than one is fine as long as they take turns.
+/// The series of both sides that share a signature.
 struct MatchGroup {
     labels: Labels,
-    ones: Vec<usize>,
+    partners: Vec<usize>,
+    /// Steps at which the "one" side has a value; only kept where a fill value may stand in for it.
+    present: StepSet,
     /// Steps at which something of the "many" side met something of the "one" side.
     matched: StepSet,
 }
 
-/// One announced output: a series of the "many" side with one of the "one" side; either may be missing where a
-/// fill value stands in for it.
-#[derive(Clone, Copy)]
-struct Pair {
-    many: Option<usize>,
-    one: Option<usize>,
+/// Series of the "one" side with which a series of the "many" side makes one result, as one row.
+struct Partner {
     group: usize,
+    labels: Labels,
+    ones: Vec<usize>,
+    row: Row,
+    /// Where the group has none of the "one" side, the fill value is met instead.
+    stands_in: bool,
+}
+
+/// One announced output; the series of the "many" side may be missing where a fill value stands in for it.
+#[derive(Clone, Copy)]
+struct Output {
+    many: Option<usize>,
+    partner: usize,
+    /// Which of the claims it shares with others of the same labels.
+    claim: Option<usize>,
 }
 
 /// `left op on(…) group_left(…) right`.
@@ -58,20 +55,21 @@ pub struct Join<'q> {
     operator: Operator,
     matching: VectorMatching,
     many: BoxedSource<'q>,
-    ones: Option<BoxedSource<'q>>,
-    one_rows: Option<Rows<'q>>,
-    groups: Vec<MatchGroup>,
     many_groups: Vec<usize>,
-    pairs: Vec<Pair>,
-    announced: Vec<OutputSeries>,
+    /// `None` as soon as it is read.
+    ones: Option<BoxedSource<'q>>,
+    groups: Vec<MatchGroup>,
+    partners: Vec<Partner>,
+    outputs: Vec<Output>,
+    announced: Announced<'q>,
     /// For results whose labels come more than once in a match group: the steps that have one already.
-    shared_results: HashMap<(usize, Labels), StepSet>,
-    /// At which steps the "one" side has two series of one signature, and which.
-    ambiguous: Vec<Option<[usize; 2]>>,
+    claims: Vec<StepSet>,
     many_row: Row,
     many_at: Option<usize>,
     steps: usize,
     given: usize,
+    held: Held<'q>,
+    one_rows: Option<Held<'q>>,
 }
 
 impl<'q> Join<'q> {
@@ -82,31 +80,47 @@ impl<'q> Join<'q> {
         left: BoxedSource<'q>,
         right: BoxedSource<'q>,
         steps: usize,
-    ) -> Join<'q> {
+    ) -> Result<Join<'q>, QueryError> {
         let swapped = matching.cardinality == Cardinality::OneToMany;
         let (many, ones) = if swapped { (right, left) } else { (left, right) };
+        let mut signatures = Signatures::new(context, matching);
+        let many_groups = signatures.number(many.series())?;
+        let one_groups = signatures.number(ones.series())?;
+        let mut seen = vec![false; signatures.len()];
+        let is_shared = one_groups.iter().any(|&group| std::mem::replace(&mut seen[group], true));
+        let (signatures, held) = signatures.into_labels();
         let mut join = Join {
             context,
             operator,
             matching: matching.clone(),
             many,
+            many_groups,
             ones: None,
-            one_rows: None,
             groups: Vec::new(),
-            many_groups: Vec::new(),
-            pairs: Vec::new(),
-            announced: Vec::new(),
-            shared_results: HashMap::new(),
-            ambiguous: Vec::new(),
+            partners: Vec::new(),
+            outputs: Vec::new(),
+            announced: Announced::none(context),
+            claims: Vec::new(),
             many_row: Row::default(),
             many_at: None,
             steps,
             given: 0,
+            held,
+            one_rows: None,
         };
-        join.group(&*ones);
-        join.announce(&*ones);
-        join.ones = Some(ones);
-        join
+        join.make_groups(signatures)?;
+        if is_shared {
+            let rows = Rows::collect(context, ones, steps)?;
+            join.refuse_ambiguity(&Turns { context, ones: &rows, groups: &one_groups, steps })?;
+            join.find_partners(&rows.series, &one_groups, |one| !rows.rows[one].is_empty())?;
+            join.take_rows(rows)?;
+        } else {
+            join.find_partners(ones.series(), &one_groups, |_| true)?;
+            join.ones = Some(ones);
+        }
+        join.announce()?;
+        join.find_claims()?;
+        Ok(join)
     }
 
     fn is_swapped(&self) -> bool {
@@ -119,194 +133,234 @@ impl<'q> Join<'q> {
         (self.matching.fill_right.map(|n| n.value), self.matching.fill_left.map(|n| n.value))
     }
 
-    fn group(&mut self, ones: &dyn Source) {
-        let signature = Signature::new(&self.matching);
-        let mut numbers: HashMap<Labels, usize> = HashMap::new();
-        let groups = &mut self.groups;
-        let mut number = |labels: &Labels| {
-            let key = signature.of(labels);
-            *numbers.entry(key.clone()).or_insert_with(|| {
-                groups.push(MatchGroup { labels: key, ones: Vec::new(), matched: StepSet::default() });
-                groups.len() - 1
-            })
-        };
-        let many_groups: Vec<usize> = self.many.series().iter().map(|s| number(&s.labels)).collect();
-        let one_groups: Vec<usize> = ones.series().iter().map(|s| number(&s.labels)).collect();
-        for (one, group) in one_groups.into_iter().enumerate() {
-            self.groups[group].ones.push(one);
+    fn make_groups(&mut self, signatures: Vec<Labels>) -> Result<(), QueryError> {
+        let present_steps = if self.fills().0.is_some() { self.steps } else { 0 };
+        let bytes = size_of::<MatchGroup>() + (self.steps + present_steps) / 8;
+        self.held.grow((signatures.len() * bytes) as u64)?;
+        self.groups.reserve(signatures.len());
+        for (i, labels) in signatures.into_iter().enumerate() {
+            self.context.check_every(i)?;
+            self.groups.push(MatchGroup {
+                labels,
+                partners: Vec::new(),
+                present: StepSet::new(present_steps),
+                matched: StepSet::new(self.steps),
+            });
         }
-        self.many_groups = many_groups;
-        for group in &mut self.groups {
-            group.matched = StepSet::new(self.steps);
-        }
-    }
-
-    fn announce(&mut self, ones: &dyn Source) {
-        let (fill_one, fill_many) = self.fills();
-        let many_series = self.many.series().to_vec();
-        for (many, series) in many_series.iter().enumerate() {
-            let group = self.many_groups[many];
-            for i in 0..self.groups[group].ones.len() {
-                let one = self.groups[group].ones[i];
-                let labels = self.result_labels(&series.labels, &ones.series()[one].labels);
-                self.push(Pair { many: Some(many), one: Some(one), group }, labels);
-            }
-            if fill_one.is_some() {
-                let labels = self.result_labels(&series.labels, &self.groups[group].labels);
-                self.push(Pair { many: Some(many), one: None, group }, labels);
-            }
-        }
-        if fill_many.is_some() {
-            for group in 0..self.groups.len() {
-                for i in 0..self.groups[group].ones.len() {
-                    let one = self.groups[group].ones[i];
-                    let labels = self.result_labels(&self.groups[group].labels, &ones.series()[one].labels);
-                    self.push(Pair { many: None, one: Some(one), group }, labels);
-                }
-            }
-        }
-    }
-
-    fn push(&mut self, pair: Pair, labels: Labels) {
-        self.pairs.push(pair);
-        self.announced.push(OutputSeries { labels, drop_name: self.operator.return_bool });
-    }
-
-    /// The labels of the "many" side, less what the operator and the matching take away, plus what is included.
-    fn result_labels(&self, many: &Labels, one: &Labels) -> Labels {
-        let names: Vec<&str> = self.matching.labels.iter().map(String::as_str).collect();
-        let drops_name = self.operator.return_bool && !self.context.query.delayed_name_removal;
-        let mut labels = many.clone();
-        if changes_metric(self.operator.op) || drops_name {
-            labels = strip_name(&labels);
-        }
-        if self.matching.cardinality == Cardinality::OneToOne {
-            labels = if self.matching.on { labels.keep(&names) } else { labels.without(&names) };
-        }
-        if self.matching.include.is_empty() {
-            return labels;
-        }
-        let mut builder = LabelsBuilder::from_labels(&labels);
-        for name in &self.matching.include {
-            builder.set(name, one.get(name));
-        }
-        builder.build()
-    }
-
-    /// Reads the "one" side and finds where a match group has two of it.
-    fn read_ones(&mut self, ones: BoxedSource<'q>) -> Result<(), QueryError> {
-        let rows = Rows::collect(self.context, ones, self.steps)?;
-        self.ambiguous = vec![None; self.steps];
-        for group in &self.groups {
-            let mut holder: Vec<Option<usize>> =
-                vec![None; if group.ones.len() > 1 { self.steps } else { 0 }];
-            for &one in group.ones.iter().filter(|_| group.ones.len() > 1) {
-                for step in (0..self.steps).filter(|&step| rows.rows[one].has(step)) {
-                    match holder[step] {
-                        Some(other) => self.ambiguous[step] = Some([other, one]),
-                        None => holder[step] = Some(one),
-                    }
-                }
-            }
-        }
-        self.one_rows = Some(rows);
-        // With a fill value the sides are compared even where one of them is empty.
-        if self.fills() != (None, None)
-            && let Some(pair) = self.ambiguous.iter().flatten().next()
-        {
-            return Err(self.ambiguity(*pair));
-        }
-        self.find_shared_results();
         Ok(())
     }
 
-    /// With `group_left`, two results of one match group may get the same labels; only those are watched.
-    fn find_shared_results(&mut self) {
-        if self.matching.cardinality == Cardinality::OneToOne {
-            return;
-        }
-        let mut counts: HashMap<(usize, &Labels), usize> = HashMap::new();
-        for (pair, series) in self.pairs.iter().zip(&self.announced) {
-            *counts.entry((pair.group, &series.labels)).or_default() += 1;
-        }
-        let shared = counts.into_iter().filter(|(_, count)| *count > 1);
-        self.shared_results =
-            shared.map(|((group, labels), _)| ((group, labels.clone()), StepSet::new(self.steps))).collect();
-    }
-
-    fn ambiguity(&self, [a, b]: [usize; 2]) -> QueryError {
-        let rows = self.one_rows.as_ref().expect("found while reading them");
-        let texts = [a, b].map(|i| error_text(&rows.series[i].labels));
-        let [first, second] = if texts[0] <= texts[1] { texts } else { [texts[1].clone(), texts[0].clone()] };
+    /// Refuses what has two series of one signature at a step where both sides have series. With a fill value the
+    /// sides are compared even where the "many" side is empty.
+    fn refuse_ambiguity(&mut self, turns: &Turns<'_, 'q>) -> Result<(), QueryError> {
+        let ambiguous = turns.ambiguous_steps()?;
+        let Some(first) = ambiguous.first() else { return Ok(()) };
+        let step = if self.fills() == (None, None) {
+            let many = std::mem::replace(&mut self.many, Box::new(Rows::empty()));
+            match first_met(self.context, many, &ambiguous, self.steps)? {
+                Met::At(step) => step,
+                Met::Never(rows) => {
+                    self.many = Box::new(rows);
+                    return Ok(());
+                }
+            }
+        } else {
+            first
+        };
         let side = if self.is_swapped() { "left" } else { "right" };
-        let group = error_text(&Signature::new(&self.matching).of(&rows.series[a].labels));
-        QueryError::Execution(format!(
-            "found duplicate series for the match group {group} on the {side} hand-side of the operation: \
-             [{first}, {second}];many-to-many matching not allowed: matching labels must be unique on one side"
-        ))
+        Err(turns.error(step, side, &Signature::new(&self.matching)))
     }
 
-    /// Moves the "many" side to the series of the pair.
+    /// Groups the series of the "one" side that have values by what of their labels shows in results.
+    fn find_partners(
+        &mut self,
+        ones: &[OutputSeries],
+        groups: &[usize],
+        has_values: impl Fn(usize) -> bool,
+    ) -> Result<(), QueryError> {
+        let fills = self.fills().0.is_some();
+        let count = ones.len() + if fills { self.groups.len() } else { 0 };
+        self.held.grow((count * (size_of::<Partner>() + 2 * size_of::<usize>())) as u64)?;
+        let mut keys = PartnerKeys { numbers: HashMap::new(), held: self.context.hold_nothing() };
+        for (one, series) in ones.iter().enumerate() {
+            self.context.check_every(one)?;
+            if has_values(one) {
+                let partner = self.partner(groups[one], &series.labels, &mut keys)?;
+                self.partners[partner].ones.push(one);
+            }
+        }
+        for group in (0..self.groups.len()).filter(|_| fills) {
+            self.context.check_every(group)?;
+            let labels = self.groups[group].labels.clone();
+            let partner = self.partner(group, &labels, &mut keys)?;
+            self.partners[partner].stands_in = true;
+        }
+        Ok(())
+    }
+
+    fn partner(
+        &mut self,
+        group: usize,
+        labels: &Labels,
+        keys: &mut PartnerKeys<'q>,
+    ) -> Result<usize, QueryError> {
+        let include: Vec<&str> = self.matching.include.iter().map(String::as_str).collect();
+        let key = (group, labels.keep(&include));
+        if let Some(&known) = keys.numbers.get(&key) {
+            return Ok(known);
+        }
+        keys.held.grow((size_of_val(&key) + size_of::<usize>() + key.1.text_len()) as u64)?;
+        let number = self.partners.len();
+        keys.numbers.insert(key, number);
+        self.groups[group].partners.push(number);
+        self.partners.push(Partner {
+            group,
+            labels: labels.clone(),
+            ones: Vec::new(),
+            row: Row::default(),
+            stands_in: false,
+        });
+        Ok(number)
+    }
+
+    /// The results there may be: each series of the "many" side with each of its partners, and last, where a fill
+    /// value may stand in for that side, the partners alone.
+    fn announce(&mut self) -> Result<(), QueryError> {
+        let many_series = self.many.series().to_vec();
+        for (many, series) in many_series.iter().enumerate() {
+            self.context.check_every(many)?;
+            let group = self.many_groups[many];
+            for i in 0..self.groups[group].partners.len() {
+                let partner = self.groups[group].partners[i];
+                self.push(Output { many: Some(many), partner, claim: None }, &series.labels)?;
+            }
+        }
+        let fills = self.fills().1.is_some();
+        for partner in (0..self.partners.len()).filter(|_| fills) {
+            if !self.partners[partner].ones.is_empty() {
+                let labels = self.groups[self.partners[partner].group].labels.clone();
+                self.push(Output { many: None, partner, claim: None }, &labels)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, output: Output, many: &Labels) -> Result<(), QueryError> {
+        let one = &self.partners[output.partner].labels;
+        let labels = result_labels(self.context, &self.operator, &self.matching, many, one);
+        self.held.grow(size_of::<Output>() as u64)?;
+        self.outputs.push(output);
+        let drop_name = self.operator.return_bool;
+        self.announced.push_made_from(many, OutputSeries { labels, drop_name })
+    }
+
+    /// With `group_left`, two results of one match group may get the same labels; only those are watched.
+    fn find_claims(&mut self) -> Result<(), QueryError> {
+        if self.matching.cardinality == Cardinality::OneToOne {
+            return Ok(());
+        }
+        let entry_bytes = size_of::<((usize, &Labels), usize)>();
+        let _firsts = self.context.hold((self.outputs.len() * entry_bytes) as u64)?;
+        let mut firsts: HashMap<(usize, &Labels), usize> = HashMap::with_capacity(self.outputs.len());
+        for i in 0..self.outputs.len() {
+            self.context.check_every(i)?;
+            let group = self.partners[self.outputs[i].partner].group;
+            let first = *firsts.entry((group, &self.announced[i].labels)).or_insert(i);
+            if first == i {
+                continue;
+            }
+            let claim = match self.outputs[first].claim {
+                Some(claim) => claim,
+                None => {
+                    self.held.grow((size_of::<StepSet>() + self.steps / 8) as u64)?;
+                    self.claims.push(StepSet::new(self.steps));
+                    self.claims.len() - 1
+                }
+            };
+            self.outputs[first].claim = Some(claim);
+            self.outputs[i].claim = Some(claim);
+        }
+        Ok(())
+    }
+
+    /// Gives each partner its row: they take turns, so the rows of its series are one.
+    fn take_rows(&mut self, ones: Rows<'q>) -> Result<(), QueryError> {
+        let (_, mut rows, held) = ones.into_parts();
+        self.one_rows = held;
+        let needs_present = self.fills().0.is_some();
+        for partner in &mut self.partners {
+            self.context.budget.check()?;
+            let group = &mut self.groups[partner.group];
+            for (i, &one) in partner.ones.iter().enumerate() {
+                let row = std::mem::take(&mut rows[one]);
+                for step in (0..self.steps).filter(|&step| row.has(step)) {
+                    if needs_present {
+                        group.present.insert(step);
+                    }
+                    if i > 0 {
+                        partner.row.set(step, row.cell(step));
+                    }
+                }
+                if i == 0 {
+                    partner.row = row;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves the "many" side to the series of the output.
     fn load_many(&mut self, many: usize) -> Result<(), QueryError> {
         while self.many_at.is_none_or(|at| at < many) {
             self.context.budget.check()?;
             self.many.next(&mut self.many_row)?;
             self.many_at = Some(self.many_at.map_or(0, |at| at + 1));
-            for step in (0..self.steps).filter(|&step| self.many_row.has(step)) {
-                if let Some(pair) = self.ambiguous[step] {
-                    return Err(self.ambiguity(pair));
-                }
-            }
         }
         Ok(())
     }
 
-    /// The two values of a pair at a step, the "many" side first.
-    fn values(&self, pair: Pair, step: usize) -> Option<(Cell, Cell)> {
-        let rows = self.one_rows.as_ref().expect("read before the first pair");
+    /// The two values of an output at a step, the "many" side first.
+    fn values(&self, output: Output, step: usize) -> Option<(Cell, Cell)> {
         let (fill_one, fill_many) = self.fills();
-        match (pair.many, pair.one) {
-            (Some(_), Some(one)) => Some((self.many_row.cell(step)?, rows.rows[one].cell(step)?)),
+        let partner = &self.partners[output.partner];
+        let group = &self.groups[partner.group];
+        let one = if partner.ones.is_empty() { None } else { partner.row.cell(step) };
+        match (output.many, one) {
+            (Some(_), Some(one)) => Some((self.many_row.cell(step)?, one)),
             (Some(_), None) => {
-                let alone = !self.groups[pair.group].ones.iter().any(|&one| rows.rows[one].has(step));
+                let alone = partner.stands_in && !group.present.contains(step);
                 Some((self.many_row.cell(step)?, Cell::Float(fill_one.filter(|_| alone)?)))
             }
-            (None, Some(one)) => {
-                let alone = !self.groups[pair.group].matched.contains(step);
-                Some((Cell::Float(fill_many.filter(|_| alone)?), rows.rows[one].cell(step)?))
+            (None, one) => {
+                let alone = !group.matched.contains(step);
+                Some((Cell::Float(fill_many.filter(|_| alone)?), one?))
             }
-            (None, None) => None,
         }
     }
 
     /// Refuses a second result of a match group where there may be only one.
-    fn claim(&mut self, pair: Pair, labels: &Labels, step: usize) -> Result<(), QueryError> {
-        let is_first = self.groups[pair.group].matched.insert(step);
-        if self.matching.cardinality == Cardinality::OneToOne {
-            return is_first.then_some(()).ok_or_else(|| {
-                QueryError::Execution(
-                    "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)"
-                        .into(),
-                )
-            });
-        }
-        if self.shared_results.is_empty() {
+    fn claim(&mut self, output: Output, step: usize) -> Result<(), QueryError> {
+        let is_first = self.groups[self.partners[output.partner].group].matched.insert(step);
+        let (is_fine, problem) = match self.matching.cardinality {
+            Cardinality::OneToOne => {
+                (is_first, "many-to-one matching must be explicit (group_left/group_right)")
+            }
+            _ => {
+                let claim = output.claim.map(|claim| &mut self.claims[claim]);
+                (claim.is_none_or(|steps| steps.insert(step)), "grouping labels must ensure unique matches")
+            }
+        };
+        if is_fine {
             return Ok(());
         }
-        let shared = self.shared_results.get_mut(&(pair.group, labels.clone()));
-        if shared.is_none_or(|steps| steps.insert(step)) {
-            return Ok(());
-        }
-        Err(QueryError::Execution(
-            "multiple matches for labels: grouping labels must ensure unique matches".into(),
-        ))
+        Err(QueryError::Execution(format!("multiple matches for labels: {problem}")))
     }
 }
 
-/// Labels as error texts print them: the name is a label like any other.
-fn error_text(labels: &Labels) -> String {
-    let pairs: Vec<String> = labels.iter().map(|(name, value)| format!("{name}={value:?}")).collect();
-    format!("{{{}}}", pairs.join(", "))
+/// The partners of a group by what is included of their labels.
+struct PartnerKeys<'q> {
+    numbers: HashMap<(usize, Labels), usize>,
+    held: Held<'q>,
 }
 
 impl Source for Join<'_> {
@@ -316,27 +370,31 @@ impl Source for Join<'_> {
 
     fn next(&mut self, row: &mut Row) -> Result<(), QueryError> {
         if let Some(ones) = self.ones.take() {
-            self.read_ones(ones)?;
+            let rows = Rows::collect(self.context, ones, self.steps)?;
+            self.take_rows(rows)?;
         }
-        let pair = self.pairs[self.given];
-        let labels = self.announced[self.given].labels.clone();
+        let output = self.outputs[self.given];
         self.given += 1;
         row.reset(self.steps);
         // The results for elements missing on the "many" side come last, when all of it is read: it may have none.
-        if let Some(many) = pair.many.or(self.many_groups.len().checked_sub(1)) {
+        if let Some(many) = output.many.or(self.many_groups.len().checked_sub(1)) {
             self.load_many(many)?;
         }
         let Operator { op, return_bool, position } = self.operator;
-        for step in 0..self.steps {
-            let Some((many, one)) = self.values(pair, step) else { continue };
-            let (a, b) = if self.is_swapped() { (&one, &many) } else { (&many, &one) };
-            let context = self.context;
-            let Some(outcome) = cells(op, a, b, &mut |note| context.note(note, position)) else { continue };
-            self.claim(pair, &labels, step)?;
-            if return_bool {
-                row.set_float(step, f64::from(u8::from(outcome.keep)));
-            } else if outcome.keep {
-                row.set(step, Some(outcome.value));
+        let context = self.context;
+        for steps in context.pieces(self.steps) {
+            for step in steps? {
+                let Some((many, one)) = self.values(output, step) else { continue };
+                let (a, b) = if self.is_swapped() { (&one, &many) } else { (&many, &one) };
+                let Some(outcome) = cells(op, a, b, &mut |note| context.note(note, position)) else {
+                    continue;
+                };
+                self.claim(output, step)?;
+                if return_bool {
+                    row.set_float(step, f64::from(u8::from(outcome.keep)));
+                } else if outcome.keep {
+                    row.set(step, Some(outcome.value));
+                }
             }
         }
         Ok(())

@@ -1,19 +1,20 @@
 //! Evaluation: from a checked syntax tree to values, one series at a time.
 //!
 //! An expression becomes a tree of operators that pull from each other ([`source::Source`]). Each announces its
-//! series from labels alone, so groups, joins and duplicates are settled before a sample is read; then one series
-//! after the other flows up, all its steps at once, and is folded into what its operator keeps.
+//! series first, nearly all from labels alone; then one series after the other flows up, all its steps at once, and is
+//! folded into what its operator keeps. What can grow is paid for before it does, and loops ask the budget as they go.
 //!
-//! * `row`, `source`: what flows and how; `context`: snapshot, budget and annotations of one query
+//! * `row`, `source`, `announced`: what flows and how; `context`: snapshot, budget and annotations of one query
 //! * `select`, `window`: samples to steps; `over_time`, `rate`, `changes`, `trend`: the window functions
 //! * `extended`, `smoothed`: the modifiers that look beyond the edges of a window
-//! * `aggregate`, `choose`, `grouping`: groups of series; `binary`, `join`, `sets`: operators
+//! * `aggregate`, `choose`, `grouping`: groups of series; `binary`, `matching`, `turns`, `join`, `sets`: operators
 //! * `elementwise`, `relabel`, `quantiles`, `info`: functions; `build`, `call`, `range_vector`: from the tree to operators
 //! * LogQL puts its own rows under the operators, and takes what it shares from here
 //! * `invariant`: what is the same at every step; `result`: from rows to the answer
 
 pub(in crate::query) mod aggregate;
 mod annotations;
+mod announced;
 pub(in crate::query) mod binary;
 mod build;
 mod call;
@@ -24,9 +25,12 @@ mod elementwise;
 mod extended;
 pub(in crate::query) mod grouping;
 mod histogram_fold;
+#[cfg(test)]
+mod hostile_tests;
 mod info;
 mod invariant;
 pub(in crate::query) mod join;
+pub(in crate::query) mod matching;
 pub(in crate::query) mod math;
 pub(in crate::query) mod over_time;
 mod quantiles;
@@ -42,6 +46,7 @@ pub(in crate::query) mod source;
 mod starts;
 mod step_set;
 mod trend;
+mod turns;
 mod window;
 
 pub use context::{Context, QueryShape};

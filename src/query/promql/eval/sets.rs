@@ -7,7 +7,7 @@ use crate::query::QueryError;
 use crate::query::promql::ast::BinaryOp;
 
 use super::context::Context;
-use super::join::Signature;
+use super::matching::Signature;
 use super::row::{OutputSeries, Row};
 use super::source::{BoxedSource, Source};
 use super::step_set::StepSet;

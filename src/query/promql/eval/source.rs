@@ -43,6 +43,10 @@ impl<'q> Rows<'q> {
         Rows::new(vec![series], vec![row], None)
     }
 
+    pub fn into_parts(self) -> (Vec<OutputSeries>, Vec<Row>, Option<Held<'q>>) {
+        (self.series, self.rows, self._held)
+    }
+
     /// All of a source at once; what is accounted for lives as long as the result.
     pub fn collect(
         context: &'q Context<'q>,

@@ -17,6 +17,11 @@ impl StepSet {
         is_new
     }
 
+    pub fn first(&self) -> Option<usize> {
+        let word = self.0.iter().position(|&word| word != 0)?;
+        Some(word * 64 + self.0[word].trailing_zeros() as usize)
+    }
+
     pub fn contains(&self, step: usize) -> bool {
         self.0[step / 64] & (1 << (step % 64)) != 0
     }
