@@ -1,6 +1,7 @@
 //! Spans, read into a batch, by OTLP and by Zipkin.
 
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use proptest::prelude::*;
 
@@ -60,6 +61,21 @@ fn request(spans: Vec<Span>) -> ExportTraceServiceRequest {
             ..Default::default()
         }],
     }
+}
+
+fn text_attribute(key: &str, value: &str) -> KeyValue {
+    let value = AnyValue { value: Some(any_value::Value::StringValue(value.to_owned())) };
+    KeyValue { key: key.to_owned(), value: Some(value), ..Default::default() }
+}
+
+/// As it is stored: with a name for its service, before all else, if it has none.
+fn named(mut resource: Resource) -> Resource {
+    let first = resource.attributes.iter().find(|attribute| attribute.key == "service.name");
+    let value = first.and_then(|attribute| attribute.value.as_ref()?.value.as_ref());
+    if !matches!(value, Some(any_value::Value::StringValue(name)) if !name.is_empty()) {
+        resource.attributes.insert(0, text_attribute("service.name", "unknown_service"));
+    }
+    resource
 }
 
 fn read(spans: Vec<Span>) -> (SpanBatch, Outcome) {
@@ -138,6 +154,28 @@ fn where_spans_come_from_is_told_once_for_each_shard() {
     assert!(batch.shards.iter().all(|shard| shard.origins.len() <= 1));
 }
 
+#[test]
+fn a_sender_that_does_not_name_its_service_is_the_unknown_one() {
+    let number = AnyValue { value: Some(any_value::Value::IntValue(7)) };
+    let number = KeyValue { key: "service.name".into(), value: Some(number), ..Default::default() };
+    let unknown = text_attribute("service.name", "unknown_service");
+    let (shop, host) = (text_attribute("service.name", "shop"), text_attribute("host.name", "here"));
+    let empty = text_attribute("service.name", "");
+    for (sent, stored_as) in [
+        (None, vec![unknown.clone()]),
+        (Some(vec![host.clone()]), vec![unknown.clone(), host.clone()]),
+        (Some(vec![empty.clone()]), vec![unknown.clone(), empty]),
+        (Some(vec![number.clone()]), vec![unknown, number]),
+        (Some(vec![host.clone(), shop.clone()]), vec![host, shop]),
+    ] {
+        let mut request = request(vec![good(1)]);
+        request.resource_spans[0].resource =
+            sent.map(|attributes| Resource { attributes, ..Default::default() });
+        let (batch, _) = read_with(&Options::default(), &request.encode_to_vec()).unwrap();
+        assert_eq!(stored(&batch)[0].resource.as_ref().unwrap().attributes, stored_as);
+    }
+}
+
 proptest! {
     #[test]
     fn spans_come_out_as_they_went_in(
@@ -161,7 +199,7 @@ proptest! {
         from.resource = Some(Resource { attributes, ..Default::default() });
         from.scope_spans[0].scope = Some(scope.clone());
         from.scope_spans[0].schema_url = "https://x".to_owned();
-        let resource = from.resource.clone();
+        let resource = from.resource.clone().map(named);
         let (batch, outcome) = read_with(&Options::default(), &request.encode_to_vec()).unwrap();
         prop_assert_eq!(outcome.spans as usize, expected.len());
         for found in stored(&batch) {
