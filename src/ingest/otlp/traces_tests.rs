@@ -6,6 +6,7 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use proptest::prelude::*;
 
 use super::*;
+use crate::ingest::refusals::Refusals;
 use crate::ingest::spans::SpanIntake;
 use crate::ingest::tests::NOW;
 use crate::ingest::{Options, Outcome};
@@ -13,6 +14,17 @@ use crate::storage::traces::SpanBatch;
 use opentelemetry_proto::tonic::resource::v1::Resource;
 
 const NOW_NANOS: u64 = NOW as u64 * 1_000_000;
+
+/// As [`read_with`], of JSON.
+fn read_json(body: &str) -> Result<(SpanBatch, Outcome), IngestError> {
+    let options = Options::default();
+    let mut intake = SpanIntake::new(&options, 2, NOW);
+    let encoded = encoded_spans(body.as_bytes(), BodyFormat::Json, &mut intake.refusals)?;
+    read_spans(&encoded, &mut intake)?;
+    let (batch, mut outcome, refusals) = intake.finish();
+    refusals.tell(&mut outcome);
+    Ok((batch, outcome))
+}
 
 fn read_with(options: &Options, body: &[u8]) -> Result<(SpanBatch, Outcome), IngestError> {
     let mut intake = SpanIntake::new(options, 2, NOW);
@@ -94,8 +106,7 @@ fn json_and_protobuf_say_the_same() {
         "status":{"code":2,"message":"no"}}]}]}]}"#
         .replace("NOW", &NOW_NANOS.to_string());
     let request: ExportTraceServiceRequest = serde_json::from_str(&body).unwrap();
-    let (batch, outcome) =
-        read_with(&Options::default(), &encoded_spans(body.as_bytes(), BodyFormat::Json).unwrap()).unwrap();
+    let (batch, outcome) = read_json(&body).unwrap();
     assert_eq!((outcome.spans, outcome.rejected), (1, 0));
     assert_eq!(stored(&batch), request.resource_spans);
 }
@@ -129,6 +140,39 @@ fn a_bad_span_is_refused_alone() {
     let (_, outcome) = read(vec![old, Span { name: "x".repeat(1 << 20), ..good(4) }]);
     assert!(outcome.reasons[0].ends_with("is 8 days behind (limit 7d)"), "{outcome:?}");
     assert!(outcome.reasons[1].ends_with(" B > 1048576 (--limits.max-span-bytes)"), "{outcome:?}");
+}
+
+#[test]
+fn a_span_whose_json_is_not_otlps_is_refused_alone() {
+    let span = |id: u8, more: &str| {
+        let (trace, span) = (format!("{id:02x}").repeat(16), format!("{id:02x}").repeat(8));
+        format!(
+            r#"{{"name":"s{id}","traceId":"{trace}","spanId":"{span}","startTimeUnixNano":"{NOW_NANOS}",
+                "endTimeUnixNano":"{NOW_NANOS}"{more}}}"#
+        )
+    };
+    let bad = [
+        r#"{"name":"a\u0007","traceId":"0g"}"#.to_owned(),
+        r#"{"name":"b","traceId":"abc"}"#.to_owned(),
+        span(3, r#","parentSpanId":7"#),
+        span(4, r#","links":[{"spanId":"xy"}]"#),
+        "7".to_owned(),
+    ];
+    let spans = [&[span(1, "")], &bad[..], &[span(2, "")]].concat().join(",");
+    let body = format!(r#"{{"resourceSpans":[{{"scopeSpans":[{{"spans":[{spans}]}}]}}]}}"#);
+    let (_, outcome) = read_json(&body).unwrap();
+    assert_eq!((outcome.spans, outcome.rejected), (2, 5));
+    assert_eq!(
+        outcome.reasons,
+        [
+            r#"span "a\u{7}": traceId is not a text of hexadecimal digits"#,
+            r#"span "b": traceId is not a text of hexadecimal digits"#,
+            r#"span "s3": parentSpanId is not a text of hexadecimal digits"#,
+            r#"span "s4": spanId is not a text of hexadecimal digits"#,
+            "spans has what is not an object",
+        ]
+    );
+    assert!(read_json(&body.replace("\"scopeSpans\":[", "\"scopeSpans\":[7,")).is_err());
 }
 
 #[test]
@@ -228,7 +272,7 @@ proptest! {
             if let Ok((batch, _)) = read_with(&Options::default(), body) {
                 stored(&batch);
             }
-            let _ = encoded_spans(body, BodyFormat::Json);
+            let _ = encoded_spans(body, BodyFormat::Json, &mut Refusals::default());
         }
     }
 }
