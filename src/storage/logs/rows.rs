@@ -73,7 +73,7 @@ impl MetadataRows {
     }
 
     /// Names and values of a row.
-    pub fn of(&self, row: usize) -> impl Iterator<Item = (&str, &str)> {
+    pub fn of(&self, row: usize) -> impl Iterator<Item = (&str, &str)> + Clone {
         self.numbered(row).map(|(name, value)| (self.names.get(name), value))
     }
 
@@ -103,7 +103,7 @@ impl MetadataRows {
     }
 
     /// Numbers of names, and values, of a row.
-    pub(super) fn numbered(&self, row: usize) -> impl Iterator<Item = (u32, &str)> {
+    pub(super) fn numbered(&self, row: usize) -> impl Iterator<Item = (u32, &str)> + Clone {
         let start = row.checked_sub(1).map_or(0, |before| self.ends[before]);
         (start as usize..self.ends[row] as usize).map(|at| (self.pairs[at].name, self.value(at)))
     }

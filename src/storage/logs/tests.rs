@@ -51,7 +51,7 @@ struct Line {
 fn any_line() -> impl Strategy<Value = Line> {
     let labels =
         ("[ab]", "[xyz]").prop_map(|(app, pod)| Labels::from_sorted([("app", &*app), ("pod", &*pod)]));
-    let metadata = prop::collection::btree_map("user|trace\\.id|n[1-3]", "[01]{1,2}", 0..3);
+    let metadata = prop::collection::btree_map("user|trace[._]id|n[1-3]", "[01]{1,2}", 0..4);
     let line = prop_oneof!["[ab]{0,3}", "error [a-c]=[0-9]{1,4} took [0-9]{1,3}ms", "é[ü\\n]{0,2}"];
     // Few instants, so that many entries share one.
     (labels, -20i64..20, line, metadata).prop_map(|(labels, timestamp, line, metadata)| Line {
@@ -104,7 +104,8 @@ fn expect_all(lines: &[Line], matchers: &[Matcher], ask: &LogAsk<'_>) -> BTreeMa
     let mut found: BTreeMap<Labels, Vec<Line>> = BTreeMap::new();
     for line in lines {
         let has = |(name, value): &(String, String)| {
-            line.metadata.iter().any(|(n, v)| (n == name || n.replace('.', "_") == *name) && v == value)
+            let named = line.metadata.iter().filter(|(n, _)| n == name || n.replace('.', "_") == *name);
+            named.min_by_key(|(n, _)| (n != name, n)).is_some_and(|(_, v)| v == value)
         };
         let is_wanted = ask.range.contains(line.timestamp)
             && matchers.iter().all(|m| m.matches(line.labels.get(&m.name)))
