@@ -358,9 +358,10 @@ fn a_selector_for_match_is_a_selector_and_no_more() {
     let matchers = parse_selector(r#"up{job=~"a|b"}"#, &options).unwrap();
     assert_eq!(matchers.len(), 2);
     assert_eq!((matchers[0].name.as_str(), matchers[0].value.as_str()), (METRIC_NAME, "up"));
-    for bad in ["up offset 5m", "up + 1", "1", "", "rate(x[5m])", "{}", "up[5m]"] {
+    for bad in ["up offset 5m", "up + 1", "1", "", "rate(x[5m])", "up[5m]", "up{__name__=\"down\"}"] {
         assert!(parse_selector(bad, &options).is_err(), "{bad}");
     }
+    assert!(parse_selector("{}", &options).is_ok(), "whether all series may be meant is for others to say");
     let refused = parse_selector("up + 1", &options).unwrap_err();
     assert_eq!(refused.to_string(), "1:4: parse error: unexpected <op:+>");
 }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::extract::{Path, State};
+use axum::http::{Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 
 use super::Api;
@@ -22,7 +22,7 @@ pub async fn welcome() -> &'static str {
          Grafana     a Prometheus, a Loki and a Tempo data source with this address (grafana/datasources.yaml)\n\
          Own metrics /metrics\n\
          Health      /-/healthy   /-/ready\n\
-         State       /api/v1/status/tsdb   /api/v1/status/flags   /api/v1/status/runtimeinfo\n"
+         State       /api/v1/status/tsdb   /api/v1/status/flags   /api/v1/status/active_queries\n"
     )
 }
 
@@ -59,6 +59,15 @@ pub async fn flush(State(api): State<Arc<Api>>) -> Result<StatusCode, ApiError> 
 /// `POST /api/v1/admin/compact`: merges the segments of each day into one; returns when done.
 pub async fn compact(State(api): State<Arc<Api>>) -> Result<StatusCode, ApiError> {
     maintain(&api, |api| api.store.compact()).await
+}
+
+/// `POST /api/v1/admin/tsdb/…`: deleting and copying are not here, as they are not in a Prometheus that was not
+/// told to allow them.
+pub async fn tsdb(Path(task): Path<String>, method: Method, uri: Uri) -> ApiError {
+    match task.as_str() {
+        "delete_series" | "clean_tombstones" | "snapshot" => ApiError::AdminDisabled,
+        _ => super::middleware::no_such_endpoint(&method, &uri),
+    }
 }
 
 async fn maintain(

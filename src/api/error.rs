@@ -45,6 +45,8 @@ pub enum ApiError {
     Panicked,
     #[error("{0}")]
     NotFound(String),
+    #[error("admin APIs disabled")]
+    AdminDisabled,
     #[error(transparent)]
     Maintenance(#[from] MaintenanceError),
 }
@@ -91,8 +93,12 @@ impl ApiError {
         match self {
             ApiError::Query(QueryError::BadData(_)) => Kind::BadData,
             ApiError::Query(QueryError::Execution(_)) => Kind::Execution,
-            ApiError::Query(QueryError::Exceeded(Exceeded::Deadline)) => Kind::Timeout,
-            ApiError::Query(QueryError::Exceeded(Exceeded::Cancelled)) => Kind::Canceled,
+            ApiError::Query(QueryError::Exceeded(Exceeded::Deadline | Exceeded::DeadlineInQueue)) => {
+                Kind::Timeout
+            }
+            ApiError::Query(QueryError::Exceeded(Exceeded::Cancelled | Exceeded::CancelledInQueue)) => {
+                Kind::Canceled
+            }
             ApiError::Query(QueryError::Exceeded(_))
             | ApiError::ResponseTooLarge { .. }
             | ApiError::Ingest(IngestError::NoStreams) => Kind::Execution,
@@ -101,7 +107,7 @@ impl ApiError {
                 Kind::Internal
             }
             ApiError::Ingest(IngestError::Busy(_)) | ApiError::Write(_) => Kind::Unavailable,
-            ApiError::PoolFull { .. } => Kind::Unavailable,
+            ApiError::PoolFull { .. } | ApiError::AdminDisabled => Kind::Unavailable,
             ApiError::BodiesTooLarge { .. } | ApiError::ResponsesTooLarge { .. } => Kind::Unavailable,
             ApiError::Rejected { retryable: true, .. } => Kind::Unavailable,
             ApiError::NotFound(_) => Kind::NotFound,
@@ -117,6 +123,7 @@ impl ApiError {
                 StatusCode::TOO_MANY_REQUESTS
             }
             ApiError::BodyTooSlow { .. } => StatusCode::REQUEST_TIMEOUT,
+            ApiError::AdminDisabled => StatusCode::INTERNAL_SERVER_ERROR,
             ApiError::UnsupportedMedia(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             _ => match self.kind() {
                 Kind::BadData => StatusCode::BAD_REQUEST,
@@ -134,7 +141,7 @@ impl ApiError {
     /// Seconds after which the same request may succeed, where waiting helps.
     pub fn retry_after_seconds(&self) -> Option<u64> {
         match self.kind() {
-            Kind::Unavailable => Some(1),
+            Kind::Unavailable if !matches!(self, ApiError::AdminDisabled) => Some(1),
             _ => None,
         }
     }

@@ -1,5 +1,7 @@
 //! Parameters of a request: the query string and, for POST, the form in the body, which comes first.
 
+use std::num::{IntErrorKind, ParseIntError};
+
 use axum::http::Uri;
 use bytes::Bytes;
 use jiff::Timestamp as Instant;
@@ -37,7 +39,17 @@ impl Form {
     }
 
     pub fn time_or(&self, name: &'static str, otherwise: Timestamp) -> Result<Timestamp, ApiError> {
-        if self.get(name).is_empty() { Ok(otherwise) } else { self.time(name) }
+        let text = self.get(name);
+        if text.is_empty() {
+            return Ok(otherwise);
+        }
+        parse_time(text).ok_or_else(|| ApiError::Parameter {
+            name,
+            reason: format!(
+                "invalid time value for '{name}': cannot parse {} to a valid timestamp",
+                quoted(text)
+            ),
+        })
     }
 
     /// A time as Loki reads it; may be left out.
@@ -54,20 +66,29 @@ impl Form {
 
     /// In milliseconds.
     pub fn duration(&self, name: &'static str) -> Result<i64, ApiError> {
-        let text = self.get(name);
-        parse_duration_ms(text).ok_or_else(|| ApiError::Parameter {
-            name,
-            reason: format!("cannot parse {} to a valid duration", quoted(text)),
-        })
+        self.parsed_duration(name).map_err(|reason| ApiError::Parameter { name, reason })
     }
 
-    /// In milliseconds, longer than none; may be left out.
-    pub fn optional_lookback(&self, name: &'static str) -> Result<Option<i64>, ApiError> {
-        let lookback_ms = self.optional_duration(name)?;
-        if lookback_ms.is_some_and(|ms| ms <= 0) {
-            return Err(ApiError::Parameter { name, reason: "must be longer than zero".to_owned() });
+    fn parsed_duration(&self, name: &str) -> Result<i64, String> {
+        let text = self.get(name);
+        let refusal = format!("cannot parse {} to a valid duration", quoted(text));
+        // Prometheus counts nanoseconds: 292 years of them fit.
+        if parse_seconds(text).is_some_and(|seconds| (seconds * 1e9).abs() > i64::MAX as f64) {
+            return Err(refusal + ". It overflows int64");
         }
-        Ok(lookback_ms)
+        parse_duration_ms(text).ok_or(refusal)
+    }
+
+    /// In milliseconds; `None` where it is left out or not longer than none.
+    pub fn lookback(&self) -> Result<Option<i64>, ApiError> {
+        const NAME: &str = "lookback_delta";
+        if self.get(NAME).is_empty() {
+            return Ok(None);
+        }
+        let lookback_ms = self.parsed_duration(NAME).map_err(|reason| {
+            ApiError::BadData(format!("error parsing lookback delta duration: {reason}"))
+        })?;
+        Ok(Some(lookback_ms).filter(|ms| *ms > 0))
     }
 
     pub fn optional_duration(&self, name: &'static str) -> Result<Option<i64>, ApiError> {
@@ -80,12 +101,18 @@ impl Form {
         if text.is_empty() {
             return Ok(0);
         }
-        let number: i64 = text.parse().map_err(|_| ApiError::Parameter {
-            name,
-            reason: format!("{} is not a whole number", quoted(text)),
-        })?;
+        let number = parse_whole(text).map_err(|reason| ApiError::Parameter { name, reason })?;
         usize::try_from(number)
             .map_err(|_| ApiError::Parameter { name, reason: "limit must be non-negative".to_owned() })
+    }
+
+    /// A whole number of either sign; may be left out.
+    pub fn number(&self, name: &'static str) -> Result<Option<i64>, ApiError> {
+        let text = self.get(name);
+        if text.is_empty() {
+            return Ok(None);
+        }
+        parse_whole(text).map(Some).map_err(|_| ApiError::BadData(format!("{name} must be a number")))
     }
 
     /// `start` and `end` of the metadata endpoints; both may be left out.
@@ -100,6 +127,17 @@ impl Form {
         }
         Ok(TimeRange::closed(start, end))
     }
+}
+
+/// A whole number; what is none is told in the words of Go, as clients of Prometheus know them.
+pub fn parse_whole(text: &str) -> Result<i64, String> {
+    text.parse().map_err(|error: ParseIntError| {
+        let problem = match error.kind() {
+            IntErrorKind::PosOverflow | IntErrorKind::NegOverflow => "value out of range",
+            _ => "invalid syntax",
+        };
+        format!("strconv.Atoi: parsing {}: {problem}", quoted(text))
+    })
 }
 
 /// At most 128 bytes of what others sent, with control characters escaped.

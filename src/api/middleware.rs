@@ -54,15 +54,17 @@ pub async fn measure(State(api): State<Arc<Api>>, request: Request, next: Next) 
     response
 }
 
-/// Prometheus's CORS headers, for whoever names an origin.
+/// Prometheus's CORS headers, for whoever names an origin; it answers OPTIONS to anybody.
 pub async fn cors(request: Request, next: Next) -> Response {
-    if !request.headers().contains_key(header::ORIGIN) {
-        return next.run(request).await;
-    }
+    let has_origin = request.headers().contains_key(header::ORIGIN);
+    let is_prometheus = request.uri().path().starts_with("/api/v1/");
     let mut response = match *request.method() {
-        Method::OPTIONS => StatusCode::NO_CONTENT.into_response(),
+        Method::OPTIONS if has_origin || is_prometheus => StatusCode::NO_CONTENT.into_response(),
         _ => next.run(request).await,
     };
+    if !has_origin {
+        return response;
+    }
     let headers = response.headers_mut();
     for (name, value) in [
         (header::ACCESS_CONTROL_ALLOW_HEADERS, "Accept, Authorization, Content-Type, Origin"),
@@ -104,7 +106,11 @@ pub async fn not_found(method: Method, uri: Uri, headers: HeaderMap) -> Response
     if super::otlp_grpc::is_grpc(&headers) {
         return super::otlp_grpc::unimplemented();
     }
-    ApiError::NotFound(format!("no such endpoint: {method} {}", quoted(uri.path()))).into_response()
+    no_such_endpoint(&method, &uri).into_response()
+}
+
+pub fn no_such_endpoint(method: &Method, uri: &Uri) -> ApiError {
+    ApiError::NotFound(format!("no such endpoint: {method} {}", quoted(uri.path())))
 }
 
 pub async fn method_not_allowed(method: Method, uri: Uri) -> Response {

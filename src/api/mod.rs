@@ -3,6 +3,7 @@
 mod admin;
 mod cardinality;
 mod error;
+mod features;
 mod form;
 mod jaeger;
 mod json;
@@ -10,14 +11,20 @@ mod limits;
 mod loki;
 mod middleware;
 mod number;
+mod origin;
 mod otlp;
 mod otlp_grpc;
 mod prometheus;
+mod query_log;
+mod query_stats;
 mod refusals;
 mod result;
 mod room;
+mod rules;
+mod running;
 mod status;
 mod syntax;
+mod targets;
 mod tempo;
 mod workers;
 mod write;
@@ -38,9 +45,11 @@ use tower_http::compression::CompressionLayer;
 use crate::clock::Clock;
 use crate::ingest::Ingest;
 use crate::model::Timestamp;
-use crate::query::Querier;
 use crate::query::budget::Limits;
+use crate::query::{Querier, RunningQueries};
 use crate::storage::{Signal, Store};
+pub use origin::ClientAddress;
+pub use query_log::QueryLog;
 use room::Room;
 
 /// How the API behaves; the server fills it from the configuration.
@@ -91,6 +100,8 @@ pub struct Api {
     pub registry: ::prometheus::Registry,
     pub clock: Clock,
     workers: workers::Workers,
+    running: RunningQueries,
+    query_log: Option<QueryLog>,
     /// Request bodies in flight.
     bodies: Room,
     /// Answers in flight.
@@ -112,6 +123,7 @@ impl Api {
         querier: Arc<Querier>,
         registry: ::prometheus::Registry,
         options: Options,
+        query_log: Option<QueryLog>,
     ) -> Arc<Api> {
         Arc::new(Api {
             ingest,
@@ -119,6 +131,8 @@ impl Api {
             store,
             clock: Clock,
             workers: workers::Workers::new(options.writes_max, options.queries_max, &registry),
+            running: RunningQueries::default(),
+            query_log,
             bodies: Room::new(
                 "icecore_http_bodies_in_flight_bytes",
                 "Bytes of request bodies being received or worked on.",
@@ -151,6 +165,11 @@ impl Api {
         *self.self_scrape.lock() = Some(scrape);
     }
 
+    /// The log of queries, if there is one.
+    pub fn query_log(&self) -> Option<&QueryLog> {
+        self.query_log.as_ref()
+    }
+
     fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
     }
@@ -173,17 +192,26 @@ pub fn routes(api: &Arc<Api>) -> Router {
         .route("/api/v1/labels", get(prometheus::labels).post(prometheus::labels))
         .route("/api/v1/label/{name}/values", get(prometheus::label_values))
         .route("/api/v1/metadata", get(prometheus::metadata))
-        .route("/api/v1/rules", get(status::rules))
-        .route("/api/v1/alerts", get(status::alerts))
-        .route("/api/v1/alertmanagers", get(status::alertmanagers))
-        .route("/api/v1/targets", get(status::targets))
+        .route("/api/v1/rules", get(rules::rules))
+        .route("/api/v1/alerts", get(rules::alerts))
+        .route("/api/v1/alertmanagers", get(rules::alertmanagers))
+        .route("/api/v1/targets", get(targets::targets))
+        .route("/api/v1/targets/metadata", get(targets::metadata))
+        .route("/api/v1/scrape_pools", get(targets::scrape_pools))
+        .route("/api/v1/features", get(features::features))
+        .route("/api/v1/notifications", get(status::notifications))
+        .route("/api/v1/notifications/live", get(status::live_notifications))
         .route("/api/v1/status/buildinfo", get(status::buildinfo))
         .route("/api/v1/status/runtimeinfo", get(status::runtimeinfo))
         .route("/api/v1/status/tsdb", get(cardinality::tsdb))
+        .route("/api/v1/status/walreplay", get(status::walreplay))
+        .route("/api/v1/status/active_queries", get(running::list))
         .route("/api/v1/status/flags", get(status::flags))
         .route("/api/v1/status/config", get(status::config))
         .route("/api/v1/admin/flush", post(admin::flush))
         .route("/api/v1/admin/compact", post(admin::compact))
+        .route("/api/v1/admin/queries/{id}/cancel", post(running::cancel))
+        .route("/api/v1/admin/tsdb/{task}", post(admin::tsdb).put(admin::tsdb))
         .merge(loki::paths())
         .merge(tempo::paths())
         .merge(jaeger::paths())
@@ -217,6 +245,7 @@ fn dressed(api: &Arc<Api>, routes: Router) -> Router {
             CompressionLayer::new().gzip(true).deflate(true).compress_when(middleware::worth_compressing()),
         )
         .layer(axum::middleware::from_fn(middleware::cors))
+        .layer(axum::middleware::from_fn(origin::remember))
         .layer(axum::middleware::from_fn_with_state(api.clone(), middleware::measure))
         .layer(CatchPanicLayer::custom(middleware::panicked))
 }

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, Uri};
-use axum::response::Response;
+use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
 
 use super::Api;
 use super::error::ApiError;
@@ -14,10 +14,13 @@ use super::form::{Form, quoted};
 use super::json::{JsonWriter, push_labels, push_string};
 use super::limits::{content_encoding, read_body};
 use super::number::{push_sample, push_timestamp};
+use super::query_log::LogEntry;
+use super::query_stats::StatsWish;
 use super::result::push_answer;
+use super::running::running_query;
 use crate::ingest::Encoding;
-use crate::model::Matcher;
-use crate::query::{Budget, InstantQuery, Listing, RangeQuery};
+use crate::model::{Matcher, TimeRange};
+use crate::query::{self, Budget, InstantQuery, Listing, QueryError, RangeQuery};
 
 pub type Answer = Result<Response, ApiError>;
 
@@ -27,19 +30,18 @@ const POINTS_MAX: i64 = 11_000;
 /// `/api/v1/query`.
 pub async fn query(State(api): State<Arc<Api>>, uri: Uri, headers: HeaderMap, body: Body) -> Answer {
     let form = read_form(&api, &uri, &headers, body).await?;
-    let limit = form.limit("limit")?;
+    let (limit, stats) = (form.limit("limit")?, StatsWish::of(&form));
     let request = InstantQuery {
         time: form.time_or("time", api.clock.now_ms())?,
         expr: form.get("query").to_owned(),
-        lookback_ms: form.optional_lookback("lookback_delta")?,
+        lookback_ms: form.lookback()?,
         limit,
+        per_step_stats: stats.per_step,
     };
-    let with_stats = !form.get("stats").is_empty();
+    let entry = LogEntry::new(&api, &request.expr, request.time, request.time, 0);
     on_worker(&api, &form, move |api, budget| {
-        let started = Instant::now();
-        let answer = api.querier.instant(&request, budget).map_err(|e| ApiError::of_query("query", e))?;
-        let stats = with_stats.then(|| started.elapsed());
-        push_answer(api.json(), &answer, stats)
+        let result = api.querier.instant(&request, budget);
+        finish_query(api, budget, entry, stats, result)
     })
     .await
 }
@@ -47,7 +49,7 @@ pub async fn query(State(api): State<Arc<Api>>, uri: Uri, headers: HeaderMap, bo
 /// `/api/v1/query_range`.
 pub async fn query_range(State(api): State<Arc<Api>>, uri: Uri, headers: HeaderMap, body: Body) -> Answer {
     let form = read_form(&api, &uri, &headers, body).await?;
-    let limit = form.limit("limit")?;
+    let (limit, stats) = (form.limit("limit")?, StatsWish::of(&form));
     let (start, end) = (form.time("start")?, form.time("end")?);
     if end < start {
         let reason = "end timestamp must not be before start time".to_owned();
@@ -71,27 +73,42 @@ pub async fn query_range(State(api): State<Arc<Api>>, uri: Uri, headers: HeaderM
         start,
         end,
         step_ms,
-        lookback_ms: form.optional_lookback("lookback_delta")?,
+        lookback_ms: form.lookback()?,
         limit,
+        per_step_stats: stats.per_step,
     };
-    let with_stats = !form.get("stats").is_empty();
+    let entry = LogEntry::new(&api, &request.expr, start, end, step_ms);
     on_worker(&api, &form, move |api, budget| {
-        let started = Instant::now();
-        let answer = api.querier.range(&request, budget).map_err(|e| ApiError::of_query("query", e))?;
-        let stats = with_stats.then(|| started.elapsed());
-        push_answer(api.json(), &answer, stats)
+        let result = api.querier.range(&request, budget);
+        finish_query(api, budget, entry, stats, result)
     })
     .await
+}
+
+fn finish_query(
+    api: &Api,
+    budget: &Budget,
+    entry: Option<LogEntry>,
+    stats: StatsWish,
+    result: Result<query::Answer, QueryError>,
+) -> Answer {
+    // What Prometheus refuses before it runs anything it does not log either.
+    if let Some(entry) = entry.filter(|_| !matches!(result, Err(QueryError::BadData(_)))) {
+        entry.write(api, budget, result.as_ref().map(|answer| Some(&answer.stats)));
+    }
+    let answer = result.map_err(|e| ApiError::of_query("query", e))?;
+    push_answer(api.json(), answer, stats)
 }
 
 /// `/api/v1/series`.
 pub async fn series(State(api): State<Arc<Api>>, uri: Uri, headers: HeaderMap, body: Body) -> Answer {
     let form = read_form(&api, &uri, &headers, body).await?;
-    let (range, limit) = (form.range()?, form.limit("limit")?);
-    let selectors = selectors(&api, &form)?;
-    if selectors.is_empty() {
+    let texts = form.all("match[]");
+    if texts.is_empty() {
         return Err(ApiError::BadData("no match[] parameter provided".to_owned()));
     }
+    let (range, limit) = (form.range()?, form.limit("limit")?);
+    let selectors = api.querier.selectors(&texts).map_err(|e| ApiError::of_query("match[]", e))?;
     on_worker(&api, &form, move |api, budget| {
         let found = api.querier.series(&selectors, range, limit, budget).map_err(ApiError::Query)?;
         let mut json = api.json();
@@ -146,18 +163,19 @@ pub async fn label_values(
 /// `/api/v1/metadata`.
 pub async fn metadata(State(api): State<Arc<Api>>, uri: Uri) -> Answer {
     let form = Form::new(&uri, &Default::default());
-    let (limit, limit_per_metric) = (form.limit("limit")?, form.limit("limit_per_metric")?);
+    let (limit, limit_per_metric) = (form.number("limit")?, form.number("limit_per_metric")?);
     let metric = Some(form.get("metric").to_owned()).filter(|metric| !metric.is_empty());
-    let or_all = |limit: usize| if limit == 0 { usize::MAX } else { limit };
+    let or_all = |limit: Option<i64>| limit.and_then(|n| usize::try_from(n).ok()).unwrap_or(usize::MAX);
+    let (families_max, entries_max) = (or_all(limit), or_all(limit_per_metric.filter(|n| *n > 0)));
     on_worker(&api, &form, move |api, _| {
         let families = api.querier.metadata(metric.as_deref());
         let mut json = api.json();
         json.raw("{");
-        for (i, (family, entries)) in families.iter().take(or_all(limit)).enumerate() {
+        for (i, (family, entries)) in families.iter().take(families_max).enumerate() {
             json.raw(if i > 0 { "," } else { "" });
             push_string(json.text(), family);
             json.raw(":");
-            json.list(entries.iter().take(or_all(limit_per_metric)), |json, entry| {
+            json.list(entries.iter().take(entries_max), |json, entry| {
                 for (key, value) in [
                     ("{\"type\":", entry.metric_type.as_str()),
                     (",\"help\":", &entry.help),
@@ -184,11 +202,17 @@ pub async fn query_exemplars(
     body: Body,
 ) -> Answer {
     let form = read_form(&api, &uri, &headers, body).await?;
-    let range = form.range()?;
+    let (start, end) =
+        (form.time_or("start", TimeRange::ALL.after)?, form.time_or("end", TimeRange::ALL.until)?);
+    if end < start {
+        return Err(ApiError::BadData("end timestamp must not be before start timestamp".to_owned()));
+    }
+    let range = TimeRange::closed(start, end);
     let expr = form.get("query").to_owned();
     on_worker(&api, &form, move |api, budget| {
-        let found =
-            api.querier.exemplars(&expr, range, budget).map_err(|e| ApiError::of_query("query", e))?;
+        let Some(found) = api.querier.exemplars(&expr, range, budget).map_err(ApiError::Query)? else {
+            return Ok(StatusCode::NO_CONTENT.into_response());
+        };
         let mut json = api.json();
         json.list(found.iter().filter(|series| !series.exemplars.is_empty()), |json, series| {
             json.raw("{\"seriesLabels\":");
@@ -236,7 +260,7 @@ pub async fn read_form(api: &Api, uri: &Uri, headers: &HeaderMap, body: Body) ->
 }
 
 fn selectors(api: &Api, form: &Form) -> Result<Vec<Vec<Matcher>>, ApiError> {
-    api.querier.selectors(&form.all("match[]")).map_err(|e| ApiError::of_query("match[]", e))
+    api.querier.selectors(&form.all("match[]")).map_err(ApiError::Query)
 }
 
 /// Runs `job` in the query pool within the budget that options and `timeout` give it.
@@ -249,8 +273,14 @@ pub async fn on_worker<T: Send + 'static>(
     let timeout = asked.unwrap_or(Duration::MAX).min(api.options.query_timeout);
     let deadline = Instant::now() + timeout;
     let budget = Budget::new(deadline, api.options.query_limits);
+    let listed = api.running.enter(running_query(api, form), &budget);
     let worker = api.clone();
-    api.workers.query(budget, deadline, move |budget| job(&worker, budget)).await?
+    let job = move |budget: &Budget| {
+        // Listed until it is done: that may be after its client stopped waiting.
+        let _listed = listed;
+        job(&worker, budget)
+    };
+    api.workers.query(budget, deadline, job).await?
 }
 
 fn finish<T>(json: JsonWriter, listing: Listing<T>) -> Response {

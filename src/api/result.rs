@@ -1,28 +1,24 @@
 //! The result of a query as JSON: vectors, matrices, scalars, strings, histograms.
 
-use std::time::Duration;
-
 use axum::response::Response;
 
 use super::error::ApiError;
 use super::json::{JsonWriter, push_labels, push_string};
 use super::number::{push_plain, push_sample, push_timestamp, push_timestamp_as_float};
+use super::query_stats::{StatsWish, stats_text};
 use crate::model::Timestamp;
 use crate::model::histogram::{Bucket, Histogram};
-use crate::query::{Answer, MatrixSeries, QueryStats, QueryValue, SampleValue, VectorSample};
+use crate::query::{Answer, MatrixSeries, QueryValue, SampleValue, VectorSample};
 
 /// Writes `{resultType, result[, stats]}` and ends the answer.
-pub fn push_answer(
-    mut json: JsonWriter,
-    answer: &Answer,
-    took: Option<Duration>,
-) -> Result<Response, ApiError> {
+pub fn push_answer(mut json: JsonWriter, mut answer: Answer, stats: StatsWish) -> Result<Response, ApiError> {
     json.raw("{");
     push_value(&mut json, &answer.value)?;
-    if let Some(took) = took {
-        push_stats(json.text(), &answer.stats, took);
+    if stats.any {
+        json.raw(",\"stats\":").raw(&stats_text(&answer.stats));
     }
     json.raw("}");
+    answer.warnings.extend(stats.warning);
     Ok(json.finish(&answer.warnings, &answer.infos))
 }
 
@@ -126,18 +122,6 @@ fn push_bucket(to: &mut String, bucket: &Bucket) {
         to.push('"');
     }
     to.push(']');
-}
-
-/// One evaluation is one interval here: preparing, evaluating and sorting are not told apart.
-fn push_stats(to: &mut String, stats: &QueryStats, took: Duration) {
-    let seconds = took.as_secs_f64();
-    to.push_str(&format!(
-        ",\"stats\":{{\"timings\":{{\"evalTotalTime\":{seconds},\"resultSortTime\":0,\"queryPreparationTime\":0,\
-         \"innerEvalTime\":{seconds},\"execQueueTime\":0,\"execTotalTime\":{seconds}}},\
-         \"samples\":{{\"totalQueryableSamples\":{read},\"samplesRead\":{read},\"peakSamples\":{peak}}}}}",
-        read = stats.samples_read,
-        peak = stats.samples_peak,
-    ));
 }
 
 #[cfg(test)]

@@ -1,17 +1,14 @@
-//! `/api/v1/status/*`, and the lists that are true and mostly empty: rules, alerts, targets.
+//! `/api/v1/status/*`: what the server is and how it was started.
 
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::header;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use super::Api;
 use crate::model::Timestamp;
-
-/// Go's time before all others, as Prometheus writes it.
-const NEVER: &str = "0001-01-01T00:00:00Z";
 
 /// The version of Prometheus whose API this is: Grafana decides by it what it may ask.
 const API_VERSION: &str = "3.14.0";
@@ -22,7 +19,7 @@ pub fn success(data: Value) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], body).into_response()
 }
 
-fn rfc3339(timestamp: Timestamp) -> String {
+pub fn rfc3339(timestamp: Timestamp) -> String {
     jiff::Timestamp::from_millisecond(timestamp).map_or_else(|_| String::new(), |time| time.to_string())
 }
 
@@ -38,18 +35,36 @@ pub async fn buildinfo() -> Response {
     }))
 }
 
+/// Of Go's runtime there is nothing to tell: threads stand for goroutines, and nothing limits its memory.
 pub async fn runtimeinfo(State(api): State<Arc<Api>>) -> Response {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
     success(json!({
         "startTime": rfc3339(api.options.started_at),
         "CWD": std::env::current_dir().map_or_else(|_| String::new(), |dir| dir.display().to_string()),
+        "hostname": from_kernel("/proc/sys/kernel/hostname").trim(),
         "serverTime": rfc3339(api.clock.now_ms()),
         "reloadConfigSuccess": true,
         "lastConfigTime": rfc3339(api.options.started_at),
         "corruptionCount": api.store.stats().damaged_wal_records,
-        "GOMAXPROCS": threads,
+        "goroutineCount": threads(),
+        "GOMAXPROCS": cores,
+        "GOMEMLIMIT": i64::MAX,
+        "GOGC": "",
+        "GODEBUG": "",
         "storageRetention": api.options.retention,
     }))
+}
+
+/// Those of this process; 0 where the system does not tell.
+fn threads() -> u64 {
+    let status = from_kernel("/proc/self/status");
+    let count = status.lines().find_map(|line| line.strip_prefix("Threads:"));
+    count.and_then(|count| count.trim().parse().ok()).unwrap_or(0)
+}
+
+/// What the kernel tells; nothing where it does not.
+fn from_kernel(path: &str) -> String {
+    std::fs::read_to_string(path).unwrap_or_default()
 }
 
 pub async fn flags(State(api): State<Arc<Api>>) -> Response {
@@ -64,41 +79,16 @@ pub async fn config(State(api): State<Arc<Api>>) -> Response {
     success(json!({"yaml": lines}))
 }
 
-pub async fn rules() -> Response {
-    success(json!({"groups": []}))
+/// The log is replayed before anybody is listened to.
+pub async fn walreplay() -> Response {
+    success(json!({"min": 0, "max": 0, "current": 0}))
 }
 
-pub async fn alerts() -> Response {
-    success(json!({"alerts": []}))
+pub async fn notifications() -> Response {
+    success(json!([]))
 }
 
-pub async fn alertmanagers() -> Response {
-    success(json!({"activeAlertmanagers": [], "droppedAlertmanagers": []}))
-}
-
-pub async fn targets(State(api): State<Arc<Api>>) -> Response {
-    let last = api.self_scrape.lock().clone();
-    let last = last.as_ref();
-    let health = last.map_or("unknown", |scrape| if scrape.error.is_empty() { "up" } else { "down" });
-    let active: Vec<Value> = api
-        .options
-        .self_target
-        .iter()
-        .map(|target| {
-            json!({
-                "discoveredLabels": {"__address__": target.address, "job": "icecore"},
-                "labels": {"instance": target.address, "job": "icecore"},
-                "scrapePool": "icecore",
-                "scrapeUrl": format!("http://{}/metrics", target.address),
-                "globalUrl": format!("http://{}/metrics", target.address),
-                "lastError": last.map_or("", |scrape| scrape.error.as_str()),
-                "lastScrape": last.map_or_else(|| NEVER.to_owned(), |scrape| rfc3339(scrape.at)),
-                "lastScrapeDuration": last.map_or(0.0, |scrape| scrape.took.as_secs_f64()),
-                "health": health,
-                "scrapeInterval": format!("{}s", target.interval.as_secs_f64()),
-                "scrapeTimeout": format!("{}s", target.interval.as_secs_f64()),
-            })
-        })
-        .collect();
-    success(json!({"activeTargets": active, "droppedTargets": [], "droppedTargetCounts": {}}))
+/// There will be none: who waits for them need not come back.
+pub async fn live_notifications() -> StatusCode {
+    StatusCode::NO_CONTENT
 }

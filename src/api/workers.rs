@@ -3,16 +3,19 @@
 //! Each runs `running_max` jobs at once; as many times [`WAITING_PER_RUNNING`] wait for their turn; who comes then is
 //! refused and told to come back. A client that goes away cancels its query's budget; its job ends at the next check.
 
+use std::pin::pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::error::ApiError;
-use crate::query::{Budget, Exceeded};
+use crate::query::Budget;
 
 const WAITING_PER_RUNNING: usize = 16;
+/// How soon a query that waits notices that it was cancelled.
+const QUEUE_CHECK: Duration = Duration::from_millis(20);
 
 pub struct Workers {
     writes: Pool,
@@ -56,10 +59,16 @@ impl Workers {
         deadline: Instant,
         job: impl FnOnce(&Budget) -> T + Send + 'static,
     ) -> Result<T, ApiError> {
-        let queued = self.queries.queue()?;
-        let turn = tokio::time::timeout_at(deadline.into(), queued.turn())
-            .await
-            .map_err(|_| ApiError::from(Exceeded::Deadline))?;
+        let queued_at = Instant::now();
+        let mut turn = pin!(self.queries.queue()?.turn());
+        let turn = loop {
+            budget.check().map_err(|exceeded| ApiError::from(exceeded.in_queue()))?;
+            let next_check = deadline.min(Instant::now() + QUEUE_CHECK);
+            if let Ok(turn) = tokio::time::timeout_at(next_check.into(), &mut turn).await {
+                break turn;
+            }
+        };
+        budget.begins(queued_at.elapsed());
         let _gone = CancelOnDrop(budget.clone());
         turn.run(move || job(&budget)).await
     }
@@ -137,9 +146,9 @@ impl Turn {
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc;
-    use std::time::Duration;
 
     use super::*;
+    use crate::query::Exceeded;
     use crate::query::budget::Limits;
 
     fn budget() -> (Budget, Instant) {
@@ -178,7 +187,7 @@ mod tests {
         tokio::time::sleep(Duration::from_millis(10)).await;
         let (short, deadline) = budget();
         let late = workers.query(short, deadline, |_| ()).await;
-        assert_eq!(late.unwrap_err().to_string(), "query timed out in expression evaluation");
+        assert_eq!(late.unwrap_err().to_string(), "query timed out in query queue");
         release.send(()).unwrap();
         assert!(running.await.unwrap().is_ok());
     }

@@ -77,6 +77,7 @@ pub struct Query {
     pub responses_bytes_max: ByteSize,
     pub concurrency_max: u64,
     pub lookback: Duration,
+    pub log_file: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -98,6 +98,7 @@ pub const OPTIONS: &[OptionSpec] = options! {
     "query.max-responses-bytes" SIZE query.responses_bytes_max: "All answers in flight together";
     "query.max-concurrency" COUNT query.concurrency_max: "Queries evaluated at once; more wait, and too many are refused";
     "query.lookback" TIME query.lookback: "How far back an instant selector looks for its sample";
+    "query.log-file" PATH query.log_file: "A line of JSON for each query goes there, or off; SIGHUP opens it anew";
 
     "retention.hot" TIME retention.hot: "Age up to which samples are kept as sent, and accepted late";
     "retention.logs" TIME retention.logs: "Age up to which log entries are kept and accepted";
@@ -187,6 +188,7 @@ impl Default for Query {
             responses_bytes_max: ByteSize(256 << 20),
             concurrency_max: 20,
             lookback: Duration::from_secs(5 * 60),
+            log_file: None,
         }
     }
 }

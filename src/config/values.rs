@@ -42,6 +42,22 @@ impl Setting for PathBuf {
     }
 }
 
+/// A path, or `off`.
+impl Setting for Option<PathBuf> {
+    fn set(&mut self, text: &str) -> Result<(), Expected> {
+        *self = match text {
+            "" => return Err(Expected("a path, or off")),
+            "off" => None,
+            path => Some(path.into()),
+        };
+        Ok(())
+    }
+
+    fn show(&self) -> String {
+        self.as_ref().map_or("off".to_owned(), |path| path.display().to_string())
+    }
+}
+
 impl Setting for bool {
     fn set(&mut self, text: &str) -> Result<(), Expected> {
         *self = match text {

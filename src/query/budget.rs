@@ -1,8 +1,8 @@
 //! What one query may use. Every loop that can grow asks it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Instant;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 /// The limits of one query and what it has used so far; shared by the threads that work on it. The only reading
 /// of a clock in this layer is that of the monotonic one, against the deadline it was given.
@@ -22,6 +22,8 @@ struct State {
     log_bytes: AtomicU64,
     log_lines: AtomicU64,
     cancelled: AtomicBool,
+    /// When it began to run, and how long it had waited.
+    turn: OnceLock<(Instant, Duration)>,
 }
 
 /// The limits alone, as configured.
@@ -44,6 +46,10 @@ pub enum Exceeded {
     Deadline,
     #[error("query was canceled in expression evaluation")]
     Cancelled,
+    #[error("query timed out in query queue")]
+    DeadlineInQueue,
+    #[error("query was canceled in query queue")]
+    CancelledInQueue,
     #[error("query would load {wanted} samples > {max} (--query.max-samples)")]
     Samples { wanted: u64, max: u64 },
     #[error("query would select {wanted} series > {max} (--query.max-series)")]
@@ -52,6 +58,17 @@ pub enum Exceeded {
     Bytes { wanted: u64, max: u64 },
     #[error("query would scan {wanted} bytes of log lines > {max} (--query.max-log-bytes)")]
     LogBytes { wanted: u64, max: u64 },
+}
+
+impl Exceeded {
+    /// The same, met before the query began to run.
+    pub fn in_queue(self) -> Exceeded {
+        match self {
+            Exceeded::Deadline => Exceeded::DeadlineInQueue,
+            Exceeded::Cancelled => Exceeded::CancelledInQueue,
+            other => other,
+        }
+    }
 }
 
 impl Budget {
@@ -68,12 +85,29 @@ impl Budget {
             log_bytes: AtomicU64::new(0),
             log_lines: AtomicU64::new(0),
             cancelled: AtomicBool::new(false),
+            turn: OnceLock::new(),
         }))
     }
 
-    /// The client has gone: the query ends at its next check.
+    /// The client has gone, or somebody has had enough: the query ends at its next check.
     pub fn cancel(&self) {
         self.0.cancelled.store(true, Ordering::Relaxed);
+    }
+
+    /// Told when the query begins to run, having waited so long for its turn.
+    pub fn begins(&self, waited: Duration) {
+        // A query gets its turn once.
+        let _ = self.0.turn.set((Instant::now(), waited));
+    }
+
+    /// How long the query waited for its turn; `None` while it does.
+    pub fn queue_time(&self) -> Option<Duration> {
+        self.0.turn.get().map(|(_, waited)| *waited)
+    }
+
+    /// How long it has been running.
+    pub fn running_time(&self) -> Duration {
+        self.0.turn.get().map_or(Duration::ZERO, |(began, _)| began.elapsed())
     }
 
     /// Time and cancellation; cheap enough for once a series or once a few thousand samples.
@@ -180,7 +214,6 @@ impl Drop for HeldBytes<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     fn budget(seconds: u64) -> Budget {
         let limits = Limits { samples_max: 10, series_max: 2, bytes_max: 100, log_bytes_max: 50 };

@@ -103,8 +103,8 @@ impl QueryKind {
 impl Exceeded {
     fn limit(&self) -> &'static str {
         match self {
-            Exceeded::Deadline => "time",
-            Exceeded::Cancelled => "cancelled",
+            Exceeded::Deadline | Exceeded::DeadlineInQueue => "time",
+            Exceeded::Cancelled | Exceeded::CancelledInQueue => "cancelled",
             Exceeded::Samples { .. } => "samples",
             Exceeded::Series { .. } => "series",
             Exceeded::Bytes { .. } => "bytes",

@@ -6,10 +6,12 @@ pub mod logql;
 pub mod logs;
 mod metrics;
 pub mod promql;
+mod running;
 pub mod traceql;
 pub mod traces;
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use crate::model::regex::RegexCache;
 use crate::model::time::MINUTE;
@@ -19,8 +21,10 @@ use crate::storage::{ReadError, Store};
 pub use budget::{Budget, Exceeded};
 use metrics::{QueryKind, QueryMetrics};
 use promql::ast::{Expr, ExprKind};
+pub use promql::eval::Samples;
 use promql::eval::{self, Context, QueryShape};
 use promql::{ParseOptions, parse, parse_selector};
+pub use running::{Listed, RunningQueries, RunningQuery};
 
 /// The engine's settings; the server fills them from the configuration.
 #[derive(Clone, Debug)]
@@ -72,6 +76,8 @@ pub struct InstantQuery {
     pub lookback_ms: Option<i64>,
     /// 0: all.
     pub limit: usize,
+    /// Count samples for each step, if the option allows it.
+    pub per_step_stats: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -82,6 +88,7 @@ pub struct RangeQuery {
     pub step_ms: i64,
     pub lookback_ms: Option<i64>,
     pub limit: usize,
+    pub per_step_stats: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -114,12 +121,40 @@ pub enum QueryValue {
     Matrix(Vec<MatrixSeries>),
 }
 
-/// What the API calls `stats.samples`.
-#[derive(Clone, Copy, Debug, Default)]
+/// What the API calls `stats`.
+#[derive(Clone, Debug, Default)]
 pub struct QueryStats {
-    pub samples_read: u64,
+    pub timings: Timings,
+    pub samples: Samples,
+    /// Values held at once at most.
     pub samples_peak: u64,
-    pub series_selected: u64,
+    /// The samples of each step, where they were asked for.
+    pub steps: Vec<(Timestamp, Samples)>,
+}
+
+impl QueryStats {
+    /// What is known of a query that has no statistics of its own: its turn, its time since, and what it read.
+    pub fn of_budget(budget: &Budget) -> QueryStats {
+        let read = budget.samples_used();
+        QueryStats {
+            timings: Timings {
+                queue: budget.queue_time().unwrap_or_default(),
+                evaluation: budget.running_time(),
+                ..Timings::default()
+            },
+            samples: Samples { queryable: read, read },
+            ..QueryStats::default()
+        }
+    }
+}
+
+/// Where the time went: waiting for a turn, finding series and building operators, evaluating them, sorting their answer.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Timings {
+    pub queue: Duration,
+    pub preparation: Duration,
+    pub evaluation: Duration,
+    pub sort: Duration,
 }
 
 #[derive(Clone, Debug)]
@@ -179,9 +214,14 @@ impl Querier {
         Querier { store, options, parsing, log_parsing, metrics: QueryMetrics::new(registry) }
     }
 
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
     pub fn instant(&self, request: &InstantQuery, budget: &Budget) -> Result<Answer, QueryError> {
         let times = Times { start: request.time, end: request.time, step_ms: 0 };
-        let ask = Ask { times, lookback_ms: request.lookback_ms, limit: request.limit };
+        let per_step_stats = request.per_step_stats;
+        let ask = Ask { times, lookback_ms: request.lookback_ms, limit: request.limit, per_step_stats };
         self.metrics.observe(QueryKind::Instant, budget, || self.evaluate(&request.expr, ask, budget))
     }
 
@@ -194,7 +234,8 @@ impl Querier {
             ));
         }
         let times = Times { start: request.start, end: request.end, step_ms: request.step_ms };
-        let ask = Ask { times, lookback_ms: request.lookback_ms, limit: request.limit };
+        let per_step_stats = request.per_step_stats;
+        let ask = Ask { times, lookback_ms: request.lookback_ms, limit: request.limit, per_step_stats };
         self.metrics.observe(QueryKind::Range, budget, || self.evaluate(&request.expr, ask, budget))
     }
 
@@ -214,26 +255,36 @@ impl Querier {
             delayed_name_removal: self.options.delayed_name_removal,
             use_start_timestamps: self.options.use_start_timestamps,
         };
+        let began = Instant::now();
         let snapshot = self.store.metrics();
-        let context = Context::new(shape, &snapshot, budget);
+        let mut context = Context::new(shape, &snapshot, budget);
+        if ask.per_step_stats && self.options.per_step_stats {
+            context = context.telling_steps();
+        }
         let mut value = eval::evaluate(&context, &expr)?;
+        let queue = budget.queue_time().unwrap_or_default();
+        let timings = Timings { queue, ..context.timings(began, Instant::now()) };
         let (mut warnings, infos) = context.annotation_texts(text);
         warnings.extend(snapshot.warnings());
         if ask.limit > 0 && value.truncate(ask.limit) {
             warnings.push("results truncated due to limit".into());
         }
-        let stats = QueryStats {
-            samples_read: budget.samples_used(),
-            samples_peak: context.values_peak(),
-            series_selected: budget.series_used(),
-        };
+        let (samples, steps) = context.tally().settled();
+        let steps = steps.into_iter().enumerate().map(|(step, samples)| (shape.grid().at(step), samples));
+        let stats =
+            QueryStats { timings, samples, samples_peak: context.values_peak(), steps: steps.collect() };
         Ok(Answer { value, warnings, infos, stats })
     }
 
     /// Parses `match[]` parameters: `1:6: parse error: …` or the matchers of each.
     pub fn selectors(&self, texts: &[String]) -> Result<Vec<Vec<Matcher>>, QueryError> {
         let parsed = texts.iter().map(|text| parse_selector(text, &self.parsing));
-        parsed.collect::<Result<_, _>>().map_err(|error| QueryError::BadData(error.to_string()))
+        let parsed: Vec<Vec<Matcher>> =
+            parsed.collect::<Result<_, _>>().map_err(|error| QueryError::BadData(error.to_string()))?;
+        if parsed.iter().any(|matchers| matchers.iter().all(Matcher::matches_empty)) {
+            return Err(QueryError::BadData("match[] must contain at least one non-empty matcher".into()));
+        }
+        Ok(parsed)
     }
 
     /// Label sets that any of the selectors lets through, sorted. `limit` 0: all.
@@ -306,13 +357,13 @@ impl Querier {
         Ok(Listing { items, truncated, warnings: snapshot.warnings() })
     }
 
-    /// Exemplars of every selector in the expression.
+    /// Exemplars of every selector in the expression; `None` if it has none.
     pub fn exemplars(
         &self,
         expr: &str,
         range: TimeRange,
         budget: &Budget,
-    ) -> Result<Vec<SeriesExemplars>, QueryError> {
+    ) -> Result<Option<Vec<SeriesExemplars>>, QueryError> {
         self.metrics.observe(QueryKind::Exemplars, budget, || {
             let expr = self.parse(expr)?;
             let mut selectors: Vec<&[Matcher]> = Vec::new();
@@ -321,6 +372,9 @@ impl Querier {
                 ExprKind::MatrixSelector(matrix) => selectors.push(&matrix.selector.matchers),
                 _ => {}
             });
+            if selectors.is_empty() {
+                return Ok(None);
+            }
             let snapshot = self.store.metrics();
             let mut found: Vec<SeriesExemplars> = Vec::new();
             for matchers in selectors {
@@ -333,7 +387,7 @@ impl Querier {
             found.sort_by(|a, b| a.labels.cmp(&b.labels));
             // Two selectors may find the same series, and then found the same exemplars.
             found.dedup_by(|a, b| a.labels == b.labels);
-            Ok(found)
+            Ok(Some(found))
         })
     }
 
@@ -357,6 +411,7 @@ struct Ask {
     times: Times,
     lookback_ms: Option<i64>,
     limit: usize,
+    per_step_stats: bool,
 }
 
 impl QueryValue {

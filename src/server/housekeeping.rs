@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use prometheus::proto::{LabelPair, MetricFamily, MetricType};
+use tokio::signal::unix::Signal;
 use tokio::time::MissedTickBehavior;
 
 use super::shutdown::Shutdown;
@@ -48,6 +49,15 @@ async fn seal_when_due(shutdown: &Shutdown, api: &Arc<Api>) {
             },
             // A seal that is under way goes on; closing the store waits for it.
             () = shutdown.asked() => return,
+        }
+    }
+}
+
+/// Opens the query log anew at each SIGHUP, after which whoever moved the file away may compress it.
+pub async fn reopen_query_log(api: Arc<Api>, mut hangup: Signal) {
+    while hangup.recv().await.is_some() {
+        if let Some(log) = api.query_log() {
+            log.reopen();
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Connections: one listener speaks HTTP/1.1 and HTTP/2, which the first bytes tell apart. Bounded in number, in the
 //! time they may stay silent, and in what a peer may open on them.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -17,6 +18,7 @@ use tower::ServiceExt;
 
 use super::request_line::Mended;
 use super::shutdown::Shutdown;
+use crate::api::ClientAddress;
 
 #[derive(Clone, Copy, Debug)]
 pub struct ConnectionLimits {
@@ -31,8 +33,6 @@ const DRAIN_TIME: Duration = Duration::from_secs(9);
 
 const STREAMS_MAX: u32 = 100;
 const HEADER_BYTES_MAX: u32 = 16 << 10;
-/// To a request whose head is longer, as to a URL of 64 KiB, hyper says 431 or 414 without a word before any of our code
-/// sees it; who asks for so much sends a form.
 const HTTP1_BUFFER_BYTES: usize = 64 << 10;
 const HTTP2_WINDOW_BYTES: u32 = 1 << 20;
 /// A peer that vanished without a word is noticed after these two.
@@ -123,8 +123,8 @@ struct Port {
 impl Port {
     async fn accept_all(&self, listener: &TcpListener) {
         loop {
-            let stream = match listener.accept().await {
-                Ok((stream, _)) => stream,
+            let (stream, client) = match listener.accept().await {
+                Ok(accepted) => accepted,
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -133,7 +133,7 @@ impl Port {
             };
             match self.open.clone().try_acquire_owned() {
                 Ok(permit) => {
-                    tokio::spawn(self.clone().serve(stream, permit));
+                    tokio::spawn(self.clone().serve(stream, client, permit));
                 }
                 // Closed at once: that tells the peer more than a place in a queue that nobody may ever serve.
                 Err(_) => self.metrics.refused.inc(),
@@ -141,13 +141,13 @@ impl Port {
         }
     }
 
-    async fn serve(self, stream: TcpStream, _permit: OwnedSemaphorePermit) {
+    async fn serve(self, stream: TcpStream, client: SocketAddr, _permit: OwnedSemaphorePermit) {
         self.metrics.open.inc();
-        self.converse(stream).await;
+        self.converse(stream, client).await;
         self.metrics.open.dec();
     }
 
-    async fn converse(&self, stream: TcpStream) {
+    async fn converse(&self, stream: TcpStream, client: SocketAddr) {
         // An answer is written whole; there is nothing to gain by waiting for more.
         let _ = stream.set_nodelay(true);
         // The kernel ends a connection whose peer takes nothing of what is sent; hyper would wait for ever.
@@ -155,8 +155,9 @@ impl Port {
         let _ = rustix::net::sockopt::set_tcp_user_timeout(&stream, stall_ms);
         let has_spoken = Arc::new(AtomicBool::new(false));
         let spoken = has_spoken.clone();
-        let service = self.routes.clone().map_request(move |request: hyper::Request<Incoming>| {
+        let service = self.routes.clone().map_request(move |mut request: hyper::Request<Incoming>| {
             spoken.store(true, Ordering::Relaxed);
+            request.extensions_mut().insert(ClientAddress(client));
             request.map(axum::body::Body::new)
         });
         let builder = connection_builder(self.limits);

@@ -8,11 +8,14 @@ mod settings;
 mod shutdown;
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use prometheus::Registry;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 
-use crate::api::{self, Api};
+use crate::api::{self, Api, QueryLog};
 use crate::clock::Clock;
 use crate::config::{Config, WalSync};
 use crate::ingest::Ingest;
@@ -28,6 +31,8 @@ pub enum ServeError {
     Open(#[from] OpenError),
     #[error("cannot listen on {address} ({option}): {source}")]
     Bind { option: &'static str, address: SocketAddr, source: std::io::Error },
+    #[error("cannot write the query log {} (--query.log-file): {source}", path.display())]
+    QueryLog { path: PathBuf, source: std::io::Error },
     #[error("cannot start: {0}")]
     Runtime(std::io::Error),
 }
@@ -36,7 +41,7 @@ impl ServeError {
     /// 2: the operator must change something. 1: the machine did not do what it should.
     pub fn exit_code(&self) -> u8 {
         match self {
-            ServeError::Open(_) | ServeError::Bind { .. } => 2,
+            ServeError::Open(_) | ServeError::Bind { .. } | ServeError::QueryLog { .. } => 2,
             ServeError::Runtime(_) => 1,
         }
     }
@@ -54,6 +59,7 @@ pub fn run(config: &Config) -> Result<(), ServeError> {
 
 async fn serve(config: &Config) -> Result<(), ServeError> {
     let shutdown = Shutdown::on_signals().map_err(ServeError::Runtime)?;
+    let hangup = signal(SignalKind::hangup()).map_err(ServeError::Runtime)?;
 
     // Bind, before anything is written: a port that is taken leaves no data directory behind.
     let main = bind("--listen", config.listen).await?;
@@ -70,7 +76,9 @@ async fn serve(config: &Config) -> Result<(), ServeError> {
     let ingest = Arc::new(Ingest::new(store.clone(), settings::ingest(config), &registry));
     let querier = Arc::new(Querier::new(store.clone(), settings::query(config), &registry));
     let serving = Serving::new(settings::connections(config), shutdown.clone(), &registry);
-    let api = Api::new(store.clone(), ingest, querier, registry, settings::api(config, address, started_at));
+    let query_log = open_query_log(config.query.log_file.as_deref(), &registry)?;
+    let options = settings::api(config, address, started_at);
+    let api = Api::new(store.clone(), ingest, querier, registry, options, query_log);
 
     // Serve.
     announce(config, address, &otlp_grpc, &otlp_http);
@@ -87,6 +95,7 @@ async fn serve(config: &Config) -> Result<(), ServeError> {
         address,
         shutdown.clone(),
     ));
+    tokio::spawn(housekeeping::reopen_query_log(api.clone(), hangup));
     shutdown.asked().await;
 
     // Drain.
@@ -98,6 +107,9 @@ async fn serve(config: &Config) -> Result<(), ServeError> {
     if housekeeping.await.is_err() {
         tracing::error!("housekeeping had panicked");
     }
+    if let Some(log) = api.query_log() {
+        log.end();
+    }
 
     // Close: what is in memory is sealed, so the next start has no samples to replay.
     if tokio::task::spawn_blocking(move || store.close()).await.is_err() {
@@ -105,6 +117,14 @@ async fn serve(config: &Config) -> Result<(), ServeError> {
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+fn open_query_log(path: Option<&Path>, registry: &Registry) -> Result<Option<QueryLog>, ServeError> {
+    let open = |path: &Path| {
+        QueryLog::open(path, registry)
+            .map_err(|source| ServeError::QueryLog { path: path.to_owned(), source })
+    };
+    path.map(open).transpose()
 }
 
 async fn bind(option: &'static str, address: SocketAddr) -> Result<TcpListener, ServeError> {

@@ -152,6 +152,8 @@ pub struct Cardinality {
 pub struct SeriesStats {
     pub series_by_metric: Vec<Cardinality>,
     pub values_by_label: Vec<Cardinality>,
+    /// The texts of a label's values, each once.
+    pub bytes_by_label: Vec<Cardinality>,
     pub series_by_pair: Vec<Cardinality>,
     pub label_pairs: u64,
 }
@@ -181,25 +183,25 @@ impl Store {
 
     /// The `limit` largest of each kind, from the index of the active series.
     pub fn series_stats(&self, limit: usize) -> SeriesStats {
-        use std::collections::HashMap;
+        use std::collections::{HashMap, HashSet};
         let (mut metrics, mut values, mut pairs) = (HashMap::new(), HashMap::new(), HashMap::new());
         for registry in &self.registries {
             registry.label_statistics(|name, value, series| {
                 if name == crate::model::labels::METRIC_NAME {
                     *metrics.entry(value.to_owned()).or_default() += series;
                 }
-                values
-                    .entry(name.to_owned())
-                    .or_insert_with(std::collections::HashSet::new)
-                    .insert(value.to_owned());
+                values.entry(name.to_owned()).or_insert_with(HashSet::new).insert(value.to_owned());
                 *pairs.entry(format!("{name}={value}")).or_default() += series;
             });
         }
         let label_pairs = pairs.len() as u64;
+        let text_bytes = |values: &HashSet<String>| values.iter().map(|value| value.len() as u64).sum();
+        let bytes = values.iter().map(|(name, values)| (name.clone(), text_bytes(values))).collect();
         let values = values.into_iter().map(|(name, values)| (name, values.len() as u64)).collect();
         SeriesStats {
             series_by_metric: largest(metrics, limit),
             values_by_label: largest(values, limit),
+            bytes_by_label: largest(bytes, limit),
             series_by_pair: largest(pairs, limit),
             label_pairs,
         }

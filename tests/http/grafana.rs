@@ -125,19 +125,19 @@ fn errors_have_prometheus_envelope_and_codes() {
             "/api/v1/query?query=1&time=x",
             400,
             "bad_data",
-            r#"invalid parameter \"time\": cannot parse \"x\" to a valid timestamp"#,
+            r#"invalid parameter \"time\": invalid time value for 'time': cannot parse \"x\" to a valid timestamp"#,
         ),
         (
             "/api/v1/query?query=1&time=1e400",
             400,
             "bad_data",
-            r#"invalid parameter \"time\": cannot parse \"1e400\" to a valid timestamp"#,
+            r#"invalid parameter \"time\": invalid time value for 'time': cannot parse \"1e400\" to a valid timestamp"#,
         ),
         (
-            "/api/v1/query?query=1&lookback_delta=0",
+            "/api/v1/query?query=1&lookback_delta=x",
             400,
             "bad_data",
-            r#"invalid parameter \"lookback_delta\": must be longer than zero"#,
+            r#"error parsing lookback delta duration: cannot parse \"x\" to a valid duration"#,
         ),
         (
             "/api/v1/query?query=1&timeout=x",

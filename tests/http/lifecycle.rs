@@ -30,6 +30,8 @@ fn what_prevents_a_start_is_one_line_and_exit_code_two() {
     let parent = tempfile::tempdir().unwrap();
     let fresh_dir = parent.path().join("fresh");
     let fresh = fresh_dir.to_str().unwrap();
+    let other_dir = parent.path().join("other");
+    let other = other_dir.to_str().unwrap();
     for (args, part) in [
         (&["--data-dir", fresh, "--listen", server.address()][..], "cannot listen on 127.0.0.1:"),
         (&["--data-dir", locked, "--listen", "127.0.0.1:0"], "used by another process"),
@@ -40,6 +42,10 @@ fn what_prevents_a_start_is_one_line_and_exit_code_two() {
         (&["--no-such-option"], "--no-such-option"),
         (&["--wal.sync", "maybe"], "--wal.sync: wal.sync is \"maybe\": expected group, interval or off"),
         (&["--listen", "0.0.0.0:0"], "--insecure-no-auth"),
+        (
+            &["--data-dir", other, "--listen", "127.0.0.1:0", "--query.log-file", "/no/such/place"],
+            "cannot write the query log /no/such/place (--query.log-file): ",
+        ),
         (&["--config", config.to_str().unwrap()], "bad.toml:2: unknown key \"wal.sink\""),
     ] {
         let (code, stderr) = fails(args);

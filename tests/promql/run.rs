@@ -116,11 +116,19 @@ impl Engine {
         let expr = query.to_owned();
         match when {
             When::Instant(time) => {
-                let request = InstantQuery { expr, time, lookback_ms: None, limit: 0 };
+                let request = InstantQuery { expr, time, lookback_ms: None, limit: 0, per_step_stats: false };
                 self.querier.instant(&request, &budget)
             }
             When::Range { start, end, step_ms } => {
-                let request = RangeQuery { expr, start, end, step_ms, lookback_ms: None, limit: 0 };
+                let request = RangeQuery {
+                    expr,
+                    start,
+                    end,
+                    step_ms,
+                    lookback_ms: None,
+                    limit: 0,
+                    per_step_stats: false,
+                };
                 self.querier.range(&request, &budget)
             }
         }

@@ -14,6 +14,8 @@ use crate::api::error::ApiError;
 use crate::api::form::Form;
 use crate::api::json::push_string;
 use crate::api::prometheus::{on_worker, read_form};
+use crate::api::query_log::LogEntry;
+use crate::model::nanos::to_millis;
 use crate::query::logs::LogQuery;
 
 /// `/loki/api/v1/query`: a metric expression at an instant.
@@ -51,8 +53,14 @@ pub async fn query_range(State(api): State<Arc<Api>>, uri: Uri, headers: HeaderM
 }
 
 async fn answer(api: &Arc<Api>, form: &Form, request: LogQuery, encoding: Encoding) -> Answer {
+    let [start, end, step_ms] = [request.start, request.end, request.step_ns].map(to_millis);
+    let entry = LogEntry::new(api, &request.expr, start, end, step_ms);
     let answer = on_worker(api, form, move |api, budget| {
-        let answer = api.querier.logs(&request, budget).map_err(ApiError::Query)?;
+        let result = api.querier.logs(&request, budget);
+        if let Some(entry) = entry {
+            entry.write(api, budget, result.as_ref().map(|_| None));
+        }
+        let answer = result.map_err(ApiError::Query)?;
         push_answer(api.json(), &answer, encoding, request.direction)
     });
     Ok(answer.await?)

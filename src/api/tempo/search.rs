@@ -12,6 +12,8 @@ use crate::api::error::ApiError;
 use crate::api::form::Form;
 use crate::api::json::{JsonWriter, push_string};
 use crate::api::prometheus::on_worker;
+use crate::api::query_log::LogEntry;
+use crate::model::nanos::to_millis;
 use crate::query::traceql::Value;
 use crate::query::traces::{DurationBounds, FoundSpan, FoundSpanset, FoundTrace, TraceFilter, TraceQuery};
 
@@ -22,8 +24,15 @@ const SPANS_PER_SPANSET_DEFAULT: usize = 3;
 pub async fn search(State(api): State<Arc<Api>>, uri: Uri) -> Answer {
     let form = Form::new(&uri, &Default::default());
     let request = request(&form)?;
+    let text = if form.get("q").is_empty() { form.get("tags") } else { form.get("q") };
+    let [start, end] = [request.range.after, request.range.until].map(to_millis);
+    let entry = LogEntry::new(&api, text, start, end, 0);
     let answer = on_worker(&api, &form, move |api, budget| {
-        let answer = api.querier.search_traces(&request, budget).map_err(ApiError::Query)?;
+        let result = api.querier.search_traces(&request, budget);
+        if let Some(entry) = entry {
+            entry.write(api, budget, result.as_ref().map(|_| None));
+        }
+        let answer = result.map_err(ApiError::Query)?;
         let mut json = api.json_object();
         json.raw(r#""traces":"#);
         json.list(&answer.traces, push_trace)?;

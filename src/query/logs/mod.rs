@@ -7,8 +7,6 @@ mod detected;
 mod listing;
 #[cfg(test)]
 mod model_tests;
-#[cfg(test)]
-mod order_tests;
 mod query;
 mod tail;
 #[cfg(test)]

@@ -29,7 +29,9 @@ impl LogTail {
             let mut state = EntryState::default();
             for entry in stream.entries() {
                 state.begin(0, &stream.labels);
-                state.labels.add_metadata(entry.metadata());
+                for (name, value) in entry.metadata() {
+                    state.labels.add_metadata(name, value);
+                }
                 if self.pipeline.run(entry.timestamp, entry.line, &mut state) {
                     let line = answer_line(entry.timestamp, entry.line, &state);
                     passed.entry(stream_labels(&state)).or_default().push(line);

@@ -12,6 +12,11 @@ pub fn check(text: &str, expr: &mut Expr) -> Result<(), ParseError> {
     Checker { text }.expr(expr)
 }
 
+/// Checks a selector that stands alone; whether it may select everything is for those to say who asked for it.
+pub fn check_alone(text: &str, position: PositionRange, selector: &VectorSelector) -> Result<(), ParseError> {
+    Checker { text }.name(position, selector)
+}
+
 struct Checker<'a> {
     text: &'a str,
 }
@@ -59,20 +64,23 @@ impl Checker<'_> {
     }
 
     fn selector(&self, position: PositionRange, selector: &VectorSelector) -> Result<(), ParseError> {
-        if let Some(name) = &selector.name {
-            // The first matcher is that of the name itself.
-            return match selector.matchers[1..].iter().find(|m| m.name == METRIC_NAME) {
-                None => Ok(()),
-                Some(other) => {
-                    let (name, other) = (quote(name.as_bytes()), quote(other.value.as_bytes()));
-                    self.refuse(position, format!("metric name must not be set twice: {name} or {other}"))
-                }
-            };
-        }
+        self.name(position, selector)?;
         if selector.matchers.iter().all(|matcher| matcher.matches_empty()) {
             return self.refuse(position, "vector selector must contain at least one non-empty matcher");
         }
         Ok(())
+    }
+
+    fn name(&self, position: PositionRange, selector: &VectorSelector) -> Result<(), ParseError> {
+        let Some(name) = &selector.name else { return Ok(()) };
+        // The first matcher is that of the name itself.
+        match selector.matchers[1..].iter().find(|m| m.name == METRIC_NAME) {
+            None => Ok(()),
+            Some(other) => {
+                let (name, other) = (quote(name.as_bytes()), quote(other.value.as_bytes()));
+                self.refuse(position, format!("metric name must not be set twice: {name} or {other}"))
+            }
+        }
     }
 
     fn binary(&self, position: PositionRange, binary: &mut Binary) -> Result<(), ParseError> {

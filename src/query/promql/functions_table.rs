@@ -64,11 +64,11 @@ impl FunctionSignature {
 impl Function {
     /// Names are case-sensitive, unlike keywords.
     pub fn by_name(name: &str) -> Option<Function> {
-        TABLE.binary_search_by(|s| s.name.cmp(name)).ok().map(|i| TABLE[i].function)
+        FUNCTIONS.binary_search_by(|s| s.name.cmp(name)).ok().map(|i| FUNCTIONS[i].function)
     }
 
     pub fn signature(self) -> &'static FunctionSignature {
-        &TABLE[self as usize]
+        &FUNCTIONS[self as usize]
     }
 
     pub fn name(self) -> &'static str {
@@ -76,7 +76,7 @@ impl Function {
     }
 }
 
-/// In the order of their names, which is that of [`TABLE`].
+/// In the order of their names, which is that of [`FUNCTIONS`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Function {
     Abs,
@@ -196,7 +196,7 @@ const fn experimental(
 
 /// Sorted by name, and indexed by [`Function`].
 #[rustfmt::skip]
-static TABLE: [FunctionSignature; 90] = [
+pub static FUNCTIONS: [FunctionSignature; 90] = [
     stable(Function::Abs, "abs", &[Vector], Exactly, Vector),
     stable(Function::Absent, "absent", &[Vector], Exactly, Vector),
     stable(Function::AbsentOverTime, "absent_over_time", &[Matrix], Exactly, Vector),
@@ -295,8 +295,8 @@ mod tests {
 
     #[test]
     fn the_table_is_sorted_and_indexed_by_its_functions() {
-        assert!(TABLE.windows(2).all(|pair| pair[0].name < pair[1].name));
-        for (i, signature) in TABLE.iter().enumerate() {
+        assert!(FUNCTIONS.windows(2).all(|pair| pair[0].name < pair[1].name));
+        for (i, signature) in FUNCTIONS.iter().enumerate() {
             assert_eq!(signature.function as usize, i, "{}", signature.name);
             assert_eq!(Function::by_name(signature.name), Some(signature.function));
         }

@@ -42,6 +42,30 @@ pub enum BinaryOp {
 }
 
 impl BinaryOp {
+    pub const ALL: [BinaryOp; 18] = {
+        use BinaryOp::*;
+        [
+            Add,
+            Subtract,
+            Multiply,
+            Divide,
+            Modulo,
+            Power,
+            Atan2,
+            Equal,
+            NotEqual,
+            Less,
+            LessEqual,
+            Greater,
+            GreaterEqual,
+            And,
+            Or,
+            Unless,
+            TrimUpper,
+            TrimLower,
+        ]
+    };
+
     pub fn is_comparison(self) -> bool {
         use BinaryOp::*;
         matches!(self, Equal | NotEqual | Less | LessEqual | Greater | GreaterEqual)
@@ -98,6 +122,26 @@ pub enum AggregateOp {
 }
 
 impl AggregateOp {
+    pub const ALL: [AggregateOp; 14] = {
+        use AggregateOp::*;
+        [
+            Sum,
+            Avg,
+            Count,
+            Min,
+            Max,
+            Group,
+            Stddev,
+            Stdvar,
+            Topk,
+            Bottomk,
+            CountValues,
+            Quantile,
+            Limitk,
+            LimitRatio,
+        ]
+    };
+
     pub fn text(self) -> &'static str {
         match self {
             AggregateOp::Sum => "sum",

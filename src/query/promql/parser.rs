@@ -10,7 +10,7 @@ use std::sync::Arc;
 use crate::model::{Matcher, RegexCache};
 
 use super::ast::{Binary, BinaryOp, Expr, ExprKind, NumberLiteral, PositionRange, Unary, UnaryOp};
-use super::check::check;
+use super::check::{check, check_alone};
 use super::error::ParseError;
 use super::lexer::tokens;
 use super::token::{Keyword, Token, TokenKind, names_metric};
@@ -84,11 +84,13 @@ pub fn parse_selector(text: &str, options: &ParseOptions) -> Result<Vec<Matcher>
     if !names_metric(parser.peek()) && parser.peek() != &TokenKind::LeftBrace {
         return Err(parser.unexpected("", ""));
     }
-    let mut expr = parser.selector()?;
+    let expr = parser.selector()?;
     parser.expect_end()?;
-    check(text, &mut expr)?;
     match expr.kind {
-        ExprKind::VectorSelector(selector) => Ok(selector.matchers),
+        ExprKind::VectorSelector(selector) => {
+            check_alone(text, expr.position, &selector)?;
+            Ok(selector.matchers)
+        }
         _ => unreachable!("a selector was parsed"),
     }
 }

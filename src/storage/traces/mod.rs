@@ -8,7 +8,6 @@ mod block_writer;
 mod columns;
 mod columns_builder;
 mod condition;
-mod first_values;
 mod flush;
 mod head;
 mod head_search;

@@ -8,7 +8,6 @@
 mod build;
 mod count;
 mod entries;
-mod found;
 mod plan;
 mod range;
 mod sample;

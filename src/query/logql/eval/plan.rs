@@ -117,7 +117,9 @@ impl Plan {
         let stream = rows.streams[row];
         state.begin(stream, &selection.streams[stream as usize]);
         if self.reads_metadata() {
-            state.labels.add_metadata(rows.metadata.of(row));
+            for (name, value) in rows.metadata.of(row) {
+                state.labels.add_metadata(name, value);
+            }
         }
         self.pipeline.run(rows.timestamps[row], self.line(rows, row), state)
     }

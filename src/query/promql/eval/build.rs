@@ -21,6 +21,7 @@ use super::select::{DataTime, InstantSelector, Yield};
 use super::sets::SetOperation;
 use super::smoothed::SmoothedSelector;
 use super::source::{BoxedSource, EqualLabels, Mapped, Repeated, unite};
+use super::tally::Part;
 
 /// Builds operators for one query; `'q` is its life.
 #[derive(Clone, Copy)]
@@ -32,7 +33,8 @@ impl<'q> Builder<'q> {
     /// The operator of an expression that is an instant vector.
     pub fn vector(&self, expr: &Expr, grid: Grid) -> Result<BoxedSource<'q>, QueryError> {
         if grid.len > 1 && is_invariant(expr) {
-            let input = self.vector(expr, Grid::instant(grid.start))?;
+            let once = Grid::instant(grid.start);
+            let input = self.context.counting_apart(Part::Invariant, once, || self.vector(expr, once))?;
             return Ok(Box::new(Repeated { input, steps: grid.len }));
         }
         match &expr.kind {
@@ -60,8 +62,9 @@ impl<'q> Builder<'q> {
     /// The values of a scalar expression, one for each step.
     pub fn scalar(&self, expr: &Expr, grid: Grid) -> Result<Vec<f64>, QueryError> {
         if grid.len > 1 && is_invariant(expr) {
-            let value = self.scalar(expr, Grid::instant(grid.start))?[0];
-            return Ok(vec![value; grid.len]);
+            let once = Grid::instant(grid.start);
+            let values = self.context.counting_apart(Part::Invariant, once, || self.scalar(expr, once))?;
+            return Ok(vec![values[0]; grid.len]);
         }
         match &expr.kind {
             ExprKind::Number(number) => Ok(vec![number.value; grid.len]),

@@ -3,17 +3,19 @@
 use std::cell::{Cell, RefCell};
 use std::ops::Range;
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use crate::model::{Labels, Matcher, TimeRange, Timestamp};
-use crate::query::QueryError;
 use crate::query::budget::Budget;
 use crate::query::promql::ast::PositionRange;
 use crate::query::promql::duration::QueryTimes;
+use crate::query::{MatrixSeries, QueryError, Timings};
 use crate::storage::ReadError;
 use crate::storage::metrics::{MetricsSnapshot, SampleBuffer, Series};
 
 use super::annotations::{Annotations, Note};
 use super::row::{Grid, OutputSeries};
+use super::tally::{Part, Tally};
 
 /// The query as it was asked; operators below see other grids.
 #[derive(Clone, Copy, Debug)]
@@ -51,6 +53,11 @@ pub struct Context<'q> {
     selections: RefCell<Vec<Selection>>,
     /// Selectors built now tell resets; see [`Context::telling_resets`].
     tells_resets: Cell<bool>,
+    /// Where selectors built now count their samples.
+    tally: RefCell<Rc<Tally>>,
+    /// When every operator was built, and how long sorting took.
+    prepared_at: Cell<Option<Instant>>,
+    sorting: Cell<Duration>,
     bytes_held: Cell<u64>,
     bytes_peak: Cell<u64>,
 }
@@ -81,9 +88,18 @@ impl<'q> Context<'q> {
             annotations: RefCell::default(),
             selections: RefCell::default(),
             tells_resets: Cell::new(false),
+            tally: RefCell::new(Rc::new(Tally::new(query.grid(), false))),
+            prepared_at: Cell::default(),
+            sorting: Cell::default(),
             bytes_held: Cell::new(0),
             bytes_peak: Cell::new(0),
         }
+    }
+
+    /// Samples are counted for each step as well.
+    pub fn telling_steps(self) -> Context<'q> {
+        self.tally.replace(Rc::new(Tally::new(self.query.grid(), true)));
+        self
     }
 
     pub fn note(&self, note: Note, position: PositionRange) {
@@ -170,6 +186,40 @@ impl<'q> Context<'q> {
 
     pub fn hold_nothing(&'q self) -> Held<'q> {
         Held { context: self, bytes: 0 }
+    }
+
+    /// Where what is built now counts its samples.
+    pub fn tally(&self) -> Rc<Tally> {
+        self.tally.borrow().clone()
+    }
+
+    /// Builds a part that is evaluated on a grid of its own, and counts its samples apart.
+    pub fn counting_apart<T>(&self, part: Part, grid: Grid, build: impl FnOnce() -> T) -> T {
+        let around = self.tally();
+        self.tally.replace(around.part(part, grid));
+        let built = build();
+        self.tally.replace(around);
+        built
+    }
+
+    /// Told when the operators are built; what follows is their evaluation.
+    pub fn prepared(&self) {
+        self.prepared_at.set(Some(Instant::now()));
+    }
+
+    pub fn sort(&self, matrix: &mut [MatrixSeries]) {
+        let started = Instant::now();
+        matrix.sort_by(|a, b| a.labels.cmp(&b.labels));
+        self.sorting.set(started.elapsed());
+    }
+
+    /// Where the time went of a query that began and ended then.
+    pub fn timings(&self, began: Instant, ended: Instant) -> Timings {
+        let prepared_at = self.prepared_at.get().unwrap_or(began);
+        let sort = self.sorting.get();
+        let evaluation = ended.saturating_duration_since(prepared_at).saturating_sub(sort);
+        let preparation = prepared_at.saturating_duration_since(began);
+        Timings { preparation, evaluation, sort, ..Timings::default() }
     }
 
     /// Accounts for memory until the guard drops.

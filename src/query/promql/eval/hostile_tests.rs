@@ -40,7 +40,15 @@ impl Engine {
 
     fn ask(&self, expr: &str, budget: &Budget) -> Result<Answer, QueryError> {
         let expr = expr.to_owned();
-        let request = RangeQuery { expr, start: 0, end: 60_000, step_ms: 1_000, lookback_ms: None, limit: 0 };
+        let request = RangeQuery {
+            expr,
+            start: 0,
+            end: 60_000,
+            step_ms: 1_000,
+            lookback_ms: None,
+            limit: 0,
+            per_step_stats: false,
+        };
         self.querier.range(&request, budget)
     }
 }

@@ -10,7 +10,7 @@
 //! * `aggregate`, `choose`, `grouping`: groups of series; `binary`, `matching`, `turns`, `join`, `sets`: operators
 //! * `elementwise`, `relabel`, `quantiles`, `info`: functions; `build`, `call`, `range_vector`: from the tree to operators
 //! * LogQL puts its own rows under the operators, and takes what it shares from here
-//! * `invariant`: what is the same at every step; `result`: from rows to the answer
+//! * `invariant`: what is the same at every step; `tally`: what was looked at; `result`: from rows to the answer
 
 pub(in crate::query) mod aggregate;
 mod annotations;
@@ -45,9 +45,11 @@ mod smoothed;
 pub(in crate::query) mod source;
 mod starts;
 mod step_set;
+mod tally;
 mod trend;
 mod turns;
 mod window;
 
 pub use context::{Context, QueryShape};
 pub use result::evaluate;
+pub use tally::Samples;

@@ -14,6 +14,7 @@ use super::relabel::absent_labels;
 use super::row::{Cell, Grid, OutputSeries};
 use super::select::{RangeSelector, RangeSource, SubqueryRange, subquery_grid};
 use super::source::{BoxedSource, EqualLabels, Rows, unite};
+use super::tally::Part;
 use super::window::{CallTraits, Notes, Window, WindowCall, WindowFunction, WindowShape};
 use super::{changes, extended, trend};
 
@@ -37,6 +38,7 @@ impl<'q> Builder<'q> {
         let traits = CallTraits {
             keeps_name: matches!(call.function, Function::FirstOverTime | Function::LastOverTime),
             wants_counter: matches!(call.function, Function::Rate | Function::Increase),
+            is_computed: matches!(argument.kind, ExprKind::Subquery(_)),
         };
         let function = match edges(argument) {
             Edges::Plain => self.window_function(call, grid)?,
@@ -86,12 +88,18 @@ impl<'q> Builder<'q> {
                 let source = RangeSelector::new(self.context, &matrix.selector.matchers, covered)?;
                 Ok(RangeVector { source: Box::new(source), shape })
             }
-            ExprKind::Subquery(subquery) => self.subquery(subquery, grid),
+            ExprKind::Subquery(subquery) => self.subquery(subquery, grid, WindowShape::part),
             _ => unreachable!("the parser lets only range vectors stand here"),
         }
     }
 
-    fn subquery(&self, subquery: &Subquery, grid: Grid) -> Result<RangeVector<'q>, QueryError> {
+    /// `part` tells from the windows what the subquery is to the query around it.
+    pub fn subquery(
+        &self,
+        subquery: &Subquery,
+        grid: Grid,
+        part: impl FnOnce(&WindowShape) -> Part,
+    ) -> Result<RangeVector<'q>, QueryError> {
         let time = self.data_time(subquery.at, &subquery.offset)?;
         let range_ms = self.milliseconds(&subquery.range, DurationUse::Positive)?;
         let step_ms = match &subquery.step {
@@ -102,18 +110,23 @@ impl<'q> Builder<'q> {
             return Err(QueryError::Execution("the step of a subquery is less than a millisecond".into()));
         }
         let inner = subquery_grid(&grid, time, range_ms, step_ms);
-        let held = self.context.hold_row(&inner)?;
-        let source: BoxedSource<'q> = match subquery.expr.value_type() {
-            ValueType::Scalar => {
-                let mut row = super::row::Row::new(inner.len);
-                let values = self.scalar(&subquery.expr, inner)?;
-                values.iter().enumerate().for_each(|(step, &value)| row.set_float(step, value));
-                Box::new(Rows::one(OutputSeries::new(Labels::empty()), row))
-            }
-            _ => self.vector(&subquery.expr, inner)?,
-        };
         let shape = WindowShape { time, range_ms, before_ms: 0, after_ms: 0 };
+        let part = part(&shape);
+        let mut held = self.context.hold_row(&inner)?;
+        held.grow(self.context.tally().bytes_of_part(part, &inner))?;
+        let build = || self.steps_of_subquery(&subquery.expr, inner);
+        let source = self.context.counting_apart(part, inner, build)?;
         Ok(RangeVector { source: Box::new(SubqueryRange::new(source, inner, held)), shape })
+    }
+
+    fn steps_of_subquery(&self, expr: &Expr, grid: Grid) -> Result<BoxedSource<'q>, QueryError> {
+        if expr.value_type() != ValueType::Scalar {
+            return self.vector(expr, grid);
+        }
+        let mut row = super::row::Row::new(grid.len);
+        let values = self.scalar(expr, grid)?;
+        values.iter().enumerate().for_each(|(step, &value)| row.set_float(step, value));
+        Ok(Box::new(Rows::one(OutputSeries::new(Labels::empty()), row)))
     }
 
     /// The function of a call, with its other arguments bound.

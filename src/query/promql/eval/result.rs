@@ -1,7 +1,7 @@
 //! From rows to the answer: names dropped, duplicates refused, series sorted as the query's kind asks.
 
 use crate::model::TimeRange;
-use crate::query::promql::ast::{Edges, Expr};
+use crate::query::promql::ast::{Edges, Expr, ExprKind};
 use crate::query::promql::functions_table::ValueType;
 use crate::query::{MatrixSeries, QueryError, QueryValue, SampleValue, VectorSample};
 use crate::storage::metrics::SampleBuffer;
@@ -12,6 +12,7 @@ use super::extended::extended_floats;
 use super::range_vector::edges;
 use super::row::{Cell, Grid, OutputSeries, Row};
 use super::source::{BoxedSource, EqualLabels, Mapped, unite};
+use super::tally::{Part, Samples, samples_of};
 use super::window::Window;
 
 /// The value of a query: a matrix for range queries, else whatever the expression is.
@@ -24,7 +25,11 @@ pub fn evaluate<'q>(context: &'q Context<'q>, expr: &Expr) -> Result<QueryValue,
     let value_type = expr.value_type();
     match (value_type, is_range) {
         (ValueType::Scalar, false) => Ok(QueryValue::Scalar(time, builder.scalar(expr, grid)?[0])),
-        (ValueType::Vector, false) => instant_vector(context, builder.vector(expr, grid)?, grid),
+        (ValueType::Vector, false) => {
+            let source = builder.vector(expr, grid)?;
+            context.prepared();
+            instant_vector(context, source, grid)
+        }
         (ValueType::Matrix, false) => range_vector(&builder, expr, grid),
         (ValueType::String, false) => Ok(QueryValue::String(time, string_bytes(expr).to_vec())),
         (ValueType::Scalar, true) => Ok(QueryValue::Matrix(vec![MatrixSeries {
@@ -36,7 +41,11 @@ pub fn evaluate<'q>(context: &'q Context<'q>, expr: &Expr) -> Result<QueryValue,
                 .collect(),
             ..MatrixSeries::default()
         }])),
-        (ValueType::Vector, true) => matrix(context, builder.vector(expr, grid)?, grid),
+        (ValueType::Vector, true) => {
+            let source = builder.vector(expr, grid)?;
+            context.prepared();
+            matrix(context, source, grid)
+        }
         (ValueType::Matrix | ValueType::String, true) => Err(QueryError::BadData(format!(
             "invalid expression type \"{}\" for range query, must be Scalar or instant Vector",
             value_type.text()
@@ -115,13 +124,19 @@ pub fn matrix<'q>(
             matrix.push(series);
         }
     }
-    matrix.sort_by(|a, b| a.labels.cmp(&b.labels));
+    context.sort(&mut matrix);
     Ok(QueryValue::Matrix(matrix))
 }
 
 /// A range vector as the result of an instant query: the samples themselves.
 fn range_vector(builder: &Builder<'_>, expr: &Expr, grid: Grid) -> Result<QueryValue, QueryError> {
-    let mut vector = builder.range_vector(expr, grid)?;
+    let mut vector = match &expr.unwrap_parens().kind {
+        ExprKind::Subquery(subquery) => builder.subquery(subquery, grid, |_| Part::Answer)?,
+        _ => builder.range_vector(expr, grid)?,
+    };
+    let is_subquery = matches!(expr.unwrap_parens().kind, ExprKind::Subquery(_));
+    let tally = builder.context.tally();
+    builder.context.prepared();
     let (until, range_ms) = (vector.shape.time.at(grid.start), vector.shape.range_ms);
     let window = TimeRange { after: until.saturating_sub(range_ms), until };
     let announced = vector.source.series().to_vec();
@@ -133,8 +148,14 @@ fn range_vector(builder: &Builder<'_>, expr: &Expr, grid: Grid) -> Result<QueryV
         let histograms = window.slice_of(&samples.histogram_timestamps);
         let times = |timestamps: &[i64], part: &std::ops::Range<usize>| timestamps[part.clone()].to_vec();
         if let Some(series) = extended_series(builder, expr, &samples, window, series)? {
+            tally.add(0, Samples::new(series.floats.len() as u64));
             matrix.extend(Some(series).filter(|s| !s.floats.is_empty()));
             continue;
+        }
+        if !is_subquery {
+            let in_histograms: u64 =
+                samples.histograms[histograms.clone()].iter().map(|h| samples_of(h)).sum();
+            tally.add(0, Samples::new(floats.len() as u64 + in_histograms));
         }
         let float_times = times(&samples.float_timestamps, &floats);
         let histogram_times = times(&samples.histogram_timestamps, &histograms);
@@ -150,7 +171,7 @@ fn range_vector(builder: &Builder<'_>, expr: &Expr, grid: Grid) -> Result<QueryV
                 .collect(),
         });
     }
-    matrix.sort_by(|a, b| a.labels.cmp(&b.labels));
+    builder.context.sort(&mut matrix);
     Ok(QueryValue::Matrix(matrix))
 }
 

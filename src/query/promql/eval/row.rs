@@ -5,6 +5,8 @@ use std::sync::Arc;
 use crate::model::metrics::{STALE_NAN, stale_marker};
 use crate::model::{Histogram, Labels, Timestamp};
 
+use super::tally::samples_of;
+
 /// The steps of an evaluation: `start`, `start + step_ms`, …; an instant query has one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Grid {
@@ -46,6 +48,13 @@ impl Cell {
         match self {
             Cell::Float(v) => Some(*v),
             Cell::Histogram(_) => None,
+        }
+    }
+
+    pub fn sample_count(&self) -> u64 {
+        match self {
+            Cell::Float(_) => 1,
+            Cell::Histogram(histogram) => samples_of(histogram),
         }
     }
 }

@@ -14,6 +14,7 @@ use super::elementwise::seconds;
 use super::row::{Cell, Grid, OutputSeries, Row};
 use super::source::{BoxedSource, Source};
 use super::starts::start_at;
+use super::tally::{Samples, Tally};
 
 /// From the time of a step to the time of the data it asks for: `@` pins, then `offset` shifts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,6 +58,7 @@ pub struct InstantSelector<'q> {
     yields: Yield,
     range: TimeRange,
     tells_resets: bool,
+    tally: Rc<Tally>,
     given: usize,
     samples: SampleBuffer,
 }
@@ -92,6 +94,7 @@ impl<'q> InstantSelector<'q> {
             yields,
             range,
             tells_resets,
+            tally: context.tally(),
             given: 0,
             samples,
         })
@@ -120,6 +123,9 @@ impl Source for InstantSelector<'_> {
             let Some((t, cell)) = newest.advance(&self.samples, at, self.context.query.lookback_ms) else {
                 continue;
             };
+            // Who asks for times alone never sees the histogram.
+            let is_value = matches!(self.yields, Yield::Value | Yield::FloatTimestamp);
+            self.tally.add(step, Samples::new(if is_value { cell.sample_count() } else { 1 }));
             match self.yields {
                 Yield::Value => row.set(step, Some(cell)),
                 Yield::FloatTimestamp if cell.float().is_none() => row.set(step, Some(cell)),

@@ -1,5 +1,7 @@
 //! Range-vector functions: one forward pass over the samples of a series serves the windows of all steps.
 
+use std::rc::Rc;
+
 use crate::model::{Histogram, Timestamp};
 use crate::query::QueryError;
 use crate::query::promql::ast::PositionRange;
@@ -12,6 +14,7 @@ use super::row::{Cell, Grid, OutputSeries, Row};
 use super::select::{DataTime, RangeSource, count_until};
 use super::source::Source;
 use super::starts::{Starts, counted, is_reset};
+use super::tally::{Part, Samples, Tally, samples_of};
 
 /// The samples of one series that one step sees, `(after, until]`, and what functions ask about them.
 #[derive(Clone, Copy, Debug, Default)]
@@ -39,6 +42,14 @@ impl Window<'_> {
 
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// How many samples it holds, and how many of them after a time.
+    fn sample_counts(&self, after: Timestamp) -> (u64, u64) {
+        let histograms = |from: usize| self.histograms[from..].iter().map(|h| samples_of(h)).sum::<u64>();
+        let new_floats = self.timestamps.iter().rev().take_while(|t| **t > after).count();
+        let new_from = self.histogram_timestamps.partition_point(|t| *t <= after);
+        (self.floats.len() as u64 + histograms(0), new_floats as u64 + histograms(new_from))
     }
 
     pub fn is_mixed(&self) -> bool {
@@ -87,6 +98,13 @@ pub struct WindowShape {
     pub after_ms: i64,
 }
 
+impl WindowShape {
+    /// What a subquery with these windows is to the query around it.
+    pub fn part(&self) -> Part {
+        Part::Windows { offset_ms: self.time.offset_ms, range_ms: self.range_ms }
+    }
+}
+
 /// What is special about a call beside its function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CallTraits {
@@ -94,6 +112,8 @@ pub struct CallTraits {
     pub keeps_name: bool,
     /// rate and increase: series that do not look like counters are remarked upon.
     pub wants_counter: bool,
+    /// The windows are of a subquery, which counts itself what it reads.
+    pub is_computed: bool,
 }
 
 /// `function(range vector)`.
@@ -106,6 +126,7 @@ pub struct WindowCall<'q> {
     traits: CallTraits,
     position: PositionRange,
     function: WindowFunction<'q>,
+    tally: Rc<Tally>,
     given: usize,
     samples: SampleBuffer,
     starts: Starts,
@@ -137,11 +158,25 @@ impl<'q> WindowCall<'q> {
             traits,
             position,
             function,
+            tally: context.tally(),
             given: 0,
             samples: SampleBuffer::default(),
             starts: Starts::default(),
             decreases: Decreases::default(),
         }
+    }
+
+    /// The first step reads its window, later ones what the one before had not reached.
+    fn looked_at(&self, window: &Window<'_>) -> Samples {
+        let reach = window.until.saturating_add(self.shape.after_ms);
+        let (queryable, new) = window.sample_counts(reach.saturating_sub(self.grid.step_ms));
+        let read = match window.step {
+            _ if self.traits.is_computed => 0,
+            0 => queryable,
+            _ if self.shape.time.pinned.is_some() => 0,
+            _ => new,
+        };
+        Samples { queryable, read }
     }
 
     fn note_missing_suffix(&self, metric: &str, row: &Row) {
@@ -180,6 +215,7 @@ impl Source for WindowCall<'_> {
                 self.context.budget.check()?;
             }
             row.set(step, (self.function)(&window, &notes)?);
+            self.tally.add(step, self.looked_at(&window));
         }
         if self.traits.wants_counter {
             self.note_missing_suffix(labels.metric_name(), row);
