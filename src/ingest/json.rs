@@ -104,7 +104,7 @@ impl<'a> Object<'a> {
     pub fn objects<T>(
         self,
         key: &'static str,
-        read: impl Fn(Object<'a>) -> Result<T, IngestError>,
+        mut read: impl FnMut(Object<'a>) -> Result<T, IngestError>,
     ) -> Result<Vec<T>, IngestError> {
         let list = self.read(key, "a list of objects", Value::as_array)?.map_or(&[][..], Vec::as_slice);
         let bad = || IngestError::BadField { field: key, expected: "a list of objects" };

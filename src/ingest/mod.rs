@@ -118,16 +118,16 @@ impl Ingest {
                 })
             }
             Signal::Logs => {
-                let request = otlp::encoded_logs(body, format)?;
                 let shard_of = |labels: &Labels| self.store.shard_of_stream(labels);
                 self.admit_logs(protocol, now, done, |intake| {
+                    let request = otlp::encoded_logs(body, format, &mut intake.refusals)?;
                     Ok(otlp::read_logs(&request, now, &shard_of, intake)?)
                 })
             }
-            Signal::Traces => {
-                let request = otlp::encoded_spans(body, format)?;
-                self.admit_spans(protocol, now, done, |intake| Ok(otlp::read_spans(&request, intake)?))
-            }
+            Signal::Traces => self.admit_spans(protocol, now, done, |intake| {
+                let request = otlp::encoded_spans(body, format, &mut intake.refusals)?;
+                Ok(otlp::read_spans(&request, intake)?)
+            }),
         })
     }
 

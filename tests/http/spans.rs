@@ -14,7 +14,7 @@ use serde_json::json;
 use tonic::codec::CompressionEncoding;
 
 use crate::common::readback::trace;
-use crate::common::{Server, now_ms, request};
+use crate::common::{Server, encode, now_ms, request};
 
 fn attribute(key: &str, value: any_value::Value) -> KeyValue {
     KeyValue { key: key.to_owned(), value: Some(AnyValue { value: Some(value) }), ..Default::default() }
@@ -170,4 +170,34 @@ fn zipkin_gets_its_202_and_short_ids_are_found() {
     assert_eq!(trace(&server.url, "77").len(), 1);
     assert_eq!(server.post("/api/v2/spans", &[("content-type", "application/x-protobuf")], "").status, 415);
     assert_eq!(server.post("/api/v2/spans", &[], "[]").status, 202);
+}
+
+#[test]
+fn spans_of_a_service_without_a_name_are_found_under_one_name_everywhere() {
+    let server = Server::start(&[]);
+    let now = now_ms();
+    let mut otlp = one_span(0xab, now);
+    otlp.resource_spans[0].resource = None;
+    let protobuf = [("content-type", "application/x-protobuf")];
+    assert_eq!(server.post("/v1/traces", &protobuf, otlp.encode_to_vec()).status, 200);
+    let zipkin = json!([{"traceId": "cd", "id": "1", "name": "get", "timestamp": now * 1_000}]);
+    assert_eq!(server.post("/api/v2/spans", &[], zipkin.to_string()).status, 202);
+
+    let body = |path: &str| -> serde_json::Value { serde_json::from_str(&server.get(path).body).unwrap() };
+    for _ in ["before a flush", "after it"] {
+        assert_eq!(body("/api/services")["data"], json!(["unknown_service"]));
+        assert_eq!(body("/api/services/unknown_service/operations")["data"], json!(["GET /é", "get"]));
+        assert_eq!(body("/api/traces?service=unknown_service")["data"].as_array().unwrap().len(), 2);
+        let values = body("/api/search/tag/service.name/values");
+        assert_eq!(values["tagValues"], json!(["unknown_service"]));
+        let query = encode("{ resource.service.name = \"unknown_service\" }");
+        let found = body(&format!("/api/search?q={query}"));
+        assert_eq!(found["traces"].as_array().unwrap().len(), 2);
+        assert_eq!(found["traces"][0]["rootServiceName"], "unknown_service");
+        for id in [hex(0xab), "cd".to_owned()] {
+            let jaegers = body(&format!("/api/traces/{id}"));
+            assert_eq!(jaegers["data"][0]["processes"]["p1"]["serviceName"], "unknown_service");
+        }
+        assert_eq!(server.post("/api/v1/admin/flush", &[], Vec::new()).status, 204);
+    }
 }

@@ -17,9 +17,6 @@ use crate::query::traceql::{Kind, Status};
 use crate::query::traces::{Trace, is_root, status};
 use crate::storage::traces::{Origin, StoredSpan};
 
-/// What Jaeger calls a sender without a name.
-const NO_SERVICE: &str = "unknown_service";
-
 /// `warnings`: why the trace may not be whole.
 pub fn push_trace(json: &mut JsonWriter, trace: &Trace, warnings: &[String]) -> Result<(), ApiError> {
     let processes = Processes::of(trace);
@@ -32,7 +29,7 @@ pub fn push_trace(json: &mut JsonWriter, trace: &Trace, warnings: &[String]) -> 
     for (i, origin) in processes.origins.iter().enumerate() {
         json.raw(if i > 0 { "," } else { "" });
         json.raw(&format!(r#""p{}":{{"serviceName":"#, i + 1));
-        push_string(json.text(), origin.service_name().unwrap_or(NO_SERVICE));
+        push_string(json.text(), origin.service_name().unwrap_or(""));
         let tags = origin.resource.attributes.iter().filter(|attribute| attribute.key != "service.name");
         push_tags(json.text(), "tags", tags.map(Tag::Attribute));
         json.raw("}");

@@ -2,7 +2,8 @@
 
 pub const SERVICE_NAME: &str = "service_name";
 
-const UNKNOWN: &str = "unknown_service";
+/// Who does not say which service it is.
+pub const UNKNOWN: &str = "unknown_service";
 
 /// Labels that name the service, the first of them that is there; as Loki's default configuration has them.
 pub const TOLD_BY: [&str; 13] = [

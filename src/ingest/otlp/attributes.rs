@@ -13,7 +13,7 @@ use super::naming::{TranslationStrategy, label_name};
 pub(super) type Pairs<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
 
 const SERVICE_NAMESPACE: &str = "service.namespace";
-const SERVICE_NAME: &str = "service.name";
+pub const SERVICE_NAME: &str = "service.name";
 const SERVICE_INSTANCE_ID: &str = "service.instance.id";
 
 /// What a resource adds to the labels of its points.

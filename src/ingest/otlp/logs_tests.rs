@@ -10,6 +10,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::ingest::logs::{LogIntake, shown};
+use crate::ingest::refusals::Refusals;
 use crate::ingest::tests::NOW;
 use crate::ingest::{Options, Outcome};
 use crate::storage::logs::LogBatch;
@@ -17,7 +18,10 @@ use crate::storage::logs::LogBatch;
 const NOW_NANOS: u64 = NOW as u64 * 1_000_000;
 
 fn read_with(options: &Options, body: &[u8]) -> Result<(LogBatch, Outcome), IngestError> {
-    let mut intake = LogIntake::new(options, 2, NOW);
+    read_into(LogIntake::new(options, 2, NOW), body)
+}
+
+fn read_into(mut intake: LogIntake<'_>, body: &[u8]) -> Result<(LogBatch, Outcome), IngestError> {
     read_logs(body, NOW, &|_| 1, &mut intake)?;
     let (batch, mut outcome, refusals) = intake.finish();
     refusals.tell(&mut outcome);
@@ -31,8 +35,10 @@ fn read_json(resource: &str, records: &str) -> (Vec<String>, Outcome) {
             "attributes":[{{"key":"scope.kind","value":{{"stringValue":"k"}}}}]}},"logRecords":[{records}]}}]}}]}}"#
     );
     let body = body.replace("NOW", &format!("\"{NOW_NANOS}\""));
-    let body = encoded_logs(body.as_bytes(), BodyFormat::Json).unwrap();
-    let (batch, outcome) = read_with(&Options::default(), &body).unwrap();
+    let options = Options::default();
+    let mut intake = LogIntake::new(&options, 2, NOW);
+    let body = encoded_logs(body.as_bytes(), BodyFormat::Json, &mut intake.refusals).unwrap();
+    let (batch, outcome) = read_into(intake, &body).unwrap();
     let rows = shown(&batch).into_iter().map(|row| row.replace(&NOW_NANOS.to_string(), "NOW")).collect();
     (rows, outcome)
 }
@@ -121,6 +127,24 @@ fn a_bad_record_is_refused_alone() {
     let (rows, outcome) = read_json(&resource, "{},{}");
     assert_eq!((rows.len(), outcome.rejected), (0, 2));
     assert!(outcome.reasons[0].starts_with("label value has 3000 bytes > 2048"), "{outcome:?}");
+}
+
+#[test]
+fn a_record_whose_json_is_not_otlps_is_refused_alone() {
+    let (rows, outcome) = read_json(
+        RESOURCE,
+        r#"{"body":{"stringValue":"one"}},{"body":{"stringValue":"two"},"traceId":"5b8aa5a2d2c872e8321cf37308d69dfg"},
+            {"spanId":"1","body":{"intValue":1}},{"body":{"stringValue":"three"},"spanId":"051581bf3cb55c13"}"#,
+    );
+    assert_eq!((rows.len(), outcome.log_entries, outcome.rejected), (2, 2, 2));
+    assert!(rows[0].contains(r#" "one" "#) && rows[1].contains("span_id=051581bf3cb55c13"), "{rows:?}");
+    assert_eq!(
+        outcome.reasons,
+        [
+            r#"log record "two": traceId is not a text of hexadecimal digits"#,
+            r#"log record "": spanId is not a text of hexadecimal digits"#,
+        ]
+    );
 }
 
 #[test]
@@ -231,7 +255,7 @@ proptest! {
         }
         for body in [&body[..], &body[..cut.index(body.len())], &noise[..]] {
             let _ = read_with(&Options::default(), body);
-            let _ = encoded_logs(body, BodyFormat::Json);
+            let _ = encoded_logs(body, BodyFormat::Json, &mut Refusals::default());
         }
     }
 }

@@ -33,6 +33,7 @@ pub(super) use metrics::read;
 pub use naming::TranslationStrategy;
 pub(super) use traces::read as read_spans;
 
+use super::refusals::Refusals;
 use super::{BodyFormat, IngestError};
 
 /// How OTLP becomes series.
@@ -68,17 +69,25 @@ pub(super) fn decode(
 }
 
 /// An encoded `ExportLogsServiceRequest`.
-pub(super) fn encoded_logs(body: &[u8], format: BodyFormat) -> Result<Cow<'_, [u8]>, IngestError> {
+pub(super) fn encoded_logs<'b>(
+    body: &'b [u8],
+    format: BodyFormat,
+    refusals: &mut Refusals,
+) -> Result<Cow<'b, [u8]>, IngestError> {
     match format {
         BodyFormat::Protobuf => Ok(Cow::Borrowed(body)),
-        BodyFormat::Json => Ok(Cow::Owned(json::logs::decode(body)?.encode_to_vec())),
+        BodyFormat::Json => Ok(Cow::Owned(json::logs::decode(body, refusals)?.encode_to_vec())),
     }
 }
 
 /// An encoded `ExportTraceServiceRequest`.
-pub(super) fn encoded_spans(body: &[u8], format: BodyFormat) -> Result<Cow<'_, [u8]>, IngestError> {
+pub(super) fn encoded_spans<'b>(
+    body: &'b [u8],
+    format: BodyFormat,
+    refusals: &mut Refusals,
+) -> Result<Cow<'b, [u8]>, IngestError> {
     match format {
         BodyFormat::Protobuf => Ok(Cow::Borrowed(body)),
-        BodyFormat::Json => Ok(Cow::Owned(json::traces::decode(body)?.encode_to_vec())),
+        BodyFormat::Json => Ok(Cow::Owned(json::traces::decode(body, refusals)?.encode_to_vec())),
     }
 }

@@ -1,9 +1,13 @@
-//! Spans, each kept as the bytes it came in; what is said once of many is copied once.
+//! Spans, each kept as the bytes it came in; what is said once of many is copied once. A sender that does not name its
+//! service gets the name that OpenTelemetry has for it, so that every question about services finds its spans.
 
 use prost::encoding::encode_varint;
 
+use super::any::{Any, key_value};
+use super::attributes::SERVICE_NAME;
 use super::shape::{Shape, check, check_text};
 use crate::ingest::admission::{Reason, Rejection};
+use crate::ingest::logs::service::UNKNOWN;
 use crate::ingest::protobuf::{Message, WireError};
 use crate::ingest::spans::{SpanHead, SpanIntake};
 
@@ -12,6 +16,12 @@ use crate::ingest::spans::{SpanHead, SpanIntake};
 const HEAD: u8 = 0x0A;
 const CONTENT: u8 = 0x12;
 const SCHEMA_URL: u8 = 0x1A;
+
+// Tags of a resource's or a map's list of attributes, of the key and the value of one, and of a value that is a text.
+const ATTRIBUTE: u8 = 0x0A;
+const KEY: u8 = 0x0A;
+const VALUE: u8 = 0x12;
+const TEXT: u8 = 0x0A;
 
 /// Reads an encoded `ExportTraceServiceRequest` into `intake`.
 pub fn read(body: &[u8], intake: &mut SpanIntake<'_>) -> Result<(), WireError> {
@@ -24,6 +34,10 @@ pub fn read(body: &[u8], intake: &mut SpanIntake<'_>) -> Result<(), WireError> {
         let of_resource = field.message()?;
         resource.clear();
         copy_heads(of_resource, Shape::Resource, &mut resource)?;
+        if !names_service(of_resource)? {
+            // Before the others: of attributes of one name the first counts.
+            resource.splice(0..0, unknown_service());
+        }
         let mut scopes = of_resource;
         while let Some(field) = scopes.next_field()? {
             if field.number != 2 {
@@ -57,6 +71,37 @@ fn copy_heads(mut message: Message<'_>, shape: Shape, to: &mut Vec<u8>) -> Resul
         }
     }
     Ok(())
+}
+
+/// Whether a `ResourceSpans` says which service it is of: an empty name is none, nor is a number.
+fn names_service(mut message: Message<'_>) -> Result<bool, WireError> {
+    while let Some(field) = message.next_field()? {
+        if field.number != 1 {
+            continue;
+        }
+        let mut resource = field.message()?;
+        while let Some(field) = resource.next_field()? {
+            if field.number != 1 {
+                continue;
+            }
+            let (key, value) = key_value(field.message()?)?;
+            if key == SERVICE_NAME.as_bytes() {
+                return Ok(matches!(value, Any::Text(name) if !name.is_empty()));
+            }
+        }
+    }
+    Ok(false)
+}
+
+/// A resource, as a field of `ResourceSpans`, that has nothing but the name.
+fn unknown_service() -> Vec<u8> {
+    let (mut value, mut attribute, mut resource, mut field) = (vec![], vec![], vec![], vec![]);
+    push_field(TEXT, UNKNOWN.as_bytes(), &mut value);
+    push_field(KEY, SERVICE_NAME.as_bytes(), &mut attribute);
+    push_field(VALUE, &value, &mut attribute);
+    push_field(ATTRIBUTE, &attribute, &mut resource);
+    push_field(HEAD, &resource, &mut field);
+    field
 }
 
 fn push_field(tag: u8, content: &[u8], to: &mut Vec<u8>) {

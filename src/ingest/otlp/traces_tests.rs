@@ -1,10 +1,12 @@
 //! Spans, read into a batch, by OTLP and by Zipkin.
 
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use proptest::prelude::*;
 
 use super::*;
+use crate::ingest::refusals::Refusals;
 use crate::ingest::spans::SpanIntake;
 use crate::ingest::tests::NOW;
 use crate::ingest::{Options, Outcome};
@@ -12,6 +14,17 @@ use crate::storage::traces::SpanBatch;
 use opentelemetry_proto::tonic::resource::v1::Resource;
 
 const NOW_NANOS: u64 = NOW as u64 * 1_000_000;
+
+/// As [`read_with`], of JSON.
+fn read_json(body: &str) -> Result<(SpanBatch, Outcome), IngestError> {
+    let options = Options::default();
+    let mut intake = SpanIntake::new(&options, 2, NOW);
+    let encoded = encoded_spans(body.as_bytes(), BodyFormat::Json, &mut intake.refusals)?;
+    read_spans(&encoded, &mut intake)?;
+    let (batch, mut outcome, refusals) = intake.finish();
+    refusals.tell(&mut outcome);
+    Ok((batch, outcome))
+}
 
 fn read_with(options: &Options, body: &[u8]) -> Result<(SpanBatch, Outcome), IngestError> {
     let mut intake = SpanIntake::new(options, 2, NOW);
@@ -62,6 +75,21 @@ fn request(spans: Vec<Span>) -> ExportTraceServiceRequest {
     }
 }
 
+fn text_attribute(key: &str, value: &str) -> KeyValue {
+    let value = AnyValue { value: Some(any_value::Value::StringValue(value.to_owned())) };
+    KeyValue { key: key.to_owned(), value: Some(value), ..Default::default() }
+}
+
+/// As it is stored: with a name for its service, before all else, if it has none.
+fn named(mut resource: Resource) -> Resource {
+    let first = resource.attributes.iter().find(|attribute| attribute.key == "service.name");
+    let value = first.and_then(|attribute| attribute.value.as_ref()?.value.as_ref());
+    if !matches!(value, Some(any_value::Value::StringValue(name)) if !name.is_empty()) {
+        resource.attributes.insert(0, text_attribute("service.name", "unknown_service"));
+    }
+    resource
+}
+
 fn read(spans: Vec<Span>) -> (SpanBatch, Outcome) {
     read_with(&Options::default(), &request(spans).encode_to_vec()).unwrap()
 }
@@ -78,8 +106,7 @@ fn json_and_protobuf_say_the_same() {
         "status":{"code":2,"message":"no"}}]}]}]}"#
         .replace("NOW", &NOW_NANOS.to_string());
     let request: ExportTraceServiceRequest = serde_json::from_str(&body).unwrap();
-    let (batch, outcome) =
-        read_with(&Options::default(), &encoded_spans(body.as_bytes(), BodyFormat::Json).unwrap()).unwrap();
+    let (batch, outcome) = read_json(&body).unwrap();
     assert_eq!((outcome.spans, outcome.rejected), (1, 0));
     assert_eq!(stored(&batch), request.resource_spans);
 }
@@ -116,6 +143,39 @@ fn a_bad_span_is_refused_alone() {
 }
 
 #[test]
+fn a_span_whose_json_is_not_otlps_is_refused_alone() {
+    let span = |id: u8, more: &str| {
+        let (trace, span) = (format!("{id:02x}").repeat(16), format!("{id:02x}").repeat(8));
+        format!(
+            r#"{{"name":"s{id}","traceId":"{trace}","spanId":"{span}","startTimeUnixNano":"{NOW_NANOS}",
+                "endTimeUnixNano":"{NOW_NANOS}"{more}}}"#
+        )
+    };
+    let bad = [
+        r#"{"name":"a\u0007","traceId":"0g"}"#.to_owned(),
+        r#"{"name":"b","traceId":"abc"}"#.to_owned(),
+        span(3, r#","parentSpanId":7"#),
+        span(4, r#","links":[{"spanId":"xy"}]"#),
+        "7".to_owned(),
+    ];
+    let spans = [&[span(1, "")], &bad[..], &[span(2, "")]].concat().join(",");
+    let body = format!(r#"{{"resourceSpans":[{{"scopeSpans":[{{"spans":[{spans}]}}]}}]}}"#);
+    let (_, outcome) = read_json(&body).unwrap();
+    assert_eq!((outcome.spans, outcome.rejected), (2, 5));
+    assert_eq!(
+        outcome.reasons,
+        [
+            r#"span "a\u{7}": traceId is not a text of hexadecimal digits"#,
+            r#"span "b": traceId is not a text of hexadecimal digits"#,
+            r#"span "s3": parentSpanId is not a text of hexadecimal digits"#,
+            r#"span "s4": spanId is not a text of hexadecimal digits"#,
+            "spans has what is not an object",
+        ]
+    );
+    assert!(read_json(&body.replace("\"scopeSpans\":[", "\"scopeSpans\":[7,")).is_err());
+}
+
+#[test]
 fn a_span_that_is_no_protobuf_is_refused_alone_and_a_torn_request_as_a_whole() {
     let mut body = request(vec![Span { name: "@@".into(), ..good(1) }, good(2)]).encode_to_vec();
     let at = body.windows(2).position(|window| window == b"@@").unwrap();
@@ -136,6 +196,28 @@ fn where_spans_come_from_is_told_once_for_each_shard() {
     let (batch, _) = read_with(&Options::default(), &request.encode_to_vec()).unwrap();
     assert_eq!(batch.shards.iter().map(|shard| shard.spans.len()).sum::<usize>(), 16);
     assert!(batch.shards.iter().all(|shard| shard.origins.len() <= 1));
+}
+
+#[test]
+fn a_sender_that_does_not_name_its_service_is_the_unknown_one() {
+    let number = AnyValue { value: Some(any_value::Value::IntValue(7)) };
+    let number = KeyValue { key: "service.name".into(), value: Some(number), ..Default::default() };
+    let unknown = text_attribute("service.name", "unknown_service");
+    let (shop, host) = (text_attribute("service.name", "shop"), text_attribute("host.name", "here"));
+    let empty = text_attribute("service.name", "");
+    for (sent, stored_as) in [
+        (None, vec![unknown.clone()]),
+        (Some(vec![host.clone()]), vec![unknown.clone(), host.clone()]),
+        (Some(vec![empty.clone()]), vec![unknown.clone(), empty]),
+        (Some(vec![number.clone()]), vec![unknown, number]),
+        (Some(vec![host.clone(), shop.clone()]), vec![host, shop]),
+    ] {
+        let mut request = request(vec![good(1)]);
+        request.resource_spans[0].resource =
+            sent.map(|attributes| Resource { attributes, ..Default::default() });
+        let (batch, _) = read_with(&Options::default(), &request.encode_to_vec()).unwrap();
+        assert_eq!(stored(&batch)[0].resource.as_ref().unwrap().attributes, stored_as);
+    }
 }
 
 proptest! {
@@ -161,7 +243,7 @@ proptest! {
         from.resource = Some(Resource { attributes, ..Default::default() });
         from.scope_spans[0].scope = Some(scope.clone());
         from.scope_spans[0].schema_url = "https://x".to_owned();
-        let resource = from.resource.clone();
+        let resource = from.resource.clone().map(named);
         let (batch, outcome) = read_with(&Options::default(), &request.encode_to_vec()).unwrap();
         prop_assert_eq!(outcome.spans as usize, expected.len());
         for found in stored(&batch) {
@@ -190,7 +272,7 @@ proptest! {
             if let Ok((batch, _)) = read_with(&Options::default(), body) {
                 stored(&batch);
             }
-            let _ = encoded_spans(body, BodyFormat::Json);
+            let _ = encoded_spans(body, BodyFormat::Json, &mut Refusals::default());
         }
     }
 }

@@ -92,13 +92,22 @@ fn read_span(object: &Map<String, Value>) -> Result<(Origin, Span), Rejection> {
     }
     span.attributes.extend(tags.iter().map(|(key, value)| attribute(key, value)));
     span.events = object.objects("annotations", event)?;
-    let first_event = span.events.iter().map(|event| event.time_unix_nano).min();
-    let started = object.u64("timestamp")?.saturating_mul(NANOS_IN_MICRO);
-    // Who shares another's span may leave the times to it.
-    span.start_time_unix_nano = if started > 0 { started } else { first_event.unwrap_or_default() };
+    span.start_time_unix_nano = start(object, &span)?;
     let duration = object.u64("duration")?.saturating_mul(NANOS_IN_MICRO);
     span.end_time_unix_nano = span.start_time_unix_nano.saturating_add(duration);
     Ok(((local.service, scope_name, scope_version), span))
+}
+
+/// Who shares another's span may leave the times to it; then its first annotation says when it was.
+fn start(object: Object<'_>, span: &Span) -> Result<u64, Rejection> {
+    let timestamp = object.u64("timestamp")?.saturating_mul(NANOS_IN_MICRO);
+    let of_events = span.events.iter().map(|event| event.time_unix_nano).filter(|&time| time > 0);
+    let start = Some(timestamp).filter(|&time| time > 0).or(of_events.min());
+    start.ok_or_else(|| {
+        let name = Echo(span.name.as_bytes());
+        let message = format!("span \"{name}\" has no timestamp, nor an annotation with one");
+        Rejection::new(Reason::SpanTimes, message)
+    })
 }
 
 fn id<T: std::str::FromStr>(object: Object<'_>, key: &'static str) -> Result<T, Rejection>

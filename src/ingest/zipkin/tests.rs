@@ -106,7 +106,8 @@ fn what_opentelemetry_put_into_tags_comes_back_out() {
         (SpanKind::Internal as i32, &[attribute("a", "b")][..])
     );
     assert_eq!(span.status.as_ref().unwrap().message, "bad");
-    let status = |tags: &str| one(&format!(r#"{{"traceId":"1","id":"2","tags":{{{tags}}}}}"#)).0.status;
+    let status =
+        |tags: &str| one(&format!(r#"{{"traceId":"1","id":"2","timestamp":1,"tags":{{{tags}}}}}"#)).0.status;
     assert_eq!(status(r#""otel.status_code":"OK""#).unwrap().code, StatusCode::Ok as i32);
     assert_eq!(status(r#""error":"true""#).unwrap(), Status { message: String::new(), code: 2 });
     assert_eq!(status(r#""error":"false""#), None);
@@ -115,8 +116,8 @@ fn what_opentelemetry_put_into_tags_comes_back_out() {
 #[test]
 fn spans_of_one_origin_stand_together_and_bad_ones_are_refused_alone() {
     let (request, refused) = decoded(
-        r#"[{"traceId":"1","id":"2","localEndpoint":{"serviceName":"a"}},{"traceId":"1","id":"3","localEndpoint":{"serviceName":"b"}},
-            {"traceId":"1","id":"4","localEndpoint":{"serviceName":"a"}},7,{"traceId":"x","id":"1"},{"traceId":"1"},
+        r#"[{"traceId":"1","id":"2","timestamp":1,"localEndpoint":{"serviceName":"a"}},{"traceId":"1","id":"3","timestamp":1,"localEndpoint":{"serviceName":"b"}},
+            {"traceId":"1","id":"4","timestamp":1,"localEndpoint":{"serviceName":"a"}},7,{"traceId":"x","id":"1"},{"traceId":"1"},
             {"traceId":"1","id":"0"},{"traceId":"1","id":"1","timestamp":"soon"}]"#,
     );
     let counts: Vec<usize> =
@@ -132,6 +133,25 @@ fn spans_of_one_origin_stand_together_and_bad_ones_are_refused_alone() {
             "timestamp is not an unsigned 64-bit integer",
         ]
     );
+}
+
+#[test]
+fn a_span_is_as_early_as_its_timestamp_or_its_first_annotation_and_without_both_it_is_refused() {
+    let annotations =
+        r#""annotations":[{"timestamp":7,"value":"b"},{"value":"-"},{"timestamp":5,"value":"a"}]"#;
+    let started = |fields: &str| {
+        one(&format!(r#"{{"traceId":"1","id":"2","duration":3,{fields}}}"#)).0.start_time_unix_nano
+    };
+    assert_eq!(started(r#""timestamp":4"#), 4_000);
+    assert_eq!(started(&format!(r#""timestamp":6,{annotations}"#)), 6_000);
+    assert_eq!(started(annotations), 5_000);
+    let (request, refused) = decoded(
+        r#"[{"traceId":"1","id":"2","name":"get"},
+            {"traceId":"1","id":"2","timestamp":0,"name":"put","annotations":[{"value":"a"}]}]"#,
+    );
+    assert!(request.resource_spans.is_empty());
+    let words = |name| format!("span \"{name}\" has no timestamp, nor an annotation with one");
+    assert_eq!(refused, [words("get"), words("put")]);
 }
 
 proptest! {

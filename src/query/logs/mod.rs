@@ -7,6 +7,8 @@ mod detected;
 mod listing;
 #[cfg(test)]
 mod model_tests;
+#[cfg(test)]
+mod order_tests;
 mod query;
 mod tail;
 #[cfg(test)]

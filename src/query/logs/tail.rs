@@ -29,9 +29,7 @@ impl LogTail {
             let mut state = EntryState::default();
             for entry in stream.entries() {
                 state.begin(0, &stream.labels);
-                for (name, value) in entry.metadata() {
-                    state.labels.add_metadata(name, value);
-                }
+                state.labels.add_metadata(entry.metadata());
                 if self.pipeline.run(entry.timestamp, entry.line, &mut state) {
                     let line = answer_line(entry.timestamp, entry.line, &state);
                     passed.entry(stream_labels(&state)).or_default().push(line);

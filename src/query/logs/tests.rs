@@ -96,6 +96,26 @@ fn labels_of_an_entry_are_told_apart_by_where_they_come_from() {
 }
 
 #[test]
+fn metadata_that_differs_only_before_it_is_sanitised_is_told_apart_in_memory_and_in_segments() {
+    let sent = [
+        entry("a", 1, "dotted first", &[("x.y", "dotted"), ("x_y", "exact")]),
+        entry("a", 2, "exact first", &[("x_y", "exact"), ("x.y", "dotted")]),
+        entry("a", 3, "dotted alone", &[("x.y", "dotted")]),
+    ];
+    let engine = Engine::of(&sent);
+    for _ in ["in memory", "in segments"] {
+        let lines = |filter: &str| engine.lines(&format!(r#"{{app="a"}} | {filter}"#));
+        assert_eq!(lines(r#"x_y="exact""#), ["dotted first", "exact first"]);
+        assert_eq!(lines(r#"x_y="dotted""#), ["dotted alone"]);
+        assert_eq!(lines(r#"x_y_extracted="dotted""#), ["dotted first", "exact first"]);
+        assert_eq!(lines(r#"x_y=~"d.*""#), ["dotted alone"]);
+        let counts = engine.vector(r#"sum by (x_y) (count_over_time({app="a"}[10s]))"#, 5).unwrap();
+        assert_eq!(counts, [r#"{x_y="dotted"} 1"#, r#"{x_y="exact"} 2"#]);
+        engine.seal();
+    }
+}
+
+#[test]
 fn entries_of_one_instant_come_in_order_of_arrival_or_against_it() {
     let engine = Engine::new();
     let same = |line: &str| entry("a", 5, line, &[]);

@@ -104,7 +104,7 @@ fn end_before(ends: &[usize], index: usize) -> usize {
 }
 
 impl<'a> Entry<'a> {
-    pub fn metadata(&self) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
+    pub fn metadata(&self) -> impl Iterator<Item = (&'a str, &'a str)> + Clone + use<'a> {
         let rows = self.rows;
         let texts = end_before(&rows.pair_ends, self.index)..rows.pair_ends[self.index];
         texts.step_by(2).map(move |at| (rows.metadata_text(at), rows.metadata_text(at + 1)))

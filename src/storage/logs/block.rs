@@ -198,6 +198,14 @@ impl<'a> MetadataColumn<'a> {
         Ok(MetadataColumn { rows, values: TextColumn::open(bytes, count, value_bytes)?, count })
     }
 
+    /// Removes the rows that have the name from `found`.
+    pub fn remove_present(&self, found: &mut RowSet) {
+        match &self.rows {
+            None => found.clear(),
+            Some(rows) => rows.iter().for_each(|&row| found.remove(row as usize)),
+        }
+    }
+
     /// Adds the rows whose value is `value` to `found`.
     pub fn add_equal(&self, value: &str, found: &mut RowSet) -> Result<(), Malformed> {
         let mut equal = RowSet::all(self.count);

@@ -1,11 +1,12 @@
 //! Reads one block: each part is checked and unpacked when it is needed, and no row that is not wanted is put together.
 //! The lines, most of a block, are not checked again while the table still knows that they were right.
 
+use std::cmp::Reverse;
 use std::ops::Range;
 use std::sync::atomic::AtomicBool;
 
 use super::block::{self, ColumnEntry, MetadataColumn};
-use super::names::is_name_for;
+use super::names::{is_name_for, rank};
 use super::rows::LogRowsBuffer;
 use super::segment_layout::{BlockHeader, PartLens};
 use super::snapshot::LogAsk;
@@ -171,9 +172,13 @@ impl BlockReading<'_> {
         rows: &mut RowSet,
     ) -> Result<(), SegmentError> {
         let mut found = RowSet::none(self.header.row_count);
-        for entry in directory.iter().filter(|entry| is_name_for(&entry.name, name)) {
-            let added = self.column(entry)?.add_equal(value, &mut found);
-            added.map_err(|what| self.parts.damaged(what))?;
+        let mut columns: Vec<_> = directory.iter().filter(|entry| is_name_for(&entry.name, name)).collect();
+        // The last word has the column that is meant where a row has several.
+        columns.sort_unstable_by_key(|entry| Reverse(rank(&entry.name, name)));
+        for entry in columns {
+            let column = self.column(entry)?;
+            column.remove_present(&mut found);
+            column.add_equal(value, &mut found).map_err(|what| self.parts.damaged(what))?;
         }
         rows.intersect(&found);
         Ok(())

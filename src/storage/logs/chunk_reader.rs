@@ -1,7 +1,7 @@
 //! Reads a chunk of the head as a block of a segment is read.
 
 use super::head::Chunk;
-use super::names::is_name_for;
+use super::names::{is_name_for, rank};
 use super::rows::LogRowsBuffer;
 use super::snapshot::{LogAsk, StreamNumbers};
 
@@ -46,5 +46,10 @@ pub(super) fn read(
 }
 
 fn has_metadata(chunk: &Chunk, row: usize, name: &str, value: &str) -> bool {
-    chunk.rows.metadata.of(row).any(|(own, held)| held == value && is_name_for(own, name))
+    // Most rows are ruled out by their values, without a look at names.
+    if !chunk.rows.metadata.of(row).any(|(own, held)| held == value && is_name_for(own, name)) {
+        return false;
+    }
+    let named = chunk.rows.metadata.of(row).filter(|(own, _)| is_name_for(own, name));
+    named.min_by_key(|(own, _)| rank(own, name)).is_some_and(|(_, held)| held == value)
 }

@@ -1,13 +1,14 @@
-//! Segments into one: large blocks are copied as they are; the others of a group are put together and encoded anew.
+//! Segments into one: large blocks are copied as they are; the others of a group are put together and encoded anew, and
+//! what is there twice is then there once.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io::Write;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
 use super::head::{Share, group_fingerprint};
-use super::rows::{LogRowsBuffer, Rows};
+use super::rows::{LogRowsBuffer, Rows, identity};
 use super::segment_layout::{BLOCK_ROWS_MAX, BLOCK_TEXT_BYTES};
 use super::segment_reader::{FoundBlock, LogsSegment};
 use super::segment_writer::LogsSegmentWriter;
@@ -183,7 +184,8 @@ impl GroupMerge<'_> {
         number.ok_or_else(|| self.inputs[input].no_such_stream())
     }
 
-    /// Writes the rows of the decoded blocks in order of time, those of one instant in order of arrival.
+    /// Writes the rows of the decoded blocks in order of time, those of one instant in order of arrival; what was sent again
+    /// and sealed twice, once.
     fn write_sorted<W: Write>(&mut self, to: &mut LogsSegmentWriter<W>) -> Result<(), MergeError> {
         let mut blocks = std::mem::take(&mut self.sorting);
         self.sorting_bytes = 0;
@@ -198,9 +200,19 @@ impl GroupMerge<'_> {
         if places.first().is_some_and(|first| to.last_time().is_some_and(|last| first.0 < last)) {
             to.cut().map_err(MergeError::Write)?;
         }
-        for (_, block, row) in places {
-            let rows = &blocks[block as usize].rows;
-            to.row(rows, row as usize, rows.streams[row as usize]).map_err(MergeError::Write)?;
+        let mut known: HashSet<(u32, u128), RandomState> = HashSet::default();
+        for instant in places.chunk_by(|a, b| a.0 == b.0) {
+            // A head keeps what is the same once, so that it can only be in several blocks.
+            let may_repeat = instant.iter().any(|(_, block, _)| *block != instant[0].1);
+            known.clear();
+            for &(_, block, row) in instant {
+                let (rows, row) = (&blocks[block as usize].rows, row as usize);
+                let stream = rows.streams[row];
+                let entry = || (stream, identity(rows.lines.get(row), rows.metadata.of(row)));
+                if !may_repeat || known.insert(entry()) {
+                    to.row(rows, row, stream).map_err(MergeError::Write)?;
+                }
+            }
         }
         Ok(())
     }

@@ -30,7 +30,7 @@ pub use head::LogHead;
 pub(in crate::storage) use head::group_fingerprint;
 pub(in crate::storage) use merge::merge_segments;
 pub(in crate::storage) use replay::LogsReplay;
-pub use rows::{LogRowsBuffer, MetadataRows};
+pub use rows::{LogRowsBuffer, MetadataRows, identity};
 pub use segment_layout::section_name;
 pub use segment_reader::{LogBlockSummary, LogsSegment};
 pub use snapshot::{LogAsk, LogPart, LogSelection, LogsSnapshot, SelectionSize, StreamShare};

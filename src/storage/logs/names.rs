@@ -1,8 +1,16 @@
 //! Names of structured metadata: kept as sent, `k8s.node.name`, and asked for as sent or sanitised, `k8s_node_name`.
+//!
+//! Of several names of one entry that are the same once sanitised, `a.b` and `a_b`, one is meant by it: the one that was
+//! sent so, or else the first in order.
 
 /// Whether someone who asks for `asked` means the metadata that was sent as `stored`.
 pub(super) fn is_name_for(stored: &str, asked: &str) -> bool {
     stored == asked || is_sanitised(stored, asked)
+}
+
+/// The least of those that [`is_name_for`] `asked` is the one that is meant.
+pub(super) fn rank<'n>(stored: &'n str, asked: &str) -> (bool, &'n str) {
+    (stored != asked, stored)
 }
 
 /// Whether `name` is `stored` with `_` in the place of each character that no label name may have.

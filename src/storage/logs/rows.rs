@@ -4,9 +4,11 @@
 use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
+use xxhash_rust::xxh3::xxh3_128;
 
 use crate::codec::text::TextBuffer;
 use crate::model::Nanos;
+use crate::model::labels::label_hash;
 
 /// Entries that were read, in order of time within one part.
 #[derive(Clone, Debug, Default)]
@@ -38,6 +40,12 @@ impl LogRowsBuffer {
         self.line_lens.clear();
         self.metadata.clear();
     }
+}
+
+/// What tells an entry from all others of its stream and instant: a hash of its line and its metadata, in whatever order
+/// that is. Two others have it in common by chance with 2^-128.
+pub fn identity<'m>(line: &str, metadata: impl Iterator<Item = (&'m str, &'m str)>) -> u128 {
+    metadata.fold(xxh3_128(line.as_bytes()), |sum, (name, value)| sum.wrapping_add(label_hash(name, value)))
 }
 
 /// Structured metadata of rows. Names are numbered, for they repeat; a row has each name once at most.
@@ -73,7 +81,7 @@ impl MetadataRows {
     }
 
     /// Names and values of a row.
-    pub fn of(&self, row: usize) -> impl Iterator<Item = (&str, &str)> {
+    pub fn of(&self, row: usize) -> impl Iterator<Item = (&str, &str)> + Clone {
         self.numbered(row).map(|(name, value)| (self.names.get(name), value))
     }
 
@@ -103,7 +111,7 @@ impl MetadataRows {
     }
 
     /// Numbers of names, and values, of a row.
-    pub(super) fn numbered(&self, row: usize) -> impl Iterator<Item = (u32, &str)> {
+    pub(super) fn numbered(&self, row: usize) -> impl Iterator<Item = (u32, &str)> + Clone {
         let start = row.checked_sub(1).map_or(0, |before| self.ends[before]);
         (start as usize..self.ends[row] as usize).map(|at| (self.pairs[at].name, self.value(at)))
     }

@@ -12,12 +12,13 @@ use super::{
     LogAsk, LogHead, LogRows, LogRowsBuffer, LogsReplay, LogsSegment, LogsSnapshot, LogsWriter, StreamRows,
     TailHub, merge_segments, write_generation,
 };
+use crate::model::nanos::to_millis;
 use crate::model::{Labels, LineFilter, MatchOp, Matcher, NanoRange, Nanos};
 use crate::storage::fs::Mapped;
 use crate::storage::fs::faulty::FaultyFs;
 use crate::storage::live::LiveSegment;
 use crate::storage::manifest::SegmentEntry;
-use crate::storage::partition::partition_range;
+use crate::storage::partition::{partition_of, partition_range};
 use crate::storage::segment::{Segment, SegmentMeta};
 use crate::storage::signal::Signal;
 
@@ -51,7 +52,7 @@ struct Line {
 fn any_line() -> impl Strategy<Value = Line> {
     let labels =
         ("[ab]", "[xyz]").prop_map(|(app, pod)| Labels::from_sorted([("app", &*app), ("pod", &*pod)]));
-    let metadata = prop::collection::btree_map("user|trace\\.id|n[1-3]", "[01]{1,2}", 0..3);
+    let metadata = prop::collection::btree_map("user|trace[._]id|n[1-3]", "[01]{1,2}", 0..4);
     let line = prop_oneof!["[ab]{0,3}", "error [a-c]=[0-9]{1,4} took [0-9]{1,3}ms", "é[ü\\n]{0,2}"];
     // Few instants, so that many entries share one.
     (labels, -20i64..20, line, metadata).prop_map(|(labels, timestamp, line, metadata)| Line {
@@ -104,7 +105,8 @@ fn expect_all(lines: &[Line], matchers: &[Matcher], ask: &LogAsk<'_>) -> BTreeMa
     let mut found: BTreeMap<Labels, Vec<Line>> = BTreeMap::new();
     for line in lines {
         let has = |(name, value): &(String, String)| {
-            line.metadata.iter().any(|(n, v)| (n == name || n.replace('.', "_") == *name) && v == value)
+            let named = line.metadata.iter().filter(|(n, _)| n == name || n.replace('.', "_") == *name);
+            named.min_by_key(|(n, _)| (n != name, n)).is_some_and(|(_, v)| v == value)
         };
         let is_wanted = ask.range.contains(line.timestamp)
             && matchers.iter().all(|m| m.matches(line.labels.get(&m.name)))
@@ -216,14 +218,30 @@ fn replayed(lines: &[Line], shards: usize) -> Vec<Arc<LogHead>> {
     heads
 }
 
-/// The lines of generations, of each without repetitions.
+/// The lines of generations: of each without repetitions, and so of those whose days were merged.
 fn without_repetitions(generations: &[(Vec<Line>, Fate)]) -> Vec<Line> {
-    let mut all = Vec::new();
-    for (lines, _) in generations {
-        let start = all.len();
-        for line in lines {
-            if !all[start..].contains(line) {
-                all.push(line.clone());
+    let day_of = |line: &Line| partition_of(to_millis(line.timestamp));
+    let days: BTreeSet<i64> = generations.iter().flat_map(|(lines, _)| lines).map(day_of).collect();
+    let mut all: Vec<Line> = Vec::new();
+    for day in days {
+        let mut sealed_apart: Vec<Vec<Line>> = Vec::new();
+        for (lines, fate) in generations {
+            let of_day: Vec<Line> = lines.iter().filter(|line| day_of(line) == day).cloned().collect();
+            match fate {
+                Fate::Merged if !of_day.is_empty() => {
+                    let mut merged = sealed_apart.concat();
+                    merged.extend(of_day);
+                    sealed_apart = vec![merged];
+                }
+                _ => sealed_apart.push(of_day),
+            }
+        }
+        for lines in sealed_apart {
+            let start = all.len();
+            for line in lines {
+                if !all[start..].contains(&line) {
+                    all.push(line);
+                }
             }
         }
     }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use super::block_search::{BlockSearch, OriginCache, occurrences};
 use super::columns::{Shapes, ValueType, Values, decode_key_value, status_code};
-use super::condition::{AttributeScope, FieldValue, SpanField, ValueRef};
+use super::condition::{AttributeScope, SpanField, ValueRef};
+use super::first_values::FirstValues;
 use super::segment_layout::Part;
 use crate::codec::Malformed;
 use crate::codec::rows::RowSet;
@@ -13,25 +14,18 @@ use crate::codec::text::{TextBuffer, TextColumn};
 use crate::storage::segment::SegmentError;
 
 impl BlockSearch<'_> {
-    /// Adds the values of a field that these rows have, until there are `limit`.
+    /// Adds the values of a field that these rows have.
     pub fn values(
         &self,
         field: &SpanField,
         rows: &RowSet,
         cache: &mut OriginCache,
-        limit: usize,
-        found: &mut BTreeSet<FieldValue>,
+        found: &mut FirstValues,
     ) -> Result<(), SegmentError> {
         if rows.is_empty() {
             return Ok(());
         }
-        let mut add = |value: ValueRef<'_>| {
-            if found.len() < limit
-                && let Some(value) = value.to_owned()
-            {
-                found.insert(value);
-            }
-        };
+        let mut add = |value: ValueRef<'_>| found.add(value);
         match field {
             SpanField::Name => self.for_each_text(Part::Names, rows, add),
             SpanField::StatusMessage => self.for_each_text(Part::StatusMessages, rows, add),

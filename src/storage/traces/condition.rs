@@ -124,6 +124,28 @@ impl<'a> ValueRef<'a> {
         }
     }
 
+    /// In lists: by type, then by value; floats by their bits' order, so that equal means the same bits.
+    pub(super) fn order(self, other: ValueRef<'_>) -> Ordering {
+        match (self, other) {
+            (ValueRef::Text(a), ValueRef::Text(b)) => a.cmp(b),
+            (ValueRef::Integer(a), ValueRef::Integer(b)) => a.cmp(&b),
+            (ValueRef::Float(a), ValueRef::Float(b)) => a.total_cmp(&b),
+            (ValueRef::Bool(a), ValueRef::Bool(b)) => a.cmp(&b),
+            _ => self.rank().cmp(&other.rank()),
+        }
+    }
+
+    /// Where a type stands among the others.
+    fn rank(self) -> u8 {
+        match self {
+            ValueRef::Text(_) => 0,
+            ValueRef::Integer(_) => 1,
+            ValueRef::Float(_) => 2,
+            ValueRef::Bool(_) => 3,
+            ValueRef::Other => 4,
+        }
+    }
+
     /// `None` for what can only be read.
     pub fn to_owned(self) -> Option<FieldValue> {
         match self {
@@ -164,28 +186,11 @@ impl FieldValue {
             FieldValue::Bool(value) => ValueRef::Bool(*value),
         }
     }
-
-    /// Where a type stands among the others, in lists.
-    fn rank(&self) -> u8 {
-        match self {
-            FieldValue::Text(_) => 0,
-            FieldValue::Integer(_) => 1,
-            FieldValue::Float(_) => 2,
-            FieldValue::Bool(_) => 3,
-        }
-    }
 }
 
-/// By type, then by value; floats by their bits' order, so that equal means the same bits.
 impl Ord for FieldValue {
     fn cmp(&self, other: &FieldValue) -> Ordering {
-        match (self, other) {
-            (FieldValue::Text(a), FieldValue::Text(b)) => a.cmp(b),
-            (FieldValue::Integer(a), FieldValue::Integer(b)) => a.cmp(b),
-            (FieldValue::Float(a), FieldValue::Float(b)) => a.total_cmp(b),
-            (FieldValue::Bool(a), FieldValue::Bool(b)) => a.cmp(b),
-            _ => self.rank().cmp(&other.rank()),
-        }
+        self.as_ref().order(other.as_ref())
     }
 }
 

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::condition::{AttributeScope, FieldValue, SpanCondition, SpanField, ValueRef};
+use super::condition::{AttributeScope, SpanCondition, SpanField, ValueRef};
+use super::first_values::FirstValues;
 use super::head::SpanHead;
 use super::span::Origin;
 use super::view::SpanView;
@@ -55,28 +56,26 @@ pub(super) fn keys(head: &SpanHead, range: NanoRange, scope: AttributeScope, key
     });
 }
 
-/// Adds values of a field on spans that overlap `range` and meet all conditions, until there are `limit`.
+/// Adds the values of a field on spans that overlap `range` and meet all conditions.
 pub(super) fn values(
     head: &SpanHead,
     range: NanoRange,
     field: &SpanField,
     conditions: &[SpanCondition],
-    limit: usize,
-    values: &mut BTreeSet<FieldValue>,
+    values: &mut FirstValues,
 ) {
     for_each_span(head, range, |span, origin| {
-        if values.len() >= limit || !conditions.iter().all(|c| span.meets(c, origin)) {
+        if !conditions.iter().all(|c| span.meets(c, origin)) {
             return;
         }
         match field {
             SpanField::Attribute { scope, key } => {
                 let of_span = span.attributes.iter().filter(|a| scope.holds_span() && a.key == key);
                 let of_origin = origin.attributes(*scope).iter().filter(|a| a.key == *key);
-                values
-                    .extend(of_span.filter_map(|a| a.value.show(|value| value.and_then(ValueRef::to_owned))));
-                values.extend(of_origin.filter_map(ValueRef::of).filter_map(ValueRef::to_owned));
+                of_span.for_each(|a| a.value.show(|value| value.into_iter().for_each(|v| values.add(v))));
+                of_origin.filter_map(ValueRef::of).for_each(|value| values.add(value));
             }
-            field => values.extend(span.intrinsic(field).to_owned()),
+            field => values.add(span.intrinsic(field)),
         }
     });
 }

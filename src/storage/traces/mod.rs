@@ -8,6 +8,7 @@ mod block_writer;
 mod columns;
 mod columns_builder;
 mod condition;
+mod first_values;
 mod flush;
 mod head;
 mod head_search;

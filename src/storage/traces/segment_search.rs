@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::block_search::{BlockSearch, OriginCache};
-use super::condition::{AttributeScope, FieldValue, SpanCondition, SpanField};
+use super::condition::{AttributeScope, SpanCondition, SpanField};
+use super::first_values::FirstValues;
 use super::segment_reader::TracesSegment;
 use crate::model::{NanoRange, Nanos, TraceId};
 use crate::storage::segment::SegmentError;
@@ -27,7 +28,9 @@ pub(super) fn candidates(
     range: NanoRange,
     any_of: &[Vec<SpanCondition>],
 ) -> Found<Vec<(TraceId, Nanos)>> {
-    for_each_block(segments, range, |search, origins, found| search.candidates(range, any_of, origins, found))
+    for_each_block(segments, range, Vec::new, |search, origins, found| {
+        search.candidates(range, any_of, origins, found)
+    })
 }
 
 pub(super) fn keys(
@@ -35,30 +38,31 @@ pub(super) fn keys(
     range: NanoRange,
     scope: AttributeScope,
 ) -> Found<BTreeSet<String>> {
-    for_each_block(segments, range, |search, origins, found| search.keys(scope, origins, found))
+    for_each_block(segments, range, BTreeSet::new, |search, origins, found| {
+        search.keys(scope, origins, found)
+    })
 }
 
-/// Some `limit` values, or a few more, of a field on spans that overlap `range` and meet all conditions.
+/// The first `limit` values that each thread met of a field on spans that overlap `range` and meet all conditions.
 pub(super) fn values(
     segments: &[Arc<TracesSegment>],
     range: NanoRange,
     field: &SpanField,
     conditions: &[SpanCondition],
     limit: usize,
-) -> Found<BTreeSet<FieldValue>> {
-    for_each_block(segments, range, |search, origins, found: &mut BTreeSet<FieldValue>| {
-        if found.len() >= limit {
-            return Ok(());
-        }
+) -> Found<FirstValues> {
+    let new = || FirstValues::new(limit);
+    for_each_block(segments, range, new, |search, origins, found| {
         let rows = search.rows(range, conditions, origins)?;
-        search.values(field, &rows, origins, limit, found)
+        search.values(field, &rows, origins, found)
     })
 }
 
-/// Calls `visit` for all blocks that may hold spans of `range`; each thread fills a value of its own.
-fn for_each_block<T: Default + Send>(
+/// Calls `visit` for all blocks that may hold spans of `range`; each thread fills a `new` value of its own.
+fn for_each_block<T: Send>(
     segments: &[Arc<TracesSegment>],
     range: NanoRange,
+    new: impl Fn() -> T + Sync,
     visit: impl Fn(&BlockSearch<'_>, &mut OriginCache, &mut T) -> Result<(), SegmentError> + Sync,
 ) -> Found<T> {
     let mut damage = Vec::new();
@@ -71,7 +75,7 @@ fn for_each_block<T: Default + Send>(
     }
     let next = AtomicUsize::new(0);
     let work = || {
-        let (mut found, mut damage, mut origins) = (T::default(), Vec::new(), OriginCache::default());
+        let (mut found, mut damage, mut origins) = (new(), Vec::new(), OriginCache::default());
         while let Some((segment, block)) = blocks.get(next.fetch_add(1, Ordering::Relaxed)) {
             let visited = in_block(segment, *block, range, |search| visit(search, &mut origins, &mut found));
             damage.extend(visited.err());

@@ -177,6 +177,20 @@ proptest! {
     }
 
     #[test]
+    fn of_more_values_than_wanted_the_first_are_told_wherever_they_lie(
+        spans in any_spans(40),
+        parts in 1..6usize,
+        limit in 0..6usize,
+    ) {
+        let user = SpanField::Attribute { scope: AttributeScope::Any, key: "user.id".to_owned() };
+        for field in [SpanField::Name, SpanField::StatusMessage, SpanField::Duration, user] {
+            let whole = spread(&spans, 1).values(&field, NanoRange::ALL, usize::MAX).unwrap();
+            let cut = spread(&spans, parts).values(&field, NanoRange::ALL, limit).unwrap();
+            prop_assert_eq!(&cut[..], &whole[..limit.min(whole.len())]);
+        }
+    }
+
+    #[test]
     fn values_and_keys_are_those_that_were_sent(spans in any_spans(40), parts in 1..6usize) {
         let snapshot = spread(&spans, parts);
         let all = NanoRange::ALL;

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use prost::Message;
 
 use super::condition::{AttributeScope, FieldValue, SpanCondition, SpanField};
+use super::first_values::FirstValues;
 use super::head::SpanHead;
 use super::head_search;
 use super::segment_reader::TracesSegment;
@@ -95,7 +96,7 @@ impl TracesSnapshot {
         Ok(keys.into_iter().collect())
     }
 
-    /// Values of a field on spans in `range`, sorted; some `limit` of them where there are more.
+    /// Values of a field on spans in `range`, sorted; the first `limit` of them where there are more.
     pub fn values(
         &self,
         field: &SpanField,
@@ -128,11 +129,13 @@ impl TracesSnapshot {
     ) -> Result<Vec<FieldValue>, ReadError> {
         let segments = self.segments_in(range);
         let parts = self.with_warnings(segment_search::values(&segments, range, field, conditions, limit));
-        let mut values: BTreeSet<FieldValue> = parts.into_iter().flatten().collect();
+        let mut values = FirstValues::new(limit);
+        let sorted = parts.into_iter().flat_map(FirstValues::into_sorted);
+        sorted.for_each(|value| values.add(value.as_ref()));
         for head in &self.heads {
-            head_search::values(head, range, field, conditions, limit, &mut values);
+            head_search::values(head, range, field, conditions, &mut values);
         }
-        Ok(values.into_iter().take(limit).collect())
+        Ok(values.into_sorted())
     }
 
     /// Damage met while reading this snapshot: the answers lack what these segments held.

@@ -3,27 +3,39 @@
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::logs::v1 as wire;
 
-use super::{any_value, key_value, resource, scope};
+use super::{any_value, key_value, one_by_one, resource, scope};
 use crate::ingest::IngestError;
+use crate::ingest::admission::Echo;
 use crate::ingest::json::{Object, parse_object};
+use crate::ingest::refusals::Refusals;
 
-pub(in super::super) fn decode(body: &[u8]) -> Result<ExportLogsServiceRequest, IngestError> {
+pub(in super::super) fn decode(
+    body: &[u8],
+    refusals: &mut Refusals,
+) -> Result<ExportLogsServiceRequest, IngestError> {
     let root = parse_object(body)?;
-    Ok(ExportLogsServiceRequest { resource_logs: Object(&root).objects("resourceLogs", resource_logs)? })
+    let resource_logs = Object(&root).objects("resourceLogs", |object| resource_logs(object, refusals))?;
+    Ok(ExportLogsServiceRequest { resource_logs })
 }
 
-fn resource_logs(object: Object<'_>) -> Result<wire::ResourceLogs, IngestError> {
+fn resource_logs(object: Object<'_>, refusals: &mut Refusals) -> Result<wire::ResourceLogs, IngestError> {
     Ok(wire::ResourceLogs {
         resource: object.object("resource", resource)?,
         scope_logs: object.objects("scopeLogs", |logs| {
             Ok(wire::ScopeLogs {
                 scope: logs.object("scope", scope)?,
-                log_records: logs.objects("logRecords", log_record)?,
+                log_records: one_by_one(logs, "logRecords", refusals, name, log_record)?,
                 schema_url: logs.text("schemaUrl")?,
             })
         })?,
         schema_url: object.text("schemaUrl")?,
     })
+}
+
+/// Which record it is, as far as that can be told.
+fn name(record: Object<'_>) -> String {
+    let line = record.get("body").and_then(|body| body.get("stringValue")?.as_str());
+    format!("log record \"{}\"", Echo(line.unwrap_or_default().as_bytes()))
 }
 
 fn log_record(object: Object<'_>) -> Result<wire::LogRecord, IngestError> {

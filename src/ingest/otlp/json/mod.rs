@@ -1,5 +1,6 @@
 //! OTLP's JSON, as its specification narrows protobuf's: keys in lowerCamelCase, unknown ones ignored, 64-bit
-//! integers as numbers or texts, enumerations as numbers, ids in hex, bytes in base64.
+//! integers as numbers or texts, enumerations as numbers, ids in hex, bytes in base64. A span or a log record with a
+//! field that is not so is refused alone.
 
 pub(super) mod logs;
 pub(super) mod metrics;
@@ -14,7 +15,32 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use serde_json::Value;
 
 use crate::ingest::IngestError;
+use crate::ingest::admission::{Reason, Rejection};
 use crate::ingest::json::Object;
+use crate::ingest::refusals::Refusals;
+
+/// The messages of a list, those refused alone that cannot be read; `name` says which one it is.
+fn one_by_one<'a, T>(
+    of: Object<'a>,
+    key: &'static str,
+    refusals: &mut Refusals,
+    name: impl Fn(Object<'a>) -> String,
+    read: impl Fn(Object<'a>) -> Result<T, IngestError>,
+) -> Result<Vec<T>, IngestError> {
+    let values = of.read(key, "a list of objects", Value::as_array)?.map_or(&[][..], Vec::as_slice);
+    let mut messages = Vec::new();
+    for value in values {
+        let read = match value.as_object() {
+            Some(object) => read(Object(object)).map_err(|e| format!("{}: {e}", name(Object(object)))),
+            None => Err(format!("{key} has what is not an object")),
+        };
+        match read {
+            Ok(message) => messages.push(message),
+            Err(message) => refusals.refuse(Rejection::new(Reason::Malformed, message), 1),
+        }
+    }
+    Ok(messages)
+}
 
 fn resource(object: Object<'_>) -> Result<Resource, IngestError> {
     Ok(Resource {

@@ -3,27 +3,38 @@
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::trace::v1 as wire;
 
-use super::{key_value, resource, scope};
+use super::{key_value, one_by_one, resource, scope};
 use crate::ingest::IngestError;
+use crate::ingest::admission::Echo;
 use crate::ingest::json::{Object, parse_object};
+use crate::ingest::refusals::Refusals;
 
-pub(in super::super) fn decode(body: &[u8]) -> Result<ExportTraceServiceRequest, IngestError> {
+pub(in super::super) fn decode(
+    body: &[u8],
+    refusals: &mut Refusals,
+) -> Result<ExportTraceServiceRequest, IngestError> {
     let root = parse_object(body)?;
-    Ok(ExportTraceServiceRequest { resource_spans: Object(&root).objects("resourceSpans", resource_spans)? })
+    let resource_spans = Object(&root).objects("resourceSpans", |object| resource_spans(object, refusals))?;
+    Ok(ExportTraceServiceRequest { resource_spans })
 }
 
-fn resource_spans(object: Object<'_>) -> Result<wire::ResourceSpans, IngestError> {
+fn resource_spans(object: Object<'_>, refusals: &mut Refusals) -> Result<wire::ResourceSpans, IngestError> {
     Ok(wire::ResourceSpans {
         resource: object.object("resource", resource)?,
         scope_spans: object.objects("scopeSpans", |spans| {
             Ok(wire::ScopeSpans {
                 scope: spans.object("scope", scope)?,
-                spans: spans.objects("spans", span)?,
+                spans: one_by_one(spans, "spans", refusals, name, span)?,
                 schema_url: spans.text("schemaUrl")?,
             })
         })?,
         schema_url: object.text("schemaUrl")?,
     })
+}
+
+/// Which span it is, as far as that can be told.
+fn name(span: Object<'_>) -> String {
+    format!("span \"{}\"", Echo(span.text("name").unwrap_or_default().as_bytes()))
 }
 
 fn span(object: Object<'_>) -> Result<wire::Span, IngestError> {

@@ -3,8 +3,10 @@
 //! Parts are read in that direction too. As soon as one thread has found enough entries, nothing behind the last of
 //! them can be in the answer: parts, and rows within a part, that lie behind are not read.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicI64, Ordering};
+
+use foldhash::fast::RandomState;
 
 use crate::model::{Labels, NanoRange, Nanos};
 use crate::query::QueryError;
@@ -12,8 +14,9 @@ use crate::query::budget::HeldBytes;
 use crate::query::logql::ast::LogExpr;
 use crate::query::logql::stages::{Category, EntryState, Wanted};
 use crate::query::logs::{Direction, LogLine, StreamAnswer};
-use crate::storage::logs::{LogAsk, LogPart, LogRowsBuffer, LogSelection};
+use crate::storage::logs::{LogAsk, LogPart, LogRowsBuffer, LogSelection, identity};
 
+use super::found::{Found, Place, places_by_labels, settle};
 use super::plan::{MetadataUse, Plan};
 use super::scan::Scan;
 
@@ -26,16 +29,6 @@ pub struct EntriesAsk {
     pub interval_ns: i64,
     /// When the query runs.
     pub now: Nanos,
-}
-
-/// An entry's place in the answer: less comes first. Entries of one instant are in order of arrival, or, newest
-/// first, against it.
-type Rank = (i64, i64, i64);
-
-struct Found {
-    rank: Rank,
-    stream: Labels,
-    line: LogLine,
 }
 
 pub fn entries(scan: Scan<'_>, expr: &LogExpr, ask: EntriesAsk) -> Result<Vec<StreamAnswer>, QueryError> {
@@ -83,9 +76,17 @@ fn first_entries(scan: Scan<'_>, expr: &LogExpr, ask: EntriesAsk) -> Result<Vec<
     plan.wants_lines = true;
     plan.metadata = MetadataUse::All;
     let search = Search::new(scan, &selection, &plan, ask);
-    if plan.takes_all() {
-        search.narrow()?;
+    if !plan.takes_all() {
+        return search.run();
     }
+    search.narrow()?;
+    let is_narrow = search.bound.load(Ordering::Relaxed) < i64::MAX;
+    let found = search.run()?;
+    if !is_narrow || found.len() == ask.limit {
+        return Ok(found);
+    }
+    // Among those counted were some that are there twice.
+    search.bound.store(i64::MAX, Ordering::Relaxed);
     search.run()
 }
 
@@ -96,6 +97,8 @@ struct Search<'q, 'a> {
     ask: EntriesAsk,
     /// With their places in order of arrival, those that may hold the first entries first.
     parts: Vec<(usize, &'a LogPart)>,
+    /// Of each stream of the selection its place in order of labels.
+    stream_places: Vec<u32>,
     /// No entry whose time has a greater rank is in the answer.
     bound: AtomicI64,
 }
@@ -104,14 +107,23 @@ struct Finder<'b> {
     rows: LogRowsBuffer,
     state: EntryState,
     found: Vec<Found>,
+    /// Entries of the instant that is looked at.
+    of_instant: HashSet<(u32, u128), RandomState>,
     held: HeldBytes<'b>,
 }
 
 impl<'q, 'a> Search<'q, 'a> {
     fn new(scan: Scan<'q>, selection: &'a LogSelection, plan: &'a Plan, ask: EntriesAsk) -> Search<'q, 'a> {
         let parts = selection.parts.iter().enumerate().filter(|(_, part)| part.range.overlaps(&ask.range));
-        let mut search =
-            Search { scan, selection, plan, ask, parts: parts.collect(), bound: AtomicI64::new(i64::MAX) };
+        let mut search = Search {
+            scan,
+            selection,
+            plan,
+            ask,
+            parts: parts.collect(),
+            stream_places: places_by_labels(&selection.streams),
+            bound: AtomicI64::new(i64::MAX),
+        };
         let mut parts = std::mem::take(&mut search.parts);
         parts.sort_by_key(|(_, part)| search.first_rank(part));
         search.parts = parts;
@@ -180,6 +192,7 @@ impl<'q, 'a> Search<'q, 'a> {
             rows: LogRowsBuffer::default(),
             state: EntryState::default(),
             found: Vec::new(),
+            of_instant: HashSet::default(),
             held: HeldBytes::none(self.scan.budget),
         };
         let finders = self.scan.for_each(&parts, make, |finder, part, place| {
@@ -192,37 +205,48 @@ impl<'q, 'a> Search<'q, 'a> {
             Ok(true)
         })?;
         let mut found: Vec<Found> = finders.into_iter().flat_map(|finder| finder.found).collect();
-        found.sort_by_key(|found| found.rank);
+        settle(&mut found, self.ask.direction);
         found.truncate(self.ask.limit);
         Ok(found)
     }
 
-    /// Collects the first entries of a part that pass; no more than the answer can have.
-    fn find(&self, finder: &mut Finder<'_>, place: usize) -> Result<(), QueryError> {
-        let Finder { rows, state, found, held } = finder;
+    /// Collects the first entries of a part that pass: not many more than the answer can have, but of an instant all, for
+    /// a part has them in order of arrival.
+    fn find(&self, finder: &mut Finder<'_>, part: usize) -> Result<(), QueryError> {
+        let Finder { rows, state, found, of_instant, held } = finder;
         let (count, bound) = (rows.len(), self.bound.load(Ordering::Relaxed));
         let mut left = self.ask.limit;
+        let mut instant = None;
         for at in 0..count {
             let row = match self.ask.direction {
                 Direction::Forward => at,
                 Direction::Backward => count - 1 - at,
             };
             let time = rows.timestamps[row];
-            if left == 0 || self.rank(time) > bound {
-                break;
+            if instant != Some(time) {
+                if left == 0 || self.rank(time) > bound {
+                    break;
+                }
+                instant = Some(time);
+                of_instant.clear();
             }
             if !self.plan.pass(self.selection, rows, row, state) {
                 continue;
             }
-            left -= 1;
+            let number = rows.streams[row];
+            let identity = identity(rows.lines.get(row), rows.metadata.of(row));
+            if of_instant.insert((number, identity)) {
+                left = left.saturating_sub(1);
+            }
             let stream = match self.plan.changes_labels {
                 true => stream_labels(state),
-                false => self.selection.streams[rows.streams[row] as usize].clone(),
+                false => self.selection.streams[number as usize].clone(),
             };
             let line = answer_line(time, self.plan.line(rows, row), state);
-            held.grow(line_bytes(&line))?;
-            let rank = (self.rank(time), self.rank(place as i64), self.rank(row as i64));
-            found.push(Found { rank, stream, line });
+            let place = Place { time, stream: self.stream_places[number as usize], part, row };
+            let entry = Found { place, identity, stream, line };
+            held.grow(entry.bytes())?;
+            found.push(entry);
         }
         Ok(())
     }
@@ -233,19 +257,17 @@ impl<'q, 'a> Search<'q, 'a> {
         if finder.found.len() < limit {
             return;
         }
-        finder.found.select_nth_unstable_by_key(limit - 1, |found| found.rank);
-        self.bound.fetch_min(finder.found[limit - 1].rank.0, Ordering::Relaxed);
-        for dropped in finder.found.drain(limit..) {
-            finder.held.shrink(line_bytes(&dropped.line));
+        finder.held.shrink(settle(&mut finder.found, self.ask.direction));
+        let Some(last) = finder.found.get(limit - 1) else { return };
+        self.bound.fetch_min(self.rank(last.place.time), Ordering::Relaxed);
+        // Which of a stream's entries of one instant comes first is not known before all are there that came twice.
+        let last = (last.place.time, last.place.stream);
+        let behind = finder.found[limit..].iter().position(|f| (f.place.time, f.place.stream) != last);
+        let Some(behind) = behind else { return };
+        for dropped in finder.found.drain(limit + behind..) {
+            finder.held.shrink(dropped.bytes());
         }
     }
-}
-
-/// Memory of an entry in an answer, for accounting.
-fn line_bytes(line: &LogLine) -> u64 {
-    let pairs = line.metadata.iter().chain(&line.parsed);
-    let texts: usize = pairs.map(|(name, value)| name.len() + value.len() + 2 * size_of::<String>()).sum();
-    (line.line.len() + texts + size_of::<Found>()) as u64
 }
 
 /// The labels of the stream as the stages left them.

@@ -8,6 +8,7 @@
 mod build;
 mod count;
 mod entries;
+mod found;
 mod plan;
 mod range;
 mod sample;

@@ -117,9 +117,7 @@ impl Plan {
         let stream = rows.streams[row];
         state.begin(stream, &selection.streams[stream as usize]);
         if self.reads_metadata() {
-            for (name, value) in rows.metadata.of(row) {
-                state.labels.add_metadata(name, value);
-            }
+            state.labels.add_metadata(rows.metadata.of(row));
         }
         self.pipeline.run(rows.timestamps[row], self.line(rows, row), state)
     }

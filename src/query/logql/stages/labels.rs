@@ -1,12 +1,15 @@
 //! The labels of one entry on its way through a pipeline.
 //!
 //! A name is there once. Where two want it, the stream's label keeps it; then structured metadata's; who comes later
-//! is called `<name>_extracted`, and of two of these what a parser found wins. All text lies in one buffer that the
-//! next entry overwrites, so that an entry costs no allocation.
+//! is called `<name>_extracted`, and of two of these what a parser found wins. Metadata whose names are the same once
+//! sanitised, `a.b` and `a_b`, fare like that too, whatever order they come in: the name is kept by who was sent so, or
+//! else by the first in order; the next is `a_b_extracted`. All text lies in one buffer that the next entry overwrites,
+//! so that an entry costs no allocation.
 
 use hashbrown::HashTable;
 
 use crate::model::Labels;
+use crate::model::labels::is_label_name;
 
 pub const ERROR: &str = "__error__";
 pub const ERROR_DETAILS: &str = "__error_details__";
@@ -93,30 +96,59 @@ impl EntryLabels {
             self.stream = Some(number);
             self.stream_text_len = self.text.len();
         }
+        self.forget_all_but_stream();
+        self.error = None;
+        self.error_details.clear();
+    }
+
+    fn forget_all_but_stream(&mut self) {
         self.text.truncate(self.stream_text_len);
         self.slots.clear();
         self.slots.extend_from_slice(&self.stream_slots);
         self.base.clear();
         self.base.extend_from_slice(&self.stream_slots);
-        self.places.clear();
-        self.error = None;
-        self.error_details.clear();
+        self.index_again();
     }
 
-    /// Adds structured metadata, before any stage. Of names that are the same once sanitised the first counts.
-    pub fn add_metadata(&mut self, name: &str, value: &str) {
-        let name = self.push_sanitized(name);
+    /// Adds an entry's structured metadata, before any stage.
+    pub fn add_metadata<'m>(&mut self, pairs: impl Iterator<Item = (&'m str, &'m str)> + Clone) {
+        let mut has_rivals = false;
+        for (name, value) in pairs.clone() {
+            let name = self.push_sanitized(name);
+            has_rivals |= !self.put_metadata(name, value);
+        }
+        if has_rivals {
+            self.add_rivals(pairs.collect());
+        }
+    }
+
+    /// Adds metadata of which several want one name.
+    fn add_rivals(&mut self, mut pairs: Vec<(&str, &str)>) {
+        self.forget_all_but_stream();
+        pairs.sort_by_key(|(name, _)| (!is_label_name(name), *name));
+        for (name, value) in pairs {
+            let name = self.push_sanitized(name);
+            if !self.put_metadata(name, value) {
+                let name = self.push_extracted(name);
+                self.put_metadata(name, value);
+            }
+        }
+    }
+
+    /// Whether nobody else of the metadata has the name.
+    fn put_metadata(&mut self, name: Text, value: &str) -> bool {
         if name.start == name.end || is_special(self.get_text(name)) {
-            return;
+            return true;
         }
         let name = if self.is_stream_name(name) { self.push_extracted(name) } else { name };
         if self.find_text(name).is_some() {
-            return;
+            return false;
         }
         let value = push(&mut self.text, value);
         let slot = Slot { name, value, category: Category::Metadata, is_found: false };
         self.push_slot(slot);
         self.base.push(slot);
+        true
     }
 
     pub fn get(&self, name: &str) -> Option<&str> {
@@ -356,8 +388,7 @@ mod tests {
     fn the_stream_keeps_its_names_then_metadata_then_what_was_parsed() {
         let mut labels = EntryLabels::default();
         labels.begin(0, &stream());
-        labels.add_metadata("app", "m");
-        labels.add_metadata("k8s.pod-name", "p");
+        labels.add_metadata([("app", "m"), ("k8s.pod-name", "p")].into_iter());
         find(&mut labels, "app", "x");
         find(&mut labels, "k8s_pod_name", "y");
         find(&mut labels, "level", "info");
@@ -371,6 +402,26 @@ mod tests {
             ("level", "info", Category::Parsed),
         ];
         assert_eq!(sorted(&labels), expected.map(|(n, v, c)| (n.to_owned(), v.to_owned(), c)));
+    }
+
+    #[test]
+    fn metadata_of_one_name_once_sanitised_is_told_apart_whatever_order_it_comes_in() {
+        let pairs = [("a_b", "sent so"), ("a.b", "second"), ("a-c", "first"), ("a.c", "second")];
+        let expected = [
+            ("a_b", "sent so"),
+            ("a_b_extracted", "second"),
+            ("a_c", "first"),
+            ("a_c_extracted", "second"),
+            ("app", "a"),
+            ("env", "prod"),
+        ];
+        let mut labels = EntryLabels::default();
+        for first in 0..pairs.len() {
+            labels.begin(0, &stream());
+            labels.add_metadata(pairs.iter().cycle().skip(first).take(pairs.len()).copied());
+            let found: Vec<_> = sorted(&labels).into_iter().map(|(name, value, _)| (name, value)).collect();
+            assert_eq!(found, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        }
     }
 
     #[test]
@@ -396,6 +447,16 @@ mod tests {
         labels.rename("app", "env");
         labels.rename("absent", "app");
         assert_eq!(sorted(&labels), [("env".to_owned(), "a".to_owned(), Category::Stream)]);
+    }
+
+    #[test]
+    fn labels_of_a_stream_that_has_many_are_found() {
+        let names: Vec<String> = (10..50).map(|i| format!("name{i}")).collect();
+        let mut labels = EntryLabels::default();
+        labels.begin(0, &Labels::from_sorted(names.iter().map(|name| (name.as_str(), "x"))));
+        assert_eq!(labels.get("name10"), Some("x"));
+        labels.set("name11", "y");
+        assert_eq!((labels.get("name11"), labels.iter().count()), (Some("y"), 40));
     }
 
     #[test]
