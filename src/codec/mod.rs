@@ -1,7 +1,9 @@
 //! Bytes to values and back: pure functions on slices that know no signal and no file.
 
 pub mod bits;
+pub mod chunks;
 pub mod compressed;
+pub mod crc32c;
 pub mod floats;
 pub mod fuse;
 pub mod histograms;

@@ -81,6 +81,15 @@ impl Histogram {
         self.schema == CUSTOM_BUCKETS_SCHEMA
     }
 
+    /// True if the sender counted in integers and every count is one whose differences to others fit 64 bits, so that
+    /// it can be told as one again.
+    pub fn has_whole_counts(&self) -> bool {
+        const COUNT_MAX: f64 = (1u64 << 62) as f64;
+        let buckets = self.positive_buckets.iter().chain(&self.negative_buckets);
+        let mut counts = [&self.count, &self.zero_count].into_iter().chain(buckets);
+        self.is_integer && counts.all(|count| count.fract() == 0.0 && (0.0..=COUNT_MAX).contains(count))
+    }
+
     /// Equal to the bit, hint and spelling of the spans included: the same sample sent twice.
     pub fn is_identical(&self, other: &Histogram) -> bool {
         self.hint == other.hint && self.is_integer == other.is_integer && self.has_layout_of(other) && {
