@@ -9,7 +9,7 @@
 //! | storage | model, codec |
 //! | ingest | model, wire, storage |
 //! | query | model, storage |
-//! | api | model, wire, clock, ingest, query, storage |
+//! | api | model, wire, clock, codec, ingest, query, storage |
 //! | config | nothing of ours |
 //! | server | all of the above |
 //! | cli | clock, config, server, storage |

@@ -19,3 +19,8 @@ pub mod loki_push {
 pub mod tempo {
     include!(concat!(env!("OUT_DIR"), "/icecore.tempo.rs"));
 }
+
+/// Prometheus remote read.
+pub mod remote_read {
+    include!(concat!(env!("OUT_DIR"), "/icecore.remote_read.rs"));
+}

@@ -122,8 +122,9 @@ pub fn panicked(_: Box<dyn Any + Send>) -> Response {
     ApiError::Panicked.into_response()
 }
 
-/// Short answers and gRPC, which compresses on its own, are sent as they are.
+/// Short answers, gRPC, which compresses on its own, and streams of chunks, which are compressed, are sent as they are.
 pub fn worth_compressing() -> impl Predicate + Send + Sync + 'static {
     const SHORT_BYTES: u16 = 1_024;
-    SizeAbove::new(SHORT_BYTES.into()).and(NotForContentType::GRPC)
+    const CHUNKS: NotForContentType = NotForContentType::const_new("application/x-streamed-protobuf");
+    SizeAbove::new(SHORT_BYTES.into()).and(NotForContentType::GRPC).and(CHUNKS)
 }

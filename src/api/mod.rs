@@ -18,6 +18,7 @@ mod prometheus;
 mod query_log;
 mod query_stats;
 mod refusals;
+mod remote_read;
 mod result;
 mod room;
 mod rules;
@@ -112,6 +113,8 @@ pub struct Api {
     draining: AtomicBool,
     /// Places for live tails.
     tails: Arc<Semaphore>,
+    /// Places for remote reads.
+    reads: Arc<Semaphore>,
     /// The last one.
     self_scrape: Mutex<Option<SelfScrape>>,
 }
@@ -151,6 +154,7 @@ impl Api {
             options,
             draining: AtomicBool::new(false),
             tails: Arc::new(Semaphore::new(loki::TAILS_MAX)),
+            reads: Arc::new(Semaphore::new(remote_read::READS_MAX)),
             self_scrape: Mutex::default(),
         })
     }
@@ -179,6 +183,7 @@ impl Api {
 pub fn routes(api: &Arc<Api>) -> Router {
     let routes = Router::new()
         .route("/api/v1/write", post(write::write))
+        .route("/api/v1/read", post(remote_read::read))
         .merge(otlp::routes())
         .route("/api/v1/otlp/v1/metrics", otlp::receiver(Signal::Metrics))
         .route("/otlp/v1/logs", otlp::receiver(Signal::Logs))

@@ -7,6 +7,7 @@ pub mod logs;
 mod metrics;
 pub mod promql;
 mod running;
+mod samples;
 pub mod traceql;
 pub mod traces;
 

@@ -5,6 +5,7 @@
 
 pub mod proto;
 pub mod readback;
+pub mod remote_read;
 pub mod shared;
 
 #[allow(unused_imports, reason = "each test program uses its own part")]

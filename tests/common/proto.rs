@@ -159,3 +159,79 @@ pub fn histogram(timestamp: i64, low: u64, high: u64) -> Message {
         .packed(12, zigzagged(&[low as i64, high as i64 - low as i64]))
         .int(15, timestamp)
 }
+
+/// What a field of a message holds.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Field {
+    Varint(u64),
+    /// Eight bytes, as the bits of a double.
+    Fixed(u64),
+    Bytes(Vec<u8>),
+}
+
+impl Field {
+    pub fn int(&self) -> i64 {
+        match self {
+            Field::Varint(value) | Field::Fixed(value) => *value as i64,
+            Field::Bytes(_) => panic!("{self:?} is no number"),
+        }
+    }
+
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Field::Bytes(bytes) => bytes,
+            _ => panic!("{self:?} is no bytes"),
+        }
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8(self.bytes().to_vec()).unwrap()
+    }
+}
+
+/// The fields of a message, in the order they came.
+pub fn fields(mut bytes: &[u8]) -> Vec<(u32, Field)> {
+    let mut fields = Vec::new();
+    while !bytes.is_empty() {
+        let key = take_varint(&mut bytes);
+        let field = match key & 7 {
+            0 => Field::Varint(take_varint(&mut bytes)),
+            1 => Field::Fixed(u64::from_le_bytes(take(&mut bytes, 8).try_into().unwrap())),
+            2 => {
+                let len = take_varint(&mut bytes) as usize;
+                Field::Bytes(take(&mut bytes, len).to_vec())
+            }
+            wire_type => panic!("wire type {wire_type}"),
+        };
+        fields.push(((key >> 3) as u32, field));
+    }
+    fields
+}
+
+/// Those of one number.
+pub fn all(fields: &[(u32, Field)], number: u32) -> impl Iterator<Item = &Field> {
+    fields.iter().filter(move |(n, _)| *n == number).map(|(_, field)| field)
+}
+
+/// The only one of a number; 0 where it is left out.
+pub fn int(fields: &[(u32, Field)], number: u32) -> i64 {
+    all(fields, number).next().map_or(0, Field::int)
+}
+
+pub fn take_varint(bytes: &mut &[u8]) -> u64 {
+    let mut value = 0;
+    for shift in (0..64).step_by(7) {
+        let byte = take(bytes, 1)[0];
+        value |= u64::from(byte & 0x7f) << shift;
+        if byte < 0x80 {
+            break;
+        }
+    }
+    value
+}
+
+pub fn take<'a>(bytes: &mut &'a [u8], len: usize) -> &'a [u8] {
+    let (head, rest) = bytes.split_at(len);
+    *bytes = rest;
+    head
+}

@@ -18,6 +18,7 @@ mod otlp;
 mod prometheus_api;
 mod provisioning;
 mod query_stats;
+mod remote_read;
 mod remote_write;
 mod running_queries;
 mod sent_traces;

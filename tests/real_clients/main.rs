@@ -15,6 +15,7 @@ mod exposition;
 mod logs_and_spans;
 mod opentelemetry;
 mod programs;
+mod remote_read;
 mod same_answers;
 
 /// Whether there is time for long runs.

@@ -1,0 +1,101 @@
+//! Samples as they are stored, for who evaluates them elsewhere.
+
+use std::ops::ControlFlow;
+
+use super::budget::HeldBytes;
+use super::metrics::QueryKind;
+use super::{Budget, Querier, QueryError};
+use crate::model::{Histogram, Labels, MatchOp, Matcher, TimeRange, Timestamp};
+use crate::storage::metrics::{MetricsSnapshot, SampleBuffer, Series};
+
+impl Querier {
+    /// Matchers that come one by one and not as text.
+    pub fn matchers(
+        &self,
+        parts: impl IntoIterator<Item = (String, MatchOp, String)>,
+    ) -> Result<Vec<Matcher>, QueryError> {
+        let mut regexes_left = self.options.regexes_max;
+        let mut matchers = Vec::new();
+        for (name, op, value) in parts {
+            if matches!(op, MatchOp::Regex | MatchOp::NotRegex) {
+                let max = self.options.regexes_max;
+                let refused =
+                    || QueryError::BadData(format!("query has more than {max} regular expressions"));
+                regexes_left = regexes_left.checked_sub(1).ok_or_else(refused)?;
+            }
+            let matcher = match &self.parsing.regex_cache {
+                Some(cache) => Matcher::cached(name, op, value, cache),
+                None => Matcher::new(name, op, value),
+            };
+            matchers.push(matcher.map_err(|error| QueryError::BadData(error.to_string()))?);
+        }
+        Ok(matchers)
+    }
+
+    /// Hands over the samples of every series that has some in the range, stale markers included, in the order of
+    /// labels, until that is broken off. One series at a time is held.
+    pub fn samples<B>(
+        &self,
+        matchers: &[Matcher],
+        range: TimeRange,
+        budget: &Budget,
+        mut take: impl FnMut(&Labels, &SampleBuffer) -> ControlFlow<B>,
+    ) -> Result<ControlFlow<B>, QueryError> {
+        self.metrics.observe(QueryKind::RemoteRead, budget, || {
+            let snapshot = self.store.metrics();
+            let series = select(&snapshot, matchers, range, budget)?;
+            budget.expect_samples(series.iter().map(|series| series.sample_count_estimate).sum())?;
+            let mut samples = SampleBuffer::default();
+            for series in &series {
+                let _held = read(&snapshot, series, range, budget, &mut samples)?;
+                let is_empty = samples.floats.is_empty() && samples.histograms.is_empty();
+                if !is_empty && let ControlFlow::Break(reason) = take(&series.labels, &samples) {
+                    return Ok(ControlFlow::Break(reason));
+                }
+            }
+            tell_warnings(&snapshot);
+            Ok(ControlFlow::Continue(()))
+        })
+    }
+}
+
+fn select(
+    snapshot: &MetricsSnapshot,
+    matchers: &[Matcher],
+    range: TimeRange,
+    budget: &Budget,
+) -> Result<Vec<Series>, QueryError> {
+    budget.check()?;
+    let selected = snapshot.select(matchers, range);
+    let mut series = selected.map_err(|error| QueryError::Internal(error.to_string()))?;
+    budget.take_series(series.len() as u64)?;
+    series.sort_unstable_by(|a, b| a.labels.cmp(&b.labels));
+    Ok(series)
+}
+
+/// The memory of what was read is held until the answer is dropped.
+fn read<'b>(
+    snapshot: &MetricsSnapshot,
+    series: &Series,
+    range: TimeRange,
+    budget: &'b Budget,
+    samples: &mut SampleBuffer,
+) -> Result<HeldBytes<'b>, QueryError> {
+    budget.check()?;
+    let read = snapshot.read(series, range, samples);
+    read.map_err(|error| QueryError::Internal(error.to_string()))?;
+    let count = (samples.floats.len() + samples.histograms.len()) as u64;
+    budget.take_samples(count)?;
+    let mut held = HeldBytes::none(budget);
+    let buckets = samples.histograms.iter().map(|h| h.positive_buckets.len() + h.negative_buckets.len());
+    let histogram_bytes: usize = buckets.map(|count| size_of::<Histogram>() + count * size_of::<f64>()).sum();
+    held.grow(count * size_of::<(Timestamp, f64)>() as u64 + histogram_bytes as u64)?;
+    Ok(held)
+}
+
+/// The protocol has no place for them.
+fn tell_warnings(snapshot: &MetricsSnapshot) {
+    for warning in snapshot.warnings() {
+        tracing::warn!("an answer lacks samples: {warning}");
+    }
+}
