@@ -1,7 +1,8 @@
 //! Compiles `proto/` to Rust, in pure Rust: a build needs no protoc.
 
-const SOURCES: [&str; 5] = [
+const SOURCES: [&str; 6] = [
     "proto/loki_push.proto",
+    "proto/metric_family.proto",
     "proto/remote_read.proto",
     "proto/remote_write_v1.proto",
     "proto/remote_write_v2.proto",

@@ -24,3 +24,8 @@ pub mod tempo {
 pub mod remote_read {
     include!(concat!(env!("OUT_DIR"), "/icecore.remote_read.rs"));
 }
+
+/// Prometheus's exposition as protobuf.
+pub mod metric_family {
+    include!(concat!(env!("OUT_DIR"), "/icecore.metric_family.rs"));
+}

@@ -4,6 +4,7 @@ mod admin;
 mod cardinality;
 mod error;
 mod features;
+mod federate;
 mod form;
 mod jaeger;
 mod json;
@@ -220,6 +221,7 @@ pub fn routes(api: &Arc<Api>) -> Router {
         .merge(loki::paths())
         .merge(tempo::paths())
         .merge(jaeger::paths())
+        .route("/federate", get(federate::federate))
         .route("/", get(admin::welcome))
         .route("/metrics", get(admin::metrics))
         .route("/-/healthy", get(admin::healthy))

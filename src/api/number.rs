@@ -37,6 +37,20 @@ pub fn push_exponent(to: &mut String, value: f64) {
     write!(to, "{digits}e{exponent:+03}").expect("writing to a string cannot fail");
 }
 
+/// Format 'g' as the text format has it: 'e' from a million on and below a ten-thousandth; no negative zero.
+pub fn push_shortest(to: &mut String, value: f64) {
+    if value == 0.0 {
+        return to.push('0');
+    }
+    // What is not finite has none.
+    let text = format!("{value:e}");
+    let exponent = text.split_once('e').and_then(|(_, exponent)| exponent.parse::<i32>().ok());
+    match exponent {
+        Some(exponent) if !(-4..6).contains(&exponent) => push_exponent(to, value),
+        _ => push_plain(to, value),
+    }
+}
+
 /// Milliseconds as seconds; three decimals where there are any.
 pub fn push_timestamp(to: &mut String, timestamp: Timestamp) {
     let (size, sign) = (timestamp.unsigned_abs(), if timestamp < 0 { "-" } else { "" });
@@ -82,6 +96,20 @@ mod tests {
             if !plain.is_empty() {
                 assert_eq!(text(|t| push_plain(t, value)), plain);
             }
+        }
+        for (value, shortest) in [
+            (-0.0, "0"),
+            (1.0, "1"),
+            (123_456.5, "123456.5"),
+            (1e6, "1e+06"),
+            (1_234_567.0, "1.234567e+06"),
+            (0.0001, "0.0001"),
+            (0.00001, "1e-05"),
+            (-2.5e-300, "-2.5e-300"),
+            (f64::NAN, "NaN"),
+            (f64::NEG_INFINITY, "-Inf"),
+        ] {
+            assert_eq!(text(|t| push_shortest(t, value)), shortest);
         }
         assert_eq!(text(|t| push_exponent(t, 25.0)), "2.5e+01");
         assert_eq!(text(|t| push_exponent(t, 0.0)), "0e+00");

@@ -1,10 +1,12 @@
-//! Samples as they are stored, for who evaluates them elsewhere.
+//! Samples as they are stored, for who evaluates them elsewhere: remote read gets all of a range, federation the newest.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use super::budget::HeldBytes;
 use super::metrics::QueryKind;
-use super::{Budget, Querier, QueryError};
+use super::{Budget, Querier, QueryError, SampleValue, VectorSample};
+use crate::model::metrics::is_stale;
 use crate::model::{Histogram, Labels, MatchOp, Matcher, TimeRange, Timestamp};
 use crate::storage::metrics::{MetricsSnapshot, SampleBuffer, Series};
 
@@ -57,6 +59,41 @@ impl Querier {
             Ok(ControlFlow::Continue(()))
         })
     }
+
+    /// The newest sample within the lookback of every series that some selector lets through, by name and then by
+    /// labels. A series that ended is left out.
+    pub fn newest(
+        &self,
+        selectors: &[Vec<Matcher>],
+        now: Timestamp,
+        budget: &Budget,
+    ) -> Result<Vec<VectorSample>, QueryError> {
+        self.metrics.observe(QueryKind::Federate, budget, || {
+            let snapshot = self.store.metrics();
+            let range = TimeRange::closed(now.saturating_sub(self.options.lookback_ms), now);
+            let mut found = Vec::new();
+            for matchers in selectors {
+                found.extend(select(&snapshot, matchers, range, budget)?);
+            }
+            found.sort_by(|a, b| {
+                let names = a.labels.metric_name().cmp(b.labels.metric_name());
+                names.then_with(|| a.labels.cmp(&b.labels))
+            });
+            found.dedup_by(|a, b| a.labels == b.labels);
+            let mut held = HeldBytes::none(budget);
+            let mut samples = SampleBuffer::default();
+            let mut newest = Vec::new();
+            for series in &found {
+                let _held = read(&snapshot, series, range, budget, &mut samples)?;
+                if let Some(sample) = last_sample(&series.labels, &samples) {
+                    held.grow((size_of::<VectorSample>() + series.labels.text_len()) as u64)?;
+                    newest.push(sample);
+                }
+            }
+            tell_warnings(&snapshot);
+            Ok(newest)
+        })
+    }
 }
 
 fn select(
@@ -93,7 +130,22 @@ fn read<'b>(
     Ok(held)
 }
 
-/// The protocol has no place for them.
+fn last_sample(labels: &Labels, samples: &SampleBuffer) -> Option<VectorSample> {
+    let float = samples.float_timestamps.last().zip(samples.floats.last());
+    let histogram = samples.histogram_timestamps.last().zip(samples.histograms.last());
+    let (timestamp, value) = match (float, histogram) {
+        (Some((&time, &value)), histogram) if histogram.is_none_or(|(other, _)| *other < time) => {
+            (time, (!is_stale(value)).then_some(SampleValue::Float(value)))
+        }
+        (_, Some((&time, histogram))) => {
+            (time, (!histogram.is_stale()).then(|| SampleValue::Histogram(Arc::clone(histogram))))
+        }
+        (_, None) => return None,
+    };
+    Some(VectorSample { labels: labels.clone(), timestamp, value: value? })
+}
+
+/// Neither protocol has a place for them.
 fn tell_warnings(snapshot: &MetricsSnapshot) {
     for warning in snapshot.warnings() {
         tracing::warn!("an answer lacks samples: {warning}");

@@ -7,6 +7,7 @@ mod common;
 
 mod bad_inputs;
 mod features;
+mod federate;
 mod first_minute;
 mod grafana;
 mod jaeger_api;

@@ -1,12 +1,12 @@
-//! A real Prometheus evaluates over our samples, which it reads by remote read. And what we stream is what it would
-//! stream itself, to the bit.
+//! A real Prometheus evaluates over our samples: it reads them by remote read, or scrapes `/federate`. And what we
+//! stream is what it would stream itself, to the bit.
 
 use std::path::Path;
 use std::process::Command;
 
 use serde_json::{Value, json};
 
-use super::programs::{Program, free_port, installed};
+use super::programs::{Program, free_port, installed, wait_for};
 use crate::common::proto::{Message, V1_HEADERS, histogram, snappy, v1_request, v1_series};
 use crate::common::remote_read::{EQ, Frame, RE, SAMPLES, STREAMED, frames, query, read, samples};
 use crate::common::{Answer, Server, encode, now_ms, request};
@@ -217,6 +217,44 @@ fn assert_same_samples(expected: &Answer, found: &Answer) {
         floats.collect::<Vec<_>>()
     };
     assert_eq!(floats(found), floats(expected));
+}
+
+#[test]
+fn prometheus_federates_floats_and_native_histograms() {
+    let Some(prometheus) = installed("prometheus") else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let icecore = Server::start(&[]);
+    let config = json!({
+        "global": {"scrape_interval": "1s", "scrape_timeout": "1s"},
+        "scrape_configs": [{
+            "job_name": "federate",
+            "honor_labels": true,
+            "metrics_path": "/federate",
+            "params": {"match[]": ["{__name__=~\"up_elsewhere|latency\"}"]},
+            "static_configs": [{"targets": [icecore.address()]}],
+        }],
+    });
+    let (_prometheus, url) = start_prometheus(&prometheus, dir.path(), "federating", &config);
+    let now = now_ms();
+    let name = Message::new().bytes(1, b"__name__").bytes(2, b"latency");
+    let float = v1_series(&[("__name__", "up_elsewhere"), ("job", "far")], &[(now, 0.25)]);
+    write(&icecore.url, &[float, Message::new().message(1, name).message(4, histogram(now, 2, 1))]);
+
+    let time = format!("{}.{:03}", now / 1_000, now % 1_000);
+    let of = |url: &str, expr: &str| ask(url, &format!("/api/v1/query?query={}&time={time}", encode(expr)));
+    // An instance of ours where there is none would be the address that was scraped.
+    for (expr, labels) in [
+        ("up_elsewhere", json!({"__name__": "up_elsewhere", "job": "far"})),
+        ("histogram_sum(latency)", json!({"job": "federate"})),
+    ] {
+        let found = wait_for(expr, || {
+            let answer = of(&url, expr)["data"]["result"].clone();
+            (answer != json!([])).then_some(answer)
+        });
+        let ours = &of(&icecore.url, expr)["data"]["result"];
+        assert_eq!(found[0]["value"], ours[0]["value"], "{expr}");
+        assert_eq!(found[0]["metric"], labels, "{expr}");
+    }
 }
 
 #[test]
