@@ -3,7 +3,8 @@
 use super::head::Chunk;
 use super::names::{is_name_for, rank};
 use super::rows::LogRowsBuffer;
-use super::snapshot::{LogAsk, StreamNumbers};
+use super::selection::StreamNumbers;
+use super::snapshot::LogAsk;
 
 /// Appends those of the first `row_count` rows that belong to selected streams and that are asked for.
 pub(super) fn read(

@@ -17,6 +17,7 @@ mod segment_reader;
 #[cfg(test)]
 mod segment_tests;
 mod segment_writer;
+mod selection;
 mod snapshot;
 mod tail;
 #[cfg(test)]
@@ -33,6 +34,7 @@ pub(in crate::storage) use replay::LogsReplay;
 pub use rows::{LogRowsBuffer, MetadataRows, identity};
 pub use segment_layout::section_name;
 pub use segment_reader::{LogBlockSummary, LogsSegment};
-pub use snapshot::{LogAsk, LogPart, LogSelection, LogsSnapshot, SelectionSize, StreamShare};
+pub use selection::{LogPart, LogSelection, SelectionSize, StreamShare};
+pub use snapshot::{LogAsk, LogsSnapshot};
 pub use tail::{LogTail, TailHub};
 pub use writer::{LogCounters, LogsWriter};

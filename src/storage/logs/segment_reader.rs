@@ -13,7 +13,8 @@ use super::segment_layout::{
     self as layout, BLOCKS, Block, BlockChunk, BlockHeader, DATA, GROUPS, PartLens, SOFT_LABELS,
     SOFT_LABELS_BYTES_MAX, STREAMS,
 };
-use super::snapshot::{LogAsk, StreamNumbers};
+use super::selection::StreamNumbers;
+use super::snapshot::LogAsk;
 use crate::codec::{Malformed, compressed, take_count, take_text};
 use crate::model::nanos::to_millis;
 use crate::model::{Labels, Matcher, NanoRange, Nanos};

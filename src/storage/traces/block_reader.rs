@@ -4,15 +4,17 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::block_parts::{
+    decode_values, take_bytes_column, take_integers, take_origins, take_shapes, wanted_values,
+};
 use super::block_writer::parent;
-use super::columns::{AttributeColumn, BytesBuffer, Origins, Shapes, SpanColumns, ValueType, Values};
+use super::columns::{AttributeColumn, BytesBuffer, Origins, Shapes, SpanColumns, Values};
 use super::segment_layout::{
     AttributePart, BlockEntry, COLUMN_BYTES_MAX, PART_NAMES, Part, Place, VALUES_MAX,
 };
 use crate::codec::rows::RowSet;
 use crate::codec::text::{TextBuffer, TextColumn};
-use crate::codec::varint::read_u64;
-use crate::codec::{Malformed, compressed, floats, integers, numbers, take, take_count};
+use crate::codec::{Malformed, numbers, take, take_count};
 use crate::model::{SpanId, TraceId};
 use crate::storage::segment::{Section, SegmentError};
 
@@ -78,7 +80,7 @@ impl<'a> BlockReader<'a> {
     pub fn traces(&self) -> Result<Traces, SegmentError> {
         let (row_count, trace_count) = (self.row_count(), self.entry.trace_count);
         let traces = self.decode(Part::Traces, |bytes| {
-            let counts = get(bytes, trace_count)?;
+            let counts = take_integers(bytes, trace_count)?;
             let ids = take(bytes, trace_count * 16)?.chunks_exact(16);
             let ids: Vec<_> = ids.map(|id| TraceId(id.try_into().expect("sixteen bytes"))).collect();
             let (mut ends, mut end) = (Vec::with_capacity(trace_count), 0usize);
@@ -100,13 +102,13 @@ impl<'a> BlockReader<'a> {
         let Some(mut bytes) = self.part(Part::Starts)? else {
             return Err(self.damaged(Part::Starts, NO_STARTS));
         };
-        get(&mut bytes, self.entry.trace_count).map_err(|what| self.damaged(Part::Starts, what))
+        take_integers(&mut bytes, self.entry.trace_count).map_err(|what| self.damaged(Part::Starts, what))
     }
 
     pub fn starts(&self, traces: &Traces) -> Result<Vec<u64>, SegmentError> {
         let starts = self.decode(Part::Starts, |bytes| {
-            let firsts = get(bytes, traces.ids.len())?;
-            let mut steps = get(bytes, self.row_count() - firsts.len())?.into_iter();
+            let firsts = take_integers(bytes, traces.ids.len())?;
+            let mut steps = take_integers(bytes, self.row_count() - firsts.len())?.into_iter();
             let mut starts = Vec::with_capacity(self.row_count());
             for (trace, first) in firsts.into_iter().enumerate() {
                 let mut start = first as u64;
@@ -128,7 +130,7 @@ impl<'a> BlockReader<'a> {
 
     /// A column of integers; zeros where it is left out.
     pub fn integers(&self, part: Part) -> Result<Vec<i64>, SegmentError> {
-        let values = self.decode(part, |bytes| get(bytes, self.row_count()))?;
+        let values = self.decode(part, |bytes| take_integers(bytes, self.row_count()))?;
         Ok(if values.is_empty() { vec![0; self.row_count()] } else { values })
     }
 
@@ -258,7 +260,7 @@ impl<'a> BlockReader<'a> {
     fn dropped(&self) -> Result<[Vec<i64>; 3], SegmentError> {
         let count = self.row_count();
         let dropped = self.decode(Part::Dropped, |bytes| {
-            Ok([get(bytes, count)?, get(bytes, count)?, get(bytes, count)?])
+            Ok([take_integers(bytes, count)?, take_integers(bytes, count)?, take_integers(bytes, count)?])
         })?;
         Ok(if dropped[0].is_empty() { [(); 3].map(|()| vec![0; count]) } else { dropped })
     }
@@ -330,95 +332,3 @@ impl<'a> BlockReader<'a> {
 
 const BAD_TRACES: Malformed = Malformed("the traces of a block are out of order, or not all of its rows");
 const NO_STARTS: Malformed = Malformed("a block without times");
-
-/// Of each column of attributes, the values that these rows have.
-fn wanted_values(shapes: &Shapes, counts: &[usize], rows: &RowSet) -> Vec<RowSet> {
-    let mut wanted: Vec<RowSet> = counts.iter().map(|&count| RowSet::none(count)).collect();
-    let mut used = vec![0; counts.len()];
-    for (row, &shape) in shapes.of_row.iter().enumerate() {
-        for &column in &shapes.list[shape as usize] {
-            let column = column as usize;
-            if rows.contains(row) {
-                wanted[column].insert(used[column]);
-            }
-            used[column] += 1;
-        }
-    }
-    wanted
-}
-
-fn decode_values(
-    value_type: ValueType,
-    mut bytes: &[u8],
-    count: usize,
-    wanted: Option<&RowSet>,
-) -> Result<Values, Malformed> {
-    let mut values = Values::new(value_type);
-    match &mut values {
-        Values::Text(values) => {
-            let column = TextColumn::open(bytes, count, COLUMN_BYTES_MAX)?;
-            match wanted {
-                Some(rows) => column.decode_rows(rows, values)?,
-                None => column.decode(values)?,
-            }
-            return Ok(Values::Text(std::mem::take(values)));
-        }
-        Values::Integers(values) => integers::decode(&mut bytes, count, values)?,
-        Values::Floats(values) => floats::decode(std::mem::take(&mut bytes), count, values)?,
-        Values::Bools(values) => numbers::decode(std::mem::take(&mut bytes), count, 2, values)?,
-        Values::Other(values) => *values = take_bytes_column(&mut bytes, count)?,
-    }
-    if bytes.is_empty() { Ok(values) } else { Err(Malformed("bytes after a column")) }
-}
-
-fn take_bytes_column(bytes: &mut &[u8], count: usize) -> Result<BytesBuffer, Malformed> {
-    let (mut ends, mut end) = (Vec::with_capacity(count), 0usize);
-    for len in get(bytes, count)? {
-        end = usize::try_from(len).map_or(usize::MAX, |len| end.saturating_add(len));
-        ends.push(end);
-    }
-    let content = compressed::decode(std::mem::take(bytes), COLUMN_BYTES_MAX)?;
-    if end == content.len() {
-        Ok(BytesBuffer { bytes: content, ends })
-    } else {
-        Err(Malformed("byte strings of another length"))
-    }
-}
-
-fn take_packed(bytes: &mut &[u8]) -> Result<Vec<u8>, Malformed> {
-    let len = take_count(bytes, bytes.len())?;
-    compressed::decode(take(bytes, len)?, COLUMN_BYTES_MAX)
-}
-
-fn take_origins(bytes: &mut &[u8]) -> Result<Vec<Arc<[u8]>>, Malformed> {
-    let content = take_packed(bytes)?;
-    let content = &mut &content[..];
-    let mut list = Vec::new();
-    for _ in 0..take_count(content, content.len())? {
-        let len = take_count(content, content.len())?;
-        list.push(take(content, len)?.into());
-    }
-    Ok(list)
-}
-
-fn take_shapes(bytes: &mut &[u8], column_count: usize) -> Result<Vec<Box<[u32]>>, Malformed> {
-    let content = take_packed(bytes)?;
-    let content = &mut &content[..];
-    let mut list = Vec::new();
-    for _ in 0..take_count(content, content.len())? {
-        let len = take_count(content, content.len())?;
-        let column = |content: &mut &[u8]| {
-            let column = read_u64(content)?;
-            let column = u32::try_from(column).ok().filter(|&column| (column as usize) < column_count);
-            column.ok_or(Malformed("a shape with a column that is not there"))
-        };
-        list.push((0..len).map(|_| column(content)).collect::<Result<_, _>>()?);
-    }
-    Ok(list)
-}
-
-fn get(bytes: &mut &[u8], count: usize) -> Result<Vec<i64>, Malformed> {
-    let mut values = Vec::new();
-    integers::decode(bytes, count, &mut values)?;
-    Ok(values)
-}

@@ -1,6 +1,7 @@
 //! Spans of traces: the traces room of the storage hall.
 
 mod batch;
+mod block_parts;
 mod block_reader;
 mod block_search;
 mod block_values;

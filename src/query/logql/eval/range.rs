@@ -6,15 +6,15 @@ use crate::model::{Labels, Nanos};
 use crate::query::QueryError;
 use crate::query::budget::{Budget, HeldBytes};
 use crate::query::logql::ast::{Grouping, LogRange, RangeAggregation, RangeOp, Unwrap};
-use crate::query::logql::stages::filter::{cannot_convert, passes};
 use crate::query::logql::stages::labels::{ERROR, ERROR_DETAILS};
-use crate::query::logql::stages::{EntryError, EntryState, add_filter_names, asks_for_errors};
+use crate::query::logql::stages::{EntryState, add_filter_names, asks_for_errors};
 use crate::query::promql::eval::row::Row;
 use crate::storage::logs::{LogPart, LogRowsBuffer, LogSelection};
 
 use super::count::Tally;
+use super::entry_reader::EntryReader;
 use super::plan::Plan;
-use super::sample::{Sample, absent_labels, row, unwrapped, value_of};
+use super::sample::{Sample, absent_labels, row, value_of};
 use super::scan::Scan;
 use super::series::{SeriesLabels, SeriesTable};
 use super::windows::{Cursor, Windows};
@@ -66,15 +66,16 @@ fn absence(present: &RangeRows, steps: usize, labels: Labels) -> RangeRows {
     RangeRows { series: vec![labels], rows: vec![row] }
 }
 
-struct Reading<'q, 'a> {
+/// What all parts of one aggregation are read for.
+pub struct Reading<'q, 'a> {
     scan: Scan<'q>,
     aggregation: &'a RangeAggregation,
     windows: Windows,
-    selection: &'a LogSelection,
-    labels: SeriesLabels,
-    plan: Plan,
+    pub selection: &'a LogSelection,
+    pub labels: SeriesLabels,
+    pub plan: Plan,
     /// The query asks for entries that have errors, so that they do not end it.
-    takes_errors: bool,
+    pub takes_errors: bool,
 }
 
 impl<'q, 'a> Reading<'q, 'a> {
@@ -341,96 +342,4 @@ impl<'b> Sampled<'b> {
         samples.push(sample);
         Ok(())
     }
-}
-
-/// Reads the rows of a part one by one through a pipeline.
-struct EntryReader {
-    rows: LogRowsBuffer,
-    state: EntryState,
-    cursor: Cursor,
-}
-
-/// An entry that passed.
-struct PassedEntry<'e> {
-    rows: &'e LogRowsBuffer,
-    row: usize,
-    /// As it was stored; empty if nobody wants it.
-    line: &'e str,
-    state: &'e mut EntryState,
-    seen_by: std::ops::Range<usize>,
-}
-
-impl EntryReader {
-    fn new(windows: Windows) -> EntryReader {
-        EntryReader {
-            rows: LogRowsBuffer::default(),
-            state: EntryState::default(),
-            cursor: Cursor::new(windows),
-        }
-    }
-
-    /// Visits the entries that pass and that a step sees; one with an error that nobody asked for ends the query.
-    fn for_each(
-        &mut self,
-        reading: &Reading<'_, '_>,
-        mut visit: impl FnMut(PassedEntry<'_>) -> Result<(), QueryError>,
-    ) -> Result<(), QueryError> {
-        self.for_each_with(reading, None, |entry, _| visit(entry))
-    }
-
-    /// As [`EntryReader::for_each`], each with its unwrapped value; an entry without the label is passed over.
-    fn for_each_with(
-        &mut self,
-        reading: &Reading<'_, '_>,
-        unwrap: Option<&Unwrap>,
-        mut visit: impl FnMut(PassedEntry<'_>, f64) -> Result<(), QueryError>,
-    ) -> Result<(), QueryError> {
-        let EntryReader { rows, state, cursor } = self;
-        for row in 0..rows.len() {
-            let seen_by = cursor.seen_by(rows.timestamps[row]);
-            if seen_by.is_empty() || !reading.plan.pass(reading.selection, rows, row, state) {
-                continue;
-            }
-            let value = match unwrap {
-                None => 0.0,
-                Some(unwrap) => match unwrapped_value(unwrap, state) {
-                    Some(value) => value,
-                    None => continue,
-                },
-            };
-            if state.labels.error().is_some() && !reading.takes_errors {
-                return Err(pipeline_error(&reading.labels, state));
-            }
-            let line = reading.plan.line(rows, row);
-            visit(PassedEntry { rows, row, line, state, seen_by }, value)?;
-        }
-        Ok(())
-    }
-}
-
-/// The value of the entry, if it has the label and passes the filters behind the unwrap. What cannot be read as
-/// asked is an error of the entry.
-fn unwrapped_value(unwrap: &Unwrap, state: &mut EntryState) -> Option<f64> {
-    let text = state.labels.get(&unwrap.label).filter(|text| !text.is_empty())?;
-    let value = match unwrapped(text, unwrap.conversion) {
-        Ok(value) => value,
-        Err(expected) => {
-            let details = cannot_convert(text, expected);
-            state.labels.set_error(EntryError::Sample, details);
-            0.0
-        }
-    };
-    unwrap.filters.iter().all(|filter| passes(filter, &mut state.labels)).then_some(value)
-}
-
-fn pipeline_error(labels: &SeriesLabels, state: &EntryState) -> QueryError {
-    let mut table = SeriesTable::default();
-    let (series, _) = table.number(labels, &state.labels);
-    let error = state.labels.error().map_or("", EntryError::text);
-    QueryError::BadData(format!(
-        "pipeline error: '{error}' ({}) for series: '{}'. Filter such entries out (e.g. | __error__!=\"{error}\"), \
-         or all that have errors (| __error__=\"\"), which can also stand behind unwrap",
-        state.labels.error_details(),
-        table.labels[series]
-    ))
 }
