@@ -25,6 +25,13 @@ pub fn decode(bytes: &mut &[u8], count: usize, out: &mut Vec<i64>) -> Result<(),
     for_each_group(bytes, count, |group| out.extend_from_slice(group))
 }
 
+/// As [`decode`], into a list of their own.
+pub fn take_integers(bytes: &mut &[u8], count: usize) -> Result<Vec<i64>, Malformed> {
+    let mut values = Vec::new();
+    decode(bytes, count, &mut values)?;
+    Ok(values)
+}
+
 /// Takes `count` integers off the front of `bytes` and hands them over in short runs.
 pub fn for_each_group(
     bytes: &mut &[u8],

@@ -4,8 +4,9 @@ use std::ops::Range;
 use std::sync::atomic::AtomicBool;
 
 use super::head::Share;
+use crate::codec::Malformed;
+use crate::codec::integers::{self, take_integers};
 use crate::codec::varint::{read_u64, write_u64};
-use crate::codec::{Malformed, integers};
 use crate::model::{NanoRange, Nanos};
 use crate::storage::segment::SectionId;
 
@@ -131,14 +132,14 @@ impl BlockChunk {
         let mut offset = read_u64(bytes)?;
         let mut lens = [(); 6].map(|()| Vec::new());
         for column in &mut lens {
-            *column = get(bytes, count)?;
+            *column = take_integers(bytes, count)?;
         }
-        let row_counts = get(bytes, count)?;
-        let line_bytes = get(bytes, count)?;
-        let min_times = get(bytes, count)?;
-        let spans = get(bytes, count)?;
-        let finals = get(bytes, count)?;
-        let share_counts = get(bytes, count)?;
+        let row_counts = take_integers(bytes, count)?;
+        let line_bytes = take_integers(bytes, count)?;
+        let min_times = take_integers(bytes, count)?;
+        let spans = take_integers(bytes, count)?;
+        let finals = take_integers(bytes, count)?;
+        let share_counts = take_integers(bytes, count)?;
         let (mut blocks, mut first_share) = (Vec::with_capacity(count), 0usize);
         for at in 0..count {
             let [times, streams, lines, trace_ids, columns, directory] =
@@ -204,9 +205,9 @@ fn decode_shares(
     if count > bytes.len().saturating_mul(64) {
         return Err(Malformed("more streams in blocks than there can be"));
     }
-    let streams = get(bytes, count)?;
-    let rows = get(bytes, count - blocks.len())?;
-    let line_bytes = get(bytes, count - blocks.len())?;
+    let streams = take_integers(bytes, count)?;
+    let rows = take_integers(bytes, count - blocks.len())?;
+    let line_bytes = take_integers(bytes, count - blocks.len())?;
     let mut told = rows.into_iter().zip(line_bytes);
     let mut shares = Vec::with_capacity(count);
     for block in blocks {
@@ -215,10 +216,9 @@ fn decode_shares(
             let stream = u32::try_from(streams[at]).ok().filter(|&stream| u64::from(stream) < stream_count);
             let stream = stream.ok_or(Malformed("a block of a stream that there is not"))?;
             let is_last = at + 1 == block.shares.end;
-            let (rows, bytes) = match told.next_if(!is_last) {
-                Some((rows, bytes)) => (rows as u64, bytes as u64),
-                None => (rows_left, bytes_left),
-            };
+            let told_of_it = if is_last { None } else { told.next() };
+            let (rows, bytes) =
+                told_of_it.map_or((rows_left, bytes_left), |(rows, bytes)| (rows as u64, bytes as u64));
             let too_much = Malformed("the streams of a block have more than the block");
             rows_left = rows_left.checked_sub(rows).ok_or(too_much)?;
             bytes_left = bytes_left.checked_sub(bytes).ok_or(too_much)?;
@@ -228,23 +228,8 @@ fn decode_shares(
     Ok(shares)
 }
 
-/// The next item, if there is to be one.
-trait NextIf: Iterator {
-    fn next_if(&mut self, wanted: bool) -> Option<Self::Item> {
-        if wanted { self.next() } else { None }
-    }
-}
-
-impl<I: Iterator> NextIf for I {}
-
 fn put(out: &mut Vec<u8>, values: impl Iterator<Item = i64>) {
     integers::encode(&values.collect::<Vec<_>>(), out);
-}
-
-fn get(bytes: &mut &[u8], count: usize) -> Result<Vec<i64>, Malformed> {
-    let mut values = Vec::new();
-    integers::decode(bytes, count, &mut values)?;
-    Ok(values)
 }
 
 /// Appends a chunk of groups: the first block of the first of them, and how many blocks each has.
@@ -261,7 +246,7 @@ pub fn decode_groups(
 ) -> Result<Vec<Range<u64>>, Malformed> {
     let mut next = read_u64(bytes)?;
     let mut groups = Vec::with_capacity(count);
-    for blocks in get(bytes, count)? {
+    for blocks in take_integers(bytes, count)? {
         let blocks = u64::try_from(blocks).ok().and_then(|blocks| next.checked_add(blocks));
         let end = blocks.filter(|&end| end <= block_count);
         let end = end.ok_or(Malformed("a group has more blocks than there are"))?;
@@ -277,6 +262,6 @@ pub fn encode_streams(groups: &[u32], out: &mut Vec<u8>) {
 }
 
 pub fn decode_streams(bytes: &mut &[u8], count: usize) -> Result<Vec<u32>, Malformed> {
-    let groups = get(bytes, count)?.into_iter().map(u32::try_from);
+    let groups = take_integers(bytes, count)?.into_iter().map(u32::try_from);
     groups.collect::<Result<_, _>>().map_err(|_| Malformed("a stream of a group that there is not"))
 }

@@ -1,7 +1,8 @@
 //! The sections of a metrics segment (`storage-format.md` §5) and the rows of their tables.
 
+use crate::codec::Malformed;
+use crate::codec::integers::{self, take_integers};
 use crate::codec::varint::{read_u64, write_u64};
-use crate::codec::{Malformed, integers};
 use crate::model::{MetricType, TimeRange, Timestamp};
 use crate::storage::segment::{CHECK_LEN, SectionId};
 
@@ -124,11 +125,11 @@ pub fn encode_columns(columns: &[Column], out: &mut Vec<u8>) {
 }
 
 pub fn decode_columns(bytes: &mut &[u8], count: usize) -> Result<Vec<Column>, Malformed> {
-    let offsets = get(bytes, count)?;
-    let lens = get(bytes, count)?;
-    let sample_counts = get(bytes, count)?;
-    let firsts = get(bytes, count)?;
-    let spans = get(bytes, count)?;
+    let offsets = take_integers(bytes, count)?;
+    let lens = take_integers(bytes, count)?;
+    let sample_counts = take_integers(bytes, count)?;
+    let firsts = take_integers(bytes, count)?;
+    let spans = take_integers(bytes, count)?;
     let mut columns = Vec::with_capacity(count);
     for at in 0..count {
         if !(1..=BLOCK_SAMPLES_MAX as i64).contains(&sample_counts[at]) {
@@ -180,10 +181,10 @@ impl BlockChunk {
     /// Takes a chunk of `count` series off the front. `data_len` bounds how many blocks there can be.
     pub fn decode(bytes: &mut &[u8], count: usize, data_len: u64) -> Result<BlockChunk, Malformed> {
         let mut offset = read_u64(bytes)?;
-        let floats = get(bytes, count)?;
-        let histograms = get(bytes, count)?;
-        let exemplars = get(bytes, count)?;
-        let starts = get(bytes, count)?;
+        let floats = take_integers(bytes, count)?;
+        let histograms = take_integers(bytes, count)?;
+        let exemplars = take_integers(bytes, count)?;
+        let starts = take_integers(bytes, count)?;
         let (mut series, mut firsts) = (Vec::with_capacity(count), Vec::with_capacity(count));
         let mut block_count = 0;
         for at in 0..count {
@@ -202,9 +203,9 @@ impl BlockChunk {
             let starts = starts[at] as u64;
             series.push(SeriesRow { float_blocks, histogram_blocks, exemplar_blocks, starts });
         }
-        let skips = get(bytes, block_count)?;
-        let lens = get(bytes, block_count)?;
-        let columns = get(bytes, block_count)?;
+        let skips = take_integers(bytes, block_count)?;
+        let lens = take_integers(bytes, block_count)?;
+        let columns = take_integers(bytes, block_count)?;
         let mut blocks = Vec::with_capacity(block_count);
         for at in 0..block_count {
             offset = offset.wrapping_add(skips[at] as u64);
@@ -230,10 +231,4 @@ impl BlockChunk {
 
 fn put<T>(out: &mut Vec<u8>, rows: &[T], field: impl Fn(&T) -> i64) {
     integers::encode(&rows.iter().map(field).collect::<Vec<_>>(), out);
-}
-
-fn get(bytes: &mut &[u8], count: usize) -> Result<Vec<i64>, Malformed> {
-    let mut values = Vec::new();
-    integers::decode(bytes, count, &mut values)?;
-    Ok(values)
 }

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use super::columns::{BytesBuffer, Shapes, ValueType, Values};
 use super::segment_layout::COLUMN_BYTES_MAX;
+use crate::codec::integers::{self, take_integers};
 use crate::codec::rows::RowSet;
 use crate::codec::text::TextColumn;
 use crate::codec::varint::read_u64;
-use crate::codec::{Malformed, compressed, floats, integers, numbers, take, take_count};
+use crate::codec::{Malformed, compressed, floats, numbers, take, take_count};
 
 /// Of each column of attributes, the values that these rows have.
 pub fn wanted_values(shapes: &Shapes, counts: &[usize], rows: &RowSet) -> Vec<RowSet> {
@@ -93,10 +94,4 @@ pub fn take_shapes(bytes: &mut &[u8], column_count: usize) -> Result<Vec<Box<[u3
         list.push((0..len).map(|_| column(content)).collect::<Result<_, _>>()?);
     }
     Ok(list)
-}
-
-pub fn take_integers(bytes: &mut &[u8], count: usize) -> Result<Vec<i64>, Malformed> {
-    let mut values = Vec::new();
-    integers::decode(bytes, count, &mut values)?;
-    Ok(values)
 }

@@ -4,14 +4,13 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::block_parts::{
-    decode_values, take_bytes_column, take_integers, take_origins, take_shapes, wanted_values,
-};
+use super::block_parts::{decode_values, take_bytes_column, take_origins, take_shapes, wanted_values};
 use super::block_writer::parent;
 use super::columns::{AttributeColumn, BytesBuffer, Origins, Shapes, SpanColumns, Values};
 use super::segment_layout::{
     AttributePart, BlockEntry, COLUMN_BYTES_MAX, PART_NAMES, Part, Place, VALUES_MAX,
 };
+use crate::codec::integers::take_integers;
 use crate::codec::rows::RowSet;
 use crate::codec::text::{TextBuffer, TextColumn};
 use crate::codec::{Malformed, numbers, take, take_count};

@@ -1,8 +1,9 @@
 //! The sections of a traces segment (`storage-format.md` §7) and the rows of their tables.
 
 use super::columns::ValueType;
+use crate::codec::integers::{self, take_integers};
 use crate::codec::varint::write_u64;
-use crate::codec::{Malformed, integers, put_text, take_count, take_text};
+use crate::codec::{Malformed, put_text, take_count, take_text};
 use crate::model::{NanoRange, Nanos};
 use crate::storage::segment::{CHECK_LEN, SectionId};
 
@@ -154,15 +155,15 @@ impl BlockChunk {
     pub fn decode(bytes: &mut &[u8], count: usize, data_len: u64) -> Result<BlockChunk, Malformed> {
         let key_count = take_count(bytes, bytes.len())?;
         let keys = (0..key_count).map(|_| Ok(take_text(bytes)?.into())).collect::<Result<_, Malformed>>()?;
-        let offsets = get(bytes, count)?;
-        let part_counts = get(bytes, count)?;
-        let row_counts = get(bytes, count)?;
-        let trace_counts = get(bytes, count)?;
-        let first_starts = get(bytes, count)?;
-        let spans = get(bytes, count)?;
-        let durations = get(bytes, count)?;
-        let errors = get(bytes, count)?;
-        let services = get(bytes, count)?;
+        let offsets = take_integers(bytes, count)?;
+        let part_counts = take_integers(bytes, count)?;
+        let row_counts = take_integers(bytes, count)?;
+        let trace_counts = take_integers(bytes, count)?;
+        let first_starts = take_integers(bytes, count)?;
+        let spans = take_integers(bytes, count)?;
+        let durations = take_integers(bytes, count)?;
+        let errors = take_integers(bytes, count)?;
+        let services = take_integers(bytes, count)?;
         // No part is shorter than its checksum.
         let parts_max = i64::try_from(data_len / CHECK_LEN as u64).unwrap_or(i64::MAX);
         let mut part_total = 0i64;
@@ -172,8 +173,8 @@ impl BlockChunk {
                 return Err(Malformed("a block has more parts than there can be"));
             }
         }
-        let codes = get(bytes, part_total as usize)?;
-        let lens = get(bytes, part_total as usize)?;
+        let codes = take_integers(bytes, part_total as usize)?;
+        let lens = take_integers(bytes, part_total as usize)?;
         let mut chunk = BlockChunk { keys, blocks: Vec::with_capacity(count) };
         let mut parts = codes.into_iter().zip(lens);
         for at in 0..count {
@@ -231,12 +232,6 @@ fn coded_parts(block: &BlockEntry) -> Vec<(i64, Place)> {
 
 fn put(out: &mut Vec<u8>, values: impl Iterator<Item = i64>) {
     integers::encode(&values.collect::<Vec<_>>(), out);
-}
-
-fn get(bytes: &mut &[u8], count: usize) -> Result<Vec<i64>, Malformed> {
-    let mut values = Vec::new();
-    integers::decode(bytes, count, &mut values)?;
-    Ok(values)
 }
 
 #[cfg(test)]
