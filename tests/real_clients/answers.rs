@@ -9,7 +9,7 @@ use crate::common::{encode, request};
 pub type Labels = BTreeMap<String, String>;
 
 /// One series of a vector or matrix; a vector has one point in each.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Points {
     pub floats: Vec<(i64, f64)>,
     /// Each as the API writes it.
@@ -19,17 +19,43 @@ pub struct Points {
 /// The points of each series.
 pub type Answer = BTreeMap<Labels, Points>;
 
-/// `GET /api/v1/query` at a time in milliseconds.
-pub fn instant(url: &str, expr: &str, time_ms: i64) -> Answer {
-    let parameters = format!("query={}&time={}", encode(expr), seconds(time_ms));
-    ask(&format!("{url}/api/v1/query?{parameters}"))
+/// An answer, or the text of the refusal.
+pub type Asked = Result<Answer, String>;
+
+/// When an expression is evaluated, in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum When {
+    Instant(i64),
+    Range { start_ms: i64, end_ms: i64, step_ms: i64 },
 }
 
-/// `GET /api/v1/query_range`, times in milliseconds.
-pub fn range(url: &str, expr: &str, start_ms: i64, end_ms: i64, step_ms: i64) -> Answer {
-    let (start, end, step) = (seconds(start_ms), seconds(end_ms), seconds(step_ms));
-    let parameters = format!("query={}&start={start}&end={end}&step={step}", encode(expr));
-    ask(&format!("{url}/api/v1/query_range?{parameters}"))
+/// `/api/v1/query` or `/api/v1/query_range`.
+pub fn ask(url: &str, expr: &str, when: When) -> Asked {
+    let query = encode(expr);
+    let path = match when {
+        When::Instant(time_ms) => format!("query?query={query}&time={}", seconds(time_ms)),
+        When::Range { start_ms, end_ms, step_ms } => {
+            let (start, end, step) = (seconds(start_ms), seconds(end_ms), seconds(step_ms));
+            format!("query_range?query={query}&start={start}&end={end}&step={step}")
+        }
+    };
+    let answer = request("GET", &format!("{url}/api/v1/{path}"), &[], Vec::new());
+    let body: Value = serde_json::from_str(&answer.body).unwrap_or_else(|_| panic!("{path}: {answer:?}"));
+    if answer.status != 200 {
+        return Err(body["error"].as_str().unwrap_or_else(|| panic!("{path}: {body}")).to_owned());
+    }
+    let result = &body["data"]["result"];
+    if body["data"]["resultType"] == "scalar" {
+        let points = Points { floats: vec![float_point(result)], histograms: Vec::new() };
+        return Ok(Answer::from([(Labels::new(), points)]));
+    }
+    let series = result.as_array().unwrap().iter();
+    Ok(series.map(|series| (labels(&series["metric"]), points(series))).collect())
+}
+
+/// The answer at a time in milliseconds, which there must be.
+pub fn instant(url: &str, expr: &str, time_ms: i64) -> Answer {
+    ask(url, expr, When::Instant(time_ms)).unwrap_or_else(|refusal| panic!("{expr}: {refusal}"))
 }
 
 /// The `data` of any other endpoint.
@@ -41,18 +67,6 @@ pub fn data(url: &str, path: &str) -> Value {
 
 fn seconds(ms: i64) -> String {
     format!("{}.{:03}", ms / 1_000, ms % 1_000)
-}
-
-fn ask(url: &str) -> Answer {
-    let answer = request("GET", url, &[], Vec::new());
-    assert_eq!(answer.status, 200, "{url}: {}", answer.body);
-    let body: Value = serde_json::from_str(&answer.body).unwrap();
-    let result = &body["data"]["result"];
-    if body["data"]["resultType"] == "scalar" {
-        let points = Points { floats: vec![float_point(result)], histograms: Vec::new() };
-        return Answer::from([(Labels::new(), points)]);
-    }
-    result.as_array().unwrap().iter().map(|series| (labels(&series["metric"]), points(series))).collect()
 }
 
 pub fn labels(metric: &Value) -> Labels {
@@ -82,6 +96,16 @@ fn milliseconds(timestamp: &Value) -> i64 {
     (timestamp.as_f64().unwrap() * 1_000.0).round() as i64
 }
 
+/// How two answers disagree, if they do; which words a refusal has does not matter.
+pub fn disagreement(expected: &Asked, found: &Asked) -> Option<String> {
+    match (expected, found) {
+        (Ok(expected), Ok(found)) => difference(expected, found),
+        (Err(_), Err(_)) => None,
+        (Ok(expected), Err(refusal)) => Some(format!("expected {} series, found: {refusal}", expected.len())),
+        (Err(refusal), Ok(found)) => Some(format!("expected: {refusal}, found {} series", found.len())),
+    }
+}
+
 /// The first difference in labels, times or values (beyond a relative 1e-9), if there is one.
 pub fn difference(expected: &Answer, found: &Answer) -> Option<String> {
     if let Some(labels) = expected.keys().find(|labels| !found.contains_key(*labels)) {
@@ -107,7 +131,7 @@ fn different_point(expected: &[(i64, f64)], found: &[(i64, f64)]) -> Option<Stri
     (expected != found).then(|| format!("expected {expected} points, found {found}"))
 }
 
-fn same(a: f64, b: f64) -> bool {
+pub fn same(a: f64, b: f64) -> bool {
     a == b || a.is_nan() && b.is_nan() || (a - b).abs() <= 1e-9 * a.abs().max(b.abs())
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::answers::Labels;
 
 /// What a target exposes at one time.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Exposed {
     /// With the metric's name as `__name__`, in the order of the text.
     pub samples: Vec<(Labels, f64)>,

@@ -10,13 +10,20 @@ mod common;
 
 mod agent;
 mod answers;
+mod differential;
 mod exporter;
 mod exposition;
+mod known_differences;
 mod logs_and_spans;
 mod opentelemetry;
 mod programs;
+mod random_calls;
+mod random_expressions;
+mod random_selectors;
+mod recorded;
 mod remote_read;
 mod same_answers;
+mod side_by_side;
 
 /// Whether there is time for long runs.
 fn full() -> bool {

@@ -1,0 +1,225 @@
+//! Random expressions give the same from Icecore as from Prometheus over the same recorded samples.
+//!
+//! Prometheus before 3.0 counts the left edge of a window to it, so no edge falls on a sample or on a step of a
+//! subquery: samples lie 3 s (and up to 10 ms) after a multiple of 5 s, steps of subqueries on such multiples and
+//! moments of evaluation 1.5 s after them, while ranges are a second longer than such a multiple.
+//!
+//! `ICECORE_SEED` begins elsewhere, `ICECORE_FULL=1` asks 10,000 expressions.
+
+use std::collections::BTreeMap;
+
+use icecore::query::promql::ast::{At, Duration, Expr, ExprKind, Subquery};
+use icecore::query::promql::{ParseOptions, parse};
+
+use super::answers::{self, Asked, When};
+use super::exposition::Exposed;
+use super::known_differences::{Culprit, KNOWN, KnownDifference};
+use super::programs::installed;
+use super::random_expressions::Generator;
+use super::random_selectors::{Dice, Metric};
+use super::recorded::{self, SCRAPE_INTERVAL_MS, Series, TARGET, Target};
+use super::side_by_side::SideBySide;
+use crate::common::{now_ms, shared};
+
+const SCRAPES: usize = 200;
+const SEED: u64 = 42;
+const DAY_MS: i64 = 24 * 60 * 60_000;
+const SAMPLES_AFTER_MS: i64 = 3_000;
+const ASKED_AFTER_MS: i64 = 1_500;
+const SUBQUERY_STEP_MS: i64 = 60_000;
+
+/// Comes back from an absence with counters that began anew meanwhile.
+const OTHER_TARGET: Target =
+    Target { instance: "host-0008:9100", lost: 30..32, down: 100..118, restarted: 117 };
+
+#[test]
+fn random_expressions_answer_as_prometheus_does() {
+    let Some(prometheus) = installed("prometheus") else { return };
+    let Some(pack) = shared("tools/peerbench/data/scrapes.zst") else { return };
+    let both = SideBySide::start(prometheus, &[]);
+    // A midnight, so that the steps of subqueries fall alike on every day.
+    let start_ms = (now_ms() / DAY_MS - 1) * DAY_MS;
+    let series = recorded_series(&recorded::scrapes(&pack, SCRAPES + 20), start_ms + SAMPLES_AFTER_MS);
+    both.write(&series);
+
+    let seed = std::env::var("ICECORE_SEED").map_or(SEED, |seed| seed.parse().unwrap());
+    let count = if crate::full() { 10_000 } else { 500 };
+    let metrics = metrics(&series);
+    let mut tally = Tally::default();
+    for number in 0..count {
+        let (expr, moments) = question(&metrics, start_ms, Dice::new(seed.wrapping_add(number) << 20));
+        for when in moments {
+            tally.count(&both, &expr, when);
+        }
+    }
+    println!("seed {seed}: {tally:?}");
+    let unexplained = &tally.unexplained;
+    assert!(unexplained.is_empty(), "{} unexplained:\n{}", unexplained.len(), unexplained.join("\n"));
+    assert!(tally.answered * 2 > tally.asked, "only {} of {} say something", tally.answered, tally.asked);
+    every_known_difference_is_one(&both, start_ms);
+}
+
+/// What came of the questions.
+#[derive(Debug, Default)]
+struct Tally {
+    asked: usize,
+    /// With at least one series.
+    answered: usize,
+    refused: usize,
+    explained: BTreeMap<&'static str, usize>,
+    unexplained: Vec<String>,
+}
+
+impl Tally {
+    fn count(&mut self, both: &SideBySide, expr: &str, when: When) {
+        let tree = parse(expr, &ParseOptions::default()).unwrap_or_else(|error| panic!("{expr}: {error}"));
+        let (expected, found) = both.ask(expr, when);
+        self.asked += 1;
+        self.answered += usize::from(expected.as_ref().is_ok_and(|answer| !answer.is_empty()));
+        self.refused += usize::from(expected.is_err());
+        if answers::disagreement(&expected, &found).is_none() {
+            return;
+        }
+        match explain(both, &tree, when, (expected, found)) {
+            Ok(known) => known.iter().for_each(|known| *self.explained.entry(known.name).or_default() += 1),
+            Err(unexplained) => {
+                self.unexplained.push(format!("{expr}\n    {when:?}\n    {unexplained}"));
+            }
+        }
+    }
+}
+
+/// Why the answers differ: what explains the innermost expressions that do, or one that nothing explains.
+fn explain(
+    both: &SideBySide,
+    expr: &Expr,
+    when: When,
+    (expected, found): (Asked, Asked),
+) -> Result<Vec<&'static KnownDifference>, String> {
+    let mut inner = Vec::new();
+    for (operand, when) in expr.children().into_iter().filter_map(|operand| evaluated(operand, when)) {
+        let (expected, found) = both.ask(&operand.to_string(), when);
+        if answers::disagreement(&expected, &found).is_some() {
+            inner.extend(explain(both, operand, when, (expected, found))?);
+        }
+    }
+    if !inner.is_empty() {
+        return Ok(inner);
+    }
+    let culprit = Culprit { expr, expected: &expected, found: &found };
+    let known = KNOWN.iter().find(|known| (known.applies)(&culprit));
+    let difference = || answers::disagreement(&expected, &found).unwrap_or_default();
+    known.map(|known| vec![known]).ok_or_else(|| format!("{expr}: {}", difference()))
+}
+
+/// What an operand evaluates, and when; nothing where it only reads samples.
+fn evaluated(operand: &Expr, when: When) -> Option<(&Expr, When)> {
+    match &operand.kind {
+        ExprKind::Number(_) | ExprKind::String(_) | ExprKind::MatrixSelector(_) => None,
+        ExprKind::Subquery(subquery) => Some((&*subquery.expr, steps_of(subquery, when)?)),
+        _ => Some((operand, when)),
+    }
+}
+
+/// All steps at which the query evaluates the subquery's expression.
+fn steps_of(subquery: &Subquery, when: When) -> Option<When> {
+    let milliseconds = |duration: &Duration| match duration {
+        Duration::Milliseconds(ms) => *ms,
+        Duration::Expression(_) => panic!("2.42 has no such durations"),
+    };
+    let (start, end) = match when {
+        When::Instant(time_ms) => (time_ms, time_ms),
+        When::Range { start_ms, end_ms, .. } => (start_ms, end_ms),
+    };
+    let (start, end) = match subquery.at {
+        None => (start, end),
+        Some(At::Timestamp(time_ms)) => (time_ms, time_ms),
+        Some(At::Start) => (start, start),
+        Some(At::End) => (end, end),
+    };
+    let step_ms = subquery.step.as_ref().map_or(SUBQUERY_STEP_MS, milliseconds);
+    let offset_ms = milliseconds(&subquery.offset);
+    let first_ms =
+        (start - offset_ms - milliseconds(&subquery.range)).div_euclid(step_ms) * step_ms + step_ms;
+    let end_ms = end - offset_ms;
+    (first_ms <= end_ms).then_some(When::Range { start_ms: first_ms, end_ms, step_ms })
+}
+
+/// An expression, and the moments at which to ask it: one instant, one range.
+fn question(metrics: &[Metric], start_ms: i64, mut dice: Dice) -> (String, [When; 2]) {
+    // From before the first sample until the last has left the lookback.
+    let ticks = SCRAPES * 3 + 80;
+    let mut moment = || start_ms + ASKED_AFTER_MS + (dice.below(ticks) as i64 - 5) * 5_000;
+    let (instant, start_ms, at) = (When::Instant(moment()), moment(), moment());
+    let step_ms = [15_000, 30_000, 45_000, 60_000, 300_000][dice.below(5)];
+    let end_ms = start_ms + dice.below(40) as i64 * step_ms;
+    let at = format!("{}.{:03}", at / 1_000, at % 1_000);
+    let moments = vec![at, "start()".to_owned(), "end()".to_owned()];
+    let expr = Generator { dice, metrics, moments }.expression();
+    (expr, [instant, When::Range { start_ms, end_ms, step_ms }])
+}
+
+/// Two targets, the second a few scrapes behind the first.
+fn recorded_series(scrapes: &[Exposed], start_ms: i64) -> Series {
+    let scrapes = with_histogram(scrapes);
+    let mut series = recorded::series(&scrapes[..SCRAPES], start_ms, &TARGET);
+    series.extend(recorded::series(&scrapes[20..], start_ms, &OTHER_TARGET));
+    series
+}
+
+/// node_exporter has no histogram: how long its collectors took makes one.
+fn with_histogram(scrapes: &[Exposed]) -> Vec<Exposed> {
+    const BOUNDS: [(&str, f64); 5] =
+        [("0.0001", 0.0001), ("0.0005", 0.0005), ("0.002", 0.002), ("0.01", 0.01), ("+Inf", f64::INFINITY)];
+    let mut counts = [0.0; BOUNDS.len()];
+    let mut with_histogram = Vec::new();
+    for scrape in scrapes {
+        let mut scrape = scrape.clone();
+        let is_duration = |name: &str| name == "node_scrape_collector_duration_seconds";
+        for (_, seconds) in scrape.samples.iter().filter(|(labels, _)| is_duration(&labels["__name__"])) {
+            for (count, (_, bound)) in counts.iter_mut().zip(BOUNDS) {
+                *count += f64::from(u8::from(*seconds <= bound));
+            }
+        }
+        let name = "collector_seconds_bucket";
+        for (count, (bound, _)) in counts.iter().zip(BOUNDS) {
+            let labels = [("__name__", name), ("le", bound)].map(|(n, v)| (n.to_owned(), v.to_owned()));
+            scrape.samples.push((labels.into(), *count));
+        }
+        scrape.types.insert(name.to_owned(), "counter".to_owned());
+        with_histogram.push(scrape);
+    }
+    with_histogram
+}
+
+fn metrics(series: &Series) -> Vec<Metric> {
+    let mut metrics: BTreeMap<&str, Metric> = BTreeMap::new();
+    for labels in series.keys() {
+        let name = &labels["__name__"];
+        let metric =
+            metrics.entry(name).or_insert_with(|| Metric { name: name.clone(), ..Metric::default() });
+        for (label, value) in labels.iter().filter(|(label, _)| *label != "__name__") {
+            metric.labels.entry(label.clone()).or_default().insert(value.clone());
+        }
+    }
+    metrics.into_values().collect()
+}
+
+/// Each example differs, and for its own reason.
+fn every_known_difference_is_one(both: &SideBySide, start_ms: i64) {
+    let start_ms = start_ms + ASKED_AFTER_MS;
+    let when =
+        When::Range { start_ms, end_ms: start_ms + SCRAPES as i64 * SCRAPE_INTERVAL_MS, step_ms: 60_000 };
+    for known in &KNOWN {
+        let tree = parse(known.example, &ParseOptions::default()).unwrap();
+        let (expected, found) = both.ask(known.example, when);
+        assert!(answers::disagreement(&expected, &found).is_some(), "no difference: {}", known.example);
+        let reasons = explain(both, &tree, when, (expected, found)).unwrap();
+        assert!(
+            reasons.iter().all(|reason| reason.name == known.name),
+            "{} is not for the reason that {}",
+            known.example,
+            known.reason
+        );
+    }
+}
