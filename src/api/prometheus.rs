@@ -17,7 +17,7 @@ use super::number::{push_sample, push_timestamp};
 use super::query_log::LogEntry;
 use super::query_stats::StatsWish;
 use super::result::push_answer;
-use super::running::running_query;
+use super::running::{query_text, running_query};
 use crate::ingest::Encoding;
 use crate::model::{Matcher, TimeRange};
 use crate::query::{self, Budget, InstantQuery, Listing, QueryError, RangeQuery};
@@ -273,7 +273,7 @@ pub async fn on_worker<T: Send + 'static>(
     let timeout = asked.unwrap_or(Duration::MAX).min(api.options.query_timeout);
     let deadline = Instant::now() + timeout;
     let budget = Budget::new(deadline, api.options.query_limits);
-    let listed = api.running.enter(running_query(api, form), &budget);
+    let listed = api.running.enter(running_query(api, query_text(form)), &budget);
     let worker = api.clone();
     let job = move |budget: &Budget| {
         // Listed until it is done: that may be after its client stopped waiting.

@@ -15,25 +15,24 @@ use super::status::{rfc3339, success};
 use crate::query::promql::parser::TEXT_BYTES_MAX;
 use crate::query::{Budget, RunningQuery};
 
-/// A query about to be asked, as the list shows it.
-pub fn running_query(api: &Api, form: &Form) -> RunningQuery {
+/// A query about to be asked, as the list shows it. No text is longer than that of a query may be.
+pub fn running_query(api: &Api, mut text: String) -> RunningQuery {
+    let end = (0..=TEXT_BYTES_MAX.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+    text.truncate(end.unwrap_or(0));
     let origin = Origin::current();
     RunningQuery {
         kind: origin.language(),
-        text: query_text(form),
+        text,
         path: origin.path,
         client: origin.client,
         started_at: api.clock.now_ms(),
     }
 }
 
-/// Whatever says what is asked for. No query is longer than is kept here.
-fn query_text(form: &Form) -> String {
+/// Whatever says what is asked for.
+pub fn query_text(form: &Form) -> String {
     let named = ["query", "q", "tags"].into_iter().map(|name| form.get(name)).find(|text| !text.is_empty());
-    let mut text = named.map_or_else(|| form.all("match[]").join(" "), str::to_owned);
-    let end = (0..=TEXT_BYTES_MAX.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
-    text.truncate(end.unwrap_or(0));
-    text
+    named.map_or_else(|| form.all("match[]").join(" "), str::to_owned)
 }
 
 /// `GET /api/v1/status/active_queries`.

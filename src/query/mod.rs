@@ -277,11 +277,15 @@ impl Querier {
         Ok(Answer { value, warnings, infos, stats })
     }
 
-    /// Parses `match[]` parameters: `1:6: parse error: …` or the matchers of each.
-    pub fn selectors(&self, texts: &[String]) -> Result<Vec<Vec<Matcher>>, QueryError> {
+    /// Parses selectors: `1:6: parse error: …` or the matchers of each. One may select everything.
+    pub fn all_selectors(&self, texts: &[String]) -> Result<Vec<Vec<Matcher>>, QueryError> {
         let parsed = texts.iter().map(|text| parse_selector(text, &self.parsing));
-        let parsed: Vec<Vec<Matcher>> =
-            parsed.collect::<Result<_, _>>().map_err(|error| QueryError::BadData(error.to_string()))?;
+        parsed.collect::<Result<_, _>>().map_err(|error| QueryError::BadData(error.to_string()))
+    }
+
+    /// The same for `match[]` parameters of the query API, of which each must select something.
+    pub fn selectors(&self, texts: &[String]) -> Result<Vec<Vec<Matcher>>, QueryError> {
+        let parsed = self.all_selectors(texts)?;
         if parsed.iter().any(|matchers| matchers.iter().all(Matcher::matches_empty)) {
             return Err(QueryError::BadData("match[] must contain at least one non-empty matcher".into()));
         }

@@ -50,8 +50,9 @@ impl Querier {
             let mut samples = SampleBuffer::default();
             for series in &series {
                 let _held = read(&snapshot, series, range, budget, &mut samples)?;
-                let is_empty = samples.floats.is_empty() && samples.histograms.is_empty();
-                if !is_empty && let ControlFlow::Break(reason) = take(&series.labels, &samples) {
+                if !samples.is_empty()
+                    && let ControlFlow::Break(reason) = take(&series.labels, &samples)
+                {
                     return Ok(ControlFlow::Break(reason));
                 }
             }

@@ -52,6 +52,7 @@ fn the_newest_samples_are_shown_as_prometheus_shows_them() {
         ("match[]=test_metric2&match[]=test_metric1", format!("{metric1}{metric2}")),
         ("match[]=%7B__name__=~'test_metric1'%7D&match[]=%7Bfoo='bar'%7D", metric1.clone()),
         ("match[]=%7B__name__=~'.%2b'%7D", format!("{metric1}{metric2}{metric_old}{without}")),
+        ("match[]=%7B%7D", format!("{metric1}{metric2}{metric_old}{without}")),
         ("match[]=%7Bfoo='',__name__=~'.%2b'%7D", format!("{metric_old}{without}")),
     ] {
         let answer = server.get(&format!("/federate?{parameters}"));

@@ -78,6 +78,20 @@ fn each_query_of_a_request_has_its_answer() {
 }
 
 #[test]
+fn a_look_up_of_series_gets_their_labels_alone() {
+    let (server, now) = with_four_series();
+    let hints = Message::new().bytes(2, b"series").int(3, now).int(4, now);
+    let asked = [query(&[(EQ, "__name__", "a")], (now, now)).message(4, hints)];
+    let answer = samples(&read(&server.url, &asked, &[SAMPLES]));
+    let streamed = frames(&read(&server.url, &asked, &[STREAMED]));
+    let jobs = [("__name__", "a"), ("job", "x"), ("zone", "1")];
+    assert_eq!((answer[0].len(), streamed.len()), (2, 2));
+    assert_eq!((&answer[0][0].labels, &streamed[0].labels), (&labels(&jobs), &labels(&jobs)));
+    assert!(answer[0].iter().all(|series| series.floats.is_empty()));
+    assert!(streamed.iter().all(|frame| frame.chunks.is_empty()));
+}
+
+#[test]
 fn a_stream_has_the_samples_in_chunks_of_120() {
     let (server, now) = (Server::start(&[]), now_ms());
     let sent: Vec<(i64, f64)> = (0..300).map(|i| (now - (299 - i) * 1_000, i as f64 / 7.0)).collect();
@@ -189,6 +203,8 @@ fn a_reader_that_takes_nothing_loses_its_worker() {
         server.get("/metrics").body.contains(&line)
     };
     wait_for(|| jobs(1));
+    let listed = server.get("/api/v1/status/active_queries").body;
+    assert!(listed.contains("noise") && listed.contains("/api/v1/read"), "{listed}");
     wait_for(|| jobs(0));
     drop(stalled);
 }

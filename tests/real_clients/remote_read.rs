@@ -94,7 +94,7 @@ fn ask(url: &str, path: &str) -> Value {
     let answer = request("GET", &format!("{url}{path}"), &[], Vec::new());
     let mut body: Value =
         serde_json::from_str(&answer.body).unwrap_or_else(|_| panic!("{path}: {}", answer.body));
-    if let Some(result) = body["data"]["result"].as_array_mut() {
+    if let Some(result) = body.pointer_mut("/data/result").and_then(Value::as_array_mut) {
         result.sort_by_key(|series| series["metric"].to_string());
     }
     body
@@ -156,6 +156,8 @@ fn prometheus_answers_from_our_samples_as_from_its_own() {
         }
         let raw = format!("/api/v1/query?query={}&time={}", encode("{__name__=~\".+\"}[1h]"), at(end));
         assert_eq!(ask(&reader, &raw), ask(&own, &raw), "all samples there are");
+        let series = format!("/api/v1/series?match[]=up&match[]=odd&start={}&end={}", at(start), at(end));
+        assert_eq!(ask(&reader, &series), ask(&own, &series), "series without their samples");
         assert_eq!(icecore.post("/api/v1/admin/flush", &[], "").status, 204);
     }
     assert!(answered > EXPRESSIONS.len() * 10, "{answered} answers say anything");

@@ -36,7 +36,7 @@ pub async fn federate(State(api): State<Arc<Api>>, uri: Uri, headers: HeaderMap)
 
 async fn answer(api: &Arc<Api>, uri: &Uri, headers: &HeaderMap) -> Result<Response, ApiError> {
     let form = Form::new(uri, &Default::default());
-    let selectors = api.querier.selectors(&form.all("match[]")).map_err(ApiError::Query)?;
+    let selectors = api.querier.all_selectors(&form.all("match[]")).map_err(ApiError::Query)?;
     let (format, now) = (Format::negotiate(headers), api.clock.now_ms());
     on_worker(api, &form, move |api, budget| {
         let mut samples = api.querier.newest(&selectors, now, budget).map_err(ApiError::Query)?;

@@ -1,11 +1,12 @@
 //! Remote read: another Prometheus, or what behaves like one, asks for samples and evaluates them itself.
 //!
-//! Statuses and texts are Prometheus's where it has them; errors are their text alone. Hints are not read: an answer is
-//! always all samples of the range, both ends included.
+//! Statuses and texts are Prometheus's where it has them; errors are their text alone. An answer has all samples of the
+//! range, both ends included, but for look-ups of series, which want none.
 
 mod samples;
 mod stream;
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -18,8 +19,10 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::Api;
 use super::error::ApiError;
 use super::limits::read_body;
-use crate::model::{MatchOp, Matcher, TimeRange};
-use crate::query::{Budget, Exceeded, QueryError};
+use super::running::running_query;
+use crate::model::{Labels, MatchOp, Matcher, TimeRange};
+use crate::query::{Budget, Exceeded, Listed, QueryError};
+use crate::storage::metrics::SampleBuffer;
 use crate::wire::remote_read::label_matcher::Type;
 use crate::wire::remote_read::read_request::ResponseType;
 use crate::wire::remote_read::{Query, ReadRequest};
@@ -44,7 +47,7 @@ async fn answer(api: &Arc<Api>, body: Body) -> Result<Response, ApiError> {
     let queries = request.queries.into_iter().map(|query| RangeOfSeries::new(api, query));
     let response_type = response_type(&request.accepted_response_types)?;
     let queries = queries.collect::<Result<Vec<_>, _>>()?;
-    let turn = Turn::wait(api).await?;
+    let turn = Turn::wait(api, &queries).await?;
     match response_type {
         ResponseType::Samples => samples::answer(api, queries, turn).await,
         ResponseType::StreamedXorChunks => stream::answer(api, queries, turn).await,
@@ -55,6 +58,7 @@ async fn answer(api: &Arc<Api>, body: Body) -> Result<Response, ApiError> {
 struct RangeOfSeries {
     matchers: Vec<Matcher>,
     range: TimeRange,
+    wants_samples: bool,
 }
 
 impl RangeOfSeries {
@@ -72,7 +76,41 @@ impl RangeOfSeries {
         let parts = parts.collect::<Result<Vec<_>, _>>()?;
         let matchers = api.querier.matchers(parts).map_err(ApiError::Query)?;
         let range = TimeRange::closed(query.start_timestamp_ms, query.end_timestamp_ms);
-        Ok(RangeOfSeries { matchers, range })
+        let wants_samples = query.hints.is_none_or(|hints| hints.func != "series");
+        Ok(RangeOfSeries { matchers, range, wants_samples })
+    }
+
+    /// Hands each series over, in the order of labels.
+    fn read(
+        &self,
+        api: &Api,
+        budget: &Budget,
+        mut take: impl FnMut(&Labels, &SampleBuffer) -> Result<(), ApiError>,
+    ) -> Result<(), ApiError> {
+        if !self.wants_samples {
+            let selectors = std::slice::from_ref(&self.matchers);
+            let found = api.querier.series(selectors, self.range, 0, budget).map_err(of_query)?;
+            return found.items.iter().try_for_each(|labels| take(labels, &SampleBuffer::default()));
+        }
+        let read = api.querier.samples(&self.matchers, self.range, budget, |labels, samples| {
+            match take(labels, samples) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(error) => ControlFlow::Break(error),
+            }
+        });
+        match read.map_err(of_query)? {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(error) => Err(error),
+        }
+    }
+
+    /// As a selector.
+    fn text(&self) -> String {
+        let conditions = self
+            .matchers
+            .iter()
+            .map(|matcher| format!("{}{}{:?}", matcher.name, matcher.op.text(), matcher.value));
+        format!("{{{}}}", conditions.collect::<Vec<_>>().join(","))
     }
 }
 
@@ -80,14 +118,21 @@ impl RangeOfSeries {
 struct Turn {
     permit: OwnedSemaphorePermit,
     deadline: Instant,
+    budget: Budget,
+    /// Among the queries that run.
+    listed: Listed,
 }
 
 impl Turn {
-    async fn wait(api: &Api) -> Result<Turn, ApiError> {
+    async fn wait(api: &Api, queries: &[RangeOfSeries]) -> Result<Turn, ApiError> {
         let deadline = Instant::now() + api.options.query_timeout;
+        let budget = Budget::new(deadline, api.options.query_limits);
+        let texts: Vec<String> = queries.iter().map(RangeOfSeries::text).collect();
+        let listed = api.running.enter(running_query(api, texts.join(" ")), &budget);
         let permit = tokio::time::timeout_at(deadline.into(), api.reads.clone().acquire_owned());
-        let permit = permit.await.map_err(|_| ApiError::from(Exceeded::Deadline))?;
-        Ok(Turn { permit: permit.expect("the semaphore is never closed"), deadline })
+        let permit = permit.await.map_err(|_| ApiError::from(Exceeded::Deadline.in_queue()))?;
+        let permit = permit.expect("the semaphore is never closed");
+        Ok(Turn { permit, deadline, budget, listed })
     }
 
     /// Runs the reading in the query pool.
@@ -96,13 +141,13 @@ impl Turn {
         api: &Arc<Api>,
         job: impl FnOnce(&Api, &Budget) -> Result<T, ApiError> + Send + 'static,
     ) -> Result<T, ApiError> {
-        let budget = Budget::new(self.deadline, api.options.query_limits);
-        let (worker, permit) = (api.clone(), self.permit);
+        let (worker, held) = (api.clone(), (self.permit, self.listed));
         let job = move |budget: &Budget| {
-            let _permit = permit;
+            // Until it is done, which may be after its client stopped waiting.
+            let _held = held;
             job(&worker, budget)
         };
-        api.workers.query(budget, self.deadline, job).await?
+        api.workers.query(self.budget, self.deadline, job).await?
     }
 }
 
@@ -139,7 +184,7 @@ fn of_query(error: QueryError) -> ApiError {
     }
 }
 
-fn wire_labels(labels: &crate::model::Labels) -> Vec<Label> {
+fn wire_labels(labels: &Labels) -> Vec<Label> {
     labels.iter().map(|(name, value)| Label { name: name.to_owned(), value: value.to_owned() }).collect()
 }
 

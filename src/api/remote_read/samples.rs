@@ -1,13 +1,12 @@
 //! The answer of raw samples: one message, compressed as a whole, so that it is held as a whole.
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use prost::Message;
 
-use super::{RangeOfSeries, Turn, of_query, wire_labels};
+use super::{RangeOfSeries, Turn, wire_labels};
 use crate::api::Api;
 use crate::api::error::ApiError;
 use crate::api::json::whole_body;
@@ -43,20 +42,14 @@ fn read_response(api: &Api, queries: &[RangeOfSeries], budget: &Budget) -> Resul
     let mut response = Vec::new();
     for query in queries {
         let mut result = Vec::new();
-        let read = api.querier.samples(&query.matchers, query.range, budget, |labels, samples| {
+        query.read(api, budget, |labels, samples| {
             let before = result.len();
             push_message(&time_series(labels, samples), &mut result);
             if response.len() + result.len() > bytes_max {
-                return ControlFlow::Break(ApiError::ResponseTooLarge { max: bytes_max });
+                return Err(ApiError::ResponseTooLarge { max: bytes_max });
             }
-            match held.grow((result.len() - before) as u64) {
-                Ok(()) => ControlFlow::Continue(()),
-                Err(exceeded) => ControlFlow::Break(exceeded.into()),
-            }
-        });
-        if let ControlFlow::Break(error) = read.map_err(of_query)? {
-            return Err(error);
-        }
+            Ok(held.grow((result.len() - before) as u64)?)
+        })?;
         response.push(FIELD_1);
         prost::encode_length_delimiter(result.len(), &mut response).expect("a vector grows");
         response.extend_from_slice(&result);

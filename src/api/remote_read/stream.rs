@@ -4,7 +4,6 @@
 //! whole.
 
 use std::future::Future;
-use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -18,7 +17,7 @@ use prost::Message;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::{RangeOfSeries, Turn, of_query, wire_labels};
+use super::{RangeOfSeries, Turn, wire_labels};
 use crate::api::Api;
 use crate::api::error::ApiError;
 use crate::api::room::{Held, Room};
@@ -74,15 +73,7 @@ fn send_all(
 ) -> Result<(), ApiError> {
     let mut frames = Frames { bytes: Vec::new(), to, room: api.answers.clone() };
     for (query_index, query) in (0..).zip(queries) {
-        let read = api.querier.samples(&query.matchers, query.range, budget, |labels, samples| match frames
-            .push_series(query_index, labels, samples)
-        {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(error) => ControlFlow::Break(error),
-        });
-        if let ControlFlow::Break(error) = read.map_err(of_query)? {
-            return Err(error);
-        }
+        query.read(api, budget, |labels, samples| frames.push_series(query_index, labels, samples))?;
     }
     frames.send()
 }
@@ -123,7 +114,8 @@ impl Frames {
                 ready_bytes = 0;
             }
         }
-        if ready.is_empty() { Ok(()) } else { self.push_frame(query_index, &labels, ready) }
+        let is_told = ready.is_empty() && !samples.is_empty();
+        if is_told { Ok(()) } else { self.push_frame(query_index, &labels, ready) }
     }
 
     /// Its length, its checksum, and the message.

@@ -62,6 +62,10 @@ impl SampleBuffer {
         self.starts.clear();
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.floats.is_empty() && self.histograms.is_empty()
+    }
+
     fn last_timestamp(&self) -> Timestamp {
         let last = |timestamps: &[Timestamp]| timestamps.last().copied().unwrap_or(Timestamp::MIN);
         last(&self.float_timestamps).max(last(&self.histogram_timestamps))
