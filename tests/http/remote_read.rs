@@ -191,7 +191,7 @@ fn a_stream_may_be_longer_than_all_answers_together() {
 
 #[test]
 fn a_reader_that_takes_nothing_loses_its_worker() {
-    let (server, noise) = with_noise(&["--limits.stall-timeout", "500ms"], 5_000);
+    let (server, noise) = with_noise(&["--limits.stall-timeout", "3s"], 5_000);
     let message = (0..1_000).fold(Message::new(), |message, _| message.message(1, noise.clone()));
     let body = proto::snappy(&message.packed(2, [STREAMED]).0);
     let mut stalled = TcpStream::connect(server.address()).unwrap();
