@@ -65,7 +65,15 @@ pub async fn compact(State(api): State<Arc<Api>>) -> Result<StatusCode, ApiError
 /// told to allow them.
 pub async fn tsdb(Path(task): Path<String>, method: Method, uri: Uri) -> ApiError {
     match task.as_str() {
-        "delete_series" | "clean_tombstones" | "snapshot" => ApiError::AdminDisabled,
+        "delete_series" | "clean_tombstones" | "snapshot" => ApiError::Disabled("admin APIs"),
+        _ => super::middleware::no_such_endpoint(&method, &uri),
+    }
+}
+
+/// `/api/v1/search/…`, which the feature flag search-api would open in Prometheus.
+pub async fn search(Path(what): Path<String>, method: Method, uri: Uri) -> ApiError {
+    match what.as_str() {
+        "metric_names" | "label_names" | "label_values" => ApiError::Disabled("search API"),
         _ => super::middleware::no_such_endpoint(&method, &uri),
     }
 }

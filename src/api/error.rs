@@ -45,8 +45,9 @@ pub enum ApiError {
     Panicked,
     #[error("{0}")]
     NotFound(String),
-    #[error("admin APIs disabled")]
-    AdminDisabled,
+    /// What Prometheus has only where it is told to, and is not here; without a hint to try again.
+    #[error("{0} disabled")]
+    Disabled(&'static str),
     #[error(transparent)]
     Maintenance(#[from] MaintenanceError),
 }
@@ -107,7 +108,7 @@ impl ApiError {
                 Kind::Internal
             }
             ApiError::Ingest(IngestError::Busy(_)) | ApiError::Write(_) => Kind::Unavailable,
-            ApiError::PoolFull { .. } | ApiError::AdminDisabled => Kind::Unavailable,
+            ApiError::PoolFull { .. } | ApiError::Disabled(_) => Kind::Unavailable,
             ApiError::BodiesTooLarge { .. } | ApiError::ResponsesTooLarge { .. } => Kind::Unavailable,
             ApiError::Rejected { retryable: true, .. } => Kind::Unavailable,
             ApiError::NotFound(_) => Kind::NotFound,
@@ -123,7 +124,7 @@ impl ApiError {
                 StatusCode::TOO_MANY_REQUESTS
             }
             ApiError::BodyTooSlow { .. } => StatusCode::REQUEST_TIMEOUT,
-            ApiError::AdminDisabled => StatusCode::INTERNAL_SERVER_ERROR,
+            ApiError::Disabled(_) => StatusCode::INTERNAL_SERVER_ERROR,
             ApiError::UnsupportedMedia(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             _ => match self.kind() {
                 Kind::BadData => StatusCode::BAD_REQUEST,
@@ -141,7 +142,7 @@ impl ApiError {
     /// Seconds after which the same request may succeed, where waiting helps.
     pub fn retry_after_seconds(&self) -> Option<u64> {
         match self.kind() {
-            Kind::Unavailable if !matches!(self, ApiError::AdminDisabled) => Some(1),
+            Kind::Unavailable if !matches!(self, ApiError::Disabled(_)) => Some(1),
             _ => None,
         }
     }

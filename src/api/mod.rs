@@ -204,6 +204,7 @@ pub fn routes(api: &Arc<Api>) -> Router {
         .route("/api/v1/targets", get(targets::targets))
         .route("/api/v1/targets/metadata", get(targets::metadata))
         .route("/api/v1/scrape_pools", get(targets::scrape_pools))
+        .route("/api/v1/search/{what}", get(admin::search).post(admin::search))
         .route("/api/v1/features", get(features::features))
         .route("/api/v1/notifications", get(status::notifications))
         .route("/api/v1/notifications/live", get(status::live_notifications))

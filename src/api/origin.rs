@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use axum::extract::Request;
+use axum::http::{Method, Uri};
 use axum::middleware::Next;
 use axum::response::Response;
 
@@ -13,8 +14,8 @@ pub struct ClientAddress(pub SocketAddr);
 #[derive(Clone, Debug, Default)]
 pub struct Origin {
     pub client: Option<IpAddr>,
-    pub method: String,
-    pub path: String,
+    pub method: Method,
+    pub uri: Uri,
 }
 
 tokio::task_local! {
@@ -25,8 +26,8 @@ tokio::task_local! {
 pub async fn remember(request: Request, next: Next) -> Response {
     let origin = Origin {
         client: request.extensions().get::<ClientAddress>().map(|address| address.0.ip().to_canonical()),
-        method: request.method().to_string(),
-        path: request.uri().path().to_owned(),
+        method: request.method().clone(),
+        uri: request.uri().clone(),
     };
     ORIGIN.scope(origin, next.run(request)).await
 }
@@ -40,7 +41,7 @@ impl Origin {
     /// The language of the queries that are asked on this path.
     pub fn language(&self) -> &'static str {
         let prefixes = [("/loki/", "logql")].into_iter().chain(TRACE_PATHS.map(|prefix| (prefix, "traceql")));
-        let found = prefixes.into_iter().find(|(prefix, _)| self.path.starts_with(prefix));
+        let found = prefixes.into_iter().find(|(prefix, _)| self.uri.path().starts_with(prefix));
         found.map_or("promql", |(_, language)| language)
     }
 }
@@ -71,7 +72,11 @@ mod tests {
             ("/api/v2/search/tags", "traceql"),
             ("/jaeger/api/traces", "traceql"),
         ] {
-            assert_eq!(Origin { path: path.to_owned(), ..Origin::default() }.language(), language, "{path}");
+            assert_eq!(
+                Origin { uri: path.parse().unwrap(), ..Origin::default() }.language(),
+                language,
+                "{path}"
+            );
         }
     }
 }

@@ -167,9 +167,9 @@ impl LogEntry {
         let client = self.origin.client.map_or_else(String::new, |client| client.to_string());
         push_string(&mut line, &client);
         line += ",\"method\":";
-        push_string(&mut line, &self.origin.method);
+        push_string(&mut line, self.origin.method.as_str());
         line += ",\"path\":";
-        push_string(&mut line, &self.origin.path);
+        push_string(&mut line, self.origin.uri.path());
         line + "}}\n"
     }
 }
@@ -187,8 +187,8 @@ mod tests {
     fn entry(query: &str) -> LogEntry {
         let origin = Origin {
             client: Some([127, 0, 0, 1].into()),
-            method: "GET".to_owned(),
-            path: "/api/v1/query_range".to_owned(),
+            method: axum::http::Method::GET,
+            uri: "/api/v1/query_range?query=up".parse().unwrap(),
         };
         LogEntry {
             query: query.to_owned(),

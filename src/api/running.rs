@@ -23,7 +23,7 @@ pub fn running_query(api: &Api, mut text: String) -> RunningQuery {
     RunningQuery {
         kind: origin.language(),
         text,
-        path: origin.path,
+        path: origin.uri.path().to_owned(),
         client: origin.client,
         started_at: api.clock.now_ms(),
     }

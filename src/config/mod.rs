@@ -174,7 +174,7 @@ impl Config {
             ("limits.body-timeout", self.limits.body_timeout),
             ("limits.stall-timeout", self.limits.stall_timeout),
             ("query.timeout", self.query.timeout),
-            ("query.lookback", self.query.lookback),
+            ("query.lookback-delta", self.query.lookback),
             ("retention.hot", self.retention.hot),
             ("retention.logs", self.retention.logs),
             ("retention.traces", self.retention.traces),

@@ -97,7 +97,7 @@ pub const OPTIONS: &[OptionSpec] = options! {
     "query.max-response-bytes" SIZE query.response_bytes_max: "Length of an answer before compression";
     "query.max-responses-bytes" SIZE query.responses_bytes_max: "All answers in flight together";
     "query.max-concurrency" COUNT query.concurrency_max: "Queries evaluated at once; more wait, and too many are refused";
-    "query.lookback" TIME query.lookback: "How far back an instant selector looks for its sample";
+    "query.lookback-delta" TIME query.lookback: "How far back an instant selector looks for its sample";
     "query.log-file" PATH query.log_file: "A line of JSON for each query goes there, or off; SIGHUP opens it anew";
 
     "retention.hot" TIME retention.hot: "Age up to which samples are kept as sent, and accepted late";

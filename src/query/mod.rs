@@ -127,7 +127,7 @@ pub enum QueryValue {
 pub struct QueryStats {
     pub timings: Timings,
     pub samples: Samples,
-    /// Values held at once at most.
+    /// Values that this engine held at once at most; it does not hold what Prometheus holds.
     pub samples_peak: u64,
     /// The samples of each step, where they were asked for.
     pub steps: Vec<(Timestamp, Samples)>,

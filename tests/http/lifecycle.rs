@@ -59,16 +59,18 @@ fn what_prevents_a_start_is_one_line_and_exit_code_two() {
 fn options_come_from_flags_then_the_environment_then_the_file() {
     let dir = tempfile::tempdir().unwrap();
     let config = dir.path().join("c.toml");
-    std::fs::write(&config, "shards = 1\n[query]\ntimeout = '1s'\nlookback = '1m'\n").unwrap();
+    std::fs::write(&config, "shards = 1\n[query]\ntimeout = '1s'\nlookback-delta = '1m'\n").unwrap();
     let output = icecore()
         .args(["check", "config", "--query.timeout", "3s", "--config"])
         .arg(&config)
         .env("ICECORE_QUERY_TIMEOUT", "2s")
-        .env("ICECORE_QUERY_LOOKBACK", "2m")
+        .env("ICECORE_QUERY_LOOKBACK_DELTA", "2m")
         .output()
         .unwrap();
     let shown = String::from_utf8(output.stdout).unwrap();
-    for line in ["query.timeout = 3s", "query.lookback = 2m", "shards = 1", "query.max-samples = 50000000"] {
+    for line in
+        ["query.timeout = 3s", "query.lookback-delta = 2m", "shards = 1", "query.max-samples = 50000000"]
+    {
         assert!(shown.lines().any(|shown| shown == line), "{line}: {shown}");
     }
 }

@@ -89,7 +89,7 @@ fn what_has_no_answer_has_no_body() {
 }
 
 #[test]
-fn the_admin_api_is_that_of_a_prometheus_that_does_not_allow_it() {
+fn what_prometheus_has_only_if_told_so_is_disabled() {
     let server = Server::start(&[]);
     let disabled = r#"{"status":"error","errorType":"unavailable","error":"admin APIs disabled"}"#;
     for task in ["delete_series", "clean_tombstones", "snapshot"] {
@@ -99,6 +99,9 @@ fn the_admin_api_is_that_of_a_prometheus_that_does_not_allow_it() {
             assert_eq!((answer.status, answer.body.as_str()), (500, disabled), "{method} {task}");
         }
     }
+    let disabled = disabled.replace("admin APIs", "search API");
+    let answer = server.get("/api/v1/search/metric_names");
+    assert_eq!((answer.status, answer.body), (500, disabled));
     assert_eq!(server.post("/api/v1/admin/tsdb/other", &[], "").status, 404);
 }
 

@@ -46,6 +46,7 @@ pub enum Part {
 /// The counts of one evaluation.
 pub struct Tally {
     grid: Grid,
+    tells_steps: bool,
     whole: Cell<Samples>,
     /// For each step; empty where nobody tells them apart.
     steps: RefCell<Vec<Samples>>,
@@ -57,6 +58,7 @@ impl Tally {
         let steps = if tells_steps { grid.len } else { 0 };
         Tally {
             grid,
+            tells_steps,
             whole: Cell::default(),
             steps: RefCell::new(vec![Samples::default(); steps]),
             parts: RefCell::default(),
@@ -84,8 +86,9 @@ impl Tally {
         let mut whole = self.whole.get();
         whole += samples;
         self.whole.set(whole);
-        if let Some(of_step) = self.steps.borrow_mut().get_mut(step) {
-            *of_step += samples;
+        if self.tells_steps {
+            // A subquery may have no step at all.
+            self.steps.borrow_mut().get_mut(step).into_iter().for_each(|of_step| *of_step += samples);
         }
     }
 
