@@ -8,12 +8,11 @@
 
 use std::collections::BTreeMap;
 
-use icecore::query::promql::ast::{At, Duration, Expr, ExprKind, Subquery};
 use icecore::query::promql::{ParseOptions, parse};
 
-use super::answers::{self, Asked, When};
+use super::answers::{self, When};
 use super::exposition::Exposed;
-use super::known_differences::{Culprit, KNOWN, KnownDifference};
+use super::known_differences::{KNOWN, explain};
 use super::programs::installed;
 use super::random_expressions::Generator;
 use super::random_selectors::{Dice, Metric};
@@ -26,7 +25,6 @@ const SEED: u64 = 42;
 const DAY_MS: i64 = 24 * 60 * 60_000;
 const SAMPLES_AFTER_MS: i64 = 3_000;
 const ASKED_AFTER_MS: i64 = 1_500;
-const SUBQUERY_STEP_MS: i64 = 60_000;
 
 /// Comes back from an absence with counters that began anew meanwhile.
 const OTHER_TARGET: Target =
@@ -72,7 +70,6 @@ struct Tally {
 
 impl Tally {
     fn count(&mut self, both: &SideBySide, expr: &str, when: When) {
-        let tree = parse(expr, &ParseOptions::default()).unwrap_or_else(|error| panic!("{expr}: {error}"));
         let (expected, found) = both.ask(expr, when);
         self.asked += 1;
         self.answered += usize::from(expected.as_ref().is_ok_and(|answer| !answer.is_empty()));
@@ -80,69 +77,14 @@ impl Tally {
         if answers::disagreement(&expected, &found).is_none() {
             return;
         }
-        match explain(both, &tree, when, (expected, found)) {
+        let tree = parse(expr, &ParseOptions::default()).map_err(|error| error.to_string());
+        match tree.and_then(|tree| explain(both, &tree, when, (expected, found))) {
             Ok(known) => known.iter().for_each(|known| *self.explained.entry(known.name).or_default() += 1),
             Err(unexplained) => {
                 self.unexplained.push(format!("{expr}\n    {when:?}\n    {unexplained}"));
             }
         }
     }
-}
-
-/// Why the answers differ: what explains the innermost expressions that do, or one that nothing explains.
-fn explain(
-    both: &SideBySide,
-    expr: &Expr,
-    when: When,
-    (expected, found): (Asked, Asked),
-) -> Result<Vec<&'static KnownDifference>, String> {
-    let mut inner = Vec::new();
-    for (operand, when) in expr.children().into_iter().filter_map(|operand| evaluated(operand, when)) {
-        let (expected, found) = both.ask(&operand.to_string(), when);
-        if answers::disagreement(&expected, &found).is_some() {
-            inner.extend(explain(both, operand, when, (expected, found))?);
-        }
-    }
-    if !inner.is_empty() {
-        return Ok(inner);
-    }
-    let culprit = Culprit { expr, expected: &expected, found: &found };
-    let known = KNOWN.iter().find(|known| (known.applies)(&culprit));
-    let difference = || answers::disagreement(&expected, &found).unwrap_or_default();
-    known.map(|known| vec![known]).ok_or_else(|| format!("{expr}: {}", difference()))
-}
-
-/// What an operand evaluates, and when; nothing where it only reads samples.
-fn evaluated(operand: &Expr, when: When) -> Option<(&Expr, When)> {
-    match &operand.kind {
-        ExprKind::Number(_) | ExprKind::String(_) | ExprKind::MatrixSelector(_) => None,
-        ExprKind::Subquery(subquery) => Some((&*subquery.expr, steps_of(subquery, when)?)),
-        _ => Some((operand, when)),
-    }
-}
-
-/// All steps at which the query evaluates the subquery's expression.
-fn steps_of(subquery: &Subquery, when: When) -> Option<When> {
-    let milliseconds = |duration: &Duration| match duration {
-        Duration::Milliseconds(ms) => *ms,
-        Duration::Expression(_) => panic!("2.42 has no such durations"),
-    };
-    let (start, end) = match when {
-        When::Instant(time_ms) => (time_ms, time_ms),
-        When::Range { start_ms, end_ms, .. } => (start_ms, end_ms),
-    };
-    let (start, end) = match subquery.at {
-        None => (start, end),
-        Some(At::Timestamp(time_ms)) => (time_ms, time_ms),
-        Some(At::Start) => (start, start),
-        Some(At::End) => (end, end),
-    };
-    let step_ms = subquery.step.as_ref().map_or(SUBQUERY_STEP_MS, milliseconds);
-    let offset_ms = milliseconds(&subquery.offset);
-    let first_ms =
-        (start - offset_ms - milliseconds(&subquery.range)).div_euclid(step_ms) * step_ms + step_ms;
-    let end_ms = end - offset_ms;
-    (first_ms <= end_ms).then_some(When::Range { start_ms: first_ms, end_ms, step_ms })
 }
 
 /// An expression, and the moments at which to ask it: one instant, one range.

@@ -6,10 +6,14 @@
 
 use std::collections::BTreeMap;
 
-use icecore::query::promql::ast::{AggregateOp, BinaryOp, Duration, Expr, ExprKind};
+use icecore::query::promql::ast::{AggregateOp, At, BinaryOp, Duration, Expr, ExprKind, Subquery};
 use icecore::query::promql::functions_table::Function;
 
-use super::answers::{self, Answer, Asked, Labels, same};
+use super::answers::{self, Answer, Asked, Labels, When, same};
+use super::side_by_side::SideBySide;
+
+/// Of a subquery that names none, in both servers.
+const SUBQUERY_STEP_MS: i64 = 60_000;
 
 /// The innermost expression that differs, with what Prometheus and Icecore say of it.
 pub struct Culprit<'a> {
@@ -26,7 +30,7 @@ pub struct KnownDifference {
     pub applies: fn(&Culprit) -> bool,
 }
 
-pub const KNOWN: [KnownDifference; 6] = [
+pub const KNOWN: [KnownDifference; 9] = [
     KnownDifference {
         name: "zero point of a counter",
         reason: "since 2.51 a window that begins before its first sample is extrapolated to half a gap at most, and \
@@ -65,7 +69,83 @@ pub const KNOWN: [KnownDifference; 6] = [
         example: "timestamp(node_load1 offset 20m @ end())",
         applies: is_forgotten_offset,
     },
+    KnownDifference {
+        name: "predict_linear of a pinned window",
+        reason: "Prometheus, 3.14 too, pins the window for the first step alone and moves it on with the others, \
+                 while it reads only what the first one needs",
+        example: "predict_linear(node_load1[10m1s] @ end(), 3600)",
+        applies: is_moving_window,
+    },
+    KnownDifference {
+        name: "last digits of a deviation",
+        reason: "values are taken in the order of storage, which nobody promises; where they are large against their \
+                 spread, digits are lost on the way",
+        example: "stdvar(1e11 + 1000 * node_scrape_collector_duration_seconds)",
+        applies: is_rounded_deviation,
+    },
+    KnownDifference {
+        name: "label names of any text",
+        reason: "since 3.0 a label may have any name that is UTF-8",
+        example: "label_replace(node_load1, \"~x\", \"$1\", \"job\", \"(.*)\")",
+        applies: is_new_label_name,
+    },
 ];
+
+/// Why the answers differ: what explains the innermost expressions that do, or one that nothing explains.
+pub fn explain(
+    both: &SideBySide,
+    expr: &Expr,
+    when: When,
+    (expected, found): (Asked, Asked),
+) -> Result<Vec<&'static KnownDifference>, String> {
+    let mut inner = Vec::new();
+    for (operand, when) in expr.children().into_iter().filter_map(|operand| evaluated(operand, when)) {
+        let (expected, found) = both.ask(&operand.to_string(), when);
+        if answers::disagreement(&expected, &found).is_some() {
+            inner.extend(explain(both, operand, when, (expected, found))?);
+        }
+    }
+    if !inner.is_empty() {
+        return Ok(inner);
+    }
+    let culprit = Culprit { expr, expected: &expected, found: &found };
+    let known = KNOWN.iter().find(|known| (known.applies)(&culprit));
+    let difference = || answers::disagreement(&expected, &found).unwrap_or_default();
+    known.map(|known| vec![known]).ok_or_else(|| format!("{expr}: {}", difference()))
+}
+
+/// What an operand evaluates, and when; nothing where it only reads samples.
+fn evaluated(operand: &Expr, when: When) -> Option<(&Expr, When)> {
+    match &operand.kind {
+        ExprKind::Number(_) | ExprKind::String(_) | ExprKind::MatrixSelector(_) => None,
+        ExprKind::Subquery(subquery) => Some((&*subquery.expr, steps_of(subquery, when)?)),
+        _ => Some((operand, when)),
+    }
+}
+
+/// All steps at which the query evaluates the subquery's expression.
+fn steps_of(subquery: &Subquery, when: When) -> Option<When> {
+    let milliseconds = |duration: &Duration| match duration {
+        Duration::Milliseconds(ms) => *ms,
+        Duration::Expression(_) => panic!("2.42 has no such durations"),
+    };
+    let (start, end) = match when {
+        When::Instant(time_ms) => (time_ms, time_ms),
+        When::Range { start_ms, end_ms, .. } => (start_ms, end_ms),
+    };
+    let (start, end) = match subquery.at {
+        None => (start, end),
+        Some(At::Timestamp(time_ms)) => (time_ms, time_ms),
+        Some(At::Start) => (start, start),
+        Some(At::End) => (end, end),
+    };
+    let step_ms = subquery.step.as_ref().map_or(SUBQUERY_STEP_MS, milliseconds);
+    let offset_ms = milliseconds(&subquery.offset);
+    let first_ms =
+        (start - offset_ms - milliseconds(&subquery.range)).div_euclid(step_ms) * step_ms + step_ms;
+    let end_ms = end - offset_ms;
+    (first_ms <= end_ms).then_some(When::Range { start_ms: first_ms, end_ms, step_ms })
+}
 
 /// Whether both answers have the same labels and times, and values that differ do so in this way.
 fn differs_only(culprit: &Culprit, how: impl Fn(f64, f64) -> bool) -> bool {
@@ -124,15 +204,44 @@ fn is_refused_pair(culprit: &Culprit) -> bool {
 }
 
 fn is_deviation_of_nan(culprit: &Culprit) -> bool {
-    let ExprKind::Aggregate(aggregate) = &culprit.expr.kind else { return false };
-    let is_deviation = matches!(aggregate.op, AggregateOp::Stddev | AggregateOp::Stdvar);
-    is_deviation && differs_only(culprit, |expected, found| expected == 0.0 && found.is_nan())
+    is_deviation(culprit.expr) && differs_only(culprit, |expected, found| expected == 0.0 && found.is_nan())
+}
+
+fn is_rounded_deviation(culprit: &Culprit) -> bool {
+    let is_close = |a: f64, b: f64| (a - b).abs() < 1e-4 * a.abs().max(b.abs());
+    is_deviation(culprit.expr) && differs_only(culprit, is_close)
+}
+
+fn is_deviation(expr: &Expr) -> bool {
+    let ExprKind::Aggregate(aggregate) = &expr.kind else { return false };
+    matches!(aggregate.op, AggregateOp::Stddev | AggregateOp::Stdvar)
+}
+
+fn is_moving_window(culprit: &Culprit) -> bool {
+    let ExprKind::Call(call) = &culprit.expr.kind else { return false };
+    let is_pinned = match call.args.first().map(|argument| &argument.unwrap_parens().kind) {
+        Some(ExprKind::MatrixSelector(matrix)) => matrix.selector.at.is_some(),
+        Some(ExprKind::Subquery(subquery)) => subquery.at.is_some(),
+        _ => false,
+    };
+    call.function == Function::PredictLinear && is_pinned
 }
 
 fn is_forgotten_offset(culprit: &Culprit) -> bool {
     let ExprKind::Call(call) = &culprit.expr.kind else { return false };
-    let ExprKind::VectorSelector(selector) = &call.args[0].unwrap_parens().kind else { return false };
+    let Some(argument) = call.args.first() else { return false };
+    let ExprKind::VectorSelector(selector) = &argument.unwrap_parens().kind else { return false };
     call.function == Function::Timestamp && selector.at.is_some() && selector.offset != Duration::ZERO
+}
+
+fn is_new_label_name(culprit: &Culprit) -> bool {
+    let ExprKind::Call(call) = &culprit.expr.kind else { return false };
+    let is_refused = |expected: &Asked| {
+        expected.as_ref().is_err_and(|text| text.starts_with("invalid destination label name"))
+    };
+    matches!(call.function, Function::LabelReplace | Function::LabelJoin)
+        && is_refused(culprit.expected)
+        && culprit.found.is_ok()
 }
 
 fn values_by_time(answer: &Answer) -> BTreeMap<i64, Vec<u64>> {

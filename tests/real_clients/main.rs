@@ -10,6 +10,7 @@ mod common;
 
 mod agent;
 mod answers;
+mod compliance;
 mod differential;
 mod exporter;
 mod exposition;
