@@ -100,6 +100,7 @@ impl ApiError {
             ApiError::Query(QueryError::Exceeded(Exceeded::Cancelled | Exceeded::CancelledInQueue)) => {
                 Kind::Canceled
             }
+            ApiError::Query(QueryError::Exceeded(Exceeded::TotalBytes { .. })) => Kind::Unavailable,
             ApiError::Query(QueryError::Exceeded(_))
             | ApiError::ResponseTooLarge { .. }
             | ApiError::Ingest(IngestError::NoStreams) => Kind::Execution,

@@ -14,6 +14,7 @@ use hyper::body::{Frame, SizeHint};
 use super::error::ApiError;
 use super::room::{Held, Room};
 use crate::model::Labels;
+use crate::query::Budget;
 
 /// Large enough that a chunk's bookkeeping is nothing, small enough to be sent while the next is compressed.
 const CHUNK_BYTES: usize = 64 << 10;
@@ -25,6 +26,7 @@ pub struct JsonWriter {
     /// The bytes of `chunks`.
     held: Held,
     bytes_max: usize,
+    budget: Option<Budget>,
 }
 
 impl JsonWriter {
@@ -39,7 +41,18 @@ impl JsonWriter {
     }
 
     fn beginning(text: &str, bytes_max: usize, room: &Room) -> JsonWriter {
-        JsonWriter { chunks: VecDeque::new(), chunk: text.to_owned(), held: room.hold_nothing(), bytes_max }
+        JsonWriter {
+            chunks: VecDeque::new(),
+            chunk: text.to_owned(),
+            held: room.hold_nothing(),
+            bytes_max,
+            budget: None,
+        }
+    }
+
+    /// The writing ends, too, when time is over or the client has gone.
+    pub fn within(self, budget: &Budget) -> JsonWriter {
+        JsonWriter { budget: Some(budget.clone()), ..self }
     }
 
     /// The text so far since the last [`JsonWriter::checkpoint`]; callers append to it.
@@ -57,6 +70,7 @@ impl JsonWriter {
         if self.chunk.len() < CHUNK_BYTES {
             return Ok(());
         }
+        self.budget.as_ref().map_or(Ok(()), Budget::check)?;
         let bytes = self.chunk.len() as u64;
         if self.held.bytes() + bytes > self.bytes_max as u64 {
             return Err(ApiError::ResponseTooLarge { max: self.bytes_max });
@@ -271,6 +285,18 @@ mod tests {
         assert_eq!(error.to_string(), "answer is longer than 100000 bytes (--query.max-response-bytes)");
         let mut json = JsonWriter::success(1_000_000, &room(100_000));
         assert!(matches!(json.strings(&texts), Err(ApiError::ResponsesTooLarge { max: 100_000 })));
+    }
+
+    #[test]
+    fn an_answer_ends_when_its_client_has_gone() {
+        let limits =
+            crate::query::budget::Limits { samples_max: 0, series_max: 0, bytes_max: 0, log_bytes_max: 0 };
+        let budget = Budget::new(std::time::Instant::now() + std::time::Duration::from_secs(600), limits);
+        budget.cancel();
+        let mut json = JsonWriter::success(1 << 20, &room(1 << 20)).within(&budget);
+        let error = json.strings(&vec!["x".repeat(1_000); 1_000]).unwrap_err();
+        assert_eq!(error.to_string(), "query was canceled in expression evaluation");
+        assert!(json.held.bytes() < CHUNK_BYTES as u64);
     }
 
     #[tokio::test]

@@ -48,6 +48,7 @@ use crate::clock::Clock;
 use crate::ingest::Ingest;
 use crate::model::Timestamp;
 use crate::query::budget::Limits;
+use crate::query::memory_pool::MemoryPool;
 use crate::query::{Querier, RunningQueries};
 use crate::storage::{Signal, Store};
 pub use origin::ClientAddress;
@@ -64,6 +65,8 @@ pub struct Options {
     pub body_timeout: Duration,
     pub query_timeout: Duration,
     pub query_limits: Limits,
+    /// Memory of all running queries together.
+    pub query_total_bytes_max: u64,
     pub response_bytes_max: usize,
     /// Of all answers in flight together.
     pub responses_bytes_max: usize,
@@ -104,6 +107,8 @@ pub struct Api {
     workers: workers::Workers,
     running: RunningQueries,
     query_log: Option<QueryLog>,
+    /// What running queries may hold.
+    memory: MemoryPool,
     /// Request bodies in flight.
     bodies: Room,
     /// Answers in flight.
@@ -137,6 +142,7 @@ impl Api {
             workers: workers::Workers::new(options.writes_max, options.queries_max, &registry),
             running: RunningQueries::default(),
             query_log,
+            memory: MemoryPool::new(options.query_total_bytes_max, &registry),
             bodies: Room::new(
                 "icecore_http_bodies_in_flight_bytes",
                 "Bytes of request bodies being received or worked on.",

@@ -97,7 +97,7 @@ fn finish_query(
         entry.write(api, budget, result.as_ref().map(|answer| Some(&answer.stats)));
     }
     let answer = result.map_err(|e| ApiError::of_query("query", e))?;
-    push_answer(api.json(), answer, stats)
+    push_answer(api.json().within(budget), answer, stats)
 }
 
 /// `/api/v1/series`.
@@ -111,7 +111,7 @@ pub async fn series(State(api): State<Arc<Api>>, uri: Uri, headers: HeaderMap, b
     let selectors = api.querier.selectors(&texts).map_err(|e| ApiError::of_query("match[]", e))?;
     on_worker(&api, &form, move |api, budget| {
         let found = api.querier.series(&selectors, range, limit, budget).map_err(ApiError::Query)?;
-        let mut json = api.json();
+        let mut json = api.json().within(budget);
         json.list(&found.items, |json, labels| {
             push_labels(json.text(), labels);
             Ok(())
@@ -128,7 +128,7 @@ pub async fn labels(State(api): State<Arc<Api>>, uri: Uri, headers: HeaderMap, b
     let selectors = selectors(&api, &form)?;
     on_worker(&api, &form, move |api, budget| {
         let found = api.querier.label_names(&selectors, range, limit, budget).map_err(ApiError::Query)?;
-        let mut json = api.json();
+        let mut json = api.json().within(budget);
         json.strings(&found.items)?;
         Ok(finish(json, found))
     })
@@ -153,7 +153,7 @@ pub async fn label_values(
     on_worker(&api, &form, move |api, budget| {
         let found =
             api.querier.label_values(&name, &selectors, range, limit, budget).map_err(ApiError::Query)?;
-        let mut json = api.json();
+        let mut json = api.json().within(budget);
         json.strings(&found.items)?;
         Ok(finish(json, found))
     })
@@ -213,7 +213,7 @@ pub async fn query_exemplars(
         let Some(found) = api.querier.exemplars(&expr, range, budget).map_err(ApiError::Query)? else {
             return Ok(StatusCode::NO_CONTENT.into_response());
         };
-        let mut json = api.json();
+        let mut json = api.json().within(budget);
         json.list(found.iter().filter(|series| !series.exemplars.is_empty()), |json, series| {
             json.raw("{\"seriesLabels\":");
             push_labels(json.text(), &series.labels);
@@ -272,7 +272,7 @@ pub async fn on_worker<T: Send + 'static>(
     let asked = form.optional_duration("timeout")?.map(|ms| Duration::from_millis(ms.max(0) as u64));
     let timeout = asked.unwrap_or(Duration::MAX).min(api.options.query_timeout);
     let deadline = Instant::now() + timeout;
-    let budget = Budget::new(deadline, api.options.query_limits);
+    let budget = Budget::new(deadline, api.options.query_limits).drawing_on(&api.memory);
     let listed = api.running.enter(running_query(api, query_text(form)), &budget);
     let worker = api.clone();
     let job = move |budget: &Budget| {

@@ -71,6 +71,8 @@ pub struct Query {
     pub samples_max: u64,
     pub series_max: u64,
     pub bytes_max: ByteSize,
+    /// 0: a quarter of the machine's memory.
+    pub total_bytes_max: ByteSize,
     pub log_bytes_max: ByteSize,
     pub log_entries_max: u64,
     pub response_bytes_max: ByteSize,

@@ -92,6 +92,7 @@ pub const OPTIONS: &[OptionSpec] = options! {
     "query.max-samples" COUNT query.samples_max: "Samples one query may read";
     "query.max-series" COUNT query.series_max: "Series one query may select";
     "query.max-bytes" SIZE query.bytes_max: "Memory one query may hold";
+    "query.max-total-bytes" SIZE query.total_bytes_max: "Memory all running queries may hold together; 0 is a quarter of the machine's, or of the cgroup's";
     "query.max-log-bytes" SIZE query.log_bytes_max: "Bytes of log lines one query may scan";
     "query.max-log-entries" COUNT query.log_entries_max: "Log entries one query may ask for";
     "query.max-response-bytes" SIZE query.response_bytes_max: "Length of an answer before compression";
@@ -182,6 +183,7 @@ impl Default for Query {
             samples_max: 50_000_000,
             series_max: 500_000,
             bytes_max: ByteSize(1 << 30),
+            total_bytes_max: ByteSize(0),
             log_bytes_max: ByteSize(10 << 30),
             log_entries_max: 5_000,
             response_bytes_max: ByteSize(64 << 20),

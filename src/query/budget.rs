@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use super::memory_pool::MemoryPool;
+
 /// The limits of one query and what it has used so far; shared by the threads that work on it. The only reading
 /// of a clock in this layer is that of the monotonic one, against the deadline it was given.
 #[derive(Clone, Debug)]
@@ -12,6 +14,8 @@ pub struct Budget(Arc<State>);
 #[derive(Debug)]
 struct State {
     deadline: Instant,
+    #[cfg(test)]
+    pace: pace::Pace,
     samples_max: u64,
     series_max: u64,
     bytes_max: u64,
@@ -24,6 +28,7 @@ struct State {
     cancelled: AtomicBool,
     /// When it began to run, and how long it had waited.
     turn: OnceLock<(Instant, Duration)>,
+    pool: Option<MemoryPool>,
 }
 
 /// The limits alone, as configured.
@@ -56,6 +61,8 @@ pub enum Exceeded {
     Series { wanted: u64, max: u64 },
     #[error("query would hold {wanted} bytes > {max} (--query.max-bytes)")]
     Bytes { wanted: u64, max: u64 },
+    #[error("running queries would hold more than {max} bytes together (--query.max-total-bytes); try again")]
+    TotalBytes { max: u64 },
     #[error("query would scan {wanted} bytes of log lines > {max} (--query.max-log-bytes)")]
     LogBytes { wanted: u64, max: u64 },
 }
@@ -75,6 +82,8 @@ impl Budget {
     pub fn new(deadline: Instant, limits: Limits) -> Budget {
         Budget(Arc::new(State {
             deadline,
+            #[cfg(test)]
+            pace: pace::Pace::default(),
             samples_max: limits.samples_max,
             series_max: limits.series_max,
             bytes_max: limits.bytes_max,
@@ -86,7 +95,15 @@ impl Budget {
             log_lines: AtomicU64::new(0),
             cancelled: AtomicBool::new(false),
             turn: OnceLock::new(),
+            pool: None,
         }))
+    }
+
+    /// A new budget whose memory also counts against that of all queries.
+    pub fn drawing_on(self, pool: &MemoryPool) -> Budget {
+        let Budget(mut state) = self;
+        Arc::get_mut(&mut state).expect("nobody shares a new budget").pool = Some(pool.clone());
+        Budget(state)
     }
 
     /// The client has gone, or somebody has had enough: the query ends at its next check.
@@ -112,6 +129,8 @@ impl Budget {
 
     /// Time and cancellation; cheap enough for once a series or once a few thousand samples.
     pub fn check(&self) -> Result<(), Exceeded> {
+        #[cfg(test)]
+        self.0.pace.check()?;
         if self.0.cancelled.load(Ordering::Relaxed) {
             return Err(Exceeded::Cancelled);
         }
@@ -143,16 +162,25 @@ impl Budget {
         if count > max {
             return Err(Exceeded::Bytes { wanted: count, max });
         }
+        #[cfg(test)]
+        self.0.pace.take();
         let wanted = self.0.bytes.fetch_add(count, Ordering::Relaxed) + count;
         if wanted > max {
-            self.give_bytes(count);
+            self.0.bytes.fetch_sub(count, Ordering::Relaxed);
             return Err(Exceeded::Bytes { wanted, max });
         }
-        Ok(())
+        let taken = self.0.pool.as_ref().map_or(Ok(()), |pool| pool.take(count));
+        if taken.is_err() {
+            self.0.bytes.fetch_sub(count, Ordering::Relaxed);
+        }
+        taken
     }
 
     pub fn give_bytes(&self, count: u64) {
         self.0.bytes.fetch_sub(count, Ordering::Relaxed);
+        if let Some(pool) = &self.0.pool {
+            pool.give(count);
+        }
     }
 
     /// Entries of a part that is about to be scanned, and the bytes of their lines.
@@ -177,6 +205,15 @@ impl Budget {
 
     pub fn series_used(&self) -> u64 {
         self.0.series.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for State {
+    /// What an answer holds is held until it is written, and ends with its budget.
+    fn drop(&mut self) {
+        if let Some(pool) = &self.pool {
+            pool.give(*self.bytes.get_mut());
+        }
     }
 }
 
@@ -208,6 +245,59 @@ impl<'b> HeldBytes<'b> {
 impl Drop for HeldBytes<'_> {
     fn drop(&mut self) {
         self.budget.give_bytes(self.bytes);
+    }
+}
+
+/// Tests of how soon a query stops use no clock: they let the budget trip at a certain check, and count how often
+/// memory was taken since the last.
+#[cfg(test)]
+pub mod pace {
+    use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+    use super::{Budget, Exceeded};
+
+    #[derive(Debug, Default)]
+    pub struct Pace {
+        /// 0: never.
+        trips_at: AtomicU64,
+        checks: AtomicU64,
+        takes_since_check: AtomicU64,
+        takes_between_checks: AtomicU64,
+    }
+
+    impl Pace {
+        pub fn check(&self) -> Result<(), Exceeded> {
+            let checks = self.checks.fetch_add(1, Relaxed) + 1;
+            self.takes_since_check.store(0, Relaxed);
+            let trips_at = self.trips_at.load(Relaxed);
+            if trips_at > 0 && checks >= trips_at { Err(Exceeded::Deadline) } else { Ok(()) }
+        }
+
+        pub fn take(&self) {
+            let takes = self.takes_since_check.fetch_add(1, Relaxed) + 1;
+            self.takes_between_checks.fetch_max(takes, Relaxed);
+        }
+    }
+
+    impl Budget {
+        /// From its check of this number on the budget says that time is over.
+        pub fn trips_at(self, check: u64) -> Budget {
+            self.0.pace.trips_at.store(check, Relaxed);
+            self
+        }
+
+        pub fn checks(&self) -> u64 {
+            self.0.pace.checks.load(Relaxed)
+        }
+
+        pub fn takes_since_check(&self) -> u64 {
+            self.0.pace.takes_since_check.load(Relaxed)
+        }
+
+        /// The most takes without a check.
+        pub fn takes_between_checks(&self) -> u64 {
+            self.0.pace.takes_between_checks.load(Relaxed)
+        }
     }
 }
 

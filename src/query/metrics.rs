@@ -112,6 +112,7 @@ impl Exceeded {
             Exceeded::Samples { .. } => "samples",
             Exceeded::Series { .. } => "series",
             Exceeded::Bytes { .. } => "bytes",
+            Exceeded::TotalBytes { .. } => "total_bytes",
             Exceeded::LogBytes { .. } => "log_bytes",
         }
     }

@@ -4,10 +4,12 @@ pub mod budget;
 pub mod lexical;
 pub mod logql;
 pub mod logs;
+pub mod memory_pool;
 mod metrics;
 pub mod promql;
 mod running;
 mod samples;
+pub mod sorting;
 pub mod traceql;
 pub mod traces;
 

@@ -3,6 +3,7 @@
 mod features;
 mod housekeeping;
 mod listener;
+mod machine;
 mod request_line;
 mod settings;
 mod shutdown;

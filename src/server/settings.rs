@@ -8,6 +8,7 @@ use prometheus::{Gauge, Opts, Registry};
 
 use super::features;
 use super::listener::ConnectionLimits;
+use super::machine;
 use crate::api::{self, SelfTarget};
 use crate::config::{self, Config, Setting, WalSync};
 use crate::model::Timestamp;
@@ -100,7 +101,18 @@ pub fn query(config: &Config) -> query::Options {
     options
 }
 
+/// Where nobody says what the machine has, queries have what the smallest sensible machine would give them.
+const TOTAL_BYTES_LEAST: u64 = 256 << 20;
+
+fn query_total_bytes(configured: u64) -> u64 {
+    if configured > 0 {
+        return configured;
+    }
+    machine::memory_bytes().map_or(TOTAL_BYTES_LEAST, |bytes| (bytes / 4).max(TOTAL_BYTES_LEAST))
+}
+
 pub fn api(config: &Config, address: SocketAddr, started_at: Timestamp) -> api::Options {
+    let total_bytes_max = query_total_bytes(config.query.total_bytes_max.0);
     api::Options {
         body_bytes_max: config.limits.body_bytes_max.0 as usize,
         bodies_bytes_max: config.limits.bodies_bytes_max.0 as usize,
@@ -110,9 +122,11 @@ pub fn api(config: &Config, address: SocketAddr, started_at: Timestamp) -> api::
         query_limits: Limits {
             samples_max: config.query.samples_max,
             series_max: config.query.series_max,
-            bytes_max: config.query.bytes_max.0,
+            // Alone, a query that wants more than all may hold would be told to try again for ever.
+            bytes_max: config.query.bytes_max.0.min(total_bytes_max),
             log_bytes_max: config.query.log_bytes_max.0,
         },
+        query_total_bytes_max: total_bytes_max,
         response_bytes_max: config.query.response_bytes_max.0 as usize,
         responses_bytes_max: config.query.responses_bytes_max.0 as usize,
         writes_max: cores() * WRITES_PER_CORE,

@@ -220,6 +220,43 @@ fn hostile_expressions_end_quickly_and_say_why() {
     assert_eq!(server.get("/api/v1/query?query=1").status, 200);
 }
 
+/// The limits are set so low that a few hundred series go beyond them.
+#[test]
+fn queries_that_multiply_are_refused_and_the_next_is_answered() {
+    let server = Server::start(&["--query.max-bytes", "1MiB", "--query.max-total-bytes", "16MiB"]);
+    let now = now_ms();
+    let names: Vec<String> = (0..1_000).map(|i| i.to_string()).collect();
+    let series: Vec<_> = names
+        .iter()
+        .map(|name| proto::v1_series(&[("__name__", "big"), ("m", "a"), ("i", name)], &[(now - 1_000, 1.0)]))
+        .collect();
+    assert_eq!(server.write(&proto::v1_request(&series)).status, 204);
+    let joined =
+        (0..12).fold("big".to_owned(), |inner, _| format!("label_join({inner},'a','','i','i','a','a')"));
+    for (query, part) in [
+        ("big + on(m) big", "found duplicate series for the match group {m=\\\"a\\\"}"),
+        ("big * on(m) group_left(i) big", "found duplicate series for the match group"),
+        (joined.as_str(), "1048576 (--query.max-bytes)"),
+        ("topk(1000, max_over_time(vector(1)[40d:1s]) or big)", "1048576 (--query.max-bytes)"),
+    ] {
+        let answer =
+            server.get(&format!("/api/v1/query?query={}&time={}", crate::common::encode(query), now / 1_000));
+        assert_eq!(answer.status, 422, "{query}: {}", answer.body);
+        assert!(answer.body.contains(part), "{query}: {}", answer.body);
+        assert_eq!(server.get("/api/v1/query?query=count(big)").status, 200, "after {query}");
+    }
+    wait_for(|| server.get("/metrics").body.contains("icecore_query_held_bytes 0"));
+}
+
+#[test]
+fn one_query_may_hold_no_more_than_all_together() {
+    let server = Server::start(&["--query.max-total-bytes", "64KiB"]);
+    let query = "/api/v1/query?query=max_over_time(vector(time())[1d:1s])&time=100000";
+    let answer = server.get(query);
+    assert_eq!(answer.status, 422, "told to try again it would do so for ever: {}", answer.body);
+    assert_eq!(server.get("/api/v1/query?query=vector(1)&time=1").status, 200);
+}
+
 #[test]
 fn paths_that_climb_are_not_found() {
     let server = Server::start(&[]);

@@ -94,7 +94,7 @@ async fn operations(State(api): State<Arc<Api>>, uri: Uri) -> Answer {
     let answer = on_worker(&api, &form, move |api, budget| {
         let names =
             api.querier.trace_operations(&service, NanoRange::ALL, budget).map_err(ApiError::Query)?;
-        let mut json = api.json_object();
+        let mut json = api.json_object().within(budget);
         json.raw(r#""data":"#);
         json.list(&names, |json, name| {
             json.raw(r#"{"name":"#);
@@ -158,7 +158,7 @@ async fn search(State(api): State<Arc<Api>>, uri: Uri) -> Answer {
     };
     let answer = on_worker(&api, &form, move |api, budget| {
         let traces = api.querier.find_traces(&asked, range, limit, budget).map_err(ApiError::Query)?;
-        let mut json = api.json_object();
+        let mut json = api.json_object().within(budget);
         json.raw(r#""data":"#);
         json.list(&traces, |json, trace| json::push_trace(json, trace, &[]))?;
         Ok(finish(json, 0))
@@ -268,7 +268,7 @@ async fn dependencies(State(api): State<Arc<Api>>, uri: Uri) -> Answer {
     let range = NanoRange::closed(end.saturating_sub(lookback), end);
     let answer = on_worker(&api, &form, move |api, budget| {
         let found = api.querier.trace_dependencies(range, budget).map_err(ApiError::Query)?;
-        let mut json = api.json_object();
+        let mut json = api.json_object().within(budget);
         json.raw(r#""data":"#);
         json.list(&found, |json, dependency| {
             json.raw(r#"{"parent":"#);

@@ -27,7 +27,7 @@ pub async fn labels(State(api): State<Arc<Api>>, uri: Uri, headers: HeaderMap, b
     let expr = optional_query(&form);
     let answer = on_worker(&api, &form, move |api, budget| {
         let found = api.querier.detected_labels(expr.as_deref(), range, budget).map_err(ApiError::Query)?;
-        let mut json = api.json_object();
+        let mut json = api.json_object().within(budget);
         json.raw(r#""detectedLabels":"#);
         json.list(&found, |json, label| {
             json.raw(r#"{"label":"#);
@@ -46,7 +46,7 @@ pub async fn fields(State(api): State<Arc<Api>>, uri: Uri, headers: HeaderMap, b
     let request = fields_query(&api, &form)?;
     let answer = on_worker(&api, &form, move |api, budget| {
         let found = api.querier.detected_fields(&request, budget).map_err(ApiError::Query)?;
-        let mut json = api.json_object();
+        let mut json = api.json_object().within(budget);
         json.raw(r#""fields":"#);
         json.list(&found, push_field)?;
         json.raw(&format!(r#","limit":{}"#, request.limit));
@@ -67,7 +67,7 @@ pub async fn values(
     let request = fields_query(&api, &form)?;
     let answer = on_worker(&api, &form, move |api, budget| {
         let found = api.querier.detected_field_values(&name, &request, budget).map_err(ApiError::Query)?;
-        let mut json = api.json_object();
+        let mut json = api.json_object().within(budget);
         json.raw(r#""values":"#);
         json.strings(&found)?;
         json.raw(&format!(r#","limit":{}"#, request.limit));

@@ -20,7 +20,7 @@ pub async fn labels(State(api): State<Arc<Api>>, uri: Uri, headers: HeaderMap, b
     let expr = optional_query(&form);
     let answer = on_worker(&api, &form, move |api, budget| {
         let found = api.querier.log_label_names(expr.as_deref(), range, budget).map_err(ApiError::Query)?;
-        let mut json = api.json();
+        let mut json = api.json().within(budget);
         json.strings(&found.items)?;
         Ok(json.finish(&found.warnings, &[]))
     });
@@ -41,7 +41,7 @@ pub async fn values(
     let answer = on_worker(&api, &form, move |api, budget| {
         let found =
             api.querier.log_label_values(&name, expr.as_deref(), range, budget).map_err(ApiError::Query)?;
-        let mut json = api.json();
+        let mut json = api.json().within(budget);
         json.strings(&found.items)?;
         Ok(json.finish(&found.warnings, &[]))
     });
@@ -55,7 +55,7 @@ pub async fn series(State(api): State<Arc<Api>>, uri: Uri, headers: HeaderMap, b
     let selectors = [form.all("match[]"), form.all("match")].concat();
     let answer = on_worker(&api, &form, move |api, budget| {
         let found = api.querier.log_series(&selectors, range, budget).map_err(ApiError::Query)?;
-        let mut json = api.json();
+        let mut json = api.json().within(budget);
         json.list(&found.items, |json, labels| {
             push_labels(json.text(), labels);
             Ok(())

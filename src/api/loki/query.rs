@@ -61,7 +61,7 @@ async fn answer(api: &Arc<Api>, form: &Form, request: LogQuery, encoding: Encodi
             entry.write(api, budget, result.as_ref().map(|_| None));
         }
         let answer = result.map_err(ApiError::Query)?;
-        push_answer(api.json(), &answer, encoding, request.direction)
+        push_answer(api.json().within(budget), &answer, encoding, request.direction)
     });
     Ok(answer.await?)
 }

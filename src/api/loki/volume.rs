@@ -24,7 +24,7 @@ pub async fn stats(State(api): State<Arc<Api>>, uri: Uri, headers: HeaderMap, bo
     let expr = form.get("query").to_owned();
     let answer = on_worker(&api, &form, move |api, budget| {
         let stats = api.querier.log_stats(&expr, range, budget).map_err(ApiError::Query)?;
-        let mut json = api.json_object();
+        let mut json = api.json_object().within(budget);
         json.raw(&format!(
             r#""streams":{},"chunks":{},"bytes":{},"entries":{}"#,
             stats.streams, stats.chunks, stats.bytes, stats.entries
@@ -61,7 +61,7 @@ async fn answer(api: &Arc<Api>, form: &Form, bounds: Bounds, step_ns: i64) -> An
     };
     let answer = on_worker(api, form, move |api, budget| {
         let answer = api.querier.log_volume(&request, budget).map_err(ApiError::Query)?;
-        push_answer(api.json(), &answer, Encoding::Flat, Direction::Forward)
+        push_answer(api.json().within(budget), &answer, Encoding::Flat, Direction::Forward)
     });
     Ok(answer.await?)
 }

@@ -126,7 +126,7 @@ struct Turn {
 impl Turn {
     async fn wait(api: &Api, queries: &[RangeOfSeries]) -> Result<Turn, ApiError> {
         let deadline = Instant::now() + api.options.query_timeout;
-        let budget = Budget::new(deadline, api.options.query_limits);
+        let budget = Budget::new(deadline, api.options.query_limits).drawing_on(&api.memory);
         let texts: Vec<String> = queries.iter().map(RangeOfSeries::text).collect();
         let listed = api.running.enter(running_query(api, texts.join(" ")), &budget);
         let permit = tokio::time::timeout_at(deadline.into(), api.reads.clone().acquire_owned());

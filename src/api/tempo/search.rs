@@ -33,7 +33,7 @@ pub async fn search(State(api): State<Arc<Api>>, uri: Uri) -> Answer {
             entry.write(api, budget, result.as_ref().map(|_| None));
         }
         let answer = result.map_err(ApiError::Query)?;
-        let mut json = api.json_object();
+        let mut json = api.json_object().within(budget);
         json.raw(r#""traces":"#);
         json.list(&answer.traces, push_trace)?;
         let inspected = answer.inspected;

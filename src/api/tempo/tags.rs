@@ -81,7 +81,7 @@ pub async fn names(State(api): State<Arc<Api>>, uri: Uri) -> Answer {
             names.extend(INTRINSICS.map(str::to_owned));
         }
         let names: Vec<String> = names.into_iter().take(or_all(limit)).collect();
-        let mut json = api.json_object();
+        let mut json = api.json_object().within(budget);
         json.raw(r#""tagNames":"#);
         json.strings(&names)?;
         json.raw(r#","metrics":{}"#);
@@ -106,7 +106,7 @@ pub async fn names_by_scope(State(api): State<Arc<Api>>, uri: Uri) -> Answer {
         if wanted.intrinsics {
             scopes.push(("intrinsic", INTRINSICS.map(str::to_owned).to_vec()));
         }
-        let mut json = api.json_object();
+        let mut json = api.json_object().within(budget);
         json.raw(r#""scopes":"#);
         json.list(scopes, |json, (scope, mut names)| {
             names.truncate(or_all(limit));
@@ -133,7 +133,7 @@ pub async fn values(State(api): State<Arc<Api>>, Path(name): Path<String>, uri: 
     let answer = on_worker(&api, &form, move |api, budget| {
         let values = api.querier.trace_tag_values(&request, budget).map_err(ApiError::Query)?;
         let texts: BTreeSet<&str> = values.iter().map(|value| value.text.as_str()).collect();
-        let mut json = api.json_object();
+        let mut json = api.json_object().within(budget);
         json.raw(r#""tagValues":"#);
         json.strings(&texts.into_iter().collect::<Vec<_>>())?;
         json.raw(r#","metrics":{}"#);
@@ -149,7 +149,7 @@ pub async fn typed_values(State(api): State<Arc<Api>>, Path(name): Path<String>,
     let request = values_query(&form, field)?;
     let answer = on_worker(&api, &form, move |api, budget| {
         let values = api.querier.trace_tag_values(&request, budget).map_err(ApiError::Query)?;
-        let mut json = api.json_object();
+        let mut json = api.json_object().within(budget);
         json.raw(r#""tagValues":"#);
         json.list(&values, |json, value| {
             json.raw(&format!(r#"{{"type":"{}","value":"#, value.kind));

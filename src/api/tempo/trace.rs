@@ -45,7 +45,7 @@ pub async fn by_id(
             let answer = TraceById { trace, message, status: status.into(), ..TraceById::default() };
             return protobuf(api, answer.encode_to_vec());
         }
-        let mut json = api.json_object();
+        let mut json = api.json_object().within(budget);
         json.raw(r#""trace":{"resourceSpans":"#);
         push_resource_spans(&mut json, &resource_spans)?;
         json.raw(r#"},"metrics":{}"#);

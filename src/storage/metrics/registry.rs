@@ -13,6 +13,9 @@ use roaring::RoaringBitmap;
 use super::symbols::Symbols;
 use crate::model::{Labels, MatchOp, Matcher};
 
+/// How many values or series are looked at before asking whether to go on: some tens of microseconds.
+const VALUES_PER_LOOK: usize = 256;
+
 #[derive(Default)]
 pub(in crate::storage) struct Registry(RwLock<Inner>);
 
@@ -92,10 +95,19 @@ impl Registry {
         }
     }
 
-    /// The series that all matchers let through, with their fingerprints and labels.
-    pub fn select(&self, matchers: &[Matcher], mut visit: impl FnMut(u32, u128, &dyn Fn() -> Labels)) {
+    /// The series that all matchers let through, with their fingerprints and labels; given up as soon as
+    /// `is_stopping`.
+    pub fn select(
+        &self,
+        matchers: &[Matcher],
+        is_stopping: &dyn Fn() -> bool,
+        mut visit: impl FnMut(u32, u128, &dyn Fn() -> Labels),
+    ) {
         let inner = self.0.read();
-        for id in inner.select(matchers) {
+        for (i, id) in inner.select(matchers, is_stopping).into_iter().enumerate() {
+            if i.is_multiple_of(VALUES_PER_LOOK) && is_stopping() {
+                return;
+            }
             if let Some(entry) = inner.entry(id) {
                 visit(id, entry.fingerprint, &|| Labels::from_sorted(inner.pairs(entry)));
             }
@@ -109,7 +121,7 @@ impl Registry {
             return inner.postings.keys().for_each(|&name| visit(inner.symbols.text(name)));
         }
         let mut names = RoaringBitmap::new();
-        for id in inner.select(matchers) {
+        for id in inner.select(matchers, &|| false) {
             let labels = inner.entry(id).map_or(&[][..], |entry| &entry.labels);
             names.extend(labels.iter().map(|(name, _)| *name));
         }
@@ -120,7 +132,7 @@ impl Registry {
     pub fn label_values(&self, name: &str, matchers: &[Matcher], mut visit: impl FnMut(&str)) {
         let inner = self.0.read();
         let Some(values) = inner.values(name) else { return };
-        let selected = (!matchers.is_empty()).then(|| inner.select(matchers));
+        let selected = (!matchers.is_empty()).then(|| inner.select(matchers, &|| false));
         for (&value, postings) in values {
             if selected.as_ref().is_none_or(|s| !s.is_disjoint(postings)) {
                 visit(inner.symbols.text(value));
@@ -223,13 +235,13 @@ impl Inner {
         self.postings.get(&self.symbols.find(name)?)
     }
 
-    fn select(&self, matchers: &[Matcher]) -> RoaringBitmap {
+    fn select(&self, matchers: &[Matcher], is_stopping: &dyn Fn() -> bool) -> RoaringBitmap {
         // What demands a label narrows the set; it goes first, equalities before regexes.
         let (mut narrowing, excluding): (Vec<_>, Vec<_>) = matchers.iter().partition(|m| !m.matches(""));
         narrowing.sort_by_key(|m| m.op != MatchOp::Equal);
         let mut selected: Option<RoaringBitmap> = None;
         for matcher in narrowing {
-            let matched = self.postings_where(matcher, |m, value| m.matches(value));
+            let matched = self.postings_where(matcher, |m, value| m.matches(value), is_stopping);
             selected = Some(match selected {
                 None => matched,
                 Some(before) => before & matched,
@@ -240,13 +252,18 @@ impl Inner {
         }
         let mut selected = selected.unwrap_or_else(|| self.all.clone());
         for matcher in excluding {
-            selected -= self.postings_where(matcher, |m, value| !m.matches(value));
+            selected -= self.postings_where(matcher, |m, value| !m.matches(value), is_stopping);
         }
         selected
     }
 
     /// The series with a value of the matcher's label that `wanted` accepts.
-    fn postings_where(&self, matcher: &Matcher, wanted: impl Fn(&Matcher, &str) -> bool) -> RoaringBitmap {
+    fn postings_where(
+        &self,
+        matcher: &Matcher,
+        wanted: impl Fn(&Matcher, &str) -> bool,
+        is_stopping: &dyn Fn() -> bool,
+    ) -> RoaringBitmap {
         let Some(values) = self.values(&matcher.name) else { return RoaringBitmap::new() };
         // `=` names its value, and `!=` (asked for what it does not match) excludes one.
         if matches!(matcher.op, MatchOp::Equal | MatchOp::NotEqual) && wanted(matcher, &matcher.value) {
@@ -254,7 +271,10 @@ impl Inner {
             return symbol.and_then(|s| values.get(&s)).cloned().unwrap_or_default();
         }
         let mut matched = RoaringBitmap::new();
-        for (&value, postings) in values {
+        for (i, (&value, postings)) in values.iter().enumerate() {
+            if i.is_multiple_of(VALUES_PER_LOOK) && is_stopping() {
+                break;
+            }
             if wanted(matcher, self.symbols.text(value)) {
                 matched |= postings;
             }
@@ -282,7 +302,7 @@ mod tests {
     fn select(registry: &Registry, matchers: &[(&str, MatchOp, &str)]) -> Vec<String> {
         let matchers: Vec<_> = matchers.iter().map(|(n, op, v)| Matcher::new(*n, *op, *v).unwrap()).collect();
         let mut found = Vec::new();
-        registry.select(&matchers, |_, fingerprint, labels| {
+        registry.select(&matchers, &|| false, |_, fingerprint, labels| {
             assert_eq!(labels().fingerprint(), fingerprint);
             found.push(labels().to_string());
         });

@@ -55,6 +55,14 @@ impl MetricsSegment {
         self.index.select(matchers)
     }
 
+    pub fn select_until(
+        &self,
+        matchers: &[Matcher],
+        is_stopping: &dyn Fn() -> bool,
+    ) -> Result<RoaringBitmap, SegmentError> {
+        self.index.select_until(matchers, is_stopping)
+    }
+
     pub fn labels(&self, ordinal: u32) -> Result<Labels, SegmentError> {
         self.index.labels(ordinal)
     }

@@ -96,12 +96,22 @@ impl MetricsSnapshot {
     /// The series that all `matchers` let through and that may have samples in `range`, each once, in storage
     /// order (no promise). Damaged segments are skipped and reported by [`MetricsSnapshot::warnings`].
     pub fn select(&self, matchers: &[Matcher], range: TimeRange) -> Result<Vec<Series>, ReadError> {
+        self.select_until(matchers, range, &|| false)
+    }
+
+    /// The same, given up as soon as `is_stopping`: what is then found means nothing.
+    pub fn select_until(
+        &self,
+        matchers: &[Matcher],
+        range: TimeRange,
+        is_stopping: &dyn Fn() -> bool,
+    ) -> Result<Vec<Series>, ReadError> {
         let mut found = Found::default();
         for (index, segment) in self.segments_in(range) {
-            self.or_warn(select_in_segment(segment, index, matchers, range, &mut found));
+            self.or_warn(select_in_segment(segment, index, matchers, range, is_stopping, &mut found));
         }
         for (shard, registry) in self.registries.iter().enumerate() {
-            registry.select(matchers, |id, fingerprint, labels| {
+            registry.select(matchers, is_stopping, |id, fingerprint, labels| {
                 for (generation, heads) in self.view.generations.iter().enumerate() {
                     let head = &heads.metrics[shard];
                     if head.holds(id) && head.time_range().overlaps(&range) {
@@ -266,6 +276,9 @@ impl MetricsSnapshot {
 }
 
 /// Series by fingerprint, as the sources are gone through.
+/// How many series are added before asking whether to go on: some hundred microseconds.
+const SERIES_PER_LOOK: usize = 256;
+
 #[derive(Default)]
 struct Found {
     series: Vec<Series>,
@@ -302,10 +315,14 @@ fn select_in_segment(
     index: u32,
     matchers: &[Matcher],
     range: TimeRange,
+    is_stopping: &dyn Fn() -> bool,
     found: &mut Found,
 ) -> Result<(), ReadError> {
     let segment = opened(live)?;
-    for ordinal in segment.select(matchers)? {
+    for (i, ordinal) in segment.select_until(matchers, is_stopping)?.into_iter().enumerate() {
+        if i.is_multiple_of(SERIES_PER_LOOK) && is_stopping() {
+            break;
+        }
         let estimate = segment.sample_count(ordinal, range)?;
         if estimate > 0 {
             let part = Part::Segment { index, ordinal };

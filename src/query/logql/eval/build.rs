@@ -8,18 +8,20 @@ use crate::query::logql::ast::{
 };
 use crate::query::promql::ast::PositionRange;
 use crate::query::promql::eval::aggregate::Aggregation;
+use crate::query::promql::eval::announced::Announced;
 use crate::query::promql::eval::binary::{Operator, ScalarSide, floats, with_scalar};
 use crate::query::promql::eval::choose::{ChoosePositions, choose};
 use crate::query::promql::eval::grouping::Grouping as Groups;
 use crate::query::promql::eval::join::Join;
-use crate::query::promql::eval::matching::Signature;
 use crate::query::promql::eval::math::nan_lowest;
 use crate::query::promql::eval::relabel;
 use crate::query::promql::eval::result::{instant_vector, matrix};
 use crate::query::promql::eval::row::{Grid, OutputSeries, Row};
+use crate::query::promql::eval::scalar::Scalar;
 use crate::query::promql::eval::sets::SetOperation;
 use crate::query::promql::eval::source::{BoxedSource, EqualLabels, Mapped, Rows, unite};
 use crate::query::promql::eval::{Context, QueryShape};
+use crate::query::sorting::sort_within;
 use crate::query::{MatrixSeries, QueryError, QueryValue};
 
 use super::range::range_rows;
@@ -103,7 +105,7 @@ impl<'q> Builder<'q> {
             MetricKind::Binary(binary) => self.binary(binary),
             MetricKind::LabelReplace(replace) => self.label_replace(replace),
             MetricKind::Vector(number) => {
-                let row = Row::constant(number.0, self.grid.len);
+                let row = self.context.constant_row(number.0, self.grid.len)?;
                 Ok(Box::new(Rows::one(OutputSeries::new(Labels::empty()), row)))
             }
             MetricKind::Number(_) => unreachable!("a number stands only where a scalar may"),
@@ -152,10 +154,10 @@ impl<'q> Builder<'q> {
                 input,
                 &groups,
                 aggregate.op,
-                Vec::new(),
+                None,
                 self.grid.len,
                 PositionRange::default(),
-            ))),
+            )?)),
         }
     }
 
@@ -165,54 +167,53 @@ impl<'q> Builder<'q> {
         if self.grid.len != 1 {
             return Ok(input);
         }
-        let Rows { series, rows, .. } = Rows::collect(self.context, input, 1)?;
+        let (series, rows, held) = Rows::collect(self.context, input, 1)?.into_parts();
         let mut sorted: Vec<(OutputSeries, Row)> = series.into_iter().zip(rows).collect();
         sorted.retain(|(_, row)| row.has(0));
         let value = |row: &Row| row.float(0).unwrap_or(f64::NAN);
         // NaN comes last in both directions.
-        sorted.sort_by(|(_, a), (_, b)| {
+        let order = |(_, a): &(OutputSeries, Row), (_, b): &(OutputSeries, Row)| {
             let (a, b) = (value(a), value(b));
             let order = if sort.is_descending { nan_lowest(&b, &a) } else { nan_lowest(&a, &b) };
             a.is_nan().cmp(&b.is_nan()).then(order)
-        });
-        let (series, rows) = sorted.into_iter().unzip();
-        Ok(Box::new(Rows::new(series, rows, None)))
+        };
+        let (series, rows) = sort_within(self.context.budget, sorted, &order)?.into_iter().unzip();
+        Ok(Box::new(Rows::new(series, rows, held)))
     }
 
     fn binary(&self, binary: &Binary) -> Result<BoxedSource<'q>, QueryError> {
         let operator =
             Operator { op: binary.op, return_bool: binary.return_bool, position: PositionRange::default() };
         if binary.lhs.is_scalar() {
-            let left = vec![scalar(&binary.lhs); self.grid.len];
-            let right = self.divisors(binary.op, self.vector(&binary.rhs)?);
-            return self.united(with_scalar(self.context, right, operator, left, ScalarSide::Left));
+            let left = Scalar::constant(self.context, scalar(&binary.lhs), self.grid.len)?;
+            let right = self.divisors(binary.op, self.vector(&binary.rhs)?)?;
+            return self.united(with_scalar(self.context, right, operator, left, ScalarSide::Left)?);
         }
         let left = self.vector(&binary.lhs)?;
         if binary.rhs.is_scalar() {
-            let right = vec![divisor(binary.op, scalar(&binary.rhs)); self.grid.len];
-            return self.united(with_scalar(self.context, left, operator, right, ScalarSide::Right));
+            let right = divisor(binary.op, scalar(&binary.rhs));
+            let right = Scalar::constant(self.context, right, self.grid.len)?;
+            return self.united(with_scalar(self.context, left, operator, right, ScalarSide::Right)?);
         }
         let right = self.vector(&binary.rhs)?;
         let matching = binary.matching.as_ref().expect("the parser gives two vectors a matching");
         if binary.op.is_set_operator() {
-            let signature = Signature::new(matching);
             let steps = self.grid.len;
-            let operation = SetOperation::new(self.context, binary.op, left, right, &signature, steps)?;
+            let operation = SetOperation::new(self.context, binary.op, matching, left, right, steps)?;
             return self.united(Box::new(operation));
         }
-        let right = self.divisors(binary.op, right);
+        let right = self.divisors(binary.op, right)?;
         self.united(Box::new(Join::new(self.context, operator, matching, left, right, self.grid.len)?))
     }
 
-    fn divisors(&self, op: BinaryOp, input: BoxedSource<'q>) -> BoxedSource<'q> {
+    fn divisors(&self, op: BinaryOp, input: BoxedSource<'q>) -> Result<BoxedSource<'q>, QueryError> {
         if op != BinaryOp::Divide {
-            return input;
+            return Ok(input);
         }
-        let series = input.series().to_vec();
-        Box::new(Mapped::new(input, series, move |_, row: &mut Row| {
-            row.map_floats(|_, value| divisor(op, value));
-            Ok(())
-        }))
+        let series = Announced::copy(self.context, input.series())?;
+        Ok(Box::new(Mapped::new(input, series, move |steps, row: &mut Row| {
+            row.map_floats(steps, |_, value| divisor(op, value));
+        })))
     }
 
     fn label_replace(&self, replace: &LabelReplace) -> Result<BoxedSource<'q>, QueryError> {
@@ -225,8 +226,8 @@ impl<'q> Builder<'q> {
             regex,
         };
         let input = self.vector(&replace.expr)?;
-        let series = input.series().iter().map(|series| rule.apply(series)).collect();
-        self.united(Box::new(Mapped::new(input, series, |_, _: &mut Row| Ok(()))))
+        let series = rule.apply(self.context, input.series())?;
+        self.united(Box::new(Mapped::new(input, series, |_, _: &mut Row| ())))
     }
 
     /// Renaming may have made series equal: those that take turns become one.

@@ -1,5 +1,7 @@
 //! Aggregations with one result per group: series are folded in as they come, so what is held is groups × steps.
 
+use std::ops::Range;
+
 use crate::query::QueryError;
 use crate::query::promql::ast::{AggregateOp, PositionRange};
 
@@ -9,6 +11,7 @@ use super::grouping::{Grouping, Groups};
 use super::histogram_fold::{HistogramFold, HistogramFoldKind};
 use super::math::{Mean, kahan_add, quantile};
 use super::row::{Cell, OutputSeries, Row};
+use super::scalar::Scalar;
 use super::source::{BoxedSource, Source};
 use super::window::Notes;
 
@@ -17,10 +20,10 @@ pub struct Aggregation<'q> {
     context: &'q Context<'q>,
     /// `None` as soon as it is folded.
     input: Option<BoxedSource<'q>>,
-    groups: Groups,
+    groups: Groups<'q>,
     op: AggregateOp,
-    /// One per step; only `quantile` has it.
-    param: Vec<f64>,
+    /// Only `quantile` has it.
+    param: Option<Scalar<'q>>,
     steps: usize,
     position: PositionRange,
     folded: std::vec::IntoIter<Box<dyn Fold>>,
@@ -34,29 +37,32 @@ impl<'q> Aggregation<'q> {
         input: BoxedSource<'q>,
         grouping: &Grouping,
         op: AggregateOp,
-        param: Vec<f64>,
+        param: Option<Scalar<'q>>,
         steps: usize,
         position: PositionRange,
-    ) -> Aggregation<'q> {
-        let groups = grouping.groups(input.series());
+    ) -> Result<Aggregation<'q>, QueryError> {
+        let groups = grouping.groups(context, input.series())?;
         let folded = Vec::new().into_iter();
-        Aggregation { context, input: Some(input), groups, op, param, steps, position, folded, _held: None }
+        let input = Some(input);
+        Ok(Aggregation { context, input, groups, op, param, steps, position, folded, _held: None })
     }
 
     fn fold(&mut self, mut input: BoxedSource<'q>) -> Result<(), QueryError> {
         let group_count = self.groups.announced.len();
         let mut held = self.context.hold((group_count * self.steps * BYTES_PER_STEP) as u64)?;
         let mut folds: Vec<Box<dyn Fold>> =
-            (0..group_count).map(|_| new_fold(self.op, &self.param, self.steps)).collect();
+            (0..group_count).map(|_| new_fold(self.op, self.param.as_deref(), self.steps)).collect();
         let mut row = Row::default();
         for (i, &group) in self.groups.of_series.iter().enumerate() {
-            self.context.budget.check()?;
             input.next(&mut row)?;
             if self.op == AggregateOp::Quantile {
                 held.grow((self.steps * 8) as u64)?;
             }
             let name = input.series()[i].labels.clone();
-            folds[group].add(&row, &Notes::new(self.context, self.position, name.metric_name()));
+            let notes = Notes::new(self.context, self.position, name.metric_name());
+            for steps in self.context.pieces(self.steps) {
+                folds[group].add(steps?, &row, &notes);
+            }
         }
         self.folded = folds.into_iter();
         self._held = Some(held);
@@ -78,18 +84,17 @@ impl Source for Aggregation<'_> {
         }
         let fold = self.folded.next().expect("no more groups are asked for than were announced");
         row.reset(self.steps);
-        fold.finish(row, &Notes::new(self.context, self.position, ""));
-        Ok(())
+        fold.finish(row, &Notes::new(self.context, self.position, ""))
     }
 }
 
 /// One group at all steps.
 trait Fold {
-    fn add(&mut self, row: &Row, notes: &Notes<'_>);
-    fn finish(self: Box<Self>, row: &mut Row, notes: &Notes<'_>);
+    fn add(&mut self, steps: Range<usize>, row: &Row, notes: &Notes<'_>);
+    fn finish(self: Box<Self>, row: &mut Row, notes: &Notes<'_>) -> Result<(), QueryError>;
 }
 
-fn new_fold(op: AggregateOp, param: &[f64], steps: usize) -> Box<dyn Fold> {
+fn new_fold(op: AggregateOp, param: Option<&[f64]>, steps: usize) -> Box<dyn Fold> {
     match op {
         AggregateOp::Sum => Box::new(SumFold::new(steps)),
         AggregateOp::Avg => Box::new(AvgFold::new(steps)),
@@ -108,7 +113,8 @@ fn new_fold(op: AggregateOp, param: &[f64], steps: usize) -> Box<dyn Fold> {
             Box::new(VarianceFold { op, states: vec![Variance::default(); steps] })
         }
         AggregateOp::Quantile => {
-            Box::new(QuantileFold { q: param.to_vec(), values: vec![Vec::new(); steps] })
+            let q = param.expect("the parser gives a quantile its parameter").to_vec();
+            Box::new(QuantileFold { q, values: vec![Vec::new(); steps] })
         }
         AggregateOp::Topk
         | AggregateOp::Bottomk
@@ -119,9 +125,15 @@ fn new_fold(op: AggregateOp, param: &[f64], steps: usize) -> Box<dyn Fold> {
 }
 
 /// Calls `f` with every float; remarks on histograms, which `op` cannot take.
-fn each_float(op: AggregateOp, row: &Row, notes: &Notes<'_>, mut f: impl FnMut(usize, f64)) {
+fn each_float(
+    op: AggregateOp,
+    steps: Range<usize>,
+    row: &Row,
+    notes: &Notes<'_>,
+    mut f: impl FnMut(usize, f64),
+) {
     let mut ignored = false;
-    for step in 0..row.len() {
+    for step in steps {
         match row.float(step) {
             Some(value) => f(step, value),
             None => ignored |= row.histogram(step).is_some(),
@@ -145,8 +157,9 @@ impl SumFold {
 }
 
 impl Fold for SumFold {
-    fn add(&mut self, row: &Row, notes: &Notes<'_>) {
-        for (step, state) in self.floats.iter_mut().enumerate() {
+    fn add(&mut self, steps: Range<usize>, row: &Row, notes: &Notes<'_>) {
+        for step in steps {
+            let state = &mut self.floats[step];
             if let Some(value) = row.float(step) {
                 *state = Some(match *state {
                     Some((sum, c)) => kahan_add(value, sum, c),
@@ -158,11 +171,12 @@ impl Fold for SumFold {
         }
     }
 
-    fn finish(mut self: Box<Self>, row: &mut Row, notes: &Notes<'_>) {
+    fn finish(mut self: Box<Self>, row: &mut Row, notes: &Notes<'_>) -> Result<(), QueryError> {
         for (step, state) in self.floats.iter().enumerate() {
             let float = state.map(|(sum, c)| sum + c);
             row.set(step, self.histograms.resolve(step, float, notes));
         }
+        Ok(())
     }
 }
 
@@ -178,8 +192,9 @@ impl AvgFold {
 }
 
 impl Fold for AvgFold {
-    fn add(&mut self, row: &Row, notes: &Notes<'_>) {
-        for (step, state) in self.floats.iter_mut().enumerate() {
+    fn add(&mut self, steps: Range<usize>, row: &Row, notes: &Notes<'_>) {
+        for step in steps {
+            let state = &mut self.floats[step];
             if let Some(value) = row.float(step) {
                 match state {
                     Some(mean) => mean.add(value),
@@ -191,11 +206,12 @@ impl Fold for AvgFold {
         }
     }
 
-    fn finish(mut self: Box<Self>, row: &mut Row, notes: &Notes<'_>) {
+    fn finish(mut self: Box<Self>, row: &mut Row, notes: &Notes<'_>) -> Result<(), QueryError> {
         for (step, state) in self.floats.iter().enumerate() {
             let float = state.map(|mean| mean.get());
             row.set(step, self.histograms.resolve(step, float, notes));
         }
+        Ok(())
     }
 }
 
@@ -213,16 +229,17 @@ impl<F: Fn(&mut f64, f64)> FloatFold<F> {
 }
 
 impl<F: Fn(&mut f64, f64)> Fold for FloatFold<F> {
-    fn add(&mut self, row: &Row, notes: &Notes<'_>) {
-        each_float(self.op, row, notes, |step, value| {
+    fn add(&mut self, steps: Range<usize>, row: &Row, notes: &Notes<'_>) {
+        each_float(self.op, steps, row, notes, |step, value| {
             let mut best = self.row.float(step).unwrap_or(value);
             (self.combine)(&mut best, value);
             self.row.set_float(step, best);
         });
     }
 
-    fn finish(self: Box<Self>, row: &mut Row, _notes: &Notes<'_>) {
+    fn finish(self: Box<Self>, row: &mut Row, _notes: &Notes<'_>) -> Result<(), QueryError> {
         *row = self.row;
+        Ok(())
     }
 }
 
@@ -233,16 +250,17 @@ struct CountFold {
 }
 
 impl Fold for CountFold {
-    fn add(&mut self, row: &Row, _notes: &Notes<'_>) {
-        for (step, count) in self.counts.iter_mut().enumerate() {
-            *count += u32::from(row.has(step));
+    fn add(&mut self, steps: Range<usize>, row: &Row, _notes: &Notes<'_>) {
+        for step in steps {
+            self.counts[step] += u32::from(row.has(step));
         }
     }
 
-    fn finish(self: Box<Self>, row: &mut Row, _notes: &Notes<'_>) {
+    fn finish(self: Box<Self>, row: &mut Row, _notes: &Notes<'_>) -> Result<(), QueryError> {
         for (step, &count) in self.counts.iter().enumerate().filter(|(_, count)| **count > 0) {
             row.set_float(step, if self.op == AggregateOp::Group { 1.0 } else { f64::from(count) });
         }
+        Ok(())
     }
 }
 
@@ -260,8 +278,8 @@ struct VarianceFold {
 }
 
 impl Fold for VarianceFold {
-    fn add(&mut self, row: &Row, notes: &Notes<'_>) {
-        each_float(self.op, row, notes, |step, value| {
+    fn add(&mut self, steps: Range<usize>, row: &Row, notes: &Notes<'_>) {
+        each_float(self.op, steps, row, notes, |step, value| {
             let state = &mut self.states[step];
             state.count += 1.0;
             if state.count == 1.0 {
@@ -275,11 +293,12 @@ impl Fold for VarianceFold {
         });
     }
 
-    fn finish(self: Box<Self>, row: &mut Row, _notes: &Notes<'_>) {
+    fn finish(self: Box<Self>, row: &mut Row, _notes: &Notes<'_>) -> Result<(), QueryError> {
         for (step, state) in self.states.iter().enumerate().filter(|(_, s)| s.count > 0.0) {
             let variance = state.squares / state.count;
             row.set_float(step, if self.op == AggregateOp::Stddev { variance.sqrt() } else { variance });
         }
+        Ok(())
     }
 }
 
@@ -289,13 +308,16 @@ struct QuantileFold {
 }
 
 impl Fold for QuantileFold {
-    fn add(&mut self, row: &Row, notes: &Notes<'_>) {
-        each_float(AggregateOp::Quantile, row, notes, |step, value| self.values[step].push(value));
+    fn add(&mut self, steps: Range<usize>, row: &Row, notes: &Notes<'_>) {
+        each_float(AggregateOp::Quantile, steps, row, notes, |step, value| self.values[step].push(value));
     }
 
-    fn finish(mut self: Box<Self>, row: &mut Row, _notes: &Notes<'_>) {
+    fn finish(mut self: Box<Self>, row: &mut Row, notes: &Notes<'_>) -> Result<(), QueryError> {
         for (step, values) in self.values.iter_mut().enumerate().filter(|(_, v)| !v.is_empty()) {
+            // Each step sorts as many values as the group has series.
+            notes.check()?;
             row.set(step, Some(Cell::Float(quantile(self.q[step], values))));
         }
+        Ok(())
     }
 }

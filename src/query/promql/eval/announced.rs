@@ -5,15 +5,16 @@ use std::ops::Deref;
 
 use crate::model::Labels;
 use crate::query::QueryError;
+use crate::query::budget::HeldBytes;
 
-use super::context::{Context, Held};
+use super::context::Context;
 use super::row::OutputSeries;
 
 /// Series and the memory of their labels, accounted for as long as this lives.
 pub struct Announced<'q> {
-    context: &'q Context<'q>,
+    pub context: &'q Context<'q>,
     series: Vec<OutputSeries>,
-    held: Held<'q>,
+    held: HeldBytes<'q>,
 }
 
 /// Making one takes about a microsecond, more with a regular expression.
@@ -21,7 +22,32 @@ const SERIES_PER_CHECK: usize = 64;
 
 impl<'q> Announced<'q> {
     pub fn none(context: &'q Context<'q>) -> Announced<'q> {
-        Announced { context, series: Vec::new(), held: context.hold_nothing() }
+        Announced { context, series: Vec::new(), held: HeldBytes::none(context.budget) }
+    }
+
+    /// A series for each of the input.
+    pub fn of(
+        context: &'q Context<'q>,
+        input: &[OutputSeries],
+        map: impl Fn(&OutputSeries) -> OutputSeries,
+    ) -> Result<Announced<'q>, QueryError> {
+        let mut announced = Announced::none(context);
+        for series in input {
+            announced.push_made_from(&series.labels, map(series))?;
+        }
+        Ok(announced)
+    }
+
+    /// The same series.
+    pub fn copy(context: &'q Context<'q>, input: &[OutputSeries]) -> Result<Announced<'q>, QueryError> {
+        Announced::of(context, input, OutputSeries::clone)
+    }
+
+    /// A series whose labels were made for it.
+    pub fn push(&mut self, series: OutputSeries) -> Result<(), QueryError> {
+        self.pay(series.labels.text_len())?;
+        self.series.push(series);
+        Ok(())
     }
 
     /// A series that has the labels of another, which pays for them, or labels made from those.
@@ -32,11 +58,20 @@ impl<'q> Announced<'q> {
         Ok(())
     }
 
+    /// Pays for what is kept beside the series.
+    pub fn hold(&mut self, bytes: usize) -> Result<(), QueryError> {
+        Ok(self.held.grow(bytes as u64)?)
+    }
+
+    pub fn drop_name(&mut self, series: usize) {
+        self.series[series].drop_name = true;
+    }
+
     fn pay(&mut self, text_len: usize) -> Result<(), QueryError> {
         if self.series.len().is_multiple_of(SERIES_PER_CHECK) {
             self.context.budget.check()?;
         }
-        self.held.grow((size_of::<OutputSeries>() + text_len) as u64)
+        self.hold(size_of::<OutputSeries>() + text_len)
     }
 }
 

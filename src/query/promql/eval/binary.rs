@@ -1,5 +1,6 @@
 //! What an operator makes of two values, and of a vector and a scalar.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::model::Histogram;
@@ -10,8 +11,10 @@ use crate::query::promql::histogram_functions::HistogramOperation;
 use crate::query::promql::histogram_trim::{Keep, trim};
 
 use super::annotations::Note;
+use super::announced::Announced;
 use super::context::Context;
-use super::row::{Cell, OutputSeries};
+use super::row::{Cell, OutputSeries, Row};
+use super::scalar::Scalar;
 use super::source::{BoxedSource, Mapped};
 
 /// A value, and whether a comparison keeps it.
@@ -154,15 +157,16 @@ pub fn with_scalar<'q>(
     context: &'q Context<'q>,
     input: BoxedSource<'q>,
     operator: Operator,
-    scalar: Vec<f64>,
+    scalar: Scalar<'q>,
     side: ScalarSide,
-) -> BoxedSource<'q> {
+) -> Result<BoxedSource<'q>, QueryError> {
     let Operator { op, return_bool, position } = operator;
     let renames = changes_metric(op) || return_bool;
     let rename = |s: &OutputSeries| if renames { context.without_name(s) } else { s.clone() };
-    let series = input.series().iter().map(rename).collect();
-    let apply = move |_: usize, row: &mut super::row::Row| -> Result<(), QueryError> {
-        for (step, &other) in scalar.iter().enumerate() {
+    let series = Announced::of(context, input.series(), rename)?;
+    let apply = move |steps: Range<usize>, row: &mut Row| {
+        for step in steps {
+            let other = scalar[step];
             if changes_metric(op)
                 && let Some(value) = row.float(step)
             {
@@ -176,9 +180,8 @@ pub fn with_scalar<'q>(
             let outcome = cells(op, a, b, &mut |note| context.note(note, position));
             row.set(step, outcome.and_then(|o| kept(operator, o, &value)));
         }
-        Ok(())
     };
-    Box::new(Mapped::new(input, series, apply))
+    Ok(Box::new(Mapped::new(input, series, apply)))
 }
 
 /// What becomes of an outcome between a vector's `value` and a scalar.

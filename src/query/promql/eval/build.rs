@@ -1,5 +1,7 @@
 //! From an expression to the operator that evaluates it on a grid.
 
+use std::ops::Range;
+
 use crate::query::QueryError;
 use crate::query::promql::ast::{
     Aggregate, AggregateOp, At, Binary, Duration, Edges, Expr, ExprKind, UnaryOp, VectorSelector,
@@ -9,18 +11,19 @@ use crate::query::promql::functions_table::ValueType;
 
 use super::aggregate::Aggregation;
 use super::annotations::Note;
+use super::announced::Announced;
 use super::binary::{Operator, ScalarSide, changes_metric, floats, with_scalar};
 use super::choose::{ChoosePositions, choose, count_values};
 use super::context::Context;
 use super::grouping::Grouping;
 use super::invariant::is_invariant;
 use super::join::Join;
-use super::matching::Signature;
 use super::row::{Cell, Grid, Row};
+use super::scalar::Scalar;
 use super::select::{DataTime, InstantSelector, Yield};
 use super::sets::SetOperation;
 use super::smoothed::SmoothedSelector;
-use super::source::{BoxedSource, EqualLabels, Mapped, Repeated, unite};
+use super::source::{BoxedSource, EqualLabels, Mapped, Repeated, Source, unite};
 use super::tally::Part;
 
 /// Builds operators for one query; `'q` is its life.
@@ -35,7 +38,7 @@ impl<'q> Builder<'q> {
         if grid.len > 1 && is_invariant(expr) {
             let once = Grid::instant(grid.start);
             let input = self.context.counting_apart(Part::Invariant, once, || self.vector(expr, once))?;
-            return Ok(Box::new(Repeated { input, steps: grid.len }));
+            return Ok(Box::new(Repeated { context: self.context, input, steps: grid.len }));
         }
         match &expr.kind {
             ExprKind::Paren(inner) => self.vector(inner, grid),
@@ -60,27 +63,23 @@ impl<'q> Builder<'q> {
     }
 
     /// The values of a scalar expression, one for each step.
-    pub fn scalar(&self, expr: &Expr, grid: Grid) -> Result<Vec<f64>, QueryError> {
+    pub fn scalar(&self, expr: &Expr, grid: Grid) -> Result<Scalar<'q>, QueryError> {
         if grid.len > 1 && is_invariant(expr) {
             let once = Grid::instant(grid.start);
             let values = self.context.counting_apart(Part::Invariant, once, || self.scalar(expr, once))?;
-            return Ok(vec![values[0]; grid.len]);
+            return Scalar::constant(self.context, values[0], grid.len);
         }
         match &expr.kind {
-            ExprKind::Number(number) => Ok(vec![number.value; grid.len]),
+            ExprKind::Number(number) => Scalar::constant(self.context, number.value, grid.len),
             ExprKind::Paren(inner) => self.scalar(inner, grid),
             ExprKind::Unary(unary) => {
-                let mut values = self.scalar(&unary.expr, grid)?;
-                if unary.op == UnaryOp::Minus {
-                    values.iter_mut().for_each(|v| *v = -*v);
-                }
-                Ok(values)
+                let values = self.scalar(&unary.expr, grid)?;
+                if unary.op == UnaryOp::Minus { values.map(|_, v| -v) } else { Ok(values) }
             }
             ExprKind::Binary(binary) => {
-                let mut left = self.scalar(&binary.lhs, grid)?;
+                let left = self.scalar(&binary.lhs, grid)?;
                 let right = self.scalar(&binary.rhs, grid)?;
-                left.iter_mut().zip(right).for_each(|(a, b)| *a = floats(binary.op, *a, b));
-                Ok(left)
+                left.map(|step, a| floats(binary.op, a, right[step]))
             }
             ExprKind::Call(call) => self.scalar_call(call, grid),
             ExprKind::String(_)
@@ -117,9 +116,9 @@ impl<'q> Builder<'q> {
     }
 
     fn negated(&self, input: BoxedSource<'q>, grid: Grid) -> Result<BoxedSource<'q>, QueryError> {
-        let series = input.series().iter().map(|s| self.context.without_name(s)).collect();
-        let negate = |_: usize, row: &mut Row| {
-            for step in 0..row.len() {
+        let series = self.unnamed(&*input)?;
+        let negate = |steps: Range<usize>, row: &mut Row| {
+            for step in steps {
                 match row.cell(step) {
                     Some(Cell::Float(value)) => row.set_float(step, -value),
                     Some(Cell::Histogram(histogram)) => {
@@ -130,9 +129,13 @@ impl<'q> Builder<'q> {
                     None => {}
                 }
             }
-            Ok(())
         };
         self.united(Box::new(Mapped::new(input, series, negate)), grid)
+    }
+
+    /// The series of an operator whose result is another quantity than its input.
+    pub fn unnamed(&self, input: &dyn Source) -> Result<Announced<'q>, QueryError> {
+        Announced::of(self.context, input.series(), |series| self.context.without_name(series))
     }
 
     /// Renaming may have made series equal: those that take turns become one.
@@ -164,14 +167,14 @@ impl<'q> Builder<'q> {
                 let input = self.vector(aggregate.expr.unwrap_parens(), grid)?;
                 if op == AggregateOp::Quantile {
                     self.note_quantiles(&values, param);
-                    return Ok(self.folding(aggregate, input, &grouping, values, grid));
+                    return self.folding(aggregate, input, &grouping, Some(values), grid);
                 }
                 let positions = ChoosePositions { aggregate: expr.position, param: param.position };
                 Ok(Box::new(choose(self.context, input, &grouping, op, &values, positions)?))
             }
             (_, None) => {
                 let input = self.vector(aggregate.expr.unwrap_parens(), grid)?;
-                Ok(self.folding(aggregate, input, &grouping, Vec::new(), grid))
+                self.folding(aggregate, input, &grouping, None, grid)
             }
         }
     }
@@ -181,11 +184,12 @@ impl<'q> Builder<'q> {
         aggregate: &Aggregate,
         input: BoxedSource<'q>,
         grouping: &Grouping,
-        param: Vec<f64>,
+        param: Option<Scalar<'q>>,
         grid: Grid,
-    ) -> BoxedSource<'q> {
-        let position = aggregate.expr.unwrap_parens().position;
-        Box::new(Aggregation::new(self.context, input, grouping, aggregate.op, param, grid.len, position))
+    ) -> Result<BoxedSource<'q>, QueryError> {
+        let (op, position) = (aggregate.op, aggregate.expr.unwrap_parens().position);
+        let folding = Aggregation::new(self.context, input, grouping, op, param, grid.len, position)?;
+        Ok(Box::new(folding))
     }
 
     fn note_quantiles(&self, values: &[f64], param: &Expr) {
@@ -220,7 +224,7 @@ impl<'q> Builder<'q> {
             let scalar = self.scalar(&binary.lhs, grid)?;
             let input = self.vector(&binary.rhs, grid)?;
             return self.renamed(
-                with_scalar(self.context, input, operator, scalar, ScalarSide::Left),
+                with_scalar(self.context, input, operator, scalar, ScalarSide::Left)?,
                 operator,
                 grid,
             );
@@ -229,7 +233,7 @@ impl<'q> Builder<'q> {
         if is_scalar(&binary.rhs) {
             let scalar = self.scalar(&binary.rhs, grid)?;
             return self.renamed(
-                with_scalar(self.context, left, operator, scalar, ScalarSide::Right),
+                with_scalar(self.context, left, operator, scalar, ScalarSide::Right)?,
                 operator,
                 grid,
             );
@@ -237,8 +241,7 @@ impl<'q> Builder<'q> {
         let right = self.vector(&binary.rhs, grid)?;
         let matching = binary.matching.as_ref().expect("the parser gives two vectors a matching");
         if binary.op.is_set_operator() {
-            let signature = Signature::new(matching);
-            let operation = SetOperation::new(self.context, binary.op, left, right, &signature, grid.len)?;
+            let operation = SetOperation::new(self.context, binary.op, matching, left, right, grid.len)?;
             return self.united(Box::new(operation), grid);
         }
         self.united(Box::new(Join::new(self.context, operator, matching, left, right, grid.len)?), grid)

@@ -1,16 +1,22 @@
 //! Calls of functions that take no range vector: which operator each is.
 
+use std::ops::Range;
+
 use crate::model::Labels;
 use crate::query::QueryError;
 use crate::query::promql::ast::{Call, Expr, ExprKind};
 use crate::query::promql::functions_table::{Function, ValueType};
+use crate::query::sorting::sort_within;
 
 use super::annotations::Note;
+use super::announced::Announced;
 use super::build::{Builder, label_name, string_argument, string_bytes};
+use super::context::Held;
 use super::elementwise::{clamp, of_calendar, of_float, round, seconds};
 use super::math::nan_lowest;
 use super::relabel::{LabelReplace, absent_labels, anchored, by_labels, label_join};
 use super::row::{Grid, OutputSeries, Row};
+use super::scalar::Scalar;
 use super::select::Yield;
 use super::source::{BoxedSource, Mapped, Rows};
 
@@ -23,9 +29,7 @@ impl<'q> Builder<'q> {
         match call.function {
             Function::Vector => {
                 let values = self.scalar(&call.args[0], grid)?;
-                let mut row = Row::new(grid.len);
-                values.iter().enumerate().for_each(|(step, &value)| row.set_float(step, value));
-                Ok(Box::new(Rows::one(OutputSeries::new(Labels::empty()), row)))
+                Ok(Box::new(Rows::one(OutputSeries::new(Labels::empty()), values.into_row())))
             }
             Function::Timestamp => self.timestamp(call, grid),
             Function::StartTimestamp => self.start_timestamp(call, grid),
@@ -33,7 +37,7 @@ impl<'q> Builder<'q> {
             Function::Round => {
                 let to = match call.args.get(1) {
                     Some(arg) => self.scalar(arg, grid)?,
-                    None => vec![1.0; grid.len],
+                    None => Scalar::constant(self.context, 1.0, grid.len)?,
                 };
                 self.mapped(&call.args[0], grid, move |step, v| round(v, to[step]))
             }
@@ -49,11 +53,11 @@ impl<'q> Builder<'q> {
     }
 
     /// A call whose result is a scalar.
-    pub fn scalar_call(&self, call: &Call, grid: Grid) -> Result<Vec<f64>, QueryError> {
+    pub fn scalar_call(&self, call: &Call, grid: Grid) -> Result<Scalar<'q>, QueryError> {
         let query = &self.context.query;
-        let constant = |value: f64| Ok(vec![value; grid.len]);
+        let constant = |value: f64| Scalar::constant(self.context, value, grid.len);
         match call.function {
-            Function::Time => Ok((0..grid.len).map(|step| seconds(grid.at(step))).collect()),
+            Function::Time => Scalar::of(self.context, grid.len, |step| seconds(grid.at(step))),
             Function::Pi => constant(std::f64::consts::PI),
             Function::Start => constant(seconds(query.start)),
             Function::End => constant(seconds(query.end)),
@@ -61,11 +65,9 @@ impl<'q> Builder<'q> {
             Function::Step => constant(seconds(if query.start == query.end { 0 } else { query.step_ms })),
             Function::MinOf | Function::MaxOf => {
                 let is_max = call.function == Function::MaxOf;
-                let mut values = self.scalar(&call.args[0], grid)?;
-                for (a, b) in values.iter_mut().zip(self.scalar(&call.args[1], grid)?) {
-                    *a = extreme(*a, b, is_max);
-                }
-                Ok(values)
+                let values = self.scalar(&call.args[0], grid)?;
+                let others = self.scalar(&call.args[1], grid)?;
+                values.map(|step, value| extreme(value, others[step], is_max))
             }
             Function::Scalar => self.single_values(&call.args[0], grid),
             function => unreachable!("{} gives no scalar", function.name()),
@@ -73,8 +75,9 @@ impl<'q> Builder<'q> {
     }
 
     /// `scalar(v)`: the one float of a step, NaN if there is none or more than one.
-    fn single_values(&self, arg: &Expr, grid: Grid) -> Result<Vec<f64>, QueryError> {
+    fn single_values(&self, arg: &Expr, grid: Grid) -> Result<Scalar<'q>, QueryError> {
         let mut input = self.vector(arg, grid)?;
+        let _held = self.context.hold((grid.len * size_of::<(usize, f64)>()) as u64)?;
         let mut values: Vec<(usize, f64)> = vec![(0, f64::NAN); grid.len];
         let mut row = Row::default();
         for _ in 0..input.series().len() {
@@ -86,7 +89,7 @@ impl<'q> Builder<'q> {
                 }
             }
         }
-        Ok(values.into_iter().map(|(count, value)| if count == 1 { value } else { f64::NAN }).collect())
+        Scalar::of(self.context, grid.len, |step| if values[step].0 == 1 { values[step].1 } else { f64::NAN })
     }
 
     /// Applies a function to every float; the name goes.
@@ -97,11 +100,8 @@ impl<'q> Builder<'q> {
         f: impl Fn(usize, f64) -> f64 + 'q,
     ) -> Result<BoxedSource<'q>, QueryError> {
         let input = self.vector(arg, grid)?;
-        let series = input.series().iter().map(|s| self.context.without_name(s)).collect();
-        let map = move |_: usize, row: &mut Row| {
-            row.map_floats(&f);
-            Ok(())
-        };
+        let series = self.unnamed(&*input)?;
+        let map = move |steps: Range<usize>, row: &mut Row| row.map_floats(steps, &f);
         self.united(Box::new(Mapped::new(input, series, map)), grid)
     }
 
@@ -112,9 +112,9 @@ impl<'q> Builder<'q> {
         grid: Grid,
     ) -> Result<BoxedSource<'q>, QueryError> {
         if let (Some(part), None) = (of_calendar(function), call.args.first()) {
-            let mut row = Row::new(grid.len);
-            (0..grid.len).for_each(|step| row.set_float(step, part((grid.at(step).div_euclid(1000)) as f64)));
-            return Ok(Box::new(Rows::one(OutputSeries::new(Labels::empty()), row)));
+            let values =
+                Scalar::of(self.context, grid.len, |step| part((grid.at(step).div_euclid(1000)) as f64))?;
+            return Ok(Box::new(Rows::one(OutputSeries::new(Labels::empty()), values.into_row())));
         }
         match of_float(function) {
             Some(f) => self.mapped(&call.args[0], grid, move |_, value| f(value)),
@@ -129,14 +129,13 @@ impl<'q> Builder<'q> {
             ExprKind::VectorSelector(selector) => self.selector(selector, grid, Yield::Timestamp)?,
             _ => self.vector(argument, grid)?,
         };
-        let series = input.series().iter().map(|s| self.context.without_name(s)).collect();
-        let map = move |_: usize, row: &mut Row| {
-            for step in (0..row.len()).filter(|_| !is_selector) {
+        let series = self.unnamed(&*input)?;
+        let map = move |steps: Range<usize>, row: &mut Row| {
+            for step in steps.filter(|_| !is_selector) {
                 if row.has(step) {
                     row.set_float(step, seconds(grid.at(step)));
                 }
             }
-            Ok(())
         };
         self.united(Box::new(Mapped::new(input, series, map)), grid)
     }
@@ -152,8 +151,8 @@ impl<'q> Builder<'q> {
             return Ok(Box::new(Rows::empty()));
         }
         let input = self.selector(selector, grid, Yield::StartTimestamp)?;
-        let series = input.series().iter().map(|s| self.context.without_name(s)).collect();
-        self.united(Box::new(Mapped::new(input, series, |_, _| Ok(()))), grid)
+        let series = self.unnamed(&*input)?;
+        self.relabelled(input, series, grid)
     }
 
     fn absent(&self, call: &Call, grid: Grid) -> Result<BoxedSource<'q>, QueryError> {
@@ -162,35 +161,34 @@ impl<'q> Builder<'q> {
             ExprKind::VectorSelector(selector) => absent_labels(&selector.matchers),
             _ => Labels::empty(),
         };
-        let row = self.absences(self.vector(argument, grid)?, grid)?;
-        Ok(Box::new(Rows::one(OutputSeries::new(labels), row)))
+        let absences = self.absences(self.vector(argument, grid)?, grid)?;
+        Ok(Box::new(Rows::one(OutputSeries::new(labels), absences)))
     }
 
     /// 1 at every step at which no series has a value.
-    pub fn absences(&self, mut input: BoxedSource<'q>, grid: Grid) -> Result<Row, QueryError> {
-        let mut absences = Row::constant(1.0, grid.len);
+    pub fn absences(&self, mut input: BoxedSource<'q>, grid: Grid) -> Result<(Row, Held<'q>), QueryError> {
+        let (mut absences, held) = self.context.constant_row(1.0, grid.len)?;
         let mut row = Row::default();
         for _ in 0..input.series().len() {
             self.context.budget.check()?;
             input.next(&mut row)?;
             (0..grid.len).filter(|&step| row.has(step)).for_each(|step| absences.clear(step));
         }
-        Ok(absences)
+        Ok((absences, held))
     }
 
     fn clamp(&self, call: &Call, grid: Grid) -> Result<BoxedSource<'q>, QueryError> {
         let bound = |i: usize| self.scalar(&call.args[i], grid);
         let (low, high) = match call.function {
-            Function::ClampMin => (bound(1)?, vec![f64::INFINITY; grid.len]),
-            Function::ClampMax => (vec![f64::NEG_INFINITY; grid.len], bound(1)?),
+            Function::ClampMin => (bound(1)?, Scalar::constant(self.context, f64::INFINITY, grid.len)?),
+            Function::ClampMax => (Scalar::constant(self.context, f64::NEG_INFINITY, grid.len)?, bound(1)?),
             _ => (bound(1)?, bound(2)?),
         };
         let input = self.vector(&call.args[0], grid)?;
-        let series = input.series().iter().map(|s| self.context.without_name(s)).collect();
-        let map = move |_: usize, row: &mut Row| {
-            row.map_floats(|step, value| clamp(value, low[step], high[step]));
-            (0..row.len()).filter(|&step| high[step] < low[step]).for_each(|step| row.clear(step));
-            Ok(())
+        let series = self.unnamed(&*input)?;
+        let map = move |steps: Range<usize>, row: &mut Row| {
+            row.map_floats(steps.clone(), |step, value| clamp(value, low[step], high[step]));
+            steps.filter(|&step| high[step] < low[step]).for_each(|step| row.clear(step));
         };
         self.united(Box::new(Mapped::new(input, series, map)), grid)
     }
@@ -206,7 +204,7 @@ impl<'q> Builder<'q> {
             regex: anchored(pattern).ok_or_else(invalid)?,
         };
         let input = self.vector(&call.args[0], grid)?;
-        let series = input.series().iter().map(|s| replace.apply(s)).collect();
+        let series = replace.apply(self.context, input.series())?;
         self.relabelled(input, series, grid)
     }
 
@@ -218,17 +216,17 @@ impl<'q> Builder<'q> {
         let target = label_argument(&call.args[1], "invalid destination label name in label_join():")?;
         let separator = string_argument(&call.args[2])?;
         let input = self.vector(&call.args[0], grid)?;
-        let series = input.series().iter().map(|s| label_join(s, &target, separator, &sources)).collect();
+        let series = label_join(self.context, input.series(), &target, separator, &sources)?;
         self.relabelled(input, series, grid)
     }
 
     fn relabelled(
         &self,
         input: BoxedSource<'q>,
-        series: Vec<OutputSeries>,
+        series: Announced<'q>,
         grid: Grid,
     ) -> Result<BoxedSource<'q>, QueryError> {
-        self.united(Box::new(Mapped::new(input, series, |_, _: &mut Row| Ok(()))), grid)
+        self.united(Box::new(Mapped::new(input, series, |_, _: &mut Row| ())), grid)
     }
 
     /// sort, sort_desc and sort_by_label: an order for instant queries, a warning for range queries.
@@ -241,33 +239,33 @@ impl<'q> Builder<'q> {
         let input = self.vector(&call.args[0], grid)?;
         if grid.len != 1 {
             self.context.note(Note::SortInRangeQuery, expr.position);
-            let series = input.series().to_vec();
-            let floats_only = move |_: usize, row: &mut Row| {
+            let series = Announced::copy(self.context, input.series())?;
+            let floats_only = move |steps: Range<usize>, row: &mut Row| {
                 if by_value {
-                    row.map_floats(|_, value| value);
+                    row.map_floats(steps, |_, value| value);
                 }
-                Ok(())
             };
             return Ok(Box::new(Mapped::new(input, series, floats_only)));
         }
-        let Rows { series, rows, .. } = Rows::collect(self.context, input, 1)?;
+        let (series, rows, held) = Rows::collect(self.context, input, 1)?.into_parts();
         let mut sorted: Vec<(OutputSeries, Row)> = series.into_iter().zip(rows).collect();
         if by_value {
             sorted.retain(|(_, row)| row.float(0).is_some());
         }
         let value = |row: &Row| row.float(0).unwrap_or(f64::NAN);
-        match call.function {
+        let order = |a: &(OutputSeries, Row), b: &(OutputSeries, Row)| match call.function {
             // NaN comes last in both directions.
-            Function::Sort => sorted.sort_by(|a, b| {
+            Function::Sort => {
                 let (a, b) = (value(&a.1), value(&b.1));
                 a.is_nan().cmp(&b.is_nan()).then_with(|| nan_lowest(&a, &b))
-            }),
-            Function::SortDesc => sorted.sort_by(|a, b| nan_lowest(&value(&b.1), &value(&a.1))),
-            Function::SortByLabel => sorted.sort_by(|a, b| by_labels(&a.0.labels, &b.0.labels, &names)),
-            _ => sorted.sort_by(|a, b| by_labels(&b.0.labels, &a.0.labels, &names)),
-        }
+            }
+            Function::SortDesc => nan_lowest(&value(&b.1), &value(&a.1)),
+            Function::SortByLabel => by_labels(&a.0.labels, &b.0.labels, &names),
+            _ => by_labels(&b.0.labels, &a.0.labels, &names),
+        };
+        let sorted = sort_within(self.context.budget, sorted, &order)?;
         let (series, rows) = sorted.into_iter().unzip();
-        Ok(Box::new(Rows::new(series, rows, None)))
+        Ok(Box::new(Rows::new(series, rows, held)))
     }
 }
 

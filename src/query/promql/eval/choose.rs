@@ -42,7 +42,7 @@ pub fn choose<'q>(
         counts(params, input.series().len())?
     };
     let Some(limits) = limits else { return Ok(Rows::empty()) };
-    let groups = grouping.groups(input.series());
+    let groups = grouping.groups(context, input.series())?;
     let steps = params.len();
     let mut held = context.hold((groups.announced.len() * steps * size_of::<Kept>()) as u64)?;
     let mut kept: Vec<Kept> = (0..groups.announced.len() * steps).map(|_| Kept::default()).collect();
@@ -77,6 +77,9 @@ pub fn choose<'q>(
             let is_new = slot.0.len() > before;
             added += u64::from(is_new);
             if let (true, Some(histogram)) = (is_new, row.histogram(step)) {
+                if !histograms.contains_key(&series) {
+                    held.grow(Row::default().bytes() + 16 * steps as u64)?;
+                }
                 let chosen = histograms.entry(series).or_insert_with(|| Row::new(steps));
                 chosen.set_histogram(step, histogram.clone());
             }
@@ -86,11 +89,14 @@ pub fn choose<'q>(
     let mut rows: HashMap<usize, Row> = HashMap::new();
     let mut order: Vec<usize> = Vec::new();
     for (at, slot) in kept.into_iter().enumerate() {
-        for (value, series) in slot.sorted(op) {
-            let row = rows.entry(series).or_insert_with(|| {
+        context.check_every(at)?;
+        for (i, (value, series)) in slot.sorted(op).into_iter().enumerate() {
+            context.check_every(i + 1)?;
+            if !rows.contains_key(&series) {
+                held.grow(Row::default().bytes() + 8 * steps as u64)?;
                 order.push(series);
-                Row::new(steps)
-            });
+            }
+            let row = rows.entry(series).or_insert_with(|| Row::new(steps));
             let step = at % steps;
             match histograms.get(&series).and_then(|h| h.histogram(step)) {
                 Some(histogram) => row.set_histogram(step, histogram.clone()),
@@ -99,7 +105,6 @@ pub fn choose<'q>(
         }
     }
     let rows_in_order: Vec<Row> = order.iter().filter_map(|s| rows.remove(s)).collect();
-    held.grow(rows_in_order.iter().map(Row::bytes).sum())?;
     let series = order.iter().map(|&s| input.series()[s].clone()).collect();
     Ok(Rows::new(series, rows_in_order, Some(held)))
 }
@@ -259,6 +264,7 @@ pub fn count_values<'q>(
         // Neighbouring steps often have the same value, and then the same labels.
         let mut last: Option<(u64, usize)> = None;
         for step in 0..steps {
+            context.check_every(step)?;
             let Some(cell) = row.cell(step) else { continue };
             let bits = cell.float().map(f64::to_bits);
             let place = match last {
@@ -270,7 +276,8 @@ pub fn count_values<'q>(
                     match place_of.get(&key) {
                         Some(&place) => place,
                         None => {
-                            held.grow((steps * 8 + key.text_len()) as u64)?;
+                            let entry = size_of::<OutputSeries>() + size_of::<(Labels, usize)>();
+                            held.grow((size_of::<Row>() + steps * 8 + entry + key.text_len()) as u64)?;
                             place_of.insert(key.clone(), rows.len());
                             series.push(OutputSeries::new(key));
                             rows.push(Row::new(steps));

@@ -9,12 +9,14 @@ use crate::model::{Labels, Matcher, TimeRange, Timestamp};
 use crate::query::budget::Budget;
 use crate::query::promql::ast::PositionRange;
 use crate::query::promql::duration::QueryTimes;
+use crate::query::sorting::sort_within;
 use crate::query::{MatrixSeries, QueryError, Timings};
 use crate::storage::ReadError;
 use crate::storage::metrics::{MetricsSnapshot, SampleBuffer, Series};
 
 use super::annotations::{Annotations, Note};
-use super::row::{Grid, OutputSeries};
+use super::row::{Grid, OutputSeries, Row};
+use super::scalar::Scalar;
 use super::tally::{Part, Tally};
 
 /// The query as it was asked; operators below see other grids.
@@ -118,8 +120,15 @@ impl<'q> Context<'q> {
         if let Some(made) = self.selections.borrow().iter().find(same) {
             return Ok(made.series.clone());
         }
-        let series: Rc<[Series]> = self.snapshot().select(matchers, range).map_err(read_error)?.into();
+        let series: Rc<[Series]> = {
+            let is_stopping = || self.budget.check().is_err();
+            self.snapshot().select_until(matchers, range, &is_stopping).map_err(read_error)?.into()
+        };
+        self.budget.check()?;
         self.budget.take_series(series.len() as u64)?;
+        // Kept as long as the query runs.
+        let bytes = |series: &Series| size_of::<Series>() + series.labels.text_len();
+        self.budget.take_bytes(series.iter().map(bytes).sum::<usize>() as u64)?;
         self.selections.borrow_mut().push(Selection {
             matchers: matchers.to_vec(),
             range,
@@ -169,9 +178,9 @@ impl<'q> Context<'q> {
         self.tells_resets.get()
     }
 
-    /// Asks the budget once in 256 rounds of a loop that takes well under a microsecond each.
+    /// Asks the budget once in 64 rounds of a loop that takes a microsecond or so each.
     pub fn check_every(&self, round: usize) -> Result<(), QueryError> {
-        if round.is_multiple_of(256) {
+        if round.is_multiple_of(64) {
             self.budget.check()?;
         }
         Ok(())
@@ -182,6 +191,11 @@ impl<'q> Context<'q> {
         const PIECE_STEPS: usize = 1 << 16;
         let pieces = (0..steps).step_by(PIECE_STEPS).map(move |from| from..steps.min(from + PIECE_STEPS));
         pieces.map(|piece| self.budget.check().map(|()| piece).map_err(QueryError::from))
+    }
+
+    /// A row with this value at every step.
+    pub fn constant_row(&'q self, value: f64, steps: usize) -> Result<(Row, Held<'q>), QueryError> {
+        Ok(Scalar::constant(self, value, steps)?.into_row())
     }
 
     pub fn hold_nothing(&'q self) -> Held<'q> {
@@ -207,10 +221,11 @@ impl<'q> Context<'q> {
         self.prepared_at.set(Some(Instant::now()));
     }
 
-    pub fn sort(&self, matrix: &mut [MatrixSeries]) {
+    pub fn sorted(&self, matrix: Vec<MatrixSeries>) -> Result<Vec<MatrixSeries>, QueryError> {
         let started = Instant::now();
-        matrix.sort_by(|a, b| a.labels.cmp(&b.labels));
+        let sorted = sort_within(self.budget, matrix, &|a, b| a.labels.cmp(&b.labels))?;
         self.sorting.set(started.elapsed());
+        Ok(sorted)
     }
 
     /// Where the time went of a query that began and ended then.
@@ -255,7 +270,10 @@ impl<'q> Context<'q> {
 
 /// The labels without name, type and unit, which describe the metric and not what was computed from it.
 pub fn strip_name(labels: &Labels) -> Labels {
-    labels.without(&["__name__", "__type__", "__unit__"])
+    const OF_METRIC: [&str; 3] = ["__name__", "__type__", "__unit__"];
+    // A clone shares the text.
+    let has_any = labels.iter().any(|(name, _)| OF_METRIC.contains(&name));
+    if has_any { labels.without(&OF_METRIC) } else { labels.clone() }
 }
 
 fn read_error(error: ReadError) -> QueryError {
@@ -270,6 +288,11 @@ impl Held<'_> {
         self.context.bytes_held.set(held);
         self.context.bytes_peak.set(self.context.bytes_peak.get().max(held));
         Ok(())
+    }
+
+    /// What is paid for outlives the evaluation: it is given back with the budget itself.
+    pub fn keep(self) {
+        std::mem::forget(self);
     }
 }
 

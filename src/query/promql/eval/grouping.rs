@@ -4,7 +4,10 @@ use std::collections::HashMap;
 
 use crate::model::Labels;
 use crate::model::labels::METRIC_NAME;
+use crate::query::QueryError;
 
+use super::announced::Announced;
+use super::context::Context;
 use super::row::OutputSeries;
 
 /// The `by (…)` or `without (…)` of an aggregation.
@@ -14,9 +17,9 @@ pub struct Grouping {
 }
 
 /// Groups in the order in which their first series came.
-pub struct Groups {
+pub struct Groups<'q> {
     pub of_series: Vec<usize>,
-    pub announced: Vec<OutputSeries>,
+    pub announced: Announced<'q>,
 }
 
 impl Grouping {
@@ -37,20 +40,33 @@ impl Grouping {
         Labels::from_sorted(labels.iter().filter(|(name, _)| named(name) != self.without))
     }
 
-    pub fn groups(&self, series: &[OutputSeries]) -> Groups {
+    pub fn groups<'q>(
+        &self,
+        context: &'q Context<'q>,
+        series: &[OutputSeries],
+    ) -> Result<Groups<'q>, QueryError> {
         let mut index: HashMap<Labels, usize> = HashMap::new();
-        let mut announced: Vec<OutputSeries> = Vec::new();
+        let mut announced = Announced::none(context);
+        announced.hold(size_of_val(series))?;
         let mut of_series = Vec::with_capacity(series.len());
-        for member in series {
+        for (i, member) in series.iter().enumerate() {
+            context.check_every(i)?;
             let key = self.key(&member.labels);
-            let group = *index.entry(key.clone()).or_insert_with(|| {
-                announced.push(OutputSeries::new(key));
-                announced.len() - 1
-            });
-            announced[group].drop_name |= member.drop_name;
+            let group = match index.get(&key) {
+                Some(&group) => group,
+                None => {
+                    announced.hold(size_of::<(Labels, usize)>())?;
+                    index.insert(key.clone(), announced.len());
+                    announced.push(OutputSeries::new(key))?;
+                    announced.len() - 1
+                }
+            };
+            if member.drop_name {
+                announced.drop_name(group);
+            }
             of_series.push(group);
         }
-        Groups { of_series, announced }
+        Ok(Groups { of_series, announced })
     }
 }
 

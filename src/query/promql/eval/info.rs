@@ -9,6 +9,7 @@ use crate::query::QueryError;
 use crate::query::promql::ast::{Call, Expr, ExprKind};
 
 use super::build::Builder;
+use super::context::Context;
 use super::row::{Grid, OutputSeries, Row};
 use super::select::{DataTime, InstantSelector, Yield};
 use super::source::{BoxedSource, Rows, same_labelset};
@@ -41,13 +42,14 @@ impl<'q> Builder<'q> {
         let mut place_of: HashMap<Labels, usize> = HashMap::new();
         let (mut series, mut rows): (Vec<OutputSeries>, Vec<Row>) = (Vec::new(), Vec::new());
         let chosen: Vec<Vec<Option<usize>>> =
-            (0..grid.len).map(|step| infos.chosen(step)).collect::<Result<_, _>>()?;
+            (0..grid.len).map(|step| infos.chosen(self.context, step)).collect::<Result<_, _>>()?;
         for (announced, row) in base.series.iter().zip(&base.rows) {
             self.context.budget.check()?;
             let groups = if selector.is_info(announced) { None } else { Some(infos.groups_for(announced)) };
             // The same info series give the same labels: they are put together once.
             let mut known: HashMap<Vec<usize>, Option<Labels>> = HashMap::new();
             for (step, chosen) in chosen.iter().enumerate() {
+                self.context.check_every(step)?;
                 let Some(cell) = row.cell(step) else { continue };
                 let partners: Vec<usize> = match &groups {
                     Some(groups) => groups.iter().filter_map(|&g| chosen[g]).collect(),
@@ -66,7 +68,8 @@ impl<'q> Builder<'q> {
                 let place = match place_of.get(&labels) {
                     Some(&place) => place,
                     None => {
-                        held.grow((grid.len * 8 + labels.text_len()) as u64)?;
+                        let entry = size_of::<OutputSeries>() + size_of::<(Labels, usize)>();
+                        held.grow((size_of::<Row>() + grid.len * 8 + entry + labels.text_len()) as u64)?;
                         place_of.insert(labels.clone(), rows.len());
                         series.push(OutputSeries { labels, drop_name: announced.drop_name });
                         rows.push(Row::new(grid.len));
@@ -208,7 +211,8 @@ impl<'q> InfoSeries<'q> {
     }
 
     /// For each group the series whose sample is the newest at a step.
-    fn chosen(&self, step: usize) -> Result<Vec<Option<usize>>, QueryError> {
+    fn chosen(&self, context: &Context<'q>, step: usize) -> Result<Vec<Option<usize>>, QueryError> {
+        context.budget.check()?;
         let mut chosen: Vec<Option<usize>> = vec![None; self.groups.len()];
         let time_of = |series: usize| self.rows.rows[series].float(step);
         for (series, &group) in self.group_of.iter().enumerate() {

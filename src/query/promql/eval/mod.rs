@@ -4,7 +4,7 @@
 //! series first, nearly all from labels alone; then one series after the other flows up, all its steps at once, and is
 //! folded into what its operator keeps. What can grow is paid for before it does, and loops ask the budget as they go.
 //!
-//! * `row`, `source`, `announced`: what flows and how; `context`: snapshot, budget and annotations of one query
+//! * `row`, `scalar`, `source`, `announced`: what flows and how; `context`: snapshot, budget and annotations of one query
 //! * `select`, `window`: samples to steps; `over_time`, `rate`, `changes`, `trend`: the window functions
 //! * `extended`, `smoothed`: the modifiers that look beyond the edges of a window
 //! * `aggregate`, `choose`, `grouping`: groups of series; `binary`, `matching`, `turns`, `join`, `sets`: operators
@@ -14,7 +14,7 @@
 
 pub(in crate::query) mod aggregate;
 mod annotations;
-mod announced;
+pub(in crate::query) mod announced;
 pub(in crate::query) mod binary;
 mod build;
 mod call;
@@ -39,6 +39,7 @@ mod rate;
 pub(in crate::query) mod relabel;
 pub(in crate::query) mod result;
 pub(in crate::query) mod row;
+pub(in crate::query) mod scalar;
 mod select;
 pub(in crate::query) mod sets;
 mod smoothed;

@@ -1,6 +1,9 @@
 //! The histogram functions over vectors: where native histograms and the buckets of classic ones meet.
 
-use std::collections::HashMap;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
+use std::rc::Rc;
 
 use crate::model::{Histogram, Labels, LabelsBuilder};
 use crate::query::QueryError;
@@ -12,10 +15,13 @@ use crate::query::promql::histogram_functions::{
 };
 
 use super::annotations::{ForcedMonotonicity, Note};
+use super::announced::Announced;
 use super::build::{Builder, string_argument};
 use super::context::{Context, Held};
 use super::row::{Grid, OutputSeries, Row};
+use super::scalar::Scalar;
 use super::source::{BoxedSource, Mapped, Source};
+use super::step_set::StepSet;
 
 const BUCKET_LABEL: &str = "le";
 
@@ -41,7 +47,7 @@ impl<'q> Builder<'q> {
             Function::HistogramQuantile => {
                 let q = arg(0)?;
                 self.note_quantile(&q, call.args[0].position);
-                (vec![Question { label: None, kind: Kind::Quantile(q.into_iter().map(Some).collect()) }], 1)
+                (vec![Question { label: None, kind: Kind::Quantile(q) }], 1)
             }
             Function::HistogramQuantiles => (self.quantile_questions(call, grid)?, 0),
             function => {
@@ -72,15 +78,14 @@ impl<'q> Builder<'q> {
         f: impl Fn(&Histogram) -> f64 + 'q,
     ) -> Result<BoxedSource<'q>, QueryError> {
         let input = self.vector(&call.args[0], grid)?;
-        let series = input.series().iter().map(|s| self.context.without_name(s)).collect();
-        let map = move |_: usize, row: &mut Row| {
-            for step in 0..row.len() {
+        let series = self.unnamed(&*input)?;
+        let map = move |steps: Range<usize>, row: &mut Row| {
+            for step in steps {
                 match row.histogram(step).map(|h| f(h)) {
                     Some(value) => row.set_float(step, value),
                     None => row.clear(step),
                 }
             }
-            Ok(())
         };
         self.united(Box::new(Mapped::new(input, series, map)), grid)
     }
@@ -92,21 +97,27 @@ impl<'q> Builder<'q> {
     }
 
     /// histogram_quantiles: one question for each value that a quantile takes at some step.
-    fn quantile_questions(&self, call: &Call, grid: Grid) -> Result<Vec<Question>, QueryError> {
+    fn quantile_questions(&self, call: &Call, grid: Grid) -> Result<Vec<Question<'q>>, QueryError> {
         let name = string_argument(&call.args[1])?;
         let mut questions = Vec::new();
         for arg in &call.args[2..] {
             let values = self.scalar(arg, grid)?;
             self.note_quantile(&values, arg.position);
-            let mut by_text: HashMap<String, Vec<Option<f64>>> = HashMap::new();
+            let mut by_text: BTreeMap<String, (StepSet, Held<'q>)> = BTreeMap::new();
             for (step, &q) in values.iter().enumerate() {
-                by_text.entry(openmetrics_float(q)).or_insert_with(|| vec![None; grid.len])[step] = Some(q);
+                self.context.check_every(step)?;
+                match by_text.entry(openmetrics_float(q)) {
+                    Entry::Occupied(mut known) => known.get_mut().0.insert(step),
+                    Entry::Vacant(new) => {
+                        let held = self.context.hold((size_of::<Question>() + grid.len / 8) as u64)?;
+                        new.insert((StepSet::new(grid.len), held)).0.insert(step)
+                    }
+                };
             }
-            let mut sorted: Vec<_> = by_text.into_iter().collect();
-            sorted.sort_by(|a, b| a.0.cmp(&b.0));
-            questions.extend(sorted.into_iter().map(|(text, values)| Question {
+            let values = Rc::new(values);
+            questions.extend(by_text.into_iter().map(|(text, (steps, held))| Question {
                 label: Some((name.to_owned(), text)),
-                kind: Kind::Quantile(values),
+                kind: Kind::QuantileAt { values: values.clone(), steps, _held: held },
             }));
         }
         Ok(questions)
@@ -121,16 +132,24 @@ fn openmetrics_float(value: f64) -> String {
 }
 
 /// What is asked of every histogram.
-struct Question {
+struct Question<'q> {
     /// The label that tells its answers from those of other questions.
     label: Option<(String, String)>,
-    kind: Kind,
+    kind: Kind<'q>,
 }
 
-/// Parameters, one per step.
-enum Kind {
-    Quantile(Vec<Option<f64>>),
-    Fraction { lower: Vec<f64>, upper: Vec<f64> },
+enum Kind<'q> {
+    Quantile(Scalar<'q>),
+    /// Asked at some steps only.
+    QuantileAt {
+        values: Rc<Scalar<'q>>,
+        steps: StepSet,
+        _held: Held<'q>,
+    },
+    Fraction {
+        lower: Scalar<'q>,
+        upper: Scalar<'q>,
+    },
 }
 
 /// The series that make one histogram, classic or native.
@@ -150,9 +169,9 @@ struct Group {
 struct BucketGroups<'q> {
     context: &'q Context<'q>,
     input: BoxedSource<'q>,
-    questions: Vec<Question>,
+    questions: Vec<Question<'q>>,
     groups: Vec<Group>,
-    announced: Vec<OutputSeries>,
+    announced: Announced<'q>,
     grid: Grid,
     position: PositionRange,
     /// Rows of groups that wait for more, and in how many groups each still takes part.
@@ -167,12 +186,12 @@ impl<'q> BucketGroups<'q> {
     fn new(
         context: &'q Context<'q>,
         input: BoxedSource<'q>,
-        questions: Vec<Question>,
+        questions: Vec<Question<'q>>,
         grid: Grid,
         position: PositionRange,
     ) -> Result<BucketGroups<'q>, QueryError> {
-        let (groups, uses) = group(input.series());
-        let mut announced = Vec::new();
+        let mut announced = Announced::none(context);
+        let (groups, uses) = group(input.series(), &mut announced)?;
         for group in &groups {
             let series = OutputSeries { labels: group.labels.clone(), drop_name: group.drop_name };
             let renamed = context.without_name(&series);
@@ -181,7 +200,7 @@ impl<'q> BucketGroups<'q> {
                 if let Some((name, value)) = &question.label {
                     series.labels = LabelsBuilder::from_labels(&series.labels).set(name, value).build();
                 }
-                announced.push(series);
+                announced.push_made_from(&group.labels, series)?;
             }
         }
         let held = context.hold(0)?;
@@ -226,12 +245,16 @@ impl<'q> BucketGroups<'q> {
         }
     }
 
-    fn answer(&self, group: &Group, question: &Question, row: &mut Row) {
+    fn answer(&self, group: &Group, question: &Question<'q>, row: &mut Row) -> Result<(), QueryError> {
         let metric = self.context.told_metric(&group.labels);
         let note = |note| self.context.note(note, self.position);
         let row_of = |series: &usize| self.waiting.get(series).map(|(row, _)| row);
         let mut buckets: Vec<ClassicBucket> = Vec::new();
         for step in 0..self.grid.len {
+            // A group may have as many buckets as there are series.
+            if step.is_multiple_of(1 + 1_000 / (1 + group.buckets.len())) {
+                self.context.budget.check()?;
+            }
             buckets.clear();
             buckets.extend(group.buckets.iter().filter_map(|(series, upper_bound)| {
                 let count = row_of(series)?.float(step)?;
@@ -269,6 +292,7 @@ impl<'q> BucketGroups<'q> {
                 row.set_float(step, value);
             }
         }
+        Ok(())
     }
 
     fn let_go(&mut self, group: usize) {
@@ -284,14 +308,24 @@ impl<'q> BucketGroups<'q> {
     }
 }
 
-impl Question {
+impl Question<'_> {
+    fn quantile(&self, step: usize) -> Option<f64> {
+        match &self.kind {
+            Kind::Quantile(values) => Some(values[step]),
+            Kind::QuantileAt { values, steps, .. } => steps.contains(step).then(|| values[step]),
+            Kind::Fraction { .. } => None,
+        }
+    }
+
     fn of_native(
         &self,
         histogram: &Histogram,
         step: usize,
     ) -> Option<(f64, Option<crate::query::promql::histogram_functions::HistogramNote>)> {
         match &self.kind {
-            Kind::Quantile(q) => Some(histogram_quantile(q[step]?, histogram)),
+            Kind::Quantile(_) | Kind::QuantileAt { .. } => {
+                Some(histogram_quantile(self.quantile(step)?, histogram))
+            }
             Kind::Fraction { lower, upper } => Some(histogram_fraction(lower[step], upper[step], histogram)),
         }
     }
@@ -302,7 +336,9 @@ impl Question {
         step: usize,
     ) -> Option<(f64, Option<crate::query::promql::classic_histogram::ForcedMonotonic>)> {
         match &self.kind {
-            Kind::Quantile(q) => Some(classic_quantile(q[step]?, buckets)),
+            Kind::Quantile(_) | Kind::QuantileAt { .. } => {
+                Some(classic_quantile(self.quantile(step)?, buckets))
+            }
             Kind::Fraction { lower, upper } => {
                 Some((classic_fraction(lower[step], upper[step], buckets), None))
             }
@@ -311,16 +347,23 @@ impl Question {
 }
 
 /// Groups in the order in which their last series comes, and in how many groups each series takes part: its
-/// floats are buckets of the labels without `le`, its histograms belong to all its labels.
-fn group(series: &[OutputSeries]) -> (Vec<Group>, Vec<usize>) {
+/// floats are buckets of the labels without `le`, its histograms belong to all its labels. `payer` holds the memory.
+fn group(series: &[OutputSeries], payer: &mut Announced<'_>) -> Result<(Vec<Group>, Vec<usize>), QueryError> {
     let mut index: HashMap<Labels, usize> = HashMap::new();
     let mut groups: Vec<Group> = Vec::new();
     let mut uses = vec![0; series.len()];
     let mut join = |number: usize, labels: Labels, bound: Option<f64>, drop_name: bool| {
-        let at = *index.entry(labels.clone()).or_insert_with(|| {
-            groups.push(Group { labels, ..Group::default() });
-            groups.len() - 1
-        });
+        payer.context.check_every(number)?;
+        payer.hold(size_of::<(usize, f64)>())?;
+        let at = match index.get(&labels) {
+            Some(&known) => known,
+            None => {
+                payer.hold(size_of::<Group>() + size_of::<(Labels, usize)>() + labels.text_len())?;
+                index.insert(labels.clone(), groups.len());
+                groups.push(Group { labels, ..Group::default() });
+                groups.len() - 1
+            }
+        };
         match bound {
             Some(bound) => groups[at].buckets.push((number, bound)),
             None => groups[at].natives.push(number),
@@ -328,15 +371,16 @@ fn group(series: &[OutputSeries]) -> (Vec<Group>, Vec<usize>) {
         groups[at].last = number;
         groups[at].drop_name |= drop_name;
         uses[number] += 1;
+        Ok::<(), QueryError>(())
     };
     for (number, OutputSeries { labels, drop_name }) in series.iter().enumerate() {
         if let Ok(bound) = labels.get(BUCKET_LABEL).parse::<f64>() {
-            join(number, labels.without(&[BUCKET_LABEL]), Some(bound), *drop_name);
+            join(number, labels.without(&[BUCKET_LABEL]), Some(bound), *drop_name)?;
         }
-        join(number, labels.clone(), None, *drop_name);
+        join(number, labels.clone(), None, *drop_name)?;
     }
     groups.sort_by_key(|group| group.last);
-    (groups, uses)
+    Ok((groups, uses))
 }
 
 impl Source for BucketGroups<'_> {
@@ -349,7 +393,7 @@ impl Source for BucketGroups<'_> {
         self.given += 1;
         self.read_until(self.groups[group].last)?;
         row.reset(self.grid.len);
-        self.answer(&self.groups[group], &self.questions[question], row);
+        self.answer(&self.groups[group], &self.questions[question], row)?;
         if question + 1 == self.questions.len() {
             self.let_go(group);
         }

@@ -46,7 +46,7 @@ impl<'q> Builder<'q> {
         };
         // Annotations blame the first argument, even where that is not the range vector.
         let position = call.args[0].unwrap_parens().position;
-        let windows = WindowCall::new(self.context, source, shape, grid, traits, position, function);
+        let windows = WindowCall::new(self.context, source, shape, grid, traits, position, function)?;
         if call.function == Function::AbsentOverTime {
             return self.absent_over_time(argument, Box::new(windows), grid);
         }
@@ -67,8 +67,8 @@ impl<'q> Builder<'q> {
             ExprKind::MatrixSelector(matrix) => absent_labels(&matrix.selector.matchers),
             _ => Labels::empty(),
         };
-        let row = self.absences(windows, grid)?;
-        Ok(Box::new(Rows::one(OutputSeries::new(labels), row)))
+        let absences = self.absences(windows, grid)?;
+        Ok(Box::new(Rows::one(OutputSeries::new(labels), absences)))
     }
 
     /// The samples and windows of a range selector or subquery.
@@ -112,21 +112,20 @@ impl<'q> Builder<'q> {
         let inner = subquery_grid(&grid, time, range_ms, step_ms);
         let shape = WindowShape { time, range_ms, before_ms: 0, after_ms: 0 };
         let part = part(&shape);
-        let mut held = self.context.hold_row(&inner)?;
+        // Its row, and times and values of its windows.
+        let mut held = self.context.hold((inner.len as u64).saturating_mul(24))?;
         held.grow(self.context.tally().bytes_of_part(part, &inner))?;
         let build = || self.steps_of_subquery(&subquery.expr, inner);
         let source = self.context.counting_apart(part, inner, build)?;
-        Ok(RangeVector { source: Box::new(SubqueryRange::new(source, inner, held)), shape })
+        Ok(RangeVector { source: Box::new(SubqueryRange::new(self.context, source, inner, held)), shape })
     }
 
     fn steps_of_subquery(&self, expr: &Expr, grid: Grid) -> Result<BoxedSource<'q>, QueryError> {
         if expr.value_type() != ValueType::Scalar {
             return self.vector(expr, grid);
         }
-        let mut row = super::row::Row::new(grid.len);
         let values = self.scalar(expr, grid)?;
-        values.iter().enumerate().for_each(|(step, &value)| row.set_float(step, value));
-        Ok(Box::new(Rows::one(OutputSeries::new(Labels::empty()), row)))
+        Ok(Box::new(Rows::one(OutputSeries::new(Labels::empty()), values.into_row())))
     }
 
     /// The function of a call, with its other arguments bound.

@@ -7,7 +7,10 @@ use regex::{Captures, Regex};
 use crate::model::labels::METRIC_NAME;
 use crate::model::re2;
 use crate::model::{Labels, LabelsBuilder, MatchOp, Matcher};
+use crate::query::QueryError;
 
+use super::announced::Announced;
+use super::context::Context;
 use super::row::OutputSeries;
 
 /// `label_replace(v, dst, replacement, src, regex)`, its arguments checked.
@@ -25,20 +28,57 @@ pub fn anchored(pattern: &str) -> Option<Regex> {
     regex::RegexBuilder::new(&translated).size_limit(1 << 20).build().ok()
 }
 
+/// A label value that a query makes may be 32 times as long as one that is stored may be by default. A regular
+/// expression looks at a value of this length without a pause.
+const VALUE_BYTES_MAX: usize = 64 << 10;
+
 impl LabelReplace {
-    pub fn apply(&self, series: &OutputSeries) -> OutputSeries {
-        let Some(captures) = self.regex.captures(series.labels.get(&self.source)) else {
-            return series.clone();
-        };
-        let value = expand(&self.replacement, &captures);
-        with_label(series, &self.target, &value)
+    pub fn apply<'q>(
+        &self,
+        context: &'q Context<'q>,
+        input: &[OutputSeries],
+    ) -> Result<Announced<'q>, QueryError> {
+        let mut announced = Announced::none(context);
+        for series in input {
+            let made = match self.regex.captures(series.labels.get(&self.source)) {
+                Some(captures) => with_label(series, &self.target, &expand(&self.replacement, &captures)?),
+                None => series.clone(),
+            };
+            announced.push_made_from(&series.labels, made)?;
+        }
+        Ok(announced)
     }
 }
 
 /// `label_join(v, dst, separator, src…)`.
-pub fn label_join(series: &OutputSeries, target: &str, separator: &str, sources: &[String]) -> OutputSeries {
-    let values: Vec<&str> = sources.iter().map(|source| series.labels.get(source)).collect();
-    with_label(series, target, &values.join(separator))
+pub fn label_join<'q>(
+    context: &'q Context<'q>,
+    input: &[OutputSeries],
+    target: &str,
+    separator: &str,
+    sources: &[String],
+) -> Result<Announced<'q>, QueryError> {
+    let mut announced = Announced::none(context);
+    for series in input {
+        let mut value = String::new();
+        for (i, source) in sources.iter().enumerate() {
+            append(&mut value, if i > 0 { separator } else { "" })?;
+            append(&mut value, series.labels.get(source))?;
+        }
+        announced.push_made_from(&series.labels, with_label(series, target, &value))?;
+    }
+    Ok(announced)
+}
+
+/// Grows a value no further than it may.
+fn append(value: &mut String, text: &str) -> Result<(), QueryError> {
+    if value.len() + text.len() > VALUE_BYTES_MAX {
+        return Err(QueryError::Execution(format!(
+            "label value would be longer than {VALUE_BYTES_MAX} bytes"
+        )));
+    }
+    value.push_str(text);
+    Ok(())
 }
 
 /// Sets a label; whoever sets the name has it kept.
@@ -51,27 +91,28 @@ fn with_label(series: &OutputSeries, target: &str, value: &str) -> OutputSeries 
 
 /// Go's template: `$1`, `$name`, `${name}`, `$$`. A name is as long as letters, digits and underscores go; what
 /// names no group is empty; a dollar before anything else stands for itself.
-fn expand(template: &str, captures: &Captures<'_>) -> String {
+fn expand(template: &str, captures: &Captures<'_>) -> Result<String, QueryError> {
     let mut text = String::new();
     let mut rest = template;
     while let Some(dollar) = rest.find('$') {
-        text.push_str(&rest[..dollar]);
+        append(&mut text, &rest[..dollar])?;
         rest = &rest[dollar + 1..];
         if let Some(after) = rest.strip_prefix('$') {
-            text.push('$');
+            append(&mut text, "$")?;
             rest = after;
         } else if let Some((name, after)) = group_name(rest) {
             let group = match name.parse::<usize>() {
                 Ok(number) => captures.get(number),
                 Err(_) => captures.name(name),
             };
-            text.push_str(group.map_or("", |m| m.as_str()));
+            append(&mut text, group.map_or("", |m| m.as_str()))?;
             rest = after;
         } else {
-            text.push('$');
+            append(&mut text, "$")?;
         }
     }
-    text + rest
+    append(&mut text, rest)?;
+    Ok(text)
 }
 
 /// The group name at the start of what follows a dollar, and what follows it.
@@ -152,7 +193,7 @@ mod tests {
 
     fn expanded(template: &str) -> String {
         let regex = Regex::new("^(?s:(?P<first>a+)(b+))$").unwrap();
-        expand(template, &regex.captures("aabbb").unwrap())
+        expand(template, &regex.captures("aabbb").unwrap()).unwrap()
     }
 
     #[test]

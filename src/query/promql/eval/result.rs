@@ -6,8 +6,9 @@ use crate::query::promql::functions_table::ValueType;
 use crate::query::{MatrixSeries, QueryError, QueryValue, SampleValue, VectorSample};
 use crate::storage::metrics::SampleBuffer;
 
+use super::announced::Announced;
 use super::build::{Builder, string_bytes};
-use super::context::{Context, strip_name};
+use super::context::{Context, Held, strip_name};
 use super::extended::extended_floats;
 use super::range_vector::edges;
 use super::row::{Cell, Grid, OutputSeries, Row};
@@ -33,12 +34,7 @@ pub fn evaluate<'q>(context: &'q Context<'q>, expr: &Expr) -> Result<QueryValue,
         (ValueType::Matrix, false) => range_vector(&builder, expr, grid),
         (ValueType::String, false) => Ok(QueryValue::String(time, string_bytes(expr).to_vec())),
         (ValueType::Scalar, true) => Ok(QueryValue::Matrix(vec![MatrixSeries {
-            floats: builder
-                .scalar(expr, grid)?
-                .into_iter()
-                .enumerate()
-                .map(|(i, v)| (grid.at(i), v))
-                .collect(),
+            floats: builder.scalar(expr, grid)?.iter().enumerate().map(|(i, &v)| (grid.at(i), v)).collect(),
             ..MatrixSeries::default()
         }])),
         (ValueType::Vector, true) => {
@@ -62,8 +58,8 @@ fn without_dropped_names<'q>(
     if !context.query.delayed_name_removal {
         return Ok(input);
     }
-    let series = input.series().iter().map(final_series).collect();
-    let renamed = Box::new(Mapped::new(input, series, |_, _: &mut Row| Ok(())));
+    let series = Announced::of(context, input.series(), final_series)?;
+    let renamed = Box::new(Mapped::new(input, series, |_, _: &mut Row| ()));
     unite(context, renamed, steps, EqualLabels::Merge)
 }
 
@@ -93,8 +89,10 @@ pub fn instant_vector<'q>(
             None => continue,
         };
         held.grow(size_of::<VectorSample>() as u64)?;
+        context.budget.take_bytes(labels.text_len() as u64)?;
         samples.push(VectorSample { labels, timestamp: grid.start, value });
     }
+    held.keep();
     Ok(QueryValue::Vector(samples))
 }
 
@@ -120,16 +118,23 @@ pub fn matrix<'q>(
             }
         }
         if !series.floats.is_empty() || !series.histograms.is_empty() {
-            held.grow(((series.floats.len() + series.histograms.len()) * 16) as u64)?;
+            pay_for(context, &mut held, &series)?;
             matrix.push(series);
         }
     }
-    context.sort(&mut matrix);
-    Ok(QueryValue::Matrix(matrix))
+    held.keep();
+    Ok(QueryValue::Matrix(context.sorted(matrix)?))
+}
+
+/// Labels are no values, which the peak of a query's statistics counts.
+fn pay_for(context: &Context<'_>, held: &mut Held<'_>, series: &MatrixSeries) -> Result<(), QueryError> {
+    context.budget.take_bytes((size_of::<MatrixSeries>() + series.labels.text_len()) as u64)?;
+    held.grow((series.floats.len() * 16 + series.histograms.len() * 16) as u64)
 }
 
 /// A range vector as the result of an instant query: the samples themselves.
-fn range_vector(builder: &Builder<'_>, expr: &Expr, grid: Grid) -> Result<QueryValue, QueryError> {
+fn range_vector<'q>(builder: &Builder<'q>, expr: &Expr, grid: Grid) -> Result<QueryValue, QueryError> {
+    let mut held = builder.context.hold_nothing();
     let mut vector = match &expr.unwrap_parens().kind {
         ExprKind::Subquery(subquery) => builder.subquery(subquery, grid, |_| Part::Answer)?,
         _ => builder.range_vector(expr, grid)?,
@@ -143,11 +148,13 @@ fn range_vector(builder: &Builder<'_>, expr: &Expr, grid: Grid) -> Result<QueryV
     let mut samples = SampleBuffer::default();
     let mut matrix: Vec<MatrixSeries> = Vec::new();
     for series in &announced {
+        builder.context.budget.check()?;
         vector.source.next(&mut samples)?;
         let floats = window.slice_of(&samples.float_timestamps);
         let histograms = window.slice_of(&samples.histogram_timestamps);
         let times = |timestamps: &[i64], part: &std::ops::Range<usize>| timestamps[part.clone()].to_vec();
         if let Some(series) = extended_series(builder, expr, &samples, window, series)? {
+            pay_for(builder.context, &mut held, &series)?;
             tally.add(0, Samples::new(series.floats.len() as u64));
             matrix.extend(Some(series).filter(|s| !s.floats.is_empty()));
             continue;
@@ -162,17 +169,19 @@ fn range_vector(builder: &Builder<'_>, expr: &Expr, grid: Grid) -> Result<QueryV
         if float_times.is_empty() && histogram_times.is_empty() {
             continue;
         }
-        matrix.push(MatrixSeries {
+        let series = MatrixSeries {
             labels: final_series(series).labels,
             floats: float_times.into_iter().zip(samples.floats[floats].iter().copied()).collect(),
             histograms: histogram_times
                 .into_iter()
                 .zip(samples.histograms[histograms].iter().cloned())
                 .collect(),
-        });
+        };
+        pay_for(builder.context, &mut held, &series)?;
+        matrix.push(series);
     }
-    builder.context.sort(&mut matrix);
-    Ok(QueryValue::Matrix(matrix))
+    held.keep();
+    Ok(QueryValue::Matrix(builder.context.sorted(matrix)?))
 }
 
 /// A series of an `anchored` or `smoothed` range; `None` for plain ranges.

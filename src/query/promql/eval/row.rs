@@ -1,5 +1,6 @@
 //! The unit that flows between operators: one series, all its steps.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::model::metrics::{STALE_NAN, stale_marker};
@@ -94,7 +95,12 @@ impl Row {
     }
 
     pub fn constant(value: f64, len: usize) -> Row {
-        Row { floats: vec![value; len], histograms: Vec::new() }
+        Row::of(vec![value; len])
+    }
+
+    /// A value at every step.
+    pub fn of(floats: Vec<f64>) -> Row {
+        Row { floats, histograms: Vec::new() }
     }
 
     /// Makes all steps absent.
@@ -163,10 +169,11 @@ impl Row {
         }
     }
 
-    /// Replaces every float by `f` of it and drops histograms: what most functions do.
-    pub fn map_floats(&mut self, mut f: impl FnMut(usize, f64) -> f64) {
+    /// Replaces every float of these steps by `f` of it and drops all histograms: what most functions do.
+    pub fn map_floats(&mut self, steps: Range<usize>, mut f: impl FnMut(usize, f64) -> f64) {
         self.histograms.clear();
-        for (step, value) in self.floats.iter_mut().enumerate() {
+        for step in steps {
+            let value = &mut self.floats[step];
             if !is_absent(*value) {
                 *value = f(step, *value);
             }
@@ -197,7 +204,7 @@ mod tests {
         let mut row = Row::new(3);
         row.set_float(1, f64::NAN);
         assert_eq!([0, 1, 2].map(|s| row.has(s)), [false, true, false]);
-        row.map_floats(|_, v| v + 1.0);
+        row.map_floats(0..3, |_, v| v + 1.0);
         assert_eq!([0, 1, 2].map(|s| row.has(s)), [false, true, false]);
     }
 

@@ -9,6 +9,7 @@ use crate::model::{Histogram, Matcher, TimeRange, Timestamp};
 use crate::query::QueryError;
 use crate::storage::metrics::{SampleBuffer, Series};
 
+use super::announced::Announced;
 use super::context::{Context, Held};
 use super::elementwise::seconds;
 use super::row::{Cell, Grid, OutputSeries, Row};
@@ -52,7 +53,7 @@ pub enum Yield {
 pub struct InstantSelector<'q> {
     context: &'q Context<'q>,
     found: Rc<[Series]>,
-    announced: Vec<OutputSeries>,
+    announced: Announced<'q>,
     time: DataTime,
     grid: Grid,
     yields: Yield,
@@ -82,7 +83,7 @@ impl<'q> InstantSelector<'q> {
         if yields != Yield::StartTimestamp {
             context.expect_samples(&found)?;
         }
-        let announced = found.iter().map(|s| OutputSeries::new(s.labels.clone())).collect();
+        let announced = announced(context, &found)?;
         let samples = SampleBuffer::default();
         let tells_resets = context.tells_resets();
         Ok(InstantSelector {
@@ -119,6 +120,7 @@ impl Source for InstantSelector<'_> {
         row.reset(self.grid.len);
         let mut newest = Newest::default();
         for step in 0..self.grid.len {
+            self.context.check_every(step)?;
             let at = self.time.at(self.grid.at(step));
             let Some((t, cell)) = newest.advance(&self.samples, at, self.context.query.lookback_ms) else {
                 continue;
@@ -135,6 +137,15 @@ impl Source for InstantSelector<'_> {
         }
         Ok(())
     }
+}
+
+/// Selected series as they are; the selection pays for their labels.
+pub fn announced<'q>(context: &'q Context<'q>, found: &[Series]) -> Result<Announced<'q>, QueryError> {
+    let mut announced = Announced::none(context);
+    for series in found {
+        announced.push_made_from(&series.labels, OutputSeries::new(series.labels.clone()))?;
+    }
+    Ok(announced)
 }
 
 /// Walks the samples of a series forwards and knows the newest at or before a time that never decreases.
@@ -191,7 +202,7 @@ pub trait RangeSource {
 pub struct RangeSelector<'q> {
     context: &'q Context<'q>,
     found: Rc<[Series]>,
-    announced: Vec<OutputSeries>,
+    announced: Announced<'q>,
     range: TimeRange,
     tells_resets: bool,
     tells_starts: bool,
@@ -206,7 +217,7 @@ impl<'q> RangeSelector<'q> {
     ) -> Result<RangeSelector<'q>, QueryError> {
         let found = context.select(matchers, range)?;
         context.expect_samples(&found)?;
-        let announced = found.iter().map(|s| OutputSeries::new(s.labels.clone())).collect();
+        let announced = announced(context, &found)?;
         let tells_resets = context.tells_resets();
         Ok(RangeSelector { context, found, announced, range, tells_resets, tells_starts: false, given: 0 })
     }
@@ -266,6 +277,7 @@ fn tell_resets(histograms: &mut [Arc<Histogram>]) {
 
 /// `expr[range:step]`: the steps of an inner evaluation as samples.
 pub struct SubqueryRange<'q> {
+    context: &'q Context<'q>,
     inner: BoxedSource<'q>,
     grid: Grid,
     row: Row,
@@ -274,8 +286,13 @@ pub struct SubqueryRange<'q> {
 
 impl<'q> SubqueryRange<'q> {
     /// `inner` was built for `grid`, see [`subquery_grid`].
-    pub fn new(inner: BoxedSource<'q>, grid: Grid, held: Held<'q>) -> SubqueryRange<'q> {
-        SubqueryRange { inner, grid, row: Row::default(), _held: held }
+    pub fn new(
+        context: &'q Context<'q>,
+        inner: BoxedSource<'q>,
+        grid: Grid,
+        held: Held<'q>,
+    ) -> SubqueryRange<'q> {
+        SubqueryRange { context, inner, grid, row: Row::default(), _held: held }
     }
 }
 
@@ -296,6 +313,7 @@ impl RangeSource for SubqueryRange<'_> {
         self.inner.next(&mut self.row)?;
         samples.clear();
         for step in 0..self.row.len() {
+            self.context.check_every(step)?;
             match self.row.cell(step) {
                 Some(Cell::Float(value)) => {
                     samples.float_timestamps.push(self.grid.at(step));

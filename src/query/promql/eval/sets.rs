@@ -1,13 +1,11 @@
 //! `and`, `or`, `unless`: which series are there, step by step; of one side only the steps are held.
 
-use std::collections::HashMap;
-
-use crate::model::Labels;
 use crate::query::QueryError;
-use crate::query::promql::ast::BinaryOp;
+use crate::query::promql::ast::{BinaryOp, VectorMatching};
 
-use super::context::Context;
-use super::matching::Signature;
+use super::announced::Announced;
+use super::context::{Context, Held};
+use super::matching::Signatures;
 use super::row::{OutputSeries, Row};
 use super::source::{BoxedSource, Source};
 use super::step_set::StepSet;
@@ -18,36 +16,36 @@ pub struct SetOperation<'q> {
     op: BinaryOp,
     left: BoxedSource<'q>,
     right: BoxedSource<'q>,
-    announced: Vec<OutputSeries>,
+    announced: Announced<'q>,
     left_groups: Vec<usize>,
     right_groups: Vec<usize>,
     /// For each match group the steps at which the side that was read first has a series.
     present: Vec<StepSet>,
     steps: usize,
     given: usize,
+    _held: Held<'q>,
 }
 
 impl<'q> SetOperation<'q> {
     pub fn new(
         context: &'q Context<'q>,
         op: BinaryOp,
+        matching: &VectorMatching,
         left: BoxedSource<'q>,
         right: BoxedSource<'q>,
-        signature: &Signature,
         steps: usize,
     ) -> Result<SetOperation<'q>, QueryError> {
-        let mut groups: HashMap<Labels, usize> = HashMap::new();
-        let mut number = |s: &OutputSeries| {
-            let next = groups.len();
-            *groups.entry(signature.of(&s.labels)).or_insert(next)
-        };
-        let left_groups: Vec<usize> = left.series().iter().map(&mut number).collect();
-        let right_groups: Vec<usize> = right.series().iter().map(&mut number).collect();
-        let mut announced = left.series().to_vec();
-        if op == BinaryOp::Or {
-            announced.extend_from_slice(right.series());
+        let mut signatures = Signatures::new(context, matching);
+        let left_groups = signatures.number(left.series())?;
+        let right_groups = signatures.number(right.series())?;
+        let mut announced = Announced::copy(context, left.series())?;
+        for series in right.series().iter().filter(|_| op == BinaryOp::Or) {
+            announced.push_made_from(&series.labels, series.clone())?;
         }
-        let present = vec![StepSet::new(steps); groups.len()];
+        let groups = signatures.len();
+        drop(signatures);
+        let _held = context.hold((groups * (size_of::<StepSet>() + steps / 8)) as u64)?;
+        let present = vec![StepSet::new(steps); groups];
         let mut operation = SetOperation {
             context,
             op,
@@ -59,6 +57,7 @@ impl<'q> SetOperation<'q> {
             present,
             steps,
             given: 0,
+            _held,
         };
         if op != BinaryOp::Or {
             operation.read_right()?;

@@ -10,10 +10,11 @@ use crate::query::promql::histogram_functions::HistogramNote;
 use crate::storage::metrics::{SampleBuffer, Series};
 
 use super::annotations::Note;
+use super::announced::Announced;
 use super::context::Context;
 use super::extended::{interpolate, interpolate_histograms};
 use super::row::{Cell, Grid, OutputSeries, Row};
-use super::select::{DataTime, drop_stale};
+use super::select::{DataTime, announced, drop_stale};
 use super::source::Source;
 use super::window::Notes;
 
@@ -21,7 +22,7 @@ use super::window::Notes;
 pub struct SmoothedSelector<'q> {
     context: &'q Context<'q>,
     found: Rc<[Series]>,
-    announced: Vec<OutputSeries>,
+    announced: Announced<'q>,
     time: DataTime,
     grid: Grid,
     range: TimeRange,
@@ -42,7 +43,7 @@ impl<'q> SmoothedSelector<'q> {
         let range = time.covered(&grid, lookback_ms, lookback_ms);
         let found = context.select(matchers, range)?;
         context.expect_samples(&found)?;
-        let announced = found.iter().map(|s| OutputSeries::new(s.labels.clone())).collect();
+        let announced = announced(context, &found)?;
         let samples = SampleBuffer::default();
         Ok(SmoothedSelector { context, found, announced, time, grid, range, position, given: 0, samples })
     }
@@ -111,6 +112,7 @@ impl Source for SmoothedSelector<'_> {
         self.given += 1;
         row.reset(self.grid.len);
         for step in 0..self.grid.len {
+            self.context.check_every(step)?;
             row.set(step, self.value(self.time.at(self.grid.at(step)), &notes));
         }
         Ok(())

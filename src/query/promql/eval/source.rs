@@ -1,10 +1,12 @@
 //! Operators pull: each announces its output series first, then gives out one series at a time.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 
 use crate::model::Labels;
 use crate::query::QueryError;
 
+use super::announced::Announced;
 use super::context::{Context, Held};
 use super::row::{OutputSeries, Row};
 
@@ -39,8 +41,8 @@ impl<'q> Rows<'q> {
         Rows::new(Vec::new(), Vec::new(), None)
     }
 
-    pub fn one(series: OutputSeries, row: Row) -> Rows<'q> {
-        Rows::new(vec![series], vec![row], None)
+    pub fn one(series: OutputSeries, (row, held): (Row, Held<'q>)) -> Rows<'q> {
+        Rows::new(vec![series], vec![row], Some(held))
     }
 
     pub fn into_parts(self) -> (Vec<OutputSeries>, Vec<Row>, Option<Held<'q>>) {
@@ -82,34 +84,35 @@ impl Source for Rows<'_> {
 /// A source whose rows are changed one by one and whose series keep their order.
 pub struct Mapped<'q, F> {
     input: BoxedSource<'q>,
-    series: Vec<OutputSeries>,
-    given: usize,
+    series: Announced<'q>,
     map: F,
 }
 
-impl<'q, F: FnMut(usize, &mut Row) -> Result<(), QueryError>> Mapped<'q, F> {
-    /// `series` are the labels of the output; `map` is given the number of the series and the input's row.
-    pub fn new(input: BoxedSource<'q>, series: Vec<OutputSeries>, map: F) -> Mapped<'q, F> {
+impl<'q, F: FnMut(Range<usize>, &mut Row)> Mapped<'q, F> {
+    /// `series` are the labels of the output; `map` is given the input's row, a piece of its steps at a time.
+    pub fn new(input: BoxedSource<'q>, series: Announced<'q>, map: F) -> Mapped<'q, F> {
         assert_eq!(input.series().len(), series.len(), "a mapping keeps the series");
-        Mapped { input, series, given: 0, map }
+        Mapped { input, series, map }
     }
 }
 
-impl<F: FnMut(usize, &mut Row) -> Result<(), QueryError>> Source for Mapped<'_, F> {
+impl<F: FnMut(Range<usize>, &mut Row)> Source for Mapped<'_, F> {
     fn series(&self) -> &[OutputSeries] {
         &self.series
     }
 
     fn next(&mut self, row: &mut Row) -> Result<(), QueryError> {
         self.input.next(row)?;
-        (self.map)(self.given, row)?;
-        self.given += 1;
+        for steps in self.series.context.pieces(row.len()) {
+            (self.map)(steps?, row);
+        }
         Ok(())
     }
 }
 
 /// A source evaluated at one step, its values repeated at all.
 pub struct Repeated<'q> {
+    pub context: &'q Context<'q>,
     pub input: BoxedSource<'q>,
     pub steps: usize,
 }
@@ -123,8 +126,8 @@ impl Source for Repeated<'_> {
         let mut one = Row::new(1);
         self.input.next(&mut one)?;
         row.reset(self.steps);
-        for step in 0..self.steps {
-            row.set(step, one.cell(0));
+        for steps in self.context.pieces(self.steps) {
+            steps?.for_each(|step| row.set(step, one.cell(0)));
         }
         Ok(())
     }
@@ -146,16 +149,14 @@ pub fn unite<'q>(
     steps: usize,
     equal: EqualLabels,
 ) -> Result<BoxedSource<'q>, QueryError> {
-    let mut first_with: HashMap<&Labels, usize> = HashMap::with_capacity(source.series().len());
-    let unique = source.series().iter().enumerate().all(|(i, s)| first_with.insert(&s.labels, i).is_none());
-    if unique {
+    if all_differ(context, source.series())? {
         return Ok(source);
     }
-    drop(first_with);
     let collected = Rows::collect(context, source, steps)?;
     let mut place_of: HashMap<Labels, usize> = HashMap::new();
     let (mut series, mut rows): (Vec<OutputSeries>, Vec<Row>) = (Vec::new(), Vec::new());
     for (announced, row) in collected.series.into_iter().zip(collected.rows) {
+        context.budget.check()?;
         if row.is_empty() {
             continue;
         }
@@ -171,6 +172,18 @@ pub fn unite<'q>(
         rows.push(row);
     }
     Ok(Box::new(Rows::new(series, rows, collected._held)))
+}
+
+fn all_differ<'q>(context: &'q Context<'q>, series: &[OutputSeries]) -> Result<bool, QueryError> {
+    let _held = context.hold((series.len() * 2 * size_of::<&Labels>()) as u64)?;
+    let mut seen: HashSet<&Labels> = HashSet::with_capacity(series.len());
+    for (i, series) in series.iter().enumerate() {
+        context.check_every(i)?;
+        if !seen.insert(&series.labels) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn merge_into(target: &mut Row, row: &Row) -> Result<(), QueryError> {

@@ -9,6 +9,7 @@ use crate::query::promql::histogram_functions::HistogramNote;
 use crate::storage::metrics::SampleBuffer;
 
 use super::annotations::Note;
+use super::announced::Announced;
 use super::context::Context;
 use super::row::{Cell, Grid, OutputSeries, Row};
 use super::select::{DataTime, RangeSource, count_until};
@@ -69,6 +70,10 @@ impl<'a> Notes<'a> {
         Notes { context, position, metric }
     }
 
+    pub fn check(&self) -> Result<(), QueryError> {
+        Ok(self.context.budget.check()?)
+    }
+
     pub fn add(&self, note: Note) {
         self.context.note(note, self.position);
     }
@@ -120,7 +125,7 @@ pub struct CallTraits {
 pub struct WindowCall<'q> {
     context: &'q Context<'q>,
     input: Box<dyn RangeSource + 'q>,
-    announced: Vec<OutputSeries>,
+    announced: Announced<'q>,
     shape: WindowShape,
     grid: Grid,
     traits: CallTraits,
@@ -143,13 +148,13 @@ impl<'q> WindowCall<'q> {
         traits: CallTraits,
         position: PositionRange,
         function: WindowFunction<'q>,
-    ) -> WindowCall<'q> {
+    ) -> Result<WindowCall<'q>, QueryError> {
         let name = |s: &OutputSeries| match traits.keeps_name && !s.drop_name {
             true => s.clone(),
             false => context.without_name(s),
         };
-        let announced = input.series().iter().map(name).collect();
-        WindowCall {
+        let announced = Announced::of(context, input.series(), name)?;
+        Ok(WindowCall {
             context,
             input,
             announced,
@@ -163,7 +168,7 @@ impl<'q> WindowCall<'q> {
             samples: SampleBuffer::default(),
             starts: Starts::default(),
             decreases: Decreases::default(),
-        }
+        })
     }
 
     /// The first step reads its window, later ones what the one before had not reached.
@@ -204,15 +209,16 @@ impl Source for WindowCall<'_> {
         let mut walk = Walk::default();
         let mut seen = 0;
         for step in 0..self.grid.len {
+            // Windows far longer than the step multiply the work: time is checked by samples, too, not only by steps.
+            seen += 1;
             let window = walk.at(&self.samples, &self.starts, &self.decreases, &self.shape, &self.grid, step);
-            if window.is_empty() {
-                continue;
-            }
-            // Windows far longer than the step multiply the work: time is checked by samples, not by steps.
             seen += window.len();
             if seen > 100_000 {
                 seen = 0;
                 self.context.budget.check()?;
+            }
+            if window.is_empty() {
+                continue;
             }
             row.set(step, (self.function)(&window, &notes)?);
             self.tally.add(step, self.looked_at(&window));
