@@ -76,6 +76,11 @@ impl<'q> Builder<'q> {
                 let values = self.scalar(&unary.expr, grid)?;
                 if unary.op == UnaryOp::Minus { values.map(|_, v| -v) } else { Ok(values) }
             }
+            // The parser lets it pass, as Prometheus's does.
+            ExprKind::Binary(binary) if binary.op.is_trim() => Err(QueryError::Execution(format!(
+                "operator {:?} not allowed for Scalar operations",
+                binary.op.text()
+            ))),
             ExprKind::Binary(binary) => {
                 let left = self.scalar(&binary.lhs, grid)?;
                 let right = self.scalar(&binary.rhs, grid)?;
