@@ -139,6 +139,7 @@ impl Api {
             querier,
             store,
             clock: Clock,
+            reads: Arc::new(Semaphore::new(remote_read::READS_MAX.min(options.queries_max / 2).max(1))),
             workers: workers::Workers::new(options.writes_max, options.queries_max, &registry),
             running: RunningQueries::default(),
             query_log,
@@ -161,7 +162,6 @@ impl Api {
             options,
             draining: AtomicBool::new(false),
             tails: Arc::new(Semaphore::new(loki::TAILS_MAX)),
-            reads: Arc::new(Semaphore::new(remote_read::READS_MAX)),
             self_scrape: Mutex::default(),
         })
     }

@@ -15,7 +15,7 @@ use crate::query::Budget;
 
 const WAITING_PER_RUNNING: usize = 16;
 /// How soon a query that waits notices that it was cancelled.
-const QUEUE_CHECK: Duration = Duration::from_millis(20);
+pub const QUEUE_CHECK: Duration = Duration::from_millis(20);
 
 pub struct Workers {
     writes: Pool,

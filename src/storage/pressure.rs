@@ -85,8 +85,11 @@ impl Pressure {
             if has_room() {
                 return true;
             }
-            if state.is_failing || self.relieved.wait_until(&mut state, deadline).timed_out() {
+            if state.is_failing {
                 return false;
+            }
+            if self.relieved.wait_until(&mut state, deadline).timed_out() {
+                return has_room();
             }
         }
     }

@@ -189,23 +189,49 @@ fn a_stream_may_be_longer_than_all_answers_together() {
     wait_for(|| server.get("/metrics").body.contains(memory));
 }
 
-#[test]
-fn a_reader_that_takes_nothing_loses_its_worker() {
-    let (server, noise) = with_noise(&["--limits.stall-timeout", "3s"], 5_000);
+/// A client that asks for a thousand streams and receives none.
+fn stalled_reader(server: &Server, noise: &Message) -> TcpStream {
     let message = (0..1_000).fold(Message::new(), |message, _| message.message(1, noise.clone()));
     let body = proto::snappy(&message.packed(2, [STREAMED]).0);
     let mut stalled = TcpStream::connect(server.address()).unwrap();
     let head = format!("POST /api/v1/read HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", body.len());
     stalled.write_all(head.as_bytes()).unwrap();
     stalled.write_all(&body).unwrap();
-    let jobs = |count: u32| {
-        let line = format!("icecore_worker_jobs{{pool=\"query\"}} {count}\n");
-        server.get("/metrics").body.contains(&line)
-    };
-    wait_for(|| jobs(1));
-    let listed = server.get("/api/v1/status/active_queries").body;
+    stalled
+}
+
+fn has_jobs(server: &Server, count: u32) -> bool {
+    let line = format!("icecore_worker_jobs{{pool=\"query\"}} {count}\n");
+    server.get("/metrics").body.contains(&line)
+}
+
+fn active_queries(server: &Server) -> String {
+    server.get("/api/v1/status/active_queries").body
+}
+
+#[test]
+fn a_reader_that_takes_nothing_loses_its_worker() {
+    let (server, noise) = with_noise(&["--limits.stall-timeout", "3s"], 5_000);
+    let stalled = stalled_reader(&server, &noise);
+    wait_for(|| has_jobs(&server, 1));
+    let listed = active_queries(&server);
     assert!(listed.contains("noise") && listed.contains("/api/v1/read"), "{listed}");
-    wait_for(|| jobs(0));
+    wait_for(|| has_jobs(&server, 0));
+    drop(stalled);
+}
+
+#[test]
+fn readers_that_take_nothing_leave_workers_to_others_and_can_be_cancelled() {
+    let limits = ["--limits.stall-timeout", "5m", "--query.max-concurrency", "2"];
+    let (server, noise) = with_noise(&limits, 5_000);
+    let stalled: Vec<TcpStream> = (0..3).map(|_| stalled_reader(&server, &noise)).collect();
+    wait_for(|| has_jobs(&server, 1) && active_queries(&server).matches("/api/v1/read").count() == 3);
+    assert_eq!(server.get("/api/v1/query?query=1").status, 200);
+    // The one that runs and those that wait for their turn.
+    for id in 1..=9 {
+        server.post(&format!("/api/v1/admin/queries/{id}/cancel"), &[], "");
+    }
+    wait_for(|| !active_queries(&server).contains("/api/v1/read"));
     drop(stalled);
 }
 

@@ -7,6 +7,7 @@ mod samples;
 mod stream;
 
 use std::ops::ControlFlow;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -20,6 +21,7 @@ use super::Api;
 use super::error::ApiError;
 use super::limits::read_body;
 use super::running::running_query;
+use super::workers::QUEUE_CHECK;
 use crate::model::{Labels, MatchOp, Matcher, TimeRange};
 use crate::query::{Budget, Exceeded, Listed, QueryError};
 use crate::storage::metrics::SampleBuffer;
@@ -28,8 +30,8 @@ use crate::wire::remote_read::read_request::ResponseType;
 use crate::wire::remote_read::{Query, ReadRequest};
 use crate::wire::remote_write_v1::Label;
 
-/// Reads at once; more wait. Prometheus's number, and half of the query workers: a stream holds its worker for as long
-/// as its client takes to receive it.
+/// Reads at once; more wait. Prometheus's number; never more than half of the query workers, as a stream holds its
+/// worker for as long as its client takes to receive it.
 pub const READS_MAX: usize = 10;
 
 /// A request is a few queries of a few matchers. Decoded it takes up to forty times its length, so this is 40 MiB.
@@ -129,9 +131,13 @@ impl Turn {
         let budget = Budget::new(deadline, api.options.query_limits).drawing_on(&api.memory);
         let texts: Vec<String> = queries.iter().map(RangeOfSeries::text).collect();
         let listed = api.running.enter(running_query(api, texts.join(" ")), &budget);
-        let permit = tokio::time::timeout_at(deadline.into(), api.reads.clone().acquire_owned());
-        let permit = permit.await.map_err(|_| ApiError::from(Exceeded::Deadline.in_queue()))?;
-        let permit = permit.expect("the semaphore is never closed");
+        let mut permit = pin!(api.reads.clone().acquire_owned());
+        let permit = loop {
+            if let Ok(permit) = tokio::time::timeout(QUEUE_CHECK, &mut permit).await {
+                break permit.expect("the semaphore is never closed");
+            }
+            budget.check().map_err(|exceeded| ApiError::from(exceeded.in_queue()))?;
+        };
         Ok(Turn { permit, deadline, budget, listed })
     }
 

@@ -25,9 +25,10 @@ const FIELD_1: u8 = 1 << 3 | 2;
 pub async fn answer(api: &Arc<Api>, queries: Vec<RangeOfSeries>, turn: Turn) -> Result<Response, ApiError> {
     turn.run(api, move |api, budget| {
         let message = read_response(api, &queries, budget)?;
-        let body = snap::raw::Encoder::new().compress_vec(&message);
-        let body = body.expect("an answer is shorter than the 4 GiB that snappy takes");
         let bytes_max = api.options.response_bytes_max;
+        // Snappy takes 4 GiB at most.
+        let body = snap::raw::Encoder::new().compress_vec(&message);
+        let body = body.map_err(|_| ApiError::ResponseTooLarge { max: bytes_max })?;
         let mut response = whole_body(body, "application/x-protobuf", bytes_max, &api.answers)?;
         response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("snappy"));
         Ok(response)

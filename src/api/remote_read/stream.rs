@@ -14,6 +14,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use hyper::body::Frame;
 use prost::Message;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -21,6 +22,7 @@ use super::{RangeOfSeries, Turn, wire_labels};
 use crate::api::Api;
 use crate::api::error::ApiError;
 use crate::api::room::{Held, Room};
+use crate::api::workers::QUEUE_CHECK;
 use crate::codec::chunks::Chunks;
 use crate::codec::crc32c::crc32c;
 use crate::model::Labels;
@@ -71,7 +73,8 @@ fn send_all(
     budget: &Budget,
     to: mpsc::Sender<Piece>,
 ) -> Result<(), ApiError> {
-    let mut frames = Frames { bytes: Vec::new(), to, room: api.answers.clone() };
+    let (room, budget_of_frames) = (api.answers.clone(), budget.clone());
+    let mut frames = Frames { bytes: Vec::new(), to, room, budget: budget_of_frames };
     for (query_index, query) in (0..).zip(queries) {
         query.read(api, budget, |labels, samples| frames.push_series(query_index, labels, samples))?;
     }
@@ -83,6 +86,7 @@ struct Frames {
     bytes: Vec<u8>,
     to: mpsc::Sender<Piece>,
     room: Room,
+    budget: Budget,
 }
 
 impl Frames {
@@ -128,7 +132,7 @@ impl Frames {
         if self.bytes.len() < PIECE_BYTES { Ok(()) } else { self.send() }
     }
 
-    /// Waits for the client; if that leaves, the job is over.
+    /// Waits for the client; if that leaves, or the read is cancelled or too late, the job is over.
     fn send(&mut self) -> Result<(), ApiError> {
         if self.bytes.is_empty() {
             return Ok(());
@@ -136,8 +140,19 @@ impl Frames {
         let bytes = Bytes::from(std::mem::take(&mut self.bytes));
         let mut held = self.room.hold_nothing();
         held.grow(bytes.len() as u64).map_err(|full| ApiError::ResponsesTooLarge { max: full.bytes_max })?;
-        let sent = self.to.blocking_send(Piece { bytes, _held: held });
-        sent.map_err(|_| ApiError::from(Exceeded::Cancelled))
+        let runtime = Handle::current();
+        loop {
+            let place =
+                runtime.block_on(async { tokio::time::timeout(QUEUE_CHECK, self.to.reserve()).await });
+            match place {
+                Ok(Ok(place)) => {
+                    place.send(Piece { bytes, _held: held });
+                    return Ok(());
+                }
+                Ok(Err(_)) => return Err(ApiError::from(Exceeded::Cancelled)),
+                Err(_) => self.budget.check().map_err(ApiError::from)?,
+            }
+        }
     }
 }
 

@@ -1,5 +1,5 @@
 //! Segments into one: large blocks are copied as they are; the others of a group are put together and encoded anew, and
-//! what is there twice is then there once.
+//! what is there twice among them is then there once.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io::Write;
