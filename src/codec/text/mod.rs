@@ -36,9 +36,9 @@ const TEMPLATES: u8 = 5;
 /// How hard to look for a small form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effort {
-    /// When a generation is sealed: the column will be merged soon.
+    /// When a generation is sealed: small columns will be merged soon, and of large ones little more can be saved.
     Fast,
-    /// When segments are merged: the column will stay.
+    /// When what is small is merged: the column will stay.
     Best,
 }
 
