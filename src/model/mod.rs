@@ -9,6 +9,7 @@ pub mod metrics;
 pub mod nanos;
 pub mod re2;
 pub mod regex;
+pub mod rollup;
 pub mod sum;
 pub mod time;
 pub mod traces;

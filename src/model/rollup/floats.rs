@@ -1,0 +1,375 @@
+//! States of floats: one, and a column of each part of many.
+
+use std::ops::Range;
+
+use super::{Columns, NEVER, keep_rows, runs};
+use crate::model::metrics::is_stale;
+use crate::model::{CompensatedSum, Timestamp};
+
+/// What is known of the floats of one series in a span of time.
+#[derive(Clone, Copy, Debug)]
+pub struct FloatState {
+    pub count: u64,
+    pub sum: CompensatedSum,
+    pub min: f64,
+    pub max: f64,
+    pub first: f64,
+    pub first_time: Timestamp,
+    pub last: f64,
+    pub last_time: Timestamp,
+    pub lost: f64,
+    pub resets: u32,
+    pub changes: u32,
+    /// Time of a stale marker after the last sample, or [`NEVER`].
+    pub stale_at: Timestamp,
+}
+
+impl FloatState {
+    /// Nothing: merged with any state it is that state.
+    pub const EMPTY: FloatState = FloatState {
+        count: 0,
+        sum: CompensatedSum { value: 0.0, compensation: 0.0 },
+        min: 0.0,
+        max: 0.0,
+        first: 0.0,
+        first_time: NEVER,
+        last: 0.0,
+        last_time: NEVER,
+        lost: 0.0,
+        resets: 0,
+        changes: 0,
+        stale_at: NEVER,
+    };
+
+    /// One sample, or one stale marker.
+    pub fn of(time: Timestamp, value: f64) -> FloatState {
+        if is_stale(value) {
+            return FloatState { stale_at: time, ..FloatState::EMPTY };
+        }
+        FloatState {
+            count: 1,
+            sum: CompensatedSum::new(value),
+            min: value,
+            max: value,
+            first: value,
+            first_time: time,
+            last: value,
+            last_time: time,
+            ..FloatState::EMPTY
+        }
+    }
+
+    /// Merges the state of what comes after all of this.
+    #[inline]
+    pub fn append(&mut self, next: &FloatState) {
+        if next.count == 0 {
+            self.stale_at = self.stale_at.max(next.stale_at);
+            return;
+        }
+        if self.count == 0 {
+            *self = *next;
+            return;
+        }
+        if next.first < self.last {
+            self.lost += self.last;
+            self.resets = self.resets.saturating_add(1);
+        }
+        let is_same = next.first == self.last || next.first.is_nan() && self.last.is_nan();
+        self.changes = self.changes.saturating_add(u32::from(!is_same));
+        self.count = self.count.saturating_add(next.count);
+        self.sum.add_sum(next.sum);
+        self.min = lesser(self.min, next.min);
+        self.max = greater(self.max, next.max);
+        (self.last, self.last_time) = (next.last, next.last_time);
+        self.lost += next.lost;
+        self.resets = self.resets.saturating_add(next.resets);
+        self.changes = self.changes.saturating_add(next.changes);
+        self.stale_at = next.stale_at;
+    }
+
+    /// Merges the state of other samples of the same span, wherever in it they lie. Where the two overlap, what is
+    /// counted between neighbours (changes, resets and what they lost) is that of each by itself and no more.
+    pub fn unite(&mut self, other: &FloatState) {
+        let (mut early, late) = match other.count > 0 && other.first_time < self.first_time {
+            true => (*other, *self),
+            false => (*self, *other),
+        };
+        if early.count == 0 || late.count == 0 || early.last_time < late.first_time {
+            let stale_at = early.stale_at.max(late.stale_at);
+            early.append(&late);
+            early.stale_at = if stale_at > early.last_time { stale_at } else { NEVER };
+            *self = early;
+            return;
+        }
+        let (last, last_time) = if late.last_time >= early.last_time {
+            (late.last, late.last_time)
+        } else {
+            (early.last, early.last_time)
+        };
+        let stale_at = early.stale_at.max(late.stale_at);
+        early.sum.add_sum(late.sum);
+        *self = FloatState {
+            count: early.count.saturating_add(late.count),
+            min: lesser(early.min, late.min),
+            max: greater(early.max, late.max),
+            last,
+            last_time,
+            lost: early.lost + late.lost,
+            resets: early.resets.saturating_add(late.resets),
+            changes: early.changes.saturating_add(late.changes),
+            stale_at: if stale_at > last_time { stale_at } else { NEVER },
+            ..early
+        };
+    }
+
+    /// The state of samples in order of time.
+    pub fn fold(timestamps: &[Timestamp], values: &[f64]) -> FloatState {
+        let mut state = FloatState::EMPTY;
+        for (&time, &value) in timestamps.iter().zip(values) {
+            state.append(&FloatState::of(time, value));
+        }
+        state
+    }
+}
+
+/// Of equal ones the first; NaN only if there is nothing else.
+fn lesser(a: f64, b: f64) -> f64 {
+    if b < a || a.is_nan() { b } else { a }
+}
+
+fn greater(a: f64, b: f64) -> f64 {
+    if b > a || a.is_nan() { b } else { a }
+}
+
+/// Buckets of one series in order of their ends, which strictly increase. A column that is not in `has` is empty;
+/// ends, counts and stale markers are always there. Of a bucket whose count is 0 the rest means nothing.
+#[derive(Clone, Debug, Default)]
+pub struct FloatBuckets {
+    pub has: Columns,
+    pub ends: Vec<Timestamp>,
+    pub counts: Vec<u64>,
+    pub sums: Vec<f64>,
+    pub mins: Vec<f64>,
+    pub maxs: Vec<f64>,
+    pub firsts: Vec<f64>,
+    pub first_times: Vec<Timestamp>,
+    pub lasts: Vec<f64>,
+    pub last_times: Vec<Timestamp>,
+    pub lost: Vec<f64>,
+    pub resets: Vec<u32>,
+    pub changes: Vec<u32>,
+    /// Of a stale marker after the last sample, or [`NEVER`].
+    pub stale_at: Vec<Timestamp>,
+}
+
+impl FloatBuckets {
+    /// No buckets, and these columns for what comes.
+    pub fn new(has: Columns) -> FloatBuckets {
+        FloatBuckets { has: has.union(Columns::COUNT), ..FloatBuckets::default() }
+    }
+
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// Forgets all buckets; these are the columns of what comes.
+    pub fn clear(&mut self, has: Columns) {
+        self.keep(0..0);
+        self.has = has.union(Columns::COUNT);
+    }
+
+    /// The state of bucket `at`. Parts of columns that are not there mean nothing.
+    #[inline]
+    pub fn state(&self, at: usize) -> FloatState {
+        let float = |column: &[f64]| column.get(at).copied().unwrap_or(0.0);
+        let time = |column: &[Timestamp]| column.get(at).copied().unwrap_or(NEVER);
+        let number = |column: &[u32]| column.get(at).copied().unwrap_or(0);
+        FloatState {
+            count: self.counts[at],
+            sum: CompensatedSum::new(float(&self.sums)),
+            min: float(&self.mins),
+            max: float(&self.maxs),
+            first: float(&self.firsts),
+            first_time: time(&self.first_times),
+            last: float(&self.lasts),
+            last_time: time(&self.last_times),
+            lost: float(&self.lost),
+            resets: number(&self.resets),
+            changes: number(&self.changes),
+            stale_at: self.stale_at[at],
+        }
+    }
+
+    /// The state of neighbours together.
+    pub fn merged(&self, rows: Range<usize>) -> FloatState {
+        let mut state = FloatState::EMPTY;
+        rows.for_each(|row| state.append(&self.state(row)));
+        state
+    }
+
+    /// Appends a bucket behind the others.
+    pub fn push(&mut self, end: Timestamp, state: &FloatState) {
+        let has = self.has;
+        self.ends.push(end);
+        self.counts.push(state.count);
+        self.stale_at.push(state.stale_at);
+        if has.contains(Columns::SUM) {
+            self.sums.push(state.sum.total());
+        }
+        if has.contains(Columns::MIN) {
+            self.mins.push(state.min);
+        }
+        if has.contains(Columns::MAX) {
+            self.maxs.push(state.max);
+        }
+        if has.contains(Columns::FIRST) {
+            self.firsts.push(state.first);
+            self.first_times.push(state.first_time);
+        }
+        if has.contains(Columns::LAST) {
+            self.lasts.push(state.last);
+            self.last_times.push(state.last_time);
+        }
+        if has.contains(Columns::LOST) {
+            self.lost.push(state.lost);
+        }
+        if has.contains(Columns::RESETS) {
+            self.resets.push(state.resets);
+        }
+        if has.contains(Columns::CHANGES) {
+            self.changes.push(state.changes);
+        }
+    }
+
+    /// Appends one sample, or stale marker, as a bucket of its own that ends with it.
+    pub fn push_sample(&mut self, time: Timestamp, value: f64) {
+        self.push(time, &FloatState::of(time, value));
+    }
+
+    /// Appends the buckets of samples that lie behind all buckets here.
+    pub fn fold(&mut self, timestamps: &[Timestamp], values: &[f64], resolution_ms: i64) {
+        for (end, rows) in runs(timestamps, resolution_ms) {
+            self.push(end, &FloatState::fold(&timestamps[rows.clone()], &values[rows]));
+        }
+    }
+
+    /// The same in buckets of a coarser resolution. Columns that cannot be told of it are left out.
+    pub fn coarsen(&self, resolution_ms: i64) -> FloatBuckets {
+        let mut coarse = FloatBuckets::new(self.has.mergeable());
+        for (end, rows) in runs(&self.ends, resolution_ms) {
+            coarse.push(end, &self.merged(rows));
+        }
+        coarse
+    }
+
+    /// Puts these buckets among the others; of two with one end the later stays. Only columns of both are left.
+    pub fn replace_with(&mut self, later: &FloatBuckets) {
+        self.combine(later, |_, later| *later);
+    }
+
+    /// Puts these buckets among the others; of two with one end, each of other samples, the state is that of both.
+    pub fn unite_with(&mut self, other: &FloatBuckets) {
+        self.combine(other, |state, other| {
+            let mut both = *state;
+            both.unite(other);
+            both
+        });
+    }
+
+    fn combine(&mut self, other: &FloatBuckets, both: impl Fn(&FloatState, &FloatState) -> FloatState) {
+        if other.is_empty() {
+            return;
+        }
+        if self.ends.last() < other.ends.first() {
+            return self.extend(other);
+        }
+        self.narrow(other.has);
+        let mut combined = FloatBuckets::new(self.has);
+        let (mut i, mut k) = (0, 0);
+        while i < self.len() || k < other.len() {
+            match (self.ends.get(i), other.ends.get(k)) {
+                (Some(&mine), Some(&end)) if mine == end => {
+                    combined.push(end, &both(&self.state(i), &other.state(k)));
+                    (i, k) = (i + 1, k + 1);
+                }
+                (Some(&mine), end) if end.is_none_or(|&end| mine < end) => {
+                    combined.push(mine, &self.state(i));
+                    i += 1;
+                }
+                _ => {
+                    combined.push(other.ends[k], &other.state(k));
+                    k += 1;
+                }
+            }
+        }
+        *self = combined;
+    }
+
+    /// Drops all columns but these.
+    pub fn narrow(&mut self, columns: Columns) {
+        self.has = self.has.intersection(columns).union(Columns::COUNT);
+        let has = self.has;
+        let floats = [
+            (Columns::SUM, &mut self.sums),
+            (Columns::MIN, &mut self.mins),
+            (Columns::MAX, &mut self.maxs),
+            (Columns::FIRST, &mut self.firsts),
+            (Columns::LAST, &mut self.lasts),
+            (Columns::LOST, &mut self.lost),
+        ];
+        floats.into_iter().filter(|(c, _)| !has.contains(*c)).for_each(|(_, column)| column.clear());
+        let times = [(Columns::FIRST, &mut self.first_times), (Columns::LAST, &mut self.last_times)];
+        times.into_iter().filter(|(c, _)| !has.contains(*c)).for_each(|(_, column)| column.clear());
+        let numbers = [(Columns::RESETS, &mut self.resets), (Columns::CHANGES, &mut self.changes)];
+        numbers.into_iter().filter(|(c, _)| !has.contains(*c)).for_each(|(_, column)| column.clear());
+    }
+
+    /// Drops all buckets but these.
+    pub fn keep(&mut self, rows: Range<usize>) {
+        let floats = [&mut self.sums, &mut self.mins, &mut self.maxs];
+        floats.into_iter().for_each(|column| keep_rows(column, &rows));
+        let floats = [&mut self.firsts, &mut self.lasts, &mut self.lost];
+        floats.into_iter().for_each(|column| keep_rows(column, &rows));
+        let times = [&mut self.ends, &mut self.first_times, &mut self.last_times, &mut self.stale_at];
+        times.into_iter().for_each(|column| keep_rows(column, &rows));
+        let numbers = [&mut self.resets, &mut self.changes];
+        numbers.into_iter().for_each(|column| keep_rows(column, &rows));
+        keep_rows(&mut self.counts, &rows);
+    }
+
+    /// Appends buckets that lie behind all buckets here. Only columns of both are left.
+    pub fn extend(&mut self, later: &FloatBuckets) {
+        self.narrow(later.has);
+        self.ends.extend_from_slice(&later.ends);
+        self.counts.extend_from_slice(&later.counts);
+        self.stale_at.extend_from_slice(&later.stale_at);
+        let has = self.has;
+        let put = |column: Columns, to: &mut Vec<f64>, from: &[f64]| {
+            if has.contains(column) {
+                to.extend_from_slice(from);
+            }
+        };
+        put(Columns::SUM, &mut self.sums, &later.sums);
+        put(Columns::MIN, &mut self.mins, &later.mins);
+        put(Columns::MAX, &mut self.maxs, &later.maxs);
+        put(Columns::FIRST, &mut self.firsts, &later.firsts);
+        put(Columns::LAST, &mut self.lasts, &later.lasts);
+        put(Columns::LOST, &mut self.lost, &later.lost);
+        if has.contains(Columns::FIRST) {
+            self.first_times.extend_from_slice(&later.first_times);
+        }
+        if has.contains(Columns::LAST) {
+            self.last_times.extend_from_slice(&later.last_times);
+        }
+        if has.contains(Columns::RESETS) {
+            self.resets.extend_from_slice(&later.resets);
+        }
+        if has.contains(Columns::CHANGES) {
+            self.changes.extend_from_slice(&later.changes);
+        }
+    }
+}
