@@ -381,7 +381,7 @@ fn a_log_of_log_entries_of_version_1_replays_to_what_was_written() {
 }
 
 #[test]
-fn a_manifest_of_version_1_lists_what_it_listed() {
+fn manifests_of_all_versions_list_what_they_listed() {
     let (dir, again) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let store = open(dir.path());
     for _ in 0..2 {
@@ -390,12 +390,14 @@ fn a_manifest_of_version_1_lists_what_it_listed() {
     }
     store.compact().unwrap();
     if is_update() {
-        std::fs::copy(dir.path().join("MANIFEST"), fixture("v1_manifest")).unwrap();
+        std::fs::copy(dir.path().join("MANIFEST"), fixture("v2_manifest")).unwrap();
     }
-    check_text("v1_manifest", "v1_manifest.txt");
-
-    std::fs::copy(fixture("v1_manifest"), again.path().join("MANIFEST")).unwrap();
-    open(again.path());
+    for version in ["v1", "v2"] {
+        let name = format!("{version}_manifest");
+        check_text(&name, &format!("{name}.txt"));
+        std::fs::copy(fixture(&name), again.path().join("MANIFEST")).unwrap();
+        open(again.path());
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 mod file;
 mod options;
+mod tiers;
 mod values;
 
 use std::net::SocketAddr;
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use options::{OPTIONS, OptionSpec};
+pub use tiers::{Tier, Tiers};
 pub use values::{ByteSize, Expected, LogFormat, LogLevel, Setting, TranslationStrategy, WalSync};
 
 /// Every option's value; what each means stands in [`OPTIONS`].
@@ -30,6 +32,7 @@ pub struct Config {
     pub wal_sync: WalSync,
     pub limits: Limits,
     pub query: Query,
+    pub tiers: Tiers,
     pub retention: Retention,
     pub seal: Seal,
     pub otlp: Otlp,
@@ -84,7 +87,6 @@ pub struct Query {
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Retention {
-    pub hot: Duration,
     pub logs: Duration,
     pub traces: Duration,
     /// 0: no limit by size.
@@ -177,7 +179,6 @@ impl Config {
             ("limits.stall-timeout", self.limits.stall_timeout),
             ("query.timeout", self.query.timeout),
             ("query.lookback-delta", self.query.lookback),
-            ("retention.hot", self.retention.hot),
             ("retention.logs", self.retention.logs),
             ("retention.traces", self.retention.traces),
         ];

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use super::tiers::Tiers;
 use super::values::{ByteSize, LogFormat, LogLevel, Setting, TranslationStrategy, WalSync};
 use super::{Config, Limits, Otlp, Query, Retention, Seal};
 
@@ -59,6 +60,7 @@ pub const OPTIONS: &[OptionSpec] = options! {
     "self-scrape" BOOL self_scrape: "Keep the server's own metrics in its own store";
     "self-scrape-interval" TIME self_scrape_interval: "How often it does that";
     "shards" COUNT shards: "Writer threads, each with its own series; 0 is one for each core";
+    "tiers" TIERS tiers: "Tiers of samples, RESOLUTION:AGE or RESOLUTION:AGE:DIRECTORY, from fine to coarse; up to the first age samples are kept as sent, and accepted late";
     "enable-feature" NAMES features: "Feature flags of Prometheus, separated by commas, such as promql-experimental-functions";
 
     "wal.sync" MODE wal_sync: "When a write is on disk: group (before its answer), interval (within a second), off";
@@ -101,7 +103,6 @@ pub const OPTIONS: &[OptionSpec] = options! {
     "query.lookback-delta" TIME query.lookback: "How far back an instant selector looks for its sample";
     "query.log-file" PATH query.log_file: "A line of JSON for each query goes there, or off; SIGHUP opens it anew";
 
-    "retention.hot" TIME retention.hot: "Age up to which samples are kept as sent, and accepted late";
     "retention.logs" TIME retention.logs: "Age up to which log entries are kept and accepted";
     "retention.traces" TIME retention.traces: "Age up to which spans are kept and accepted";
     "retention.size" SIZE retention.size: "Bytes on disk beyond which the oldest data go first; 0 is no such limit";
@@ -133,7 +134,8 @@ impl Default for Config {
             wal_sync: WalSync::Group,
             limits: Limits::default(),
             query: Query::default(),
-            retention: Retention { hot: days(15), logs: days(30), traces: days(7), size: ByteSize(0) },
+            tiers: Tiers::default(),
+            retention: Retention { logs: days(30), traces: days(7), size: ByteSize(0) },
             seal: Seal { samples: 20_000_000, memory: ByteSize(40 << 20), age: Duration::from_secs(15 * 60) },
             otlp: Otlp {
                 translation_strategy: TranslationStrategy::UnderscoreEscapingWithSuffixes,

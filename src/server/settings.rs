@@ -10,7 +10,7 @@ use super::features;
 use super::listener::ConnectionLimits;
 use super::machine;
 use crate::api::{self, SelfTarget};
-use crate::config::{self, Config, Setting, WalSync};
+use crate::config::{self, Config, Setting, Tier, WalSync};
 use crate::model::Timestamp;
 use crate::query::budget::Limits;
 use crate::storage::PerSignal;
@@ -44,15 +44,26 @@ pub fn storage(config: &Config) -> storage::Options {
         seal_samples: config.seal.samples,
         seal_bytes: config.seal.memory.0,
         seal_age_ms: config.seal.age.as_millis() as i64,
-        retention_ms: retention_ms(config),
+        tiers: config.tiers.as_slice().iter().map(tier).collect(),
+        logs_retention_ms: config.retention.logs.as_millis() as i64,
+        traces_retention_ms: config.retention.traces.as_millis() as i64,
         size_max: (config.retention.size.0 > 0).then_some(config.retention.size.0),
         ..storage::Options::new(&config.data_dir)
     }
 }
 
-fn retention_ms(config: &Config) -> PerSignal<i64> {
+fn tier(tier: &Tier) -> storage::TierOptions {
+    storage::TierOptions {
+        resolution_ms: tier.resolution.as_millis() as i64,
+        retention_ms: tier.age.as_millis() as i64,
+        dir: tier.dir.clone(),
+    }
+}
+
+/// How late data may come: samples as long as they are kept as sent.
+fn behind_max_ms(config: &Config) -> PerSignal<i64> {
     PerSignal {
-        metrics: config.retention.hot.as_millis() as i64,
+        metrics: config.tiers.raw_age().as_millis() as i64,
         logs: config.retention.logs.as_millis() as i64,
         traces: config.retention.traces.as_millis() as i64,
     }
@@ -72,7 +83,7 @@ pub fn ingest(config: &Config) -> ingest::Options {
         metadata_names_max: limits.metadata_names_max as usize,
         metadata_bytes_max: limits.metadata_bytes_max.0 as usize,
         span_bytes_max: limits.span_bytes_max.0 as usize,
-        behind_max_ms: retention_ms(config),
+        behind_max_ms: behind_max_ms(config),
         otlp: ingest::OtlpOptions {
             translation: translation_strategy(config.otlp.translation_strategy),
             promote_resource_attributes: config.otlp.promote_resource_attributes.clone(),
@@ -133,7 +144,7 @@ pub fn api(config: &Config, address: SocketAddr, started_at: Timestamp) -> api::
         queries_max: config.query.concurrency_max as usize,
         settings: config.entries(),
         data_dir: config.data_dir.clone(),
-        retention: config.retention.hot.show(),
+        retention: config.tiers.longest_age().show(),
         started_at,
         self_target: config
             .self_scrape

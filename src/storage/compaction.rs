@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use super::errors::{MergeError, ReadError};
 use super::live::LiveSegment;
-use super::seal::{MaintenanceError, SegmentFile};
+use super::publish::{Change, SegmentFile, Target};
+use super::seal::MaintenanceError;
 use super::segment::SegmentMeta;
 use super::signal::Signal;
 use super::store::Store;
@@ -90,13 +91,13 @@ impl Store {
             plan.inputs.iter().map(|s| s.entry.max_seq).max().expect("a plan has inputs"),
         );
         let is_stopping = || self.is_tidying_stopped();
-        let merged = self.write_segment(plan.signal, plan.partition, plan.level, |to| {
-            merge_segments(plan.signal, &plan.inputs, seqs, to, is_stopping)
-        })?;
+        let Plan { signal, partition, level, .. } = *plan;
+        let target = Target { signal, tier: 0, resolution_ms: 0, partition, level };
+        let merged = self
+            .write_segment(target, |to| merge_segments(plan.signal, &plan.inputs, seqs, to, is_stopping))?;
         let removed: Vec<u64> = plan.inputs.iter().map(|s| s.entry.id).collect();
         let merged: Vec<_> = merged.into_iter().collect();
-        self.commit(&merged, &removed, None)?;
-        self.view.rcu(|view| view.with_segments(&merged, &removed));
+        self.commit(&Change { add: &merged, remove: &removed, ..Change::default() })?;
         plan.inputs.iter().for_each(|segment| segment.doom());
         self.metrics.merges.inc();
         Ok(())

@@ -395,3 +395,55 @@ fn writes_do_not_wait_for_seals_that_fail() {
     store.tick(NOON);
     append_and_wait(&store, &[(1, NOON + 1, 2)]);
 }
+
+/// Options with the hot tier in a directory of its own.
+fn with_hot_at(dir: &Path, hot: &Path) -> Options {
+    let mut options = options(dir);
+    options.tiers[0].dir = Some(hot.to_owned());
+    options
+}
+
+#[test]
+fn a_tier_lives_in_the_directory_it_was_given() {
+    let (dir, disk) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    std::fs::write(disk.path().join("photos.tmp"), "of somebody else").unwrap();
+    let open = || Store::open(with_hot_at(dir.path(), disk.path()), &Registry::new(), NOON);
+    let store = open().unwrap();
+    append_and_wait(&store, &[(1, NOON, 1)]);
+    store.seal(NOON).unwrap();
+    assert!(disk.path().join("metrics-000000000001.seg").exists());
+    let other = tempfile::tempdir().unwrap();
+    let refused = Store::open(with_hot_at(other.path(), disk.path()), &Registry::new(), NOON).err().unwrap();
+    assert!(refused.to_string().contains("used by another process"), "{refused}");
+    drop(store);
+    assert_eq!(contents(&open().unwrap()).len(), 1);
+    // Nobody's files are removed: those of others stay, and what no manifest lists is set aside.
+    drop(Store::open(with_hot_at(other.path(), disk.path()), &Registry::new(), NOON).unwrap());
+    let mut names: Vec<_> = std::fs::read_dir(disk.path())
+        .unwrap()
+        .map(|e| e.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(names, ["LOCK", "metrics-000000000001.unlisted", "photos.tmp"]);
+}
+
+#[test]
+fn a_tier_whose_disk_is_not_mounted_refuses_the_start() {
+    let (dir, disk) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mount = disk.path().join("mount");
+    let open = || Store::open(with_hot_at(dir.path(), &mount), &Registry::new(), NOON);
+    let refused = open().err().unwrap().to_string();
+    assert!(refused.contains("no such directory"), "{refused}");
+    std::fs::create_dir(&mount).unwrap();
+    let store = open().unwrap();
+    append_and_wait(&store, &[(1, NOON, 1)]);
+    store.seal(NOON).unwrap();
+    drop(store);
+    std::fs::rename(&mount, disk.path().join("elsewhere")).unwrap();
+    std::fs::create_dir(&mount).unwrap();
+    let refused = open().err().unwrap().to_string();
+    assert!(refused.contains("holds none of the 1 segments"), "{refused}");
+    std::fs::remove_dir_all(&mount).unwrap();
+    std::fs::rename(disk.path().join("elsewhere"), &mount).unwrap();
+    assert_eq!(contents(&open().unwrap()).len(), 1, "nothing was lost by the refused start");
+}

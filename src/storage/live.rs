@@ -1,7 +1,8 @@
 //! What can be read: the generations in memory and the sealed segments, as one immutable list that is replaced
 //! whole. A reader that holds a view keeps what it lists alive.
 
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -14,11 +15,13 @@ use super::metrics::MetricsSegment;
 use super::segment::{SectionId, Segment, SegmentError};
 use super::signal::Signal;
 use super::traces::TracesSegment;
-use crate::model::TimeRange;
+use crate::model::{TimeRange, Timestamp};
 
 /// Everything readable at one instant.
 #[derive(Clone, Default)]
 pub(super) struct View {
+    /// Up to which partition samples of each resolution were let go.
+    pub floors: BTreeMap<u32, Timestamp>,
     /// Oldest first; the last one is being written.
     pub generations: Vec<Arc<Generation>>,
     /// By sequence: where two hold the same timestamp of a series, the later one is right.
@@ -39,7 +42,7 @@ impl View {
         let kept = self.segments.iter().filter(|s| !remove.contains(&s.entry.id));
         let mut segments: Vec<_> = kept.chain(add).cloned().collect();
         segments.sort_by_key(|s| (s.entry.min_seq, s.entry.id));
-        View { generations: self.generations.clone(), segments }
+        View { segments, ..self.clone() }
     }
 
     pub fn without_generation(mut self, number: u64) -> View {
@@ -48,25 +51,15 @@ impl View {
     }
 }
 
-/// A segment that the manifest lists. Its file is opened at first use, so that a start does not depend on how much
-/// history there is, and removed when the last reader of a doomed segment has gone.
+/// A segment that the manifest lists.
 pub(super) struct LiveSegment {
     pub entry: SegmentEntry,
-    path: PathBuf,
-    fs: Arc<dyn Fs>,
-    /// One of these, as its signal is.
-    metrics: Opened<MetricsSegment>,
-    logs: Opened<LogsSegment>,
-    traces: Opened<TracesSegment>,
-    doomed: AtomicBool,
-    unmergeable: AtomicBool,
+    file: Arc<LiveFile>,
 }
 
 impl LiveSegment {
-    pub fn new(entry: SegmentEntry, data_dir: &Path, fs: Arc<dyn Fs>) -> LiveSegment {
-        let path = data_dir.join(segment_path(&entry));
-        LiveSegment {
-            entry,
+    pub fn new(entry: SegmentEntry, path: PathBuf, fs: Arc<dyn Fs>) -> LiveSegment {
+        let file = LiveFile {
             path,
             fs,
             metrics: Opened::default(),
@@ -74,7 +67,8 @@ impl LiveSegment {
             traces: Opened::default(),
             doomed: AtomicBool::new(false),
             unmergeable: AtomicBool::new(false),
-        }
+        };
+        LiveSegment { entry, file: Arc::new(file) }
     }
 
     pub fn time_range(&self) -> TimeRange {
@@ -86,15 +80,15 @@ impl LiveSegment {
     }
 
     pub fn metrics(&self) -> Result<&Arc<MetricsSegment>, ReadError> {
-        self.metrics.get(|| self.open(Signal::Metrics).map(MetricsSegment::open))
+        self.file.metrics.get(|| self.open(Signal::Metrics).map(MetricsSegment::open))
     }
 
     pub fn logs(&self) -> Result<&Arc<LogsSegment>, ReadError> {
-        self.logs.get(|| self.open(Signal::Logs).map(LogsSegment::open))
+        self.file.logs.get(|| self.open(Signal::Logs).map(LogsSegment::open))
     }
 
     pub fn traces(&self) -> Result<&Arc<TracesSegment>, ReadError> {
-        self.traces.get(|| self.open(Signal::Traces).map(TracesSegment::open))
+        self.file.traces.get(|| self.open(Signal::Traces).map(TracesSegment::open))
     }
 
     /// Whether reading all of it meets damage.
@@ -108,6 +102,39 @@ impl LiveSegment {
     }
 
     fn open(&self, signal: Signal) -> Result<Segment, ReadError> {
+        self.file.open(signal)
+    }
+
+    /// A merge met damage in it: what is left of it can be read where it is, and would be lost by a merge.
+    pub fn set_unmergeable(&self) {
+        self.file.unmergeable.store(true, Ordering::Relaxed);
+    }
+
+    pub fn is_unmergeable(&self) -> bool {
+        self.file.unmergeable.load(Ordering::Relaxed)
+    }
+
+    /// The manifest no longer lists it.
+    pub fn doom(&self) {
+        self.file.doomed.store(true, Ordering::Release);
+    }
+}
+
+/// Its file. It is opened at first use, so that a start does not depend on how much history there is, and removed when
+/// the last reader of a doomed segment has gone.
+struct LiveFile {
+    path: PathBuf,
+    fs: Arc<dyn Fs>,
+    /// One of these, as its signal is.
+    metrics: Opened<MetricsSegment>,
+    logs: Opened<LogsSegment>,
+    traces: Opened<TracesSegment>,
+    doomed: AtomicBool,
+    unmergeable: AtomicBool,
+}
+
+impl LiveFile {
+    fn open(&self, signal: Signal) -> Result<Segment, ReadError> {
         let io =
             |source: std::io::Error| ReadError::Io { path: self.path.clone(), message: source.to_string() };
         let segment = Segment::open(self.fs.map(&self.path).map_err(io)?, &self.path)?;
@@ -117,20 +144,6 @@ impl LiveSegment {
             return Err(SegmentError::Damaged { path, section, offset: 0, what }.into());
         }
         Ok(segment)
-    }
-
-    /// A merge met damage in it: what is left of it can be read where it is, and would be lost by a merge.
-    pub fn set_unmergeable(&self) {
-        self.unmergeable.store(true, Ordering::Relaxed);
-    }
-
-    pub fn is_unmergeable(&self) -> bool {
-        self.unmergeable.load(Ordering::Relaxed)
-    }
-
-    /// The manifest no longer lists it.
-    pub fn doom(&self) {
-        self.doomed.store(true, Ordering::Release);
     }
 }
 
@@ -149,7 +162,7 @@ impl<T> Opened<T> {
     }
 }
 
-impl Drop for LiveSegment {
+impl Drop for LiveFile {
     fn drop(&mut self) {
         if *self.doomed.get_mut()
             && let Err(error) = self.fs.remove(&self.path)
@@ -158,15 +171,4 @@ impl Drop for LiveSegment {
             tracing::warn!(path = %self.path.display(), %error, "cannot remove a segment that is no longer needed");
         }
     }
-}
-
-pub(super) const TIER_DIRS: [&str; 3] = ["hot", "warm", "cold"];
-
-/// Where a segment lies below the data directory.
-pub(super) fn segment_path(entry: &SegmentEntry) -> PathBuf {
-    let signal = match Signal::from_byte(entry.signal) {
-        Some(signal) => signal.name(),
-        None => "signal",
-    };
-    Path::new(TIER_DIRS[usize::from(entry.tier).min(2)]).join(format!("{signal}-{:012}.seg", entry.id))
 }

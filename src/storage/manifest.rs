@@ -15,7 +15,7 @@ use super::fs::{Fs, WriteFile};
 
 const MAGIC: [u8; 8] = *b"ICEMAN\x00\x00";
 /// Raised when an older build could misread what this one writes.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 const HEADER_BYTES: usize = 16;
 const FILE: &str = "MANIFEST";
 const TEMPORARY: &str = "MANIFEST.tmp";
@@ -27,12 +27,12 @@ const REWRITE_BYTES_MIN: u64 = 256 << 10;
 pub struct SegmentEntry {
     pub id: u64,
     pub signal: u8,
-    /// 0 hot, 1 warm, 2 cold.
+    /// 0 hot, 1 warm, 2 cold, and so on: in whose directory it lies.
     pub tier: u8,
     /// 0 as sealed, 1 merged once, 2 final for its partition.
     pub level: u8,
     pub tenant: u64,
-    /// The partition: the end of its UTC day, right-closed.
+    /// The partition, named by its end; for rows as sent a UTC day.
     pub partition: i64,
     pub min_time: i64,
     pub max_time: i64,
@@ -41,6 +41,10 @@ pub struct SegmentEntry {
     pub bytes: u64,
     pub rows: u64,
     pub series: u64,
+    /// 0: rows as sent.
+    pub resolution_ms: u32,
+    /// Of rows as sent: which rollups of them are listed, as a hash of their resolutions; 0 if none.
+    pub rolled: u32,
 }
 
 /// One atomic change.
@@ -52,6 +56,8 @@ pub struct Edit {
     pub wal_done: Option<u64>,
     /// The highest sequence number given out, so that none is given twice when the log is gone.
     pub max_seq: u64,
+    /// Resolution and partition: samples of that resolution up to and including that partition were let go.
+    pub floors: Vec<(u32, i64)>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -73,6 +79,8 @@ pub struct Manifest {
     file: Option<Box<dyn WriteFile>>,
     len: u64,
     segments: BTreeMap<u64, SegmentEntry>,
+    /// By resolution; they never fall.
+    floors: BTreeMap<u32, i64>,
     wal_done: u64,
     max_seq: u64,
     lost_its_end: bool,
@@ -96,6 +104,7 @@ impl Manifest {
             file: None,
             len: 0,
             segments: BTreeMap::new(),
+            floors: BTreeMap::new(),
             wal_done: 0,
             max_seq: 0,
             lost_its_end: false,
@@ -115,18 +124,27 @@ impl Manifest {
             file: None,
             len: at as u64,
             segments: BTreeMap::new(),
+            floors: BTreeMap::new(),
             wal_done: 0,
             max_seq: 0,
             lost_its_end: bytes[at..].iter().any(|&b| b != 0),
         };
         edits.iter().for_each(|edit| manifest.apply(edit));
-        let file = manifest.fs.append(&path, at as u64);
-        manifest.file = Some(file.map_err(|source| ManifestError::Io { path, source })?);
+        // To a file of an older format nothing is added: the next edit writes it anew.
+        if version(&bytes) == FORMAT_VERSION {
+            let file = manifest.fs.append(&path, at as u64);
+            manifest.file = Some(file.map_err(|source| ManifestError::Io { path, source })?);
+        }
         Ok(manifest)
     }
 
     pub fn segments(&self) -> impl Iterator<Item = &SegmentEntry> {
         self.segments.values()
+    }
+
+    /// Up to which partition samples of each resolution were let go.
+    pub fn floors(&self) -> &BTreeMap<u32, i64> {
+        &self.floors
     }
 
     /// True if bytes at its end were no edit: cut short by a crash before anybody relied on it, or damaged later.
@@ -150,7 +168,7 @@ impl Manifest {
     /// Makes an edit durable, then true. After an error the edit may or may not be found at the next start, but
     /// the live state is unchanged and the file is rewritten with the next edit.
     pub fn commit(&mut self, edit: Edit) -> Result<(), ManifestError> {
-        let before = (self.segments.clone(), self.wal_done, self.max_seq);
+        let before = (self.segments.clone(), self.floors.clone(), self.wal_done, self.max_seq);
         self.apply(&edit);
         let written = if self.file.is_some() && self.len < self.rewrite_above() {
             self.append(&encode_record(&edit))
@@ -159,7 +177,7 @@ impl Manifest {
         };
         if written.is_err() {
             self.file = None;
-            (self.segments, self.wal_done, self.max_seq) = before;
+            (self.segments, self.floors, self.wal_done, self.max_seq) = before;
         }
         written
     }
@@ -183,6 +201,10 @@ impl Manifest {
         for entry in &edit.add {
             self.segments.insert(entry.id, entry.clone());
         }
+        for &(resolution_ms, partition) in &edit.floors {
+            let floor = self.floors.entry(resolution_ms).or_insert(partition);
+            *floor = partition.max(*floor);
+        }
         self.wal_done = self.wal_done.max(edit.wal_done.unwrap_or(0));
         self.max_seq = self.max_seq.max(edit.max_seq);
     }
@@ -195,6 +217,11 @@ impl Manifest {
             remove: Vec::new(),
             wal_done: Some(self.wal_done),
             max_seq: self.max_seq,
+            floors: self
+                .floors
+                .iter()
+                .map(|(&resolution_ms, &partition)| (resolution_ms, partition))
+                .collect(),
         };
         let mut bytes = Vec::from(MAGIC);
         bytes.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
@@ -228,12 +255,13 @@ impl Manifest {
 /// The edits of a manifest, and where the last whole one ends: what follows it is the mark of a crash.
 pub(super) fn read_edits(bytes: &[u8], path: &Path) -> Result<(Vec<Edit>, usize), ManifestError> {
     check_header(bytes, path)?;
+    let version = version(bytes);
     let (mut edits, mut at) = (Vec::new(), HEADER_BYTES);
-    while let Some((edit, end)) = edit_at(bytes, at) {
+    while let Some((edit, end)) = edit_at(bytes, at, version) {
         edits.push(edit);
         at = end;
     }
-    if (at + 1..bytes.len()).any(|later| edit_at(bytes, later).is_some()) {
+    if (at + 1..bytes.len()).any(|later| edit_at(bytes, later, version).is_some()) {
         return Err(ManifestError::Damaged { path: path.to_owned(), offset: at as u64 });
     }
     Ok((edits, at))
@@ -243,7 +271,7 @@ fn check_header(bytes: &[u8], path: &Path) -> Result<(), ManifestError> {
     if bytes.len() < HEADER_BYTES || bytes[..8] != MAGIC {
         return Err(ManifestError::Foreign { path: path.to_owned() });
     }
-    let found = u32::from_le_bytes([bytes[8], bytes[9], bytes[10], bytes[11]]);
+    let found = version(bytes);
     if found > FORMAT_VERSION {
         return Err(ManifestError::TooNew { path: path.to_owned(), found });
     }
@@ -253,7 +281,18 @@ fn check_header(bytes: &[u8], path: &Path) -> Result<(), ManifestError> {
     Ok(())
 }
 
-const ENTRY_BYTES: usize = 12 + 10 * 8 + 4;
+/// The format of a file that is long enough for a header.
+pub(super) fn version(bytes: &[u8]) -> u32 {
+    u32::from_le_bytes([bytes[8], bytes[9], bytes[10], bytes[11]])
+}
+
+const ENTRY_BYTES: usize = 12 + 9 * 8 + 12;
+const FLOOR_BYTES: usize = 12;
+
+/// What an edit begins with; version 1 had no floors.
+fn edit_header_bytes(version: u32) -> usize {
+    if version == 1 { 24 } else { 32 }
+}
 
 /// Record: length u32, checksum u64 of what follows, payload.
 fn encode_record(edit: &Edit) -> Vec<u8> {
@@ -262,11 +301,17 @@ fn encode_record(edit: &Edit) -> Vec<u8> {
     payload.extend_from_slice(&edit.wal_done.unwrap_or(0).to_le_bytes());
     payload.extend_from_slice(&(edit.add.len() as u32).to_le_bytes());
     payload.extend_from_slice(&(edit.remove.len() as u32).to_le_bytes());
+    payload.extend_from_slice(&(edit.floors.len() as u32).to_le_bytes());
+    payload.extend_from_slice(&[0; 4]);
     for entry in &edit.add {
         encode_entry(entry, &mut payload);
     }
     for id in &edit.remove {
         payload.extend_from_slice(&id.to_le_bytes());
+    }
+    for (resolution_ms, partition) in &edit.floors {
+        payload.extend_from_slice(&resolution_ms.to_le_bytes());
+        payload.extend_from_slice(&partition.to_le_bytes());
     }
     let mut record = Vec::with_capacity(payload.len() + 12);
     record.extend_from_slice(&(payload.len() as u32).to_le_bytes());
@@ -282,37 +327,48 @@ fn encode_entry(entry: &SegmentEntry, to: &mut Vec<u8>) {
     for word in [entry.tenant, entry.partition as u64, entry.min_time as u64, entry.max_time as u64] {
         to.extend_from_slice(&word.to_le_bytes());
     }
-    for word in [entry.min_seq, entry.max_seq, entry.bytes, entry.rows, entry.series, 0] {
+    for word in [entry.min_seq, entry.max_seq, entry.bytes, entry.rows, entry.series] {
         to.extend_from_slice(&word.to_le_bytes());
+    }
+    for half in [entry.resolution_ms, entry.rolled] {
+        to.extend_from_slice(&half.to_le_bytes());
     }
     to.resize(start + ENTRY_BYTES, 0);
 }
 
-fn edit_at(bytes: &[u8], at: usize) -> Option<(Edit, usize)> {
+fn edit_at(bytes: &[u8], at: usize, version: u32) -> Option<(Edit, usize)> {
     let len = u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?) as usize;
     let sum = u64::from_le_bytes(bytes.get(at + 4..at + 12)?.try_into().ok()?);
     let payload = bytes.get(at + 12..)?.get(..len)?;
-    if len < 24 || xxh3_64(payload) != sum {
+    let header = edit_header_bytes(version);
+    if len < header || xxh3_64(payload) != sum {
         return None;
     }
     let word = |i: usize| u64::from_le_bytes(payload[i..i + 8].try_into().expect("eight bytes"));
     let half = |i: usize| u32::from_le_bytes(payload[i..i + 4].try_into().expect("four bytes")) as usize;
     let (added, removed) = (half(16), half(20));
-    if len != 24 + added * ENTRY_BYTES + removed * 8 {
+    let floors = if version == 1 { 0 } else { half(24) };
+    let removed_from = header + added * ENTRY_BYTES;
+    let floors_from = removed_from + removed * 8;
+    if len != floors_from + floors * FLOOR_BYTES {
         return None;
     }
-    let removed_from = 24 + added * ENTRY_BYTES;
     let edit = Edit {
         max_seq: word(0),
         wal_done: Some(word(8)).filter(|&generation| generation > 0),
-        add: (0..added).map(|i| decode_entry(&payload[24 + i * ENTRY_BYTES..])).collect(),
+        add: (0..added).map(|i| decode_entry(&payload[header + i * ENTRY_BYTES..])).collect(),
         remove: (0..removed).map(|i| word(removed_from + i * 8)).collect(),
+        floors: (0..floors)
+            .map(|i| floors_from + i * FLOOR_BYTES)
+            .map(|at| (half(at) as u32, word(at + 4) as i64))
+            .collect(),
     };
     Some((edit, at + 12 + len))
 }
 
 fn decode_entry(bytes: &[u8]) -> SegmentEntry {
     let word = |i: usize| u64::from_le_bytes(bytes[i..i + 8].try_into().expect("eight bytes"));
+    let half = |i: usize| u32::from_le_bytes(bytes[i..i + 4].try_into().expect("four bytes"));
     SegmentEntry {
         id: word(0),
         signal: bytes[8],
@@ -327,6 +383,8 @@ fn decode_entry(bytes: &[u8]) -> SegmentEntry {
         bytes: word(60),
         rows: word(68),
         series: word(76),
+        resolution_ms: half(84),
+        rolled: half(88),
     }
 }
 
@@ -350,6 +408,8 @@ mod tests {
             bytes: 10,
             rows: 11,
             series: 12,
+            resolution_ms: 60_000,
+            rolled: 0xFEED,
         }
     }
 
@@ -372,11 +432,52 @@ mod tests {
         let mut manifest = Manifest::create(fs.clone(), Path::new("/d")).unwrap();
         manifest.commit(adding(1)).unwrap();
         manifest
-            .commit(Edit { add: vec![entry(2)], remove: vec![1], wal_done: Some(9), max_seq: 77 })
+            .commit(Edit {
+                add: vec![entry(2)],
+                remove: vec![1],
+                wal_done: Some(9),
+                max_seq: 77,
+                floors: vec![(0, 5), (60_000, -7)],
+            })
             .unwrap();
         let again = Manifest::open(fs, Path::new("/d")).unwrap();
         assert_eq!(again.segments().cloned().collect::<Vec<_>>(), [entry(2)]);
         assert_eq!((again.wal_done(), again.max_seq()), (9, 77));
+        assert_eq!(again.floors(), &BTreeMap::from([(0, 5), (60_000, -7)]));
+    }
+
+    #[test]
+    fn an_edit_that_removes_and_adds_a_segment_replaces_its_entry() {
+        let (_, fs) = disk();
+        let mut manifest = Manifest::create(fs.clone(), Path::new("/d")).unwrap();
+        manifest.commit(adding(1)).unwrap();
+        let rolled = SegmentEntry { rolled: 7, ..entry(1) };
+        manifest.commit(Edit { add: vec![rolled.clone()], remove: vec![1], ..Edit::default() }).unwrap();
+        let again = Manifest::open(fs, Path::new("/d")).unwrap();
+        assert_eq!(again.segments().collect::<Vec<_>>(), [&rolled]);
+    }
+
+    #[test]
+    fn a_floor_never_falls_and_survives_a_rewrite() {
+        let (_, fs) = disk();
+        let mut manifest = Manifest::create(fs.clone(), Path::new("/d")).unwrap();
+        for partition in [3, 9, 5] {
+            manifest.commit(Edit { floors: vec![(0, partition)], ..Edit::default() }).unwrap();
+        }
+        manifest.rewrite().unwrap();
+        let again = Manifest::open(fs, Path::new("/d")).unwrap();
+        assert_eq!(again.floors(), &BTreeMap::from([(0, 9)]));
+    }
+
+    #[test]
+    fn a_manifest_of_version_1_is_read_and_written_anew_with_its_next_edit() {
+        let old = include_bytes!("../../tests/fixtures/v1_manifest");
+        let fs = FaultyFs::with_files(BTreeMap::from([("/d/MANIFEST".into(), old.to_vec())]), []);
+        let mut manifest = Manifest::open(Arc::new(fs.clone()), Path::new("/d")).unwrap();
+        assert_eq!(ids(&manifest), [3]);
+        manifest.commit(adding(4)).unwrap();
+        assert_eq!(version(&fs.files()[Path::new("/d/MANIFEST")]), FORMAT_VERSION);
+        assert_eq!(ids(&Manifest::open(Arc::new(fs), Path::new("/d")).unwrap()), [3, 4]);
     }
 
     #[test]

@@ -36,6 +36,7 @@ mod manifest;
 mod open;
 mod partition;
 mod pressure;
+mod publish;
 #[cfg(test)]
 mod race_tests;
 mod recovery;
@@ -48,6 +49,7 @@ mod store;
 #[cfg(test)]
 mod store_tests;
 mod sync;
+mod tier_dirs;
 mod wal;
 
 pub use errors::ReadError;
@@ -58,3 +60,4 @@ pub use signal::{PerSignal, Signal};
 pub use stats::{Cardinality, SeriesStats, StoreStats};
 pub use store::{Busy, Completion, Options, Store, WriteError};
 pub use sync::SyncMode;
+pub use tier_dirs::TierOptions;

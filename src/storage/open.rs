@@ -1,7 +1,6 @@
 //! Opening a data directory: lock it, read the manifest, replay what was not sealed
 //! (`recovery.rs`), start the threads.
 
-use std::collections::HashMap;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -14,7 +13,7 @@ use parking_lot::{Mutex, RwLock};
 use super::fs::{DirLock, Fs, RealFs};
 use super::generation::Generation;
 use super::limiter::SeriesLimiter;
-use super::live::{LiveSegment, TIER_DIRS, View, segment_path};
+use super::live::View;
 use super::logs::{LogsWriter, TailHub};
 use super::manifest::{Manifest, ManifestError};
 use super::pressure::Pressure;
@@ -23,6 +22,7 @@ use super::shard::{Shard, ShardQueue};
 use super::stats::StoreMetrics;
 use super::store::{Options, Store, series_ids_max};
 use super::sync::{LogQueue, Syncer};
+use super::tier_dirs::{TierDirs, is_tier_name};
 use super::traces::SpansWriter;
 use super::wal::FileLog;
 use crate::model::Timestamp;
@@ -34,6 +34,15 @@ pub enum OpenError {
     Locked { path: PathBuf },
     #[error("{}: not empty and not a data directory of Icecore; choose another --data-dir", path.display())]
     Foreign { path: PathBuf },
+    #[error("{}: no such directory, though --tiers names it; create it, or mount its disk", path.display())]
+    NoTierDirectory { path: PathBuf },
+    #[error("{}: used by another process; give each server a directory of its own (--tiers)", path.display())]
+    TierLocked { path: PathBuf },
+    #[error(
+        "{}: holds none of the {count} segments that the manifest lists there; is its disk mounted, and does --tiers name the directory they are in?",
+        path.display()
+    )]
+    TierMissing { path: PathBuf, count: usize },
     #[error(transparent)]
     Manifest(#[from] ManifestError),
     #[error("{}: {source}", path.display())]
@@ -61,10 +70,12 @@ impl Store {
         registry: &prometheus::Registry,
         now: Timestamp,
     ) -> Result<Arc<Store>, OpenError> {
-        let lock = prepare_directory(&*fs, &options.data_dir)?;
+        let dirs = TierDirs::new(&options);
+        let mut locks = vec![prepare_directory(&*fs, &options.data_dir, &dirs)?];
+        locks.extend(dirs.lock(&*fs)?);
         let metrics = StoreMetrics::register(registry);
         let manifest = open_manifest(&fs, &options.data_dir)?;
-        let segments = find_segments(&fs, &options.data_dir, &manifest, &metrics)?;
+        let segments = dirs.find_segments(&fs, &manifest, &metrics)?;
 
         let data_dir = options.data_dir.clone();
         let log = FileLog {
@@ -125,7 +136,9 @@ impl Store {
         let syncer = Syncer::new(queue.clone(), log, options.sync, metrics.sync.clone());
         threads.push(spawn("syncer".into(), move || syncer.run()));
 
-        let mut view = View { generations, segments: Vec::new() }.with_segments(&segments, &[]);
+        let floors = manifest.floors().clone();
+        let view = View { floors, generations, segments: Vec::new() };
+        let mut view = view.with_segments(&segments, &[]);
         view.generations.push(active);
         let store = Store {
             next_segment_id: AtomicU64::new(manifest.next_segment_id()),
@@ -150,8 +163,9 @@ impl Store {
             retired: Mutex::default(),
             tail,
             threads: Mutex::new(threads),
-            _lock: lock,
+            _locks: locks,
             fs,
+            dirs,
             options,
         };
         store.observe();
@@ -176,7 +190,7 @@ pub(super) fn io_error(path: &Path) -> impl FnOnce(io::Error) -> OpenError + '_ 
 }
 
 /// Makes the directories and takes the lock; refuses what belongs to somebody else.
-fn prepare_directory(fs: &dyn Fs, dir: &Path) -> Result<Box<dyn DirLock>, OpenError> {
+fn prepare_directory(fs: &dyn Fs, dir: &Path, tiers: &TierDirs) -> Result<Box<dyn DirLock>, OpenError> {
     let names = match fs.list(dir) {
         Ok(names) => names,
         Err(e) if e.kind() == io::ErrorKind::NotFound => Vec::new(),
@@ -187,14 +201,13 @@ fn prepare_directory(fs: &dyn Fs, dir: &Path) -> Result<Box<dyn DirLock>, OpenEr
             || name == "wal"
             || name == "lost+found"
             || name.starts_with("MANIFEST")
-            || TIER_DIRS.contains(&name.as_str())
+            || is_tier_name(name)
     };
     if !names.iter().all(ours) && !names.iter().any(|name| name == "MANIFEST") {
         return Err(OpenError::Foreign { path: dir.to_owned() });
     }
-    for sub in TIER_DIRS.iter().chain(&["wal"]) {
-        fs.create_dir(&dir.join(sub)).map_err(io_error(dir))?;
-    }
+    fs.create_dir(&dir.join("wal")).map_err(io_error(dir))?;
+    tiers.create(fs)?;
     let lock = fs.lock(&dir.join("LOCK")).map_err(|source| match source.kind() {
         io::ErrorKind::WouldBlock => OpenError::Locked { path: dir.to_owned() },
         _ => OpenError::Io { path: dir.join("LOCK"), source },
@@ -212,60 +225,4 @@ fn open_manifest(fs: &Arc<dyn Fs>, dir: &Path) -> Result<Manifest, OpenError> {
         return Ok(Manifest::open(fs.clone(), dir)?);
     }
     Ok(Manifest::create(fs.clone(), dir)?)
-}
-
-/// The segments that the manifest lists and that are there. Others are told about; files that it does not list are
-/// left-overs of a crash and removed.
-fn find_segments(
-    fs: &Arc<dyn Fs>,
-    dir: &Path,
-    manifest: &Manifest,
-    metrics: &StoreMetrics,
-) -> Result<Vec<Arc<LiveSegment>>, OpenError> {
-    let mut found: HashMap<PathBuf, bool> = HashMap::new();
-    for tier in TIER_DIRS {
-        let tier_dir = dir.join(tier);
-        for name in fs.list(&tier_dir).map_err(io_error(&tier_dir))? {
-            found.insert(Path::new(tier).join(name), false);
-        }
-    }
-    let mut segments = Vec::new();
-    for entry in manifest.segments() {
-        let path = segment_path(entry);
-        match found.get_mut(&path) {
-            Some(listed) => {
-                *listed = true;
-                segments.push(Arc::new(LiveSegment::new(entry.clone(), dir, fs.clone())));
-            }
-            None => {
-                metrics.missing_segments.inc();
-                tracing::error!(path = %dir.join(path).display(), "a segment is missing; answers lack what it held");
-            }
-        }
-    }
-    for (path, _) in found.into_iter().filter(|(_, listed)| !listed) {
-        let path = dir.join(path);
-        let extension = path.extension().and_then(|e| e.to_str());
-        let result = match extension {
-            Some(UNLISTED) => continue,
-            Some("seg") if manifest.lost_its_end() => set_aside(&**fs, &path),
-            _ => {
-                tracing::info!(path = %path.display(), "removing a file that a crash left behind");
-                fs.remove(&path)
-            }
-        };
-        result.map_err(io_error(&path))?;
-    }
-    Ok(segments)
-}
-
-/// Ends the names of segments that the manifest may have listed before it lost its end.
-const UNLISTED: &str = "unlisted";
-
-/// Keeps a segment for a person to look at. Its samples are also in the log if a crash tore the edit that listed it; if
-/// the edit was damaged later, they are nowhere else.
-fn set_aside(fs: &dyn Fs, path: &Path) -> io::Result<()> {
-    let aside = path.with_extension(UNLISTED);
-    tracing::warn!(path = %aside.display(), "the manifest lost its last edit, which may have listed this segment: set aside");
-    fs.rename(path, &aside)
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::live::LiveSegment;
+use super::publish::Change;
 use super::seal::MaintenanceError;
 use super::store::Store;
 use crate::model::Timestamp;
@@ -15,7 +16,7 @@ impl Store {
         // A clock that jumped ahead must not empty the store: what is newest here also tells the time.
         let now = now.min(self.stats().time_range.until);
         let is_expired = |segment: &LiveSegment| {
-            let kept_ms = segment.signal().map(|signal| self.options.retention_ms[signal]);
+            let kept_ms = segment.signal().map(|signal| self.options.retention_ms(signal));
             kept_ms.is_some_and(|kept_ms| segment.entry.max_time < now.saturating_sub(kept_ms))
         };
         let expired: Vec<_> = view.segments.iter().filter(|segment| is_expired(segment)).cloned().collect();
@@ -29,8 +30,7 @@ impl Store {
             return Ok(());
         }
         let ids: Vec<u64> = segments.iter().map(|s| s.entry.id).collect();
-        self.commit(&[], &ids, None)?;
-        self.view.rcu(|view| view.with_segments(&[], &ids));
+        self.commit(&Change { remove: &ids, ..Change::default() })?;
         segments.iter().for_each(|segment| segment.doom());
         self.metrics.expired_segments.with_label_values(&[reason]).inc_by(ids.len() as u64);
         Ok(())

@@ -18,9 +18,10 @@ use super::manifest::Manifest;
 use super::metrics::{MetricBatch, MetricsSnapshot, Refusal, SeriesRef, SharedMetadata, SharedRegistry};
 use super::pressure::{Pressure, WAIT_FOR_SEAL};
 use super::shard::{Rows, ShardQueue};
-use super::signal::{PerSignal, Signal};
+use super::signal::Signal;
 use super::stats::StoreMetrics;
 use super::sync::{Ack, LogQueue, SyncMode};
+use super::tier_dirs::{TierDirs, TierOptions};
 use super::traces::{SpanBatch, TracesSnapshot};
 use crate::model::{Labels, Timestamp, time};
 
@@ -43,8 +44,10 @@ pub struct Options {
     pub seal_age_ms: i64,
     /// Series that nothing was written to for this long no longer count as active.
     pub idle_series_ms: i64,
-    /// Rows as sent are kept this long, and samples accepted this late.
-    pub retention_ms: PerSignal<i64>,
+    /// Of samples, finest first; the first one is of samples as sent.
+    pub tiers: Vec<TierOptions>,
+    pub logs_retention_ms: i64,
+    pub traces_retention_ms: i64,
     /// Labels that tell the instances of one thing apart. Log streams that differ in these alone share blocks, so that
     /// a new pod does not begin a new one.
     pub soft_labels: Vec<String>,
@@ -86,12 +89,23 @@ impl Options {
             seal_bytes: 40 << 20,
             seal_age_ms: 15 * time::MINUTE,
             idle_series_ms: time::HOUR,
-            retention_ms: PerSignal { metrics: 15 * time::DAY, logs: 30 * time::DAY, traces: 7 * time::DAY },
+            tiers: vec![TierOptions { resolution_ms: 0, retention_ms: 15 * time::DAY, dir: None }],
+            logs_retention_ms: 30 * time::DAY,
+            traces_retention_ms: 7 * time::DAY,
             soft_labels: SOFT_LABELS.map(str::to_owned).to_vec(),
             size_max: None,
             disk_reserve: 256 << 20,
             log_reserve: 1 << 20,
             delta_totals_max: 200_000,
+        }
+    }
+
+    /// How long rows are kept as they were sent.
+    pub(super) fn retention_ms(&self, signal: Signal) -> i64 {
+        match signal {
+            Signal::Metrics => self.tiers[0].retention_ms,
+            Signal::Logs => self.logs_retention_ms,
+            Signal::Traces => self.traces_retention_ms,
         }
     }
 }
@@ -135,6 +149,7 @@ pub enum WriteError {
 pub struct Store {
     pub(super) options: Options,
     pub(super) fs: Arc<dyn Fs>,
+    pub(super) dirs: TierDirs,
     pub(super) view: ArcSwap<View>,
     pub(super) manifest: Mutex<Manifest>,
     pub(super) next_segment_id: AtomicU64,
@@ -162,7 +177,7 @@ pub struct Store {
     pub(super) retired: Mutex<Vec<super::idle::RetiredIds>>,
     pub(super) tail: Arc<TailHub>,
     pub(super) threads: Mutex<Vec<JoinHandle<()>>>,
-    pub(super) _lock: Box<dyn DirLock>,
+    pub(super) _locks: Vec<Box<dyn DirLock>>,
 }
 
 impl Store {

@@ -1,15 +1,16 @@
 //! A manifest: its edits, one after the other.
 
+use std::fmt;
 use std::io::{self, Write};
 use std::path::Path;
 
 use super::{InspectError, Instant};
-use crate::storage::live::segment_path;
-use crate::storage::manifest::{FORMAT_VERSION, SegmentEntry, read_edits};
+use crate::storage::manifest::{SegmentEntry, read_edits, version};
+use crate::storage::tier_dirs::{segment_name, tier_name};
 
 pub(super) fn edits(bytes: &[u8], path: &Path, out: &mut impl Write) -> Result<(), InspectError> {
     let (edits, end) = read_edits(bytes, path)?;
-    writeln!(out, "manifest {} (format {FORMAT_VERSION}), {} bytes", path.display(), bytes.len())?;
+    writeln!(out, "manifest {} (format {}), {} bytes", path.display(), version(bytes), bytes.len())?;
     for edit in &edits {
         write!(out, "edit: highest sequence number {}", edit.max_seq)?;
         match edit.wal_done {
@@ -23,6 +24,10 @@ pub(super) fn edits(bytes: &[u8], path: &Path, out: &mut impl Write) -> Result<(
             write!(out, "  add ")?;
             entry(added, out)?;
         }
+        for (resolution_ms, partition) in &edit.floors {
+            let resolution = Resolution(*resolution_ms);
+            writeln!(out, "  let go: {resolution} up to {}", Instant(*partition))?;
+        }
     }
     if end < bytes.len() {
         writeln!(out, "torn: the last {} bytes are no whole edit", bytes.len() - end)?;
@@ -31,10 +36,10 @@ pub(super) fn edits(bytes: &[u8], path: &Path, out: &mut impl Write) -> Result<(
 }
 
 pub(super) fn entry(entry: &SegmentEntry, out: &mut impl Write) -> io::Result<()> {
-    writeln!(
+    write!(
         out,
         "{}: level {}, {} to {}, sequence {} to {}, {} series, {} rows, {} bytes",
-        segment_path(entry).display(),
+        Path::new(&tier_name(entry.tier)).join(segment_name(entry)).display(),
         entry.level,
         Instant(entry.min_time),
         Instant(entry.max_time),
@@ -43,5 +48,23 @@ pub(super) fn entry(entry: &SegmentEntry, out: &mut impl Write) -> io::Result<()
         entry.series,
         entry.rows,
         entry.bytes
-    )
+    )?;
+    match (entry.resolution_ms, entry.rolled) {
+        (0, 0) => writeln!(out),
+        (0, _) => writeln!(out, ", rolled up"),
+        (resolution_ms, _) => writeln!(out, ", {}", Resolution(resolution_ms)),
+    }
+}
+
+/// What a row stands for.
+struct Resolution(u32);
+
+impl fmt::Display for Resolution {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            0 => write!(to, "rows as sent"),
+            ms if ms % 1000 == 0 => write!(to, "states of {} s", ms / 1000),
+            ms => write!(to, "states of {ms} ms"),
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! The whole room against a plain list of entries.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use prometheus::IntCounter;
@@ -180,13 +180,14 @@ pub(super) fn live(files: &[File]) -> Vec<Arc<LiveSegment>> {
         bytes: 0,
         rows: meta.row_count,
         series: meta.series_count,
+        resolution_ms: 0,
+        rolled: 0,
     };
     let path = |id: usize| PathBuf::from(format!("/d/hot/logs-{id:012}.seg"));
     let disk = files.iter().enumerate().map(|(id, file)| (path(id), file.0.clone())).collect();
     let fs = Arc::new(FaultyFs::with_files(disk, []));
-    let segment = |(id, file): (usize, &File)| {
-        Arc::new(LiveSegment::new(entry(id, &file.1), Path::new("/d"), fs.clone()))
-    };
+    let segment =
+        |(id, file): (usize, &File)| Arc::new(LiveSegment::new(entry(id, &file.1), path(id), fs.clone()));
     files.iter().enumerate().map(segment).collect()
 }
 
