@@ -13,8 +13,8 @@ const DECIMAL: u8 = 3;
 const BITS: u8 = 4;
 const XOR: u8 = 5;
 
-const EXPONENT_MAX: usize = 18;
-const POWERS: [f64; EXPONENT_MAX + 1] =
+pub(super) const EXPONENT_MAX: usize = 18;
+pub(super) const POWERS: [f64; EXPONENT_MAX + 1] =
     [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18];
 
 /// Appends codec and payload.
@@ -71,7 +71,7 @@ fn encode_constant(value: f64, out: &mut Vec<u8>) {
 }
 
 /// The integer `m` with `m / 10^exponent` equal to `value` to the bit.
-fn as_decimal(value: f64, exponent: usize) -> Option<i64> {
+pub(super) fn as_decimal(value: f64, exponent: usize) -> Option<i64> {
     if exponent == 0 {
         let integer = value as i64;
         return ((integer as f64).to_bits() == value.to_bits()).then_some(integer);
@@ -153,12 +153,12 @@ impl Decimals {
 }
 
 /// The least power of ten above this one that makes the value an integer.
-fn larger_exponent(value: f64, exponent: usize) -> Option<usize> {
+pub(super) fn larger_exponent(value: f64, exponent: usize) -> Option<usize> {
     (exponent + 1..=EXPONENT_MAX).find(|&e| as_decimal(value, e).is_some())
 }
 
 /// The greatest factor of all distances from `offset`; 1 where a distance leaves 64 bits.
-fn common_factor(integers: &[i64], offset: i64) -> i64 {
+pub(super) fn common_factor(integers: &[i64], offset: i64) -> i64 {
     let mut factor = 0i64;
     for &integer in integers {
         let Some(distance) = integer.checked_sub(offset).and_then(i64::checked_abs) else { return 1 };
@@ -212,11 +212,11 @@ fn decode_decimals(bytes: &mut &[u8], count: usize, out: &mut Vec<f64>) -> Resul
 }
 
 /// Bits as an integer that grows with the value.
-fn ordered_bits(value: f64) -> i64 {
+pub(super) fn ordered_bits(value: f64) -> i64 {
     from_sign_magnitude(value.to_bits() as i64)
 }
 
-fn from_ordered_bits(bits: i64) -> f64 {
+pub(super) fn from_ordered_bits(bits: i64) -> f64 {
     f64::from_bits(from_sign_magnitude(bits) as u64)
 }
 

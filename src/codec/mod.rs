@@ -10,6 +10,7 @@ pub mod histograms;
 pub mod integers;
 pub mod numbers;
 pub mod rows;
+pub mod states;
 pub mod text;
 pub mod timestamps;
 pub mod varint;

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Columns, NEVER, keep_rows, runs};
+use super::{Columns, NEVER, greater, keep_rows, lesser, runs};
 use crate::model::metrics::is_stale;
 use crate::model::{CompensatedSum, Timestamp};
 
@@ -130,15 +130,6 @@ impl FloatState {
         }
         state
     }
-}
-
-/// Of equal ones the first; NaN only if there is nothing else.
-fn lesser(a: f64, b: f64) -> f64 {
-    if b < a || a.is_nan() { b } else { a }
-}
-
-fn greater(a: f64, b: f64) -> f64 {
-    if b > a || a.is_nan() { b } else { a }
 }
 
 /// Buckets of one series in order of their ends, which strictly increase. A column that is not in `has` is empty;

@@ -81,6 +81,16 @@ pub fn bucket_end(time: Timestamp, resolution_ms: i64) -> Timestamp {
     before.saturating_add(1).saturating_mul(resolution_ms)
 }
 
+/// PromQL's minimum of two: of equal ones the first, NaN only if there is nothing else.
+pub fn lesser(a: f64, b: f64) -> f64 {
+    if b < a || a.is_nan() { b } else { a }
+}
+
+/// PromQL's maximum of two: of equal ones the first, NaN only if there is nothing else.
+pub fn greater(a: f64, b: f64) -> f64 {
+    if b > a || a.is_nan() { b } else { a }
+}
+
 /// The runs of sorted times that lie in one bucket each, with its end.
 fn runs(
     times: &[Timestamp],

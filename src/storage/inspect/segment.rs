@@ -95,11 +95,28 @@ fn entries(segment: &LogsSegment, out: &mut impl Write) -> Result<(), InspectErr
     Ok(())
 }
 
+/// The blocks of a series of rollups, and what each column takes.
+fn states(segment: &MetricsSegment, ordinal: u32, out: &mut impl Write) -> Result<(), InspectError> {
+    for block in segment.states_summaries(ordinal)? {
+        let (first, last) = (Instant(block.ends.0), Instant(block.ends.1));
+        let (count, kind, len) = (block.bucket_count, block.kind, block.len);
+        writeln!(out, "    {count} buckets of {kind}, {first} to {last}, {len} bytes")?;
+        let columns: Vec<_> = block.columns.iter().map(|(name, len)| format!("{name} {len}")).collect();
+        writeln!(out, "      {}", columns.join(", "))?;
+    }
+    Ok(())
+}
+
 fn series(segment: &MetricsSegment, out: &mut impl Write) -> Result<(), InspectError> {
     writeln!(out, "series")?;
     let mut cursor = segment.cursor()?;
     while let Some((ordinal, labels)) = cursor.current() {
         writeln!(out, "  {ordinal} {labels}")?;
+        if segment.resolution_ms() > 0 {
+            states(segment, ordinal, out)?;
+            cursor.advance()?;
+            continue;
+        }
         for block in segment.block_summaries(ordinal)? {
             let (first, last) = (Instant(block.first), Instant(block.last));
             let (count, kind, codec, len) = (block.sample_count, block.kind, block.codec, block.len);

@@ -8,6 +8,7 @@ use super::SampleBuffer;
 use super::head::Head;
 use super::merge::{merge_floats, merge_histograms};
 use super::registry::SharedRegistry;
+use super::rollup::merge_rollups;
 use super::segment_reader::MetricsSegment;
 use super::segment_writer::{MetricsSegmentWriter, SeriesData};
 use crate::model::{Exemplar, Labels, TimeRange, Timestamp};
@@ -50,14 +51,17 @@ pub(in crate::storage) fn write_generation<W: Write>(
     if written == 0 { Ok(None) } else { to.finish(min_seq, max_seq).map(Some) }
 }
 
-/// Writes a segment of what segments hold, given in order of sequence: where two have a timestamp, the later one is right. `is_stopping` is
-/// asked before each series.
+/// Writes a segment of what segments of one resolution hold, given in order of sequence: where two have a timestamp, the later one is right.
+/// `is_stopping` is asked before each series.
 pub(in crate::storage) fn merge_segments<W: Write>(
     inputs: &[Arc<MetricsSegment>],
     (min_seq, max_seq): (u64, u64),
     to: W,
     is_stopping: impl Fn() -> bool,
 ) -> Result<Option<(W, SegmentMeta)>, MergeError> {
+    if inputs.first().is_some_and(|input| input.resolution_ms() > 0) {
+        return merge_rollups(inputs, (min_seq, max_seq), to, is_stopping);
+    }
     let mut to = MetricsSegmentWriter::new(to, 0, 0).map_err(MergeError::Write)?;
     let mut heads: Vec<(&MetricsSegment, u32, Option<Labels>)> = Vec::new();
     for input in inputs {

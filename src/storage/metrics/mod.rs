@@ -7,15 +7,20 @@ mod head;
 pub(in crate::storage) mod log;
 mod merge;
 mod registry;
+mod rollup;
+mod rollup_columns;
 mod segment_layout;
 mod segment_reader;
 mod segment_writer;
 mod snapshot;
 mod stream;
 mod symbols;
+mod walk;
 mod words;
 mod writer;
 
+#[cfg(test)]
+mod rollup_tests;
 #[cfg(test)]
 mod segment_tests;
 
@@ -27,8 +32,9 @@ pub(in crate::storage) use flush::{merge_segments, write_generation};
 pub(in crate::storage) use head::Head;
 pub(in crate::storage) use log::LoggedRows;
 pub(in crate::storage) use registry::SharedRegistry;
+pub use rollup::{RollUp, RolledUp, roll_up};
 pub use segment_layout::section_name;
-pub use segment_reader::{BlockSummary, MetricsSegment, SeriesCursor};
+pub use segment_reader::{BlockSummary, MetricsSegment, SeriesCursor, StatesSummary};
 pub use segment_writer::{MetricsSegmentWriter, SeriesData};
 pub use snapshot::{MetricsSnapshot, SampleBuffer, Series, SeriesExemplars};
 pub(in crate::storage) use writer::{MetricsWriter, SharedMetadata, WriterCounters};

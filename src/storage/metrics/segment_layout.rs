@@ -39,6 +39,12 @@ pub const BLOCK_EXEMPLARS_MAX: usize = 1024;
 pub const EXEMPLAR_BYTES_MAX: usize = 64 << 20;
 pub const METADATA_BYTES_MAX: usize = 256 << 20;
 
+/// Days to weeks of buckets; one column of them takes a few kilobytes.
+pub const BLOCK_BUCKETS_MAX: usize = 2048;
+pub const BLOCK_HISTOGRAM_BUCKETS_MAX: usize = 256;
+
+pub const BUCKET_TIMES_CODEC: u8 = 32;
+pub const STATES_CODEC: u8 = 32;
 pub const HISTOGRAMS_CODEC: u8 = 1;
 pub const EXEMPLARS_CODEC: u8 = 1;
 

@@ -1,8 +1,12 @@
 //! Reads the series of a segment in place, block by block. Every block is checked when it is decoded.
 
+mod buckets;
+
 use std::sync::Arc;
 
 use roaring::RoaringBitmap;
+
+pub use buckets::StatesSummary;
 
 use super::SampleBuffer;
 use super::segment_layout::{
@@ -164,6 +168,16 @@ impl MetricsSegment {
         self.segment.verify()?;
         self.index.verify()?;
         self.metadata()?;
+        let row_count =
+            if self.resolution_ms() == 0 { self.verify_samples()? } else { self.verify_buckets()? };
+        if row_count != self.meta().row_count {
+            return Err(self.damaged_data(0, Malformed("the count of rows is not the footer's")));
+        }
+        Ok(())
+    }
+
+    /// Decodes all samples once; answers with their count.
+    fn verify_samples(&self) -> Result<u64, SegmentError> {
         let mut row_count = 0;
         let mut samples = SampleBuffer::default();
         let mut cursor = self.cursor()?;
@@ -185,10 +199,7 @@ impl MetricsSegment {
             self.exemplars(ordinal, TimeRange::ALL)?;
             cursor.advance()?;
         }
-        if row_count != self.meta().row_count {
-            return Err(self.damaged_data(0, Malformed("the count of samples is not the footer's")));
-        }
-        Ok(())
+        Ok(row_count)
     }
 
     /// Appends what lies in `range` of one block; on damage nothing of it.

@@ -1,6 +1,8 @@
 //! Writes the series of a segment in order of their labels. Blocks stream out as they come; what is kept is the
 //! index: about eight bytes a label and a few dozen a block of the current chunk.
 
+mod buckets;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -111,14 +113,9 @@ impl<W: Write> MetricsSegmentWriter<W> {
 
     /// Adds a series; series come in strictly increasing order of labels.
     pub fn series(&mut self, labels: &Labels, data: &SeriesData<'_>) -> io::Result<()> {
-        assert!(
-            self.last_labels.as_ref().is_none_or(|last| last < labels),
-            "series out of order at {labels}"
-        );
         assert_eq!(data.float_timestamps.len(), data.floats.len(), "floats of {labels}");
         assert_eq!(data.histogram_timestamps.len(), data.histograms.len(), "histograms of {labels}");
-        self.index.add(labels);
-        self.last_labels = Some(labels.clone());
+        self.begin(labels);
         let exemplar_times = [data.exemplars.first(), data.exemplars.last()];
         for times in [data.float_timestamps, data.histogram_timestamps] {
             self.cover(times.first().copied().into_iter().chain(times.last().copied()));
@@ -179,6 +176,15 @@ impl<W: Write> MetricsSegmentWriter<W> {
         self.to.paged(METADATA, &encode_metadata(&self.metadata))?;
         let file = self.to.finish(&self.meta)?;
         Ok((file, self.meta))
+    }
+
+    fn begin(&mut self, labels: &Labels) {
+        assert!(
+            self.last_labels.as_ref().is_none_or(|last| last < labels),
+            "series out of order at {labels}"
+        );
+        self.index.add(labels);
+        self.last_labels = Some(labels.clone());
     }
 
     fn cover(&mut self, times: impl Iterator<Item = Timestamp>) {

@@ -1,0 +1,107 @@
+//! A column of floats as integers less what was expected, and patches for those that are no such integers.
+
+use super::scale::Scale;
+use crate::codec::varint::{read_u64, write_u64};
+use crate::codec::{Malformed, integers, take, take_count};
+
+/// Values in terms of a scale and of what was expected there.
+pub struct Residuals {
+    scale: Scale,
+    residuals: Vec<i64>,
+    /// Position and bits.
+    patches: Vec<(usize, u64)>,
+}
+
+impl Residuals {
+    /// `integer` tells what stands for a value, unless nothing does; `None` if that is so for many of them.
+    pub fn of(
+        scale: Scale,
+        values: &[f64],
+        expected: &[i64],
+        integer: impl Fn(usize, f64) -> Option<i64>,
+    ) -> Option<Residuals> {
+        // A patch takes nine bytes; other forms take up to eight each.
+        let patches_max = 1 + values.len() / 16;
+        let mut patches = Vec::new();
+        let mut residuals = Vec::with_capacity(values.len());
+        for (at, &value) in values.iter().enumerate() {
+            match integer(at, value) {
+                Some(integer) => residuals.push(integer.wrapping_sub(expected[at])),
+                None if patches.len() == patches_max => return None,
+                None => {
+                    patches.push((at, value.to_bits()));
+                    residuals.push(0);
+                }
+            }
+        }
+        Some(Residuals { scale, residuals, patches })
+    }
+
+    pub fn put(&self, out: &mut Vec<u8>) {
+        write_u64(out, self.patches.len() as u64);
+        let mut next = 0;
+        for &(at, _) in &self.patches {
+            write_u64(out, (at - next) as u64);
+            next = at + 1;
+        }
+        for (_, bits) in &self.patches {
+            out.extend_from_slice(&bits.to_le_bytes());
+        }
+        self.scale.put(out);
+        integers::encode(&self.residuals, out);
+    }
+}
+
+/// A column as it is on disk, but for what was expected.
+pub struct Packed<'a> {
+    pub scale: Scale,
+    positions: Vec<usize>,
+    patches: &'a [u8],
+    residuals: &'a [u8],
+}
+
+impl<'a> Packed<'a> {
+    /// `bytes` hold `count` values and nothing else.
+    pub fn open(mut bytes: &'a [u8], count: usize) -> Result<Packed<'a>, Malformed> {
+        let bytes = &mut bytes;
+        // A patch takes nine bytes at least.
+        let patch_count = take_count(bytes, count.min(bytes.len() / 9))?;
+        let mut positions = Vec::with_capacity(patch_count);
+        let mut next = 0u64;
+        for _ in 0..patch_count {
+            let at = next.checked_add(read_u64(bytes)?).filter(|&at| at < count as u64);
+            let at = at.ok_or(Malformed("a patch lies outside its column"))?;
+            positions.push(at as usize);
+            next = at + 1;
+        }
+        let patches = take(bytes, patch_count * 8)?;
+        let scale = Scale::take(bytes)?;
+        Ok(Packed { scale, positions, patches, residuals: bytes })
+    }
+
+    /// Appends the values: `value` makes one of its place and its integer.
+    pub fn unpack(
+        mut self,
+        expected: &[i64],
+        value: impl Fn(usize, i64) -> f64,
+        out: &mut Vec<f64>,
+    ) -> Result<(), Malformed> {
+        let start = out.len();
+        let mut at = 0;
+        integers::for_each_group(&mut self.residuals, expected.len(), |group| {
+            let expected = &expected[at..at + group.len()];
+            let values = group.iter().zip(expected).enumerate();
+            out.extend(
+                values.map(|(i, (&residual, &expected))| value(at + i, residual.wrapping_add(expected))),
+            );
+            at += group.len();
+        })?;
+        if !self.residuals.is_empty() {
+            return Err(Malformed("bytes after a column"));
+        }
+        for (at, bits) in self.positions.into_iter().zip(self.patches.chunks_exact(8)) {
+            out[start + at] = f64::from_bits(u64::from_le_bytes(bits.try_into().expect("eight bytes")));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,112 @@
+//! The integers that floats of one series stand for, so that they can be told by how far they are from what others let
+//! expect.
+
+use crate::codec::floats::{
+    EXPONENT_MAX, POWERS, as_decimal, common_factor, from_ordered_bits, larger_exponent, ordered_bits,
+};
+use crate::codec::varint::{read_i64, read_u64, write_i64, write_u64};
+use crate::codec::{Malformed, take_u8};
+
+/// On disk in place of an exponent.
+const BITS: u8 = 255;
+
+/// Adding and taking away 1.5 * 2^52 rounds what is below 2^51 to an integer, ties to even.
+const ROUND: f64 = 6_755_399_441_055_744.0;
+const ROUNDED_MAX: f64 = (1u64 << 51) as f64;
+
+/// How floats become integers and integers floats. Any float becomes one; not every one comes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scale {
+    /// `value = (offset + factor * integer) / 10^exponent`
+    Decimal { exponent: usize, offset: i64, factor: i64 },
+    /// The bits of the value, in an order that grows with it.
+    Bits,
+}
+
+impl Scale {
+    /// A scale from whose integers nearly all values come back.
+    pub fn find(columns: &[&[f64]]) -> Scale {
+        let values = || columns.iter().copied().flatten().copied();
+        // What does not come back takes nine bytes; bits of what is no decimal take up to eight each.
+        let strangers_max = 1 + values().count() / 16;
+        let (mut exponent, mut strangers) = (0, 0);
+        for value in values() {
+            if as_decimal(value, exponent).is_some() {
+                continue;
+            }
+            match larger_exponent(value, exponent) {
+                Some(larger) => exponent = larger,
+                None => strangers += 1,
+            }
+            if strangers > strangers_max {
+                return Scale::Bits;
+            }
+        }
+        // What suited a small exponent may be too large for the one that others need.
+        let integers: Vec<i64> = values().filter_map(|value| as_decimal(value, exponent)).collect();
+        if integers.is_empty() || values().count() - integers.len() > strangers_max {
+            return Scale::Bits;
+        }
+        let factor = common_factor(&integers, integers[0]);
+        Scale::Decimal { exponent, offset: if factor > 1 { integers[0] } else { 0 }, factor }
+    }
+
+    #[inline]
+    pub fn integer_of(self, value: f64) -> i64 {
+        match self {
+            Scale::Decimal { exponent, offset, factor } => {
+                rounded(value * POWERS[exponent]).wrapping_sub(offset).wrapping_div(factor)
+            }
+            Scale::Bits => ordered_bits(value),
+        }
+    }
+
+    #[inline]
+    pub fn value_of(self, integer: i64) -> f64 {
+        match self {
+            Scale::Decimal { exponent, offset, factor } => {
+                integer.wrapping_mul(factor).wrapping_add(offset) as f64 / POWERS[exponent]
+            }
+            Scale::Bits => from_ordered_bits(integer),
+        }
+    }
+
+    /// The same for the sum of `count` values, in each of which the offset is once.
+    pub fn of_sums(self, count: u64) -> Scale {
+        match self {
+            Scale::Decimal { exponent, offset, factor } => {
+                Scale::Decimal { exponent, offset: offset.wrapping_mul(count as i64), factor }
+            }
+            Scale::Bits => Scale::Bits,
+        }
+    }
+
+    pub fn put(self, out: &mut Vec<u8>) {
+        match self {
+            Scale::Decimal { exponent, offset, factor } => {
+                out.push(exponent as u8);
+                write_i64(out, offset);
+                write_u64(out, factor as u64);
+            }
+            Scale::Bits => out.push(BITS),
+        }
+    }
+
+    pub fn take(bytes: &mut &[u8]) -> Result<Scale, Malformed> {
+        match take_u8(bytes)? {
+            BITS => Ok(Scale::Bits),
+            exponent if usize::from(exponent) <= EXPONENT_MAX => {
+                let offset = read_i64(bytes)?;
+                let factor = i64::try_from(read_u64(bytes)?).ok().filter(|&factor| factor > 0);
+                let factor = factor.ok_or(Malformed("a factor is zero or too large"))?;
+                Ok(Scale::Decimal { exponent: exponent.into(), offset, factor })
+            }
+            _ => Err(Malformed("an exponent exceeds 18")),
+        }
+    }
+}
+
+/// The nearest integer, ties to even; what is too large for that is cut.
+fn rounded(value: f64) -> i64 {
+    if value.abs() < ROUNDED_MAX { ((value + ROUND) - ROUND) as i64 } else { value as i64 }
+}

@@ -1,0 +1,165 @@
+//! Samples into rollups of all resolutions in one walk, and rollups into one.
+
+use std::io::Write;
+use std::sync::Arc;
+
+use super::SampleBuffer;
+use super::merge::{merge_floats, merge_histograms};
+use super::rollup_columns::{float_columns, histogram_columns};
+use super::segment_reader::MetricsSegment;
+use super::segment_writer::MetricsSegmentWriter;
+use super::walk::Walk;
+use crate::model::rollup::{Columns, FloatBuckets, HistogramBuckets};
+use crate::model::{Labels, MetricType, TimeRange};
+use crate::storage::errors::MergeError;
+use crate::storage::segment::SegmentMeta;
+
+/// What is rolled up.
+pub struct RollUp<'a> {
+    /// Segments of samples in order of sequence.
+    pub raw: &'a [Arc<MetricsSegment>],
+    /// Rollups of the finest resolution, in order of sequence, of samples that are gone. They are of other samples than
+    /// `raw`, and the states of both are united.
+    pub older: &'a [Arc<MetricsSegment>],
+    /// Buckets that end in it; its edges are multiples of all resolutions.
+    pub day: TimeRange,
+    /// Finest first; each a multiple of the one before.
+    pub resolutions: &'a [i64],
+    /// The type of a metric family.
+    pub types: &'a dyn Fn(&str) -> MetricType,
+    /// Lowest and highest sequence number of what goes in.
+    pub seqs: (u64, u64),
+}
+
+/// Finished files, one for each resolution; none if there was nothing to write.
+pub type RolledUp<W> = Vec<Option<(W, SegmentMeta)>>;
+
+/// Writes a segment of each resolution, `to` in the same order. `is_stopping` is asked before each series.
+pub fn roll_up<W: Write>(
+    plan: &RollUp<'_>,
+    to: Vec<W>,
+    is_stopping: impl Fn() -> bool,
+) -> Result<RolledUp<W>, MergeError> {
+    assert_eq!(plan.resolutions.len(), to.len(), "a file for each resolution");
+    let mut writers = to
+        .into_iter()
+        .zip(plan.resolutions)
+        .map(|(to, &resolution)| MetricsSegmentWriter::new(to, disk_resolution(resolution), 0))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(MergeError::Write)?;
+    let mut walk = Walk::new(plan.raw.iter().chain(plan.older))?;
+    while let Some((labels, found)) = walk.next()? {
+        if is_stopping() {
+            return Err(MergeError::Stopped);
+        }
+        let (mut floats, mut histograms) = finest(plan, &labels, &found)?;
+        for (writer, &resolution) in writers.iter_mut().zip(plan.resolutions) {
+            if resolution != plan.resolutions[0] {
+                (floats, histograms) = (floats.coarsen(resolution), histograms.coarsen(resolution));
+            }
+            write_one(&labels, &floats, &histograms, writer)?;
+        }
+    }
+    writers.into_iter().map(|writer| finish(writer, plan.seqs)).collect()
+}
+
+/// The buckets of a series in the finest resolution; `found` says where in `plan.raw` and then `plan.older` it is.
+fn finest(
+    plan: &RollUp<'_>,
+    labels: &Labels,
+    found: &[(usize, u32)],
+) -> Result<(FloatBuckets, HistogramBuckets), MergeError> {
+    let resolution = plan.resolutions[0];
+    let (mut samples, mut run) = (SampleBuffer::default(), SampleBuffer::default());
+    let (mut floats, mut histograms) = (FloatBuckets::new(Columns::ALL), HistogramBuckets::new(Columns::ALL));
+    for &(place, ordinal) in found {
+        match plan.raw.get(place) {
+            Some(raw) => {
+                run.clear();
+                raw.read(ordinal, plan.day, &mut run)?;
+                merge_floats(&mut samples, &run.float_timestamps, &run.floats);
+                merge_histograms(&mut samples, &run.histogram_timestamps, &run.histograms);
+            }
+            None => {
+                let older = &plan.older[place - plan.raw.len()];
+                replace_from(older, ordinal, plan.day, &mut floats, &mut histograms)?;
+            }
+        }
+    }
+    let mut new = FloatBuckets::new(Columns::ALL);
+    new.fold(&samples.float_timestamps, &samples.floats, resolution);
+    new.narrow(float_columns(labels, plan.types, &new));
+    floats.unite_with(&new);
+    let mut new = HistogramBuckets::new(histogram_columns(&samples.histograms));
+    new.fold(&samples.histogram_timestamps, &samples.histograms, resolution);
+    histograms.unite_with(&new);
+    Ok((floats, histograms))
+}
+
+/// Writes a segment of what segments of rollups of one resolution hold, given in order of sequence: where two have a
+/// bucket of a series, the later one is right. `is_stopping` is asked before each series.
+pub(super) fn merge_rollups<W: Write>(
+    inputs: &[Arc<MetricsSegment>],
+    seqs: (u64, u64),
+    to: W,
+    is_stopping: impl Fn() -> bool,
+) -> Result<Option<(W, SegmentMeta)>, MergeError> {
+    let resolution = inputs.first().map_or(0, |input| input.resolution_ms());
+    assert!(inputs.iter().all(|input| input.resolution_ms() == resolution), "rollups of one resolution");
+    let mut to = MetricsSegmentWriter::new(to, disk_resolution(resolution), 0).map_err(MergeError::Write)?;
+    let mut walk = Walk::new(inputs)?;
+    while let Some((labels, found)) = walk.next()? {
+        if is_stopping() {
+            return Err(MergeError::Stopped);
+        }
+        let (mut floats, mut histograms) =
+            (FloatBuckets::new(Columns::ALL), HistogramBuckets::new(Columns::ALL));
+        for (place, ordinal) in found {
+            replace_from(&inputs[place], ordinal, TimeRange::ALL, &mut floats, &mut histograms)?;
+        }
+        write_one(&labels, &floats, &histograms, &mut to)?;
+    }
+    finish(to, seqs)
+}
+
+/// Puts the buckets of a later segment in the place of those that are there.
+fn replace_from(
+    segment: &MetricsSegment,
+    ordinal: u32,
+    range: TimeRange,
+    floats: &mut FloatBuckets,
+    histograms: &mut HistogramBuckets,
+) -> Result<(), MergeError> {
+    let (mut later, mut later_histograms) =
+        (FloatBuckets::new(Columns::ALL), HistogramBuckets::new(Columns::ALL));
+    segment.read_buckets(ordinal, range, Columns::ALL, &mut later, &mut later_histograms)?;
+    floats.replace_with(&later);
+    histograms.replace_with(&later_histograms);
+    Ok(())
+}
+
+fn write_one<W: Write>(
+    labels: &Labels,
+    floats: &FloatBuckets,
+    histograms: &HistogramBuckets,
+    to: &mut MetricsSegmentWriter<W>,
+) -> Result<(), MergeError> {
+    if floats.is_empty() && histograms.is_empty() {
+        return Ok(());
+    }
+    to.buckets(labels, floats, histograms).map_err(MergeError::Write)
+}
+
+fn finish<W: Write>(
+    writer: MetricsSegmentWriter<W>,
+    (min_seq, max_seq): (u64, u64),
+) -> Result<Option<(W, SegmentMeta)>, MergeError> {
+    if writer.series_count() == 0 {
+        return Ok(None);
+    }
+    writer.finish(min_seq, max_seq).map(Some).map_err(MergeError::Write)
+}
+
+fn disk_resolution(resolution_ms: i64) -> u32 {
+    u32::try_from(resolution_ms).expect("a resolution divides a day")
+}

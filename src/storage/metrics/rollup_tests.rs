@@ -1,0 +1,253 @@
+//! Rollups of segments: what they say is what the samples say.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use super::{MetricsSegment, MetricsSegmentWriter, RollUp, SampleBuffer, SeriesData, roll_up};
+use crate::model::histogram::{ResetHint, Span};
+use crate::model::metrics::stale_marker;
+use crate::model::rollup::{Columns, FloatBuckets, HistogramBuckets};
+use crate::model::time::{DAY, MINUTE};
+use crate::model::{Histogram, Labels, MetricType, TimeRange, Timestamp};
+use crate::storage::errors::MergeError;
+use crate::storage::fs::Mapped;
+use crate::storage::metrics::merge_segments;
+use crate::storage::segment::Segment;
+
+/// The samples of each series: floats, or native histograms where the value is not a number's own.
+type Samples = BTreeMap<Labels, BTreeMap<Timestamp, f64>>;
+
+const TODAY: TimeRange = TimeRange { after: 0, until: DAY };
+const RESOLUTIONS: [i64; 2] = [MINUTE, 5 * MINUTE];
+
+fn is_histogram(labels: &Labels) -> bool {
+    labels.metric_name() == "latency"
+}
+
+fn histogram(value: f64) -> Arc<Histogram> {
+    Arc::new(Histogram {
+        hint: ResetHint::Unknown,
+        count: value,
+        sum: value / 4.0,
+        positive_spans: vec![Span { offset: 1, length: 2 }],
+        positive_buckets: vec![value - 1.0, 1.0],
+        is_integer: true,
+        ..Histogram::default()
+    })
+}
+
+fn open(file: Vec<u8>) -> Arc<MetricsSegment> {
+    Arc::new(MetricsSegment::open(Segment::open(Arc::new(Mapped::Heap(file)), "a.seg").unwrap()))
+}
+
+fn raw(samples: &Samples) -> Arc<MetricsSegment> {
+    let mut writer = MetricsSegmentWriter::new(Vec::new(), 0, 0).unwrap();
+    for (labels, samples) in samples {
+        let mut buffer = SampleBuffer::default();
+        for (&time, &value) in samples {
+            if is_histogram(labels) {
+                buffer.histogram_timestamps.push(time);
+                buffer.histograms.push(histogram(value));
+            } else {
+                buffer.float_timestamps.push(time);
+                buffer.floats.push(value);
+            }
+        }
+        writer.series(labels, &SeriesData::from(&buffer)).unwrap();
+    }
+    open(writer.finish(1, 9).unwrap().0)
+}
+
+fn plan<'a>(raw: &'a [Arc<MetricsSegment>], older: &'a [Arc<MetricsSegment>]) -> RollUp<'a> {
+    let types = &|family: &str| match family {
+        "requests" => MetricType::Counter,
+        "temperature" => MetricType::Gauge,
+        _ => MetricType::Unknown,
+    };
+    RollUp { raw, older, day: TODAY, resolutions: &RESOLUTIONS, types, seqs: (1, 9) }
+}
+
+/// One segment of each resolution; none if there is nothing to roll up.
+fn rolled_up(plan: &RollUp<'_>) -> Vec<Arc<MetricsSegment>> {
+    let files = roll_up(plan, vec![Vec::new(), Vec::new()], || false).unwrap();
+    let segments: Vec<_> = files.into_iter().flatten().map(|(file, _)| open(file)).collect();
+    segments.iter().for_each(|segment| segment.verify().unwrap());
+    segments
+}
+
+fn read(segment: &MetricsSegment, ordinal: u32, range: TimeRange) -> (FloatBuckets, HistogramBuckets) {
+    let (mut floats, mut histograms) = (FloatBuckets::new(Columns::ALL), HistogramBuckets::new(Columns::ALL));
+    segment.read_buckets(ordinal, range, Columns::ALL, &mut floats, &mut histograms).unwrap();
+    (floats, histograms)
+}
+
+/// What a rollup says of each series, but for the sums of floats, which may be rounded.
+fn contents(segment: &MetricsSegment) -> BTreeMap<Labels, String> {
+    let mut found = BTreeMap::new();
+    for ordinal in 0..segment.series_count() {
+        let (mut floats, histograms) = read(segment, ordinal, TimeRange::ALL);
+        floats.sums.clear();
+        found.insert(segment.labels(ordinal).unwrap(), format!("{floats:?} {histograms:?}"));
+    }
+    found
+}
+
+/// The same, folded from samples.
+fn folded(samples: &Samples, resolution: i64) -> BTreeMap<Labels, String> {
+    let mut found = BTreeMap::new();
+    for (labels, samples) in samples {
+        let (times, values): (Vec<_>, Vec<_>) =
+            samples.iter().filter(|(time, _)| TODAY.contains(**time)).map(|(&t, &v)| (t, v)).unzip();
+        let (mut floats, mut histograms) =
+            (FloatBuckets::new(Columns::ALL), HistogramBuckets::new(Columns::ALL));
+        if is_histogram(labels) {
+            let values: Vec<_> = values.into_iter().map(histogram).collect();
+            histograms = HistogramBuckets::new(Columns::COUNTER);
+            histograms.fold(&times, &values, resolution);
+            histograms.has = histograms.has.difference(Columns::MIN.union(Columns::MAX));
+        } else {
+            floats.fold(&times, &values, resolution);
+            match labels.metric_name() {
+                "requests_total" => floats.narrow(Columns::COUNTER),
+                "temperature" => floats.narrow(Columns::GAUGE),
+                _ => {}
+            }
+        }
+        if !times.is_empty() {
+            floats.sums.clear();
+            found.insert(labels.clone(), format!("{floats:?} {histograms:?}"));
+        }
+    }
+    found
+}
+
+fn samples() -> impl Strategy<Value = Samples> {
+    let name = prop::sample::select(vec!["requests_total", "temperature", "untold", "latency"]);
+    let value = prop_oneof![9 => (2u32..40).prop_map(f64::from), 1 => Just(stale_marker())];
+    let step = prop_oneof![8 => Just(15_000i64), 1 => 1..100_000i64, 1 => 5 * MINUTE..40 * MINUTE];
+    let series = (-10 * MINUTE..DAY, prop::collection::vec((step, value), 1..120));
+    prop::collection::btree_map((name, 0u32..3), series, 0..5).prop_map(|all| {
+        let mut samples = Samples::new();
+        for ((name, n), (start, steps)) in all {
+            let labels = Labels::from_pairs([("__name__", name), ("n", &n.to_string())]).unwrap();
+            let mut time = start;
+            let series: &mut BTreeMap<_, _> = samples.entry(labels).or_default();
+            for (step, value) in steps {
+                time += step;
+                series.insert(time, if name == "latency" && value.is_nan() { 1.0 } else { value });
+            }
+        }
+        samples
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn a_rollup_says_what_the_samples_say(samples in samples()) {
+        let segments = [raw(&samples)];
+        let rollups = rolled_up(&plan(&segments, &[]));
+        for (rollup, resolution) in rollups.iter().zip(RESOLUTIONS) {
+            prop_assert_eq!(rollup.resolution_ms(), resolution);
+            prop_assert_eq!(contents(rollup), folded(&samples, resolution));
+        }
+        prop_assert_eq!(rollups.is_empty(), folded(&samples, MINUTE).is_empty());
+    }
+
+    #[test]
+    fn a_range_is_the_buckets_that_end_in_it(samples in samples(), after in 0..DAY, len in 0..DAY) {
+        let rollups = rolled_up(&plan(&[raw(&samples)], &[]));
+        let range = TimeRange { after, until: after + len };
+        for rollup in &rollups {
+            for ordinal in 0..rollup.series_count() {
+                let (mut floats, mut histograms) = read(rollup, ordinal, TimeRange::ALL);
+                floats.keep(range.slice_of(&floats.ends.clone()));
+                histograms.keep(range.slice_of(&histograms.ends.clone()));
+                let found = read(rollup, ordinal, range);
+                // Blocks that were not read cannot say which columns they lack.
+                floats.has = found.0.has;
+                histograms.has = found.1.has;
+                prop_assert_eq!(format!("{found:?}"), format!("{:?}", (floats, histograms)));
+            }
+        }
+    }
+
+    #[test]
+    fn later_samples_of_a_series_are_rolled_up_with_the_others(old in samples(), new in samples()) {
+        let mut both = old.clone();
+        for (labels, samples) in &new {
+            both.entry(labels.clone()).or_default().extend(samples);
+        }
+        let rollups = rolled_up(&plan(&[raw(&old), raw(&new)], &[]));
+        let expected = folded(&both, MINUTE);
+        prop_assert_eq!(rollups.first().map(|r| contents(r)).unwrap_or_default(), expected);
+    }
+
+    #[test]
+    fn of_two_rollups_of_a_bucket_the_later_is_right(old in samples(), new in samples()) {
+        let mut both = old.clone();
+        for (labels, samples) in &new {
+            let series = both.entry(labels.clone()).or_default();
+            // A day that is rolled up anew has all that it had before.
+            series.retain(|time, _| !samples.keys().any(|t| (t - 1).div_euclid(MINUTE) == (time - 1).div_euclid(MINUTE)));
+            series.extend(samples);
+        }
+        let inputs: Vec<_> = [&old, &new].into_iter().flat_map(|s| rolled_up(&plan(&[raw(s)], &[])).into_iter().next()).collect();
+        if !inputs.is_empty() {
+            let (file, meta) = merge_segments(&inputs, (1, 9), Vec::new(), || false).unwrap().unwrap();
+            let merged = open(file);
+            merged.verify().unwrap();
+            prop_assert_eq!(meta.tier_resolution_ms, 60_000);
+            prop_assert_eq!(contents(&merged), folded(&both, MINUTE));
+        }
+    }
+}
+
+#[test]
+fn stray_samples_unite_with_the_rollups_of_those_that_are_gone() {
+    let labels = Labels::from_pairs([("__name__", "temperature")]).unwrap();
+    let series =
+        |samples: &[(Timestamp, f64)]| Samples::from([(labels.clone(), samples.iter().copied().collect())]);
+    let gone = series(&[(10_000, 5.0), (20_000, 7.0), (70_000, 1.0)]);
+    let stray = series(&[(50_000, 9.0), (130_000, 2.0)]);
+    let older = rolled_up(&plan(&[raw(&gone)], &[]));
+    let raw_stray = [raw(&stray)];
+    let rollups = rolled_up(&plan(&raw_stray, &older[..1]));
+    let mut all = gone[&labels].clone();
+    all.extend(&stray[&labels]);
+    for (rollup, resolution) in rollups.iter().zip(RESOLUTIONS) {
+        assert_eq!(
+            contents(rollup),
+            folded(&series(&all.clone().into_iter().collect::<Vec<_>>()), resolution)
+        );
+    }
+}
+
+#[test]
+fn who_stops_a_roll_up_gets_no_file() {
+    let labels = Labels::from_pairs([("__name__", "up")]).unwrap();
+    let segments = [raw(&Samples::from([(labels, BTreeMap::from([(1, 1.0)]))]))];
+    let stopped = roll_up(&plan(&segments, &[]), vec![Vec::new(), Vec::new()], || true);
+    assert!(matches!(stopped, Err(MergeError::Stopped)));
+}
+
+#[test]
+fn a_long_series_is_read_block_by_block() {
+    let labels = Labels::from_pairs([("__name__", "untold")]).unwrap();
+    let mut buckets = FloatBuckets::new(Columns::ALL);
+    for minute in 1..=10_000i64 {
+        buckets.push(minute * MINUTE, &crate::model::rollup::FloatState::of(minute * MINUTE, minute as f64));
+    }
+    let mut writer = MetricsSegmentWriter::new(Vec::new(), 60_000, 0).unwrap();
+    writer.buckets(&labels, &buckets, &HistogramBuckets::default()).unwrap();
+    let segment = open(writer.finish(1, 2).unwrap().0);
+    segment.verify().unwrap();
+    assert_eq!(segment.states_summaries(0).unwrap().len(), 5);
+    let (floats, _) = read(&segment, 0, TimeRange { after: 3000 * MINUTE, until: 5000 * MINUTE });
+    assert_eq!((floats.len(), floats.ends[0], floats.maxs[1999]), (2000, 3001 * MINUTE, 5000.0));
+    let count = segment.sample_count(0, TimeRange { after: 3000 * MINUTE, until: 5000 * MINUTE }).unwrap();
+    assert!((1990..2010).contains(&count), "{count}");
+}

@@ -1,0 +1,85 @@
+//! Writes the buckets of series, in a segment of rollups (`storage-format.md` §5.8).
+
+use std::io::{self, Write};
+
+use xxhash_rust::xxh3::xxh3_128;
+
+use super::super::segment_layout::{
+    BLOCK_BUCKETS_MAX, BLOCK_HISTOGRAM_BUCKETS_MAX, BUCKET_TIMES_CODEC, Column, STATES_CODEC, SeriesRow,
+};
+use super::MetricsSegmentWriter;
+use crate::codec::states::{self, BucketTimes};
+use crate::model::rollup::{FloatBuckets, HistogramBuckets};
+use crate::model::{Labels, Timestamp};
+
+impl<W: Write> MetricsSegmentWriter<W> {
+    /// Adds the buckets of a series; series come in strictly increasing order of labels. The segment is one of rollups,
+    /// and the buckets are of its resolution.
+    pub fn buckets(
+        &mut self,
+        labels: &Labels,
+        floats: &FloatBuckets,
+        histograms: &HistogramBuckets,
+    ) -> io::Result<()> {
+        assert!(self.meta.tier_resolution_ms > 0, "buckets of {labels} in a segment of samples");
+        self.begin(labels);
+        for ends in [&floats.ends, &histograms.ends] {
+            self.cover(ends.first().copied().into_iter().chain(ends.last().copied()));
+            self.meta.row_count += ends.len() as u64;
+        }
+        for from in (0..floats.len()).step_by(BLOCK_BUCKETS_MAX) {
+            let mut block = floats.clone();
+            block.keep(from..floats.len().min(from + BLOCK_BUCKETS_MAX));
+            let column = self.put_bucket_times(&times_of(
+                &block.ends,
+                &block.counts,
+                [&block.first_times, &block.last_times, &block.stale_at],
+            ))?;
+            self.put_block(column, |out| {
+                out.push(STATES_CODEC);
+                states::encode_floats(&block, out);
+            })?;
+        }
+        for from in (0..histograms.len()).step_by(BLOCK_HISTOGRAM_BUCKETS_MAX) {
+            let mut block = histograms.clone();
+            block.keep(from..histograms.len().min(from + BLOCK_HISTOGRAM_BUCKETS_MAX));
+            let column = self.put_bucket_times(&times_of(
+                &block.ends,
+                &block.counts,
+                [&block.first_times, &block.last_times, &block.stale_at],
+            ))?;
+            self.put_block(column, |out| {
+                out.push(STATES_CODEC);
+                states::encode_histograms(&block, out);
+            })?;
+        }
+        self.blocks.add_series(SeriesRow {
+            float_blocks: floats.len().div_ceil(BLOCK_BUCKETS_MAX),
+            histogram_blocks: histograms.len().div_ceil(BLOCK_HISTOGRAM_BUCKETS_MAX),
+            ..SeriesRow::default()
+        });
+        Ok(())
+    }
+
+    /// Writes the times of buckets unless equal ones are there; answers with the number of the column.
+    fn put_bucket_times(&mut self, times: &BucketTimes) -> io::Result<u64> {
+        self.scratch.clear();
+        self.scratch.push(BUCKET_TIMES_CODEC);
+        times.encode(self.meta.tier_resolution_ms.into(), &mut self.scratch);
+        let hash = xxh3_128(&self.scratch);
+        if let Some(&number) = self.columns.known.get(&hash) {
+            return Ok(number);
+        }
+        let offset = self.to.section_len();
+        let len = self.to.write_block(&self.scratch)?;
+        let (first, last) = (times.ends[0], times.ends[times.len() - 1]);
+        Ok(self.columns.add(hash, Column { offset, len, sample_count: times.len(), first, last }))
+    }
+}
+
+fn times_of(ends: &[Timestamp], counts: &[u64], others: [&[Timestamp]; 3]) -> BucketTimes {
+    assert!(ends.windows(2).all(|w| w[0] < w[1]), "buckets are not in order");
+    // Where no column needs the time of a first or last sample, it is that of the bucket.
+    let [firsts, lasts, stale_at] = others.map(|times| if times.is_empty() { ends } else { times }.to_vec());
+    BucketTimes { ends: ends.to_vec(), counts: counts.to_vec(), firsts, lasts, stale_at }
+}
