@@ -304,8 +304,7 @@ impl Querier {
     ) -> Result<Listing<Labels>, QueryError> {
         self.metrics.observe(QueryKind::Series, budget, || {
             self.listing(selectors, limit, budget, |snapshot, matchers| {
-                let found = snapshot.select(matchers, range)?;
-                Ok(found.into_iter().map(|series| series.labels).collect())
+                snapshot.series_labels(matchers, range)
             })
         })
     }

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use xxhash_rust::xxh3::xxh3_64;
+
 use super::errors::ReadError;
 use super::fs::Fs;
 use super::generation::Generation;
@@ -20,6 +22,7 @@ use crate::model::{TimeRange, Timestamp};
 /// Everything readable at one instant.
 #[derive(Clone, Default)]
 pub(super) struct View {
+    pub rollups: Rollups,
     /// Up to which partition samples of each resolution were let go.
     pub floors: BTreeMap<u32, Timestamp>,
     /// Oldest first; the last one is being written.
@@ -28,7 +31,35 @@ pub(super) struct View {
     pub segments: Vec<Arc<LiveSegment>>,
 }
 
+/// Which rollups the tiers ask for.
+#[derive(Clone, Default)]
+pub(super) struct Rollups {
+    /// In ms, finest first.
+    pub resolutions: Arc<[i64]>,
+    /// What a segment whose samples are in all of them is marked with (`storage-format.md` §3); 0 if there are none.
+    pub mark: u32,
+}
+
+impl Rollups {
+    pub fn new(resolutions: Vec<i64>) -> Rollups {
+        let bytes: Vec<u8> = resolutions.iter().flat_map(|resolution| resolution.to_le_bytes()).collect();
+        let mark = if bytes.is_empty() { 0 } else { (xxh3_64(&bytes) as u32).max(1) };
+        Rollups { resolutions: resolutions.into(), mark }
+    }
+}
+
 impl View {
+    /// Up to where samples of a resolution were let go.
+    pub fn floor(&self, resolution_ms: i64) -> Timestamp {
+        let resolution = u32::try_from(resolution_ms).unwrap_or(u32::MAX);
+        self.floors.get(&resolution).copied().unwrap_or(Timestamp::MIN)
+    }
+
+    /// Whether all that it holds is in all rollups that the tiers ask for.
+    pub fn is_rolled(&self, segment: &LiveSegment) -> bool {
+        self.rollups.mark != 0 && segment.entry.rolled == self.rollups.mark
+    }
+
     /// The segments of a signal, each with its place in the list.
     pub fn segments_of(&self, signal: Signal) -> impl Iterator<Item = (usize, &Arc<LiveSegment>)> {
         self.segments.iter().enumerate().filter(move |(_, segment)| segment.signal() == Some(signal))
@@ -69,6 +100,15 @@ impl LiveSegment {
             unmergeable: AtomicBool::new(false),
         };
         LiveSegment { entry, file: Arc::new(file) }
+    }
+
+    /// In ms; 0 for rows as sent.
+    pub fn resolution_ms(&self) -> i64 {
+        self.entry.resolution_ms.into()
+    }
+
+    pub fn is_rollup(&self) -> bool {
+        self.entry.resolution_ms > 0
     }
 
     pub fn time_range(&self) -> TimeRange {

@@ -13,7 +13,7 @@ use parking_lot::{Mutex, RwLock};
 use super::fs::{DirLock, Fs, RealFs};
 use super::generation::Generation;
 use super::limiter::SeriesLimiter;
-use super::live::View;
+use super::live::{Rollups, View};
 use super::logs::{LogsWriter, TailHub};
 use super::manifest::{Manifest, ManifestError};
 use super::pressure::Pressure;
@@ -137,7 +137,9 @@ impl Store {
         threads.push(spawn("syncer".into(), move || syncer.run()));
 
         let floors = manifest.floors().clone();
-        let view = View { floors, generations, segments: Vec::new() };
+        let resolutions = options.tiers.iter().map(|tier| tier.resolution_ms);
+        let rollups = Rollups::new(resolutions.filter(|&resolution| resolution > 0).collect());
+        let view = View { rollups, floors, generations, segments: Vec::new() };
         let mut view = view.with_segments(&segments, &[]);
         view.generations.push(active);
         let store = Store {

@@ -15,6 +15,7 @@ mod segment_writer;
 mod snapshot;
 mod stream;
 mod symbols;
+mod tiers;
 mod walk;
 mod words;
 mod writer;
@@ -23,6 +24,8 @@ mod writer;
 mod rollup_tests;
 #[cfg(test)]
 mod segment_tests;
+#[cfg(test)]
+mod tiers_tests;
 
 pub use batch::{
     DeltaHistogramRow, DeltaRow, ExemplarRow, HistogramRow, MetricBatch, MetricRows, SampleRow, StartRow,
@@ -37,6 +40,7 @@ pub use segment_layout::section_name;
 pub use segment_reader::{BlockSummary, MetricsSegment, SeriesCursor, StatesSummary};
 pub use segment_writer::{MetricsSegmentWriter, SeriesData};
 pub use snapshot::{MetricsSnapshot, SampleBuffer, Series, SeriesExemplars};
+pub use tiers::{ReadPlan, Reading, Stretch, TierCounts};
 pub(in crate::storage) use writer::{MetricsWriter, SharedMetadata, WriterCounters};
 
 /// A registered series: its shard and its id there.

@@ -18,8 +18,8 @@ use crate::storage::signal::Signal;
 
 /// The metrics at one instant. Holding it keeps the segments it reads alive; drop it when the query ends.
 pub struct MetricsSnapshot {
-    view: Arc<View>,
-    registries: Vec<SharedRegistry>,
+    pub(super) view: Arc<View>,
+    pub(super) registries: Vec<SharedRegistry>,
     metadata: SharedMetadata,
     warnings: Mutex<BTreeSet<String>>,
 }
@@ -31,12 +31,12 @@ pub struct Series {
     /// About how many samples are in the selected range, from the index alone.
     pub sample_count_estimate: u64,
     /// In order of sequence.
-    parts: Vec<Part>,
+    pub(super) parts: Vec<Part>,
 }
 
 /// A source of samples and the series' number there.
 #[derive(Clone, Copy, Debug)]
-enum Part {
+pub(super) enum Part {
     Segment { index: u32, ordinal: u32 },
     Head { generation: u32, shard: u32, id: u32 },
 }
@@ -93,7 +93,7 @@ impl MetricsSnapshot {
         }
     }
 
-    /// The series that all `matchers` let through and that may have samples in `range`, each once, in storage
+    /// The series that all `matchers` let through and that may have samples as sent in `range`, each once, in storage
     /// order (no promise). Damaged segments are skipped and reported by [`MetricsSnapshot::warnings`].
     pub fn select(&self, matchers: &[Matcher], range: TimeRange) -> Result<Vec<Series>, ReadError> {
         self.select_until(matchers, range, &|| false)
@@ -107,22 +107,21 @@ impl MetricsSnapshot {
         is_stopping: &dyn Fn() -> bool,
     ) -> Result<Vec<Series>, ReadError> {
         let mut found = Found::default();
-        for (index, segment) in self.segments_in(range) {
-            self.or_warn(select_in_segment(segment, index, matchers, range, is_stopping, &mut found));
+        for (index, segment) in self.segments_in(range).filter(|(_, segment)| !segment.is_rollup()) {
+            self.or_warn(found.add_segment(segment, index, matchers, (&[range], &[]), is_stopping));
         }
-        for (shard, registry) in self.registries.iter().enumerate() {
-            registry.select(matchers, is_stopping, |id, fingerprint, labels| {
-                for (generation, heads) in self.view.generations.iter().enumerate() {
-                    let head = &heads.metrics[shard];
-                    if head.holds(id) && head.time_range().overlaps(&range) {
-                        let part = Part::Head { generation: generation as u32, shard: shard as u32, id };
-                        let estimate = spread_evenly(head.count_at_most(id), head.time_range(), range);
-                        found.add(fingerprint, part, estimate, || Ok(labels())).expect("no file is read");
-                    }
-                }
-            });
-        }
+        found.add_heads(self, matchers, &[range], is_stopping);
         Ok(found.series)
+    }
+
+    /// The labels of series that all `matchers` let through and that may have anything in `range`, in any resolution.
+    pub fn series_labels(&self, matchers: &[Matcher], range: TimeRange) -> Result<Vec<Labels>, ReadError> {
+        let mut found = Found::default();
+        for (index, segment) in self.listed_in(range) {
+            self.or_warn(found.add_segment(segment, index, matchers, (&[range], &[]), &|| false));
+        }
+        found.add_heads(self, matchers, &[range], &|| false);
+        Ok(found.series.into_iter().map(|series| series.labels).collect())
     }
 
     /// Replaces the content of `samples` by the series' samples in `range`; a series may turn out to have none.
@@ -133,12 +132,24 @@ impl MetricsSnapshot {
         samples: &mut SampleBuffer,
     ) -> Result<(), ReadError> {
         samples.clear();
+        self.read_samples(series, range, |_| true, samples);
+        Ok(())
+    }
+
+    /// Adds the series' samples in `range` to what is there, of heads and of the segments that `takes` lets through.
+    pub(super) fn read_samples(
+        &self,
+        series: &Series,
+        range: TimeRange,
+        takes: impl Fn(&LiveSegment) -> bool,
+        samples: &mut SampleBuffer,
+    ) {
         let mut run = SampleBuffer::default();
         for part in &series.parts {
             match *part {
                 Part::Segment { index, ordinal } => {
                     let segment = &self.view.segments[index as usize];
-                    if !segment.time_range().overlaps(&range) {
+                    if segment.is_rollup() || !segment.time_range().overlaps(&range) || !takes(segment) {
                         continue;
                     }
                     // Most segments follow one another in time; only late data overlap.
@@ -157,7 +168,6 @@ impl MetricsSnapshot {
                 }
             }
         }
-        Ok(())
     }
 
     /// Since when the series counts, of all the parts it was found in, in order of times: from a time on it counts since
@@ -183,7 +193,7 @@ impl MetricsSnapshot {
     /// Sorted names of the labels on series that match (all series, if no matcher is given).
     pub fn label_names(&self, matchers: &[Matcher], range: TimeRange) -> Result<Vec<String>, ReadError> {
         let mut names = BTreeSet::new();
-        for (_, segment) in self.segments_in(range) {
+        for (_, segment) in self.listed_in(range) {
             self.or_warn(label_names_in_segment(segment, matchers, &mut names));
         }
         self.registries.iter().for_each(|registry| {
@@ -202,7 +212,7 @@ impl MetricsSnapshot {
         range: TimeRange,
     ) -> Result<Vec<String>, ReadError> {
         let mut values = BTreeSet::new();
-        for (_, segment) in self.segments_in(range) {
+        for (_, segment) in self.listed_in(range) {
             self.or_warn(label_values_in_segment(segment, name, matchers, &mut values));
         }
         self.registries.iter().for_each(|registry| {
@@ -245,7 +255,13 @@ impl MetricsSnapshot {
         self.warnings.lock().iter().cloned().collect()
     }
 
-    fn segments_in(&self, range: TimeRange) -> impl Iterator<Item = (u32, &LiveSegment)> {
+    /// Segments that tell which series there were: rollups where the samples are gone.
+    fn listed_in(&self, range: TimeRange) -> impl Iterator<Item = (u32, &LiveSegment)> {
+        let floor = self.view.floor(0);
+        self.segments_in(range).filter(move |(_, s)| !s.is_rollup() || s.entry.min_time <= floor)
+    }
+
+    pub(super) fn segments_in(&self, range: TimeRange) -> impl Iterator<Item = (u32, &LiveSegment)> {
         let all = self.view.segments_of(Signal::Metrics);
         all.filter(move |(_, s)| s.time_range().overlaps(&range)).map(|(i, s)| (i as u32, &**s))
     }
@@ -264,7 +280,7 @@ impl MetricsSnapshot {
     }
 
     /// Damage costs what it hit, not the query: it is noted and the rest goes on.
-    fn or_warn<T>(&self, result: Result<T, ReadError>) -> Option<T> {
+    pub(super) fn or_warn<T>(&self, result: Result<T, ReadError>) -> Option<T> {
         match result {
             Ok(value) => Some(value),
             Err(error) => {
@@ -275,17 +291,71 @@ impl MetricsSnapshot {
     }
 }
 
-/// Series by fingerprint, as the sources are gone through.
 /// How many series are added before asking whether to go on: some hundred microseconds.
 const SERIES_PER_LOOK: usize = 256;
 
+/// Series by fingerprint, as the sources are gone through.
 #[derive(Default)]
-struct Found {
-    series: Vec<Series>,
+pub(super) struct Found {
+    pub series: Vec<Series>,
     index: HashMap<u128, u32, RandomState>,
 }
 
 impl Found {
+    /// Adds the series of a segment that have samples, or buckets, in the ranges: those of the first are counted in the
+    /// estimate.
+    pub fn add_segment(
+        &mut self,
+        live: &LiveSegment,
+        index: u32,
+        matchers: &[Matcher],
+        (counted, others): (&[TimeRange], &[TimeRange]),
+        is_stopping: &dyn Fn() -> bool,
+    ) -> Result<(), ReadError> {
+        let segment = opened(live)?;
+        for (i, ordinal) in segment.select_until(matchers, is_stopping)?.into_iter().enumerate() {
+            if i.is_multiple_of(SERIES_PER_LOOK) && is_stopping() {
+                break;
+            }
+            let (mut estimate, mut is_there) = (0, false);
+            for &range in counted {
+                estimate += segment.sample_count(ordinal, range)?;
+            }
+            for &range in others {
+                is_there |= segment.sample_count(ordinal, range)? > 0;
+            }
+            if is_there || estimate > 0 {
+                let part = Part::Segment { index, ordinal };
+                self.add(segment.fingerprint(ordinal)?, part, estimate, || Ok(segment.labels(ordinal)?))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds the series that heads hold and that may have samples in the ranges.
+    pub fn add_heads(
+        &mut self,
+        snapshot: &MetricsSnapshot,
+        matchers: &[Matcher],
+        ranges: &[TimeRange],
+        is_stopping: &dyn Fn() -> bool,
+    ) {
+        for (shard, registry) in snapshot.registries.iter().enumerate() {
+            registry.select(matchers, is_stopping, |id, fingerprint, labels| {
+                for (generation, heads) in snapshot.view.generations.iter().enumerate() {
+                    let head = &heads.metrics[shard];
+                    let range = head.time_range();
+                    if head.holds(id) && ranges.iter().any(|wanted| wanted.overlaps(&range)) {
+                        let part = Part::Head { generation: generation as u32, shard: shard as u32, id };
+                        let count = head.count_at_most(id);
+                        let estimate = ranges.iter().map(|wanted| spread_evenly(count, range, *wanted)).sum();
+                        self.add(fingerprint, part, estimate, || Ok(labels())).expect("no file is read");
+                    }
+                }
+            });
+        }
+    }
+
     fn add(
         &mut self,
         fingerprint: u128,
@@ -308,28 +378,6 @@ impl Found {
 
 fn opened(segment: &LiveSegment) -> Result<&Arc<MetricsSegment>, ReadError> {
     segment.metrics()
-}
-
-fn select_in_segment(
-    live: &LiveSegment,
-    index: u32,
-    matchers: &[Matcher],
-    range: TimeRange,
-    is_stopping: &dyn Fn() -> bool,
-    found: &mut Found,
-) -> Result<(), ReadError> {
-    let segment = opened(live)?;
-    for (i, ordinal) in segment.select_until(matchers, is_stopping)?.into_iter().enumerate() {
-        if i.is_multiple_of(SERIES_PER_LOOK) && is_stopping() {
-            break;
-        }
-        let estimate = segment.sample_count(ordinal, range)?;
-        if estimate > 0 {
-            let part = Part::Segment { index, ordinal };
-            found.add(segment.fingerprint(ordinal)?, part, estimate, || Ok(segment.labels(ordinal)?))?;
-        }
-    }
-    Ok(())
 }
 
 fn read_from_segment(
