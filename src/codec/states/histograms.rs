@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::floats::{integers_column, spread_numbers, take_integers, tellable};
 use super::parts::{self, Parts};
 use super::times::BucketTimes;
+use super::{put_integers, spread_numbers, take_numbers, tellable};
 use crate::codec::varint::{read_u64, write_u64};
 use crate::codec::{Malformed, histograms, take_count, take_u8};
 use crate::model::Histogram;
@@ -72,8 +72,12 @@ pub fn decode(bytes: &[u8], times: &BucketTimes, wanted: Columns) -> Result<Hist
     if wanted.contains(Columns::LOST) {
         buckets.lost = spread(&times.counts, states.lost).map(Option::flatten).collect();
     }
-    buckets.resets = spread_numbers(wanted.contains(Columns::RESETS), &times.counts, states.resets);
-    buckets.changes = spread_numbers(wanted.contains(Columns::CHANGES), &times.counts, states.changes);
+    if wanted.contains(Columns::RESETS) {
+        buckets.resets = spread_numbers(&times.counts, states.resets);
+    }
+    if wanted.contains(Columns::CHANGES) {
+        buckets.changes = spread_numbers(&times.counts, states.changes);
+    }
     Ok(buckets)
 }
 
@@ -103,9 +107,7 @@ impl Filled {
             Columns::LAST => Some(block(&self.lasts)),
             Columns::FIRST => self.first_column(),
             Columns::SUM => Some(some_of(&self.sums)),
-            Columns::RESETS => {
-                self.resets.iter().any(|&resets| resets != 0).then(|| integers_column(&self.resets))
-            }
+            Columns::RESETS => self.resets.iter().any(|&resets| resets != 0).then(|| numbers(&self.resets)),
             Columns::LOST => self.lost.iter().any(|lost| lost.is_some()).then(|| some_of(&self.lost)),
             Columns::CHANGES => {
                 let residuals: Vec<i64> = self
@@ -114,7 +116,7 @@ impl Filled {
                     .zip(self.expected_changes())
                     .map(|(c, e)| c.wrapping_sub(e))
                     .collect();
-                residuals.iter().any(|&residual| residual != 0).then(|| integers_column(&residuals))
+                residuals.iter().any(|&residual| residual != 0).then(|| numbers(&residuals))
             }
             _ => None,
         }
@@ -160,7 +162,7 @@ impl Filled {
             self.sums = take_some(bytes, count)?;
         }
         if needed.contains(Columns::RESETS) {
-            self.resets = take_integers(parts.get(Columns::RESETS), count)?;
+            self.resets = take_numbers(parts.get(Columns::RESETS), count)?;
         }
         if needed.contains(Columns::LOST) {
             self.lost = match parts.get(Columns::LOST) {
@@ -169,7 +171,7 @@ impl Filled {
             };
         }
         if needed.contains(Columns::CHANGES) {
-            let residuals = take_integers(parts.get(Columns::CHANGES), count)?;
+            let residuals = take_numbers(parts.get(Columns::CHANGES), count)?;
             let expected = self.expected_changes();
             self.changes = residuals.into_iter().zip(expected).map(|(r, e)| r.wrapping_add(e)).collect();
         }
@@ -235,6 +237,12 @@ fn combine(histogram: &mut Histogram, last: &Histogram) {
     let counts = histogram.positive_buckets.iter_mut().chain(&mut histogram.negative_buckets);
     let of_last = last.positive_buckets.iter().chain(&last.negative_buckets);
     counts.zip(of_last).for_each(|(count, last)| *count = last - *count);
+}
+
+fn numbers(values: &[i64]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    put_integers(values, &mut bytes);
+    bytes
 }
 
 fn block(histograms: &[Arc<Histogram>]) -> Vec<u8> {

@@ -1,5 +1,6 @@
 //! A column of floats as integers less what was expected, and patches for those that are no such integers.
 
+use super::put_integers;
 use super::scale::Scale;
 use crate::codec::varint::{read_u64, write_u64};
 use crate::codec::{Malformed, integers, take, take_count};
@@ -48,7 +49,7 @@ impl Residuals {
             out.extend_from_slice(&bits.to_le_bytes());
         }
         self.scale.put(out);
-        integers::encode(&self.residuals, out);
+        put_integers(&self.residuals, out);
     }
 }
 

@@ -51,6 +51,26 @@ impl Scale {
         Scale::Decimal { exponent, offset: if factor > 1 { integers[0] } else { 0 }, factor }
     }
 
+    /// A decimal scale that has an integer near nearly all values, and is coarse against what is near: so it takes many
+    /// fewer bits than the values have.
+    pub fn near(values: &[f64], error: f64) -> Scale {
+        let is_near = |exponent: usize| {
+            let scale = Scale::Decimal { exponent, offset: 0, factor: 1 };
+            let far = values.iter().filter(|&&value| {
+                let integer = scale.integer_of(value);
+                let is_coarse = (integer.unsigned_abs() as f64) < 1.0 / (error * 4.0);
+                !is_coarse || (scale.value_of(integer) - value).abs() > value.abs() * error
+            });
+            far.take(2 + values.len() / 16).count() <= 1 + values.len() / 16
+        };
+        let exponent = (0..=EXPONENT_MAX).find(|&exponent| is_near(exponent));
+        exponent.map_or(Scale::Bits, |exponent| Scale::Decimal { exponent, offset: 0, factor: 1 })
+    }
+
+    pub fn integers_of(self, values: &[f64]) -> Vec<i64> {
+        values.iter().map(|&value| self.integer_of(value)).collect()
+    }
+
     #[inline]
     pub fn integer_of(self, value: f64) -> i64 {
         match self {
@@ -104,6 +124,22 @@ impl Scale {
             _ => Err(Malformed("an exponent exceeds 18")),
         }
     }
+}
+
+/// What is left out of the 52 bits of a sum where nothing better is found.
+const SUM_BITS_DROPPED: u32 = 8;
+
+/// The high bits of a float as an integer that grows with it; -0 is 0.
+pub fn to_rounded_bits(value: f64) -> i64 {
+    let magnitude = value.to_bits() & (u64::MAX >> 1);
+    // Half of what is dropped rounds it; it may carry into the exponent, which is the next power of two then.
+    let rounded = (magnitude.saturating_add(1 << (SUM_BITS_DROPPED - 1)) >> SUM_BITS_DROPPED) as i64;
+    if value.is_sign_negative() { -rounded } else { rounded }
+}
+
+pub fn from_rounded_bits(integer: i64) -> f64 {
+    let value = f64::from_bits((integer.unsigned_abs() << SUM_BITS_DROPPED) & (u64::MAX >> 1));
+    if integer < 0 { -value } else { value }
 }
 
 /// The nearest integer, ties to even; what is too large for that is cut.

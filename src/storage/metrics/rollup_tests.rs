@@ -226,6 +226,72 @@ fn stray_samples_unite_with_the_rollups_of_those_that_are_gone() {
     }
 }
 
+/// A rollup with states of every kind, and what it says.
+fn of_every_kind() -> (Vec<u8>, BTreeMap<Labels, String>) {
+    let mut samples = Samples::new();
+    let kinds: [(&str, fn(i64) -> f64); 4] = [
+        ("latency", |i| 2.0 + (i * 7 % 90) as f64),
+        ("requests_total", |i| (i % 70 * 3) as f64),
+        ("temperature", |i| (i as f64).sqrt()),
+        ("untold", |i| (i * 31 % 97) as f64 / 4.0),
+    ];
+    for (name, value) in kinds {
+        let labels = Labels::from_pairs([("__name__", name)]).unwrap();
+        samples.insert(labels, (1..200).map(|i| (i * 15_000 + i % 7, value(i))).collect());
+    }
+    let raw = [raw(&samples)];
+    let (file, _) =
+        roll_up(&plan(&raw, &[]), vec![Vec::new(), Vec::new()], || false).unwrap().remove(0).unwrap();
+    let said = contents(&open(file.clone()));
+    (file, said)
+}
+
+/// Asks everything; each answer is right or an error. Returns how many were errors.
+fn ask(segment: &MetricsSegment, said: &BTreeMap<Labels, String>) -> usize {
+    let mut errors = 0;
+    for (ordinal, (labels, said)) in said.iter().enumerate() {
+        let ordinal = ordinal as u32;
+        match segment.labels(ordinal) {
+            Ok(found) => assert_eq!(&found, labels),
+            Err(_) => errors += 1,
+        }
+        let (mut floats, mut histograms) =
+            (FloatBuckets::new(Columns::ALL), HistogramBuckets::new(Columns::ALL));
+        match segment.read_buckets(ordinal, TimeRange::ALL, Columns::ALL, &mut floats, &mut histograms) {
+            Ok(()) => {
+                floats.sums.clear();
+                assert_eq!(&format!("{floats:?} {histograms:?}"), said);
+            }
+            Err(_) => errors += 1,
+        }
+    }
+    errors
+}
+
+#[test]
+fn a_flipped_bit_anywhere_is_found_and_never_makes_a_wrong_answer() {
+    let (file, said) = of_every_kind();
+    assert_eq!(ask(&open(file.clone()), &said), 0);
+    for at in 0..file.len() {
+        let mut damaged = file.clone();
+        damaged[at] ^= 1 << (at % 8);
+        if let Ok(segment) = Segment::open(Arc::new(Mapped::Heap(damaged)), "a.seg") {
+            let segment = MetricsSegment::open(segment);
+            ask(&segment, &said);
+            let is_version_in_header = (10..16).contains(&at);
+            assert!(segment.verify().is_err() || is_version_in_header, "flipped at {at}");
+        }
+    }
+}
+
+#[test]
+fn a_cut_anywhere_is_an_error() {
+    let (file, _) = of_every_kind();
+    for len in 0..file.len() {
+        assert!(Segment::open(Arc::new(Mapped::Heap(file[..len].to_vec())), "a.seg").is_err(), "{len} bytes");
+    }
+}
+
 #[test]
 fn who_stops_a_roll_up_gets_no_file() {
     let labels = Labels::from_pairs([("__name__", "up")]).unwrap();

@@ -1,0 +1,233 @@
+//! Columns of states of floats to bytes: of each the smallest form.
+
+use std::cell::OnceCell;
+
+use super::super::residuals::Residuals;
+use super::super::scale::{Scale, from_rounded_bits, to_rounded_bits};
+use super::super::{parts, put_floats, put_integers, tellable};
+use super::{EXPECTED, Filled, OF_MEAN, PLAIN, ROUNDED, SOME, STEPPED};
+use crate::model::rollup::{Columns, FloatBuckets, greater, lesser};
+
+/// As far as a stored sum may be from the one it stands for, in terms of its size: 2^-45. Sums are promised to 1e-12, 2^-40, of
+/// what was added up; this leaves room for many merges.
+const SUM_ERROR: f64 = 1.0 / (1u64 << 45) as f64;
+
+/// Appends the states of `buckets`, without their times and counts.
+pub fn encode(buckets: &FloatBuckets, out: &mut Vec<u8>) {
+    let filled: Vec<usize> = (0..buckets.len()).filter(|&row| buckets.counts[row] > 0).collect();
+    let pick = |column: &[f64]| match column.is_empty() {
+        true => Vec::new(),
+        false => filled.iter().map(|&row| column[row]).collect::<Vec<_>>(),
+    };
+    let pick_numbers = |column: &[u32]| match column.is_empty() {
+        true => Vec::new(),
+        false => filled.iter().map(|&row| i64::from(column[row])).collect::<Vec<_>>(),
+    };
+    let states = Filled {
+        counts: filled.iter().map(|&row| buckets.counts[row]).collect(),
+        lasts: pick(&buckets.lasts),
+        firsts: pick(&buckets.firsts),
+        mins: pick(&buckets.mins),
+        maxs: pick(&buckets.maxs),
+        sums: pick(&buckets.sums),
+        resets: pick_numbers(&buckets.resets),
+        lost: pick(&buckets.lost),
+        changes: pick_numbers(&buckets.changes),
+    };
+    let packer = Packer { states: &states, scale: OnceCell::new() };
+    parts::put(tellable(buckets.has), |column| packer.column(column), out);
+}
+
+struct Packer<'a> {
+    states: &'a Filled,
+    /// Of all columns; most series never need it.
+    scale: OnceCell<Scale>,
+}
+
+impl Packer<'_> {
+    /// The bytes of a column; none if it is as expected.
+    fn column(&self, column: Columns) -> Option<Vec<u8>> {
+        let states = self.states;
+        match column {
+            Columns::LAST => Some(with_plain(&states.lasts, [])),
+            Columns::FIRST => self.firsts(),
+            Columns::MIN => self.extreme(&states.mins, lesser, i64::min),
+            Columns::MAX => self.extreme(&states.maxs, greater, i64::max),
+            Columns::SUM => self.sums(),
+            Columns::RESETS => numbers(states.resets.clone()),
+            Columns::LOST => self.lost(),
+            Columns::CHANGES => {
+                let pairs = states.changes.iter().zip(states.expected_changes());
+                numbers(pairs.map(|(changes, expected)| changes.wrapping_sub(expected)).collect())
+            }
+            _ => None,
+        }
+    }
+
+    fn scale(&self) -> Scale {
+        let Filled { lasts, firsts, mins, maxs, .. } = self.states;
+        *self.scale.get_or_init(|| Scale::find(&[lasts, firsts, mins, maxs]))
+    }
+
+    fn has_ends(&self) -> bool {
+        let Filled { counts, firsts, lasts, .. } = self.states;
+        firsts.len() == counts.len() && lasts.len() == counts.len()
+    }
+
+    fn firsts(&self) -> Option<Vec<u8>> {
+        let values = &self.states.firsts;
+        if !self.has_ends() {
+            return Some(with_plain(values, []));
+        }
+        if same_bits(values.iter().copied(), self.states.lasts.iter().copied()) {
+            return None;
+        }
+        let scale = self.scale();
+        let forms = [
+            (EXPECTED, exact(scale, values, &self.states.expected_firsts(scale))),
+            (STEPPED, exact(scale, values, &self.states.stepped_firsts(scale))),
+        ];
+        Some(with_plain(values, forms))
+    }
+
+    fn extreme(
+        &self,
+        values: &[f64],
+        of_floats: fn(f64, f64) -> f64,
+        of_integers: fn(i64, i64) -> i64,
+    ) -> Option<Vec<u8>> {
+        if !self.has_ends() {
+            return Some(with_plain(values, []));
+        }
+        let ends = || self.states.ends(of_floats);
+        if same_bits(values.iter().copied(), ends()) {
+            return None;
+        }
+        let scale = self.scale();
+        if scale == Scale::Bits {
+            return Some(smaller(some_column(values, ends()), with_plain(values, [])));
+        }
+        let residuals = exact(scale, values, &self.states.integer_ends(scale, of_integers));
+        Some(with_plain(values, [(EXPECTED, residuals)]))
+    }
+
+    fn sums(&self) -> Option<Vec<u8>> {
+        let states = self.states;
+        if !self.has_ends() {
+            return Some(with_plain(&states.sums, []));
+        }
+        let expected = states.expected_sums();
+        if states
+            .sums
+            .iter()
+            .zip(&expected)
+            .enumerate()
+            .all(|(at, (&sum, &stored))| self.is_close(at, sum, stored))
+        {
+            return None;
+        }
+        let scale = match self.scale() {
+            Scale::Bits => Scale::near(&states.sums, SUM_ERROR),
+            scale => scale,
+        };
+        let form = match scale {
+            Scale::Decimal { .. } => {
+                let integer = |at: usize, sum: f64| {
+                    let scale = scale.of_sums(states.counts[at]);
+                    let integer = scale.integer_of(sum);
+                    self.is_close(at, sum, scale.value_of(integer)).then_some(integer)
+                };
+                let expected = states.expected_integer_sums(scale);
+                (EXPECTED, Residuals::of(scale, &states.sums, &expected, integer))
+            }
+            Scale::Bits => {
+                let integer = |at: usize, sum: f64| {
+                    let integer = to_rounded_bits(sum);
+                    self.is_close(at, sum, from_rounded_bits(integer)).then_some(integer)
+                };
+                let expected: Vec<i64> = expected.into_iter().map(to_rounded_bits).collect();
+                (ROUNDED, Residuals::of(scale, &states.sums, &expected, integer))
+            }
+        };
+        Some(with_plain(&states.sums, [form]))
+    }
+
+    /// Whether `stored` may stand for the sum of bucket `at`.
+    fn is_close(&self, at: usize, sum: f64, stored: f64) -> bool {
+        let size = sum.abs().max(self.states.firsts[at].abs()).max(self.states.lasts[at].abs());
+        sum.to_bits() == stored.to_bits() || (sum - stored).abs() <= size * SUM_ERROR
+    }
+
+    fn lost(&self) -> Option<Vec<u8>> {
+        let states = self.states;
+        let rows = states.lost.iter().zip(&states.resets).filter(|(_, resets)| **resets != 0);
+        let lost: Vec<f64> = rows.map(|(&lost, _)| lost).collect();
+        if lost.is_empty() {
+            return None;
+        }
+        let (scale, reset_counts) = (self.scale(), states.reset_counts());
+        let form = |form, expected: Vec<i64>| {
+            let integer = |at: usize, lost: f64| {
+                let scale = scale.of_sums(reset_counts[at]);
+                let integer = scale.integer_of(lost);
+                (scale.value_of(integer).to_bits() == lost.to_bits()).then_some(integer)
+            };
+            let is_there = expected.len() == lost.len();
+            (form, is_there.then(|| Residuals::of(scale, &lost, &expected, integer)).flatten())
+        };
+        let of_max = form(EXPECTED, states.lost_of_max(scale));
+        let of_mean = form(OF_MEAN, states.lost_of_mean(scale));
+        Some(with_plain(&lost, [of_max, of_mean]))
+    }
+}
+
+/// The smallest of these forms and the plain one.
+fn with_plain(values: &[f64], forms: impl IntoIterator<Item = (u8, Option<Residuals>)>) -> Vec<u8> {
+    let mut smallest = vec![PLAIN];
+    put_floats(values, &mut smallest);
+    for (form, residuals) in forms {
+        if let Some(residuals) = residuals {
+            let mut bytes = vec![form];
+            residuals.put(&mut bytes);
+            smallest = smaller(bytes, smallest);
+        }
+    }
+    smallest
+}
+
+fn some_column(values: &[f64], expected: impl Iterator<Item = f64>) -> Vec<u8> {
+    let is_other: Vec<bool> = values.iter().zip(expected).map(|(v, e)| v.to_bits() != e.to_bits()).collect();
+    let others: Vec<f64> =
+        values.iter().zip(&is_other).filter(|(_, is_other)| **is_other).map(|(&v, _)| v).collect();
+    let mut bytes = vec![SOME];
+    put_integers(&is_other.into_iter().map(i64::from).collect::<Vec<_>>(), &mut bytes);
+    put_floats(&others, &mut bytes);
+    bytes
+}
+
+/// Residuals from which every bit comes back.
+fn exact(scale: Scale, values: &[f64], expected: &[i64]) -> Option<Residuals> {
+    let integer = |_: usize, value: f64| {
+        let integer = scale.integer_of(value);
+        (scale.value_of(integer).to_bits() == value.to_bits()).then_some(integer)
+    };
+    Residuals::of(scale, values, expected, integer)
+}
+
+/// None if all are 0.
+fn numbers(values: Vec<i64>) -> Option<Vec<u8>> {
+    if values.iter().all(|&value| value == 0) {
+        return None;
+    }
+    let mut bytes = Vec::new();
+    put_integers(&values, &mut bytes);
+    Some(bytes)
+}
+
+fn smaller(a: Vec<u8>, b: Vec<u8>) -> Vec<u8> {
+    if a.len() < b.len() { a } else { b }
+}
+
+fn same_bits(a: impl Iterator<Item = f64>, b: impl Iterator<Item = f64>) -> bool {
+    a.map(f64::to_bits).eq(b.map(f64::to_bits))
+}

@@ -1,0 +1,242 @@
+//! Bytes to columns of states of floats: those that are asked for, and what they follow from.
+
+use super::super::parts::Parts;
+use super::super::residuals::Packed;
+use super::super::scale::{from_rounded_bits, to_rounded_bits};
+use super::super::{BucketTimes, spread_numbers, take_numbers};
+use super::{EXPECTED, Filled, OF_MEAN, PLAIN, ROUNDED, SOME, STEPPED, UNKNOWN_FORM};
+use crate::codec::{Malformed, floats, integers, take_u8};
+use crate::model::rollup::{Columns, FloatBuckets, greater, lesser};
+
+/// The states of buckets with these times: the `wanted` columns, as far as they are there.
+pub fn decode(bytes: &[u8], times: &BucketTimes, wanted: Columns) -> Result<FloatBuckets, Malformed> {
+    let parts = Parts::open(bytes)?;
+    let counts = times.counts.iter().copied().filter(|&count| count > 0).collect();
+    let mut states = Filled { counts, ..Filled::default() };
+    let wanted = wanted.intersection(parts.has);
+    states.take(&parts, needed(&parts, wanted))?;
+    let mut buckets = FloatBuckets::new(wanted);
+    (buckets.ends, buckets.counts) = (times.ends.clone(), times.counts.clone());
+    buckets.stale_at = times.stale_at.clone();
+    if wanted.contains(Columns::FIRST) {
+        buckets.first_times = times.firsts.clone();
+    }
+    if wanted.contains(Columns::LAST) {
+        buckets.last_times = times.lasts.clone();
+    }
+    let spread = |column: Columns, values: Vec<f64>| match wanted.contains(column) {
+        true => spread(&times.counts, values),
+        false => Vec::new(),
+    };
+    buckets.lasts = spread(Columns::LAST, states.lasts);
+    buckets.firsts = spread(Columns::FIRST, states.firsts);
+    buckets.mins = spread(Columns::MIN, states.mins);
+    buckets.maxs = spread(Columns::MAX, states.maxs);
+    buckets.sums = spread(Columns::SUM, states.sums);
+    buckets.lost = spread(Columns::LOST, states.lost);
+    if wanted.contains(Columns::RESETS) {
+        buckets.resets = spread_numbers(&times.counts, states.resets);
+    }
+    if wanted.contains(Columns::CHANGES) {
+        buckets.changes = spread_numbers(&times.counts, states.changes);
+    }
+    Ok(buckets)
+}
+
+/// Puts a zero where a bucket has no samples.
+fn spread(counts: &[u64], values: Vec<f64>) -> Vec<f64> {
+    if values.len() == counts.len() {
+        return values;
+    }
+    let mut values = values.into_iter();
+    let mut next = || values.next().expect("one for each bucket with samples");
+    counts.iter().map(|&count| if count > 0 { next() } else { 0.0 }).collect()
+}
+
+/// What must be unpacked for these columns.
+fn needed(parts: &Parts<'_>, wanted: Columns) -> Columns {
+    let mut needed = wanted;
+    let has_any = |columns: Columns, of: &[Columns]| of.iter().any(|column| columns.contains(*column));
+    // In the order in which one leads to another.
+    if needed.contains(Columns::CHANGES) {
+        needed = needed.union(Columns::MIN).union(Columns::MAX);
+    }
+    if needed.contains(Columns::LOST) && parts.get(Columns::LOST).is_some() {
+        needed = needed.union(Columns::RESETS).union(Columns::MAX).union(Columns::SUM);
+    }
+    if has_any(needed, &[Columns::MIN, Columns::MAX, Columns::SUM, Columns::CHANGES]) {
+        needed = needed.union(Columns::FIRST);
+    }
+    if needed.contains(Columns::FIRST) {
+        needed = needed.union(Columns::LAST);
+    }
+    needed.intersection(parts.has)
+}
+
+impl Filled {
+    /// Unpacks these columns, each after those it follows from.
+    fn take(&mut self, parts: &Parts<'_>, needed: Columns) -> Result<(), Malformed> {
+        let count = self.counts.len();
+        if needed.contains(Columns::LAST) {
+            let bytes = parts.get(Columns::LAST).ok_or(Malformed("there are no last values"))?;
+            self.lasts = take_plain(bytes, count)?;
+        }
+        if needed.contains(Columns::FIRST) {
+            self.firsts = self.take_firsts(parts.get(Columns::FIRST))?;
+        }
+        if needed.contains(Columns::MIN) {
+            self.mins = self.take_extreme(parts.get(Columns::MIN), lesser, i64::min)?;
+        }
+        if needed.contains(Columns::MAX) {
+            self.maxs = self.take_extreme(parts.get(Columns::MAX), greater, i64::max)?;
+        }
+        if needed.contains(Columns::SUM) {
+            self.sums = self.take_sums(parts.get(Columns::SUM))?;
+        }
+        if needed.contains(Columns::RESETS) {
+            self.resets = take_numbers(parts.get(Columns::RESETS), count)?;
+        }
+        if needed.contains(Columns::LOST) {
+            self.lost = self.take_lost(parts.get(Columns::LOST))?;
+        }
+        if needed.contains(Columns::CHANGES) {
+            let residuals = take_numbers(parts.get(Columns::CHANGES), count)?;
+            let expected = self.expected_changes();
+            self.changes = residuals.into_iter().zip(expected).map(|(r, e)| r.wrapping_add(e)).collect();
+        }
+        Ok(())
+    }
+
+    fn take_firsts(&self, bytes: Option<&[u8]>) -> Result<Vec<f64>, Malformed> {
+        let Some(mut bytes) = bytes else { return Ok(self.known(&self.lasts)?.to_vec()) };
+        let form = match take_u8(&mut bytes)? {
+            PLAIN => return take_floats(bytes, self.counts.len()),
+            form => form,
+        };
+        self.known(&self.lasts)?;
+        let packed = Packed::open(bytes, self.counts.len())?;
+        let expected = match form {
+            EXPECTED => self.expected_firsts(packed.scale),
+            STEPPED => self.stepped_firsts(packed.scale),
+            _ => return Err(UNKNOWN_FORM),
+        };
+        take_exact(packed, &expected)
+    }
+
+    fn take_extreme(
+        &self,
+        bytes: Option<&[u8]>,
+        of_floats: fn(f64, f64) -> f64,
+        of_integers: fn(i64, i64) -> i64,
+    ) -> Result<Vec<f64>, Malformed> {
+        let Some(mut bytes) = bytes else {
+            self.known_ends()?;
+            return Ok(self.ends(of_floats).collect());
+        };
+        let form = match take_u8(&mut bytes)? {
+            PLAIN => return take_floats(bytes, self.counts.len()),
+            form => form,
+        };
+        self.known_ends()?;
+        match form {
+            EXPECTED => {
+                let packed = Packed::open(bytes, self.counts.len())?;
+                let expected = self.integer_ends(packed.scale, of_integers);
+                take_exact(packed, &expected)
+            }
+            SOME => take_some(bytes, self.ends(of_floats).collect()),
+            _ => Err(UNKNOWN_FORM),
+        }
+    }
+
+    fn take_sums(&self, bytes: Option<&[u8]>) -> Result<Vec<f64>, Malformed> {
+        let Some(mut bytes) = bytes else {
+            self.known_ends()?;
+            return Ok(self.expected_sums());
+        };
+        let form = match take_u8(&mut bytes)? {
+            PLAIN => return take_floats(bytes, self.counts.len()),
+            form => form,
+        };
+        self.known_ends()?;
+        let packed = Packed::open(bytes, self.counts.len())?;
+        let (scale, mut sums) = (packed.scale, Vec::with_capacity(self.counts.len()));
+        match form {
+            EXPECTED => {
+                let value = |at: usize, integer| scale.of_sums(self.counts[at]).value_of(integer);
+                packed.unpack(&self.expected_integer_sums(scale), value, &mut sums)?;
+            }
+            ROUNDED => {
+                let expected: Vec<i64> = self.expected_sums().into_iter().map(to_rounded_bits).collect();
+                packed.unpack(&expected, |_, integer| from_rounded_bits(integer), &mut sums)?;
+            }
+            _ => return Err(UNKNOWN_FORM),
+        }
+        Ok(sums)
+    }
+
+    fn take_lost(&self, bytes: Option<&[u8]>) -> Result<Vec<f64>, Malformed> {
+        let Some(mut bytes) = bytes else { return Ok(vec![0.0; self.counts.len()]) };
+        if self.resets.len() != self.counts.len() {
+            return Err(Malformed("there are no resets to lose something in"));
+        }
+        let reset_counts = self.reset_counts();
+        let form = take_u8(&mut bytes)?;
+        let found = if form == PLAIN {
+            take_floats(bytes, reset_counts.len())?
+        } else {
+            let packed = Packed::open(bytes, reset_counts.len())?;
+            let scale = packed.scale;
+            let expected = match form {
+                EXPECTED => self.known(&self.maxs).map(|_| self.lost_of_max(scale))?,
+                OF_MEAN => self.known(&self.sums).map(|_| self.lost_of_mean(scale))?,
+                _ => return Err(UNKNOWN_FORM),
+            };
+            let mut found = Vec::with_capacity(expected.len());
+            let value = |at: usize, integer| scale.of_sums(reset_counts[at]).value_of(integer);
+            packed.unpack(&expected, value, &mut found)?;
+            found
+        };
+        let mut found = found.into_iter();
+        let mut next = || found.next().expect("one for each bucket with resets");
+        Ok(self.resets.iter().map(|&resets| if resets != 0 { next() } else { 0.0 }).collect())
+    }
+
+    /// Foreign bytes may say of a column that it follows from one that is not there.
+    fn known<'a>(&self, column: &'a [f64]) -> Result<&'a [f64], Malformed> {
+        let is_there = column.len() == self.counts.len();
+        is_there.then_some(column).ok_or(Malformed("a column follows from one that is not there"))
+    }
+
+    fn known_ends(&self) -> Result<(), Malformed> {
+        self.known(&self.firsts).and(self.known(&self.lasts)).map(|_| ())
+    }
+}
+
+fn take_exact(packed: Packed<'_>, expected: &[i64]) -> Result<Vec<f64>, Malformed> {
+    let (scale, mut values) = (packed.scale, Vec::with_capacity(expected.len()));
+    packed.unpack(expected, |_, integer| scale.value_of(integer), &mut values)?;
+    Ok(values)
+}
+
+/// Of these values some are others.
+fn take_some(mut bytes: &[u8], mut values: Vec<f64>) -> Result<Vec<f64>, Malformed> {
+    let flags = integers::take_integers(&mut bytes, values.len())?;
+    let others = take_floats(bytes, flags.iter().filter(|&&flag| flag != 0).count())?;
+    let places = values.iter_mut().zip(flags).filter(|(_, flag)| *flag != 0);
+    places.zip(others).for_each(|((value, _), other)| *value = other);
+    Ok(values)
+}
+
+fn take_plain(mut bytes: &[u8], count: usize) -> Result<Vec<f64>, Malformed> {
+    match take_u8(&mut bytes)? {
+        PLAIN => take_floats(bytes, count),
+        _ => Err(UNKNOWN_FORM),
+    }
+}
+
+fn take_floats(bytes: &[u8], count: usize) -> Result<Vec<f64>, Malformed> {
+    let mut values = Vec::with_capacity(count);
+    floats::decode(bytes, count, &mut values)?;
+    Ok(values)
+}
