@@ -106,6 +106,18 @@ impl Form {
             .map_err(|_| ApiError::Parameter { name, reason: "limit must be non-negative".to_owned() })
     }
 
+    /// `1` or `true`, `0` or `false`; left out, it is false.
+    pub fn flag(&self, name: &'static str) -> Result<bool, ApiError> {
+        match self.get(name) {
+            "1" | "true" => Ok(true),
+            "" | "0" | "false" => Ok(false),
+            other => {
+                let reason = format!("{} is neither 1 (true) nor 0 (false)", quoted(other));
+                Err(ApiError::Parameter { name, reason })
+            }
+        }
+    }
+
     /// A whole number of either sign; may be left out.
     pub fn number(&self, name: &'static str) -> Result<Option<i64>, ApiError> {
         let text = self.get(name);

@@ -30,13 +30,14 @@ const POINTS_MAX: i64 = 11_000;
 /// `/api/v1/query`.
 pub async fn query(State(api): State<Arc<Api>>, uri: Uri, headers: HeaderMap, body: Body) -> Answer {
     let form = read_form(&api, &uri, &headers, body).await?;
-    let (limit, stats) = (form.limit("limit")?, StatsWish::of(&form));
+    let (limit, stats, strict) = (form.limit("limit")?, StatsWish::of(&form), form.flag("strict")?);
     let request = InstantQuery {
         time: form.time_or("time", api.clock.now_ms())?,
         expr: form.get("query").to_owned(),
         lookback_ms: form.lookback()?,
         limit,
         per_step_stats: stats.per_step,
+        strict,
     };
     let entry = LogEntry::new(&api, &request.expr, request.time, request.time, 0);
     on_worker(&api, &form, move |api, budget| {
@@ -49,7 +50,7 @@ pub async fn query(State(api): State<Arc<Api>>, uri: Uri, headers: HeaderMap, bo
 /// `/api/v1/query_range`.
 pub async fn query_range(State(api): State<Arc<Api>>, uri: Uri, headers: HeaderMap, body: Body) -> Answer {
     let form = read_form(&api, &uri, &headers, body).await?;
-    let (limit, stats) = (form.limit("limit")?, StatsWish::of(&form));
+    let (limit, stats, strict) = (form.limit("limit")?, StatsWish::of(&form), form.flag("strict")?);
     let (start, end) = (form.time("start")?, form.time("end")?);
     if end < start {
         let reason = "end timestamp must not be before start time".to_owned();
@@ -76,6 +77,7 @@ pub async fn query_range(State(api): State<Arc<Api>>, uri: Uri, headers: HeaderM
         lookback_ms: form.lookback()?,
         limit,
         per_step_stats: stats.per_step,
+        strict,
     };
     let entry = LogEntry::new(&api, &request.expr, start, end, step_ms);
     on_worker(&api, &form, move |api, budget| {

@@ -2,6 +2,7 @@
 
 use super::form::{Form, quoted};
 use crate::model::Timestamp;
+use crate::query::lexical::duration::format_duration;
 use crate::query::{QueryStats, Samples};
 
 /// What the parameter `stats` asks for.
@@ -45,9 +46,24 @@ pub fn stats_text(stats: &QueryStats) -> String {
     let read = of_steps("samplesReadPerStep", &stats.steps, |samples| samples.read);
     format!(
         "{{\"timings\":{{{times}}},\"samples\":{{{queryable}\"totalQueryableSamples\":{},{read}\"samplesRead\":{},\
-         \"peakSamples\":{}}}}}",
-        stats.samples.queryable, stats.samples.read, stats.samples_peak
+         \"peakSamples\":{}}}{}}}",
+        stats.samples.queryable,
+        stats.samples.read,
+        stats.samples_peak,
+        of_tiers(&stats.tiers)
     )
+}
+
+/// What was read of each tier, where it was more than samples as sent: Prometheus knows nothing else.
+fn of_tiers(tiers: &[(i64, u64)]) -> String {
+    if tiers.iter().all(|(resolution_ms, _)| *resolution_ms == 0) {
+        return String::new();
+    }
+    let tier = |(resolution_ms, count): &(i64, u64)| match resolution_ms {
+        0 => format!("{{\"resolution\":\"raw\",\"samples\":{count}}}"),
+        _ => format!("{{\"resolution\":\"{}\",\"states\":{count}}}", format_duration(*resolution_ms)),
+    };
+    format!(",\"tiers\":[{}]", tiers.iter().map(tier).collect::<Vec<_>>().join(","))
 }
 
 /// A member and a comma; nothing where steps were not told apart.

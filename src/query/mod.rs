@@ -1,5 +1,6 @@
 //! Text to syntax tree to evaluation over a snapshot; synchronous, knows no HTTP and no clock.
 
+mod buckets;
 pub mod budget;
 pub mod lexical;
 pub mod logql;
@@ -81,6 +82,8 @@ pub struct InstantQuery {
     pub limit: usize,
     /// Count samples for each step, if the option allows it.
     pub per_step_stats: bool,
+    /// Refuse what only rollups are left of, where they do not tell it exactly.
+    pub strict: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -92,6 +95,7 @@ pub struct RangeQuery {
     pub lookback_ms: Option<i64>,
     pub limit: usize,
     pub per_step_stats: bool,
+    pub strict: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -133,6 +137,8 @@ pub struct QueryStats {
     pub samples_peak: u64,
     /// The samples of each step, where they were asked for.
     pub steps: Vec<(Timestamp, Samples)>,
+    /// What was read, by resolution in ms, finest first: samples as sent (0), or states of buckets.
+    pub tiers: Vec<(i64, u64)>,
 }
 
 impl QueryStats {
@@ -223,8 +229,9 @@ impl Querier {
 
     pub fn instant(&self, request: &InstantQuery, budget: &Budget) -> Result<Answer, QueryError> {
         let times = Times { start: request.time, end: request.time, step_ms: 0 };
-        let per_step_stats = request.per_step_stats;
-        let ask = Ask { times, lookback_ms: request.lookback_ms, limit: request.limit, per_step_stats };
+        let (per_step_stats, strict) = (request.per_step_stats, request.strict);
+        let ask =
+            Ask { times, lookback_ms: request.lookback_ms, limit: request.limit, per_step_stats, strict };
         self.metrics.observe(QueryKind::Instant, budget, || self.evaluate(&request.expr, ask, budget))
     }
 
@@ -237,8 +244,9 @@ impl Querier {
             ));
         }
         let times = Times { start: request.start, end: request.end, step_ms: request.step_ms };
-        let per_step_stats = request.per_step_stats;
-        let ask = Ask { times, lookback_ms: request.lookback_ms, limit: request.limit, per_step_stats };
+        let (per_step_stats, strict) = (request.per_step_stats, request.strict);
+        let ask =
+            Ask { times, lookback_ms: request.lookback_ms, limit: request.limit, per_step_stats, strict };
         self.metrics.observe(QueryKind::Range, budget, || self.evaluate(&request.expr, ask, budget))
     }
 
@@ -257,6 +265,7 @@ impl Querier {
             subquery_step_ms: self.options.subquery_step_ms,
             delayed_name_removal: self.options.delayed_name_removal,
             use_start_timestamps: self.options.use_start_timestamps,
+            strict: ask.strict,
         };
         let began = Instant::now();
         let snapshot = self.store.metrics();
@@ -274,8 +283,13 @@ impl Querier {
         }
         let (samples, steps) = context.tally().settled();
         let steps = steps.into_iter().enumerate().map(|(step, samples)| (shape.grid().at(step), samples));
-        let stats =
-            QueryStats { timings, samples, samples_peak: context.values_peak(), steps: steps.collect() };
+        let stats = QueryStats {
+            timings,
+            samples,
+            samples_peak: context.values_peak(),
+            steps: steps.collect(),
+            tiers: context.tiers_read(),
+        };
         Ok(Answer { value, warnings, infos, stats })
     }
 
@@ -418,6 +432,7 @@ struct Ask {
     lookback_ms: Option<i64>,
     limit: usize,
     per_step_stats: bool,
+    strict: bool,
 }
 
 impl QueryValue {

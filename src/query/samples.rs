@@ -3,12 +3,15 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use super::buckets::Buckets;
 use super::budget::HeldBytes;
 use super::metrics::QueryKind;
 use super::{Budget, Querier, QueryError, SampleValue, VectorSample};
 use crate::model::metrics::is_stale;
+use crate::model::rollup::Columns;
 use crate::model::{Histogram, Labels, MatchOp, Matcher, TimeRange, Timestamp};
-use crate::storage::metrics::{MetricsSnapshot, SampleBuffer, Series};
+use crate::storage::ReadError;
+use crate::storage::metrics::{MetricsSnapshot, ReadPlan, Reading, SampleBuffer, Series, Stretch};
 
 impl Querier {
     /// Matchers that come one by one and not as text.
@@ -35,7 +38,8 @@ impl Querier {
     }
 
     /// Hands over the samples of every series that has some in the range, stale markers included, in the order of
-    /// labels, until that is broken off. One series at a time is held.
+    /// labels, until that is broken off. One series at a time is held. Where only rollups are left, the last sample of
+    /// each bucket.
     pub fn samples<B>(
         &self,
         matchers: &[Matcher],
@@ -45,11 +49,18 @@ impl Querier {
     ) -> Result<ControlFlow<B>, QueryError> {
         self.metrics.observe(QueryKind::RemoteRead, budget, || {
             let snapshot = self.store.metrics();
-            let series = select(&snapshot, matchers, range, budget)?;
+            let plan = plan(&snapshot, range);
+            let series = match &plan {
+                Some(plan) => select_planned(&snapshot, matchers, plan, budget)?,
+                None => select(&snapshot, matchers, range, budget)?,
+            };
             budget.expect_samples(series.iter().map(|series| series.sample_count_estimate).sum())?;
-            let mut samples = SampleBuffer::default();
+            let (mut samples, mut buckets) = (SampleBuffer::default(), Buckets::default());
             for series in &series {
-                let _held = read(&snapshot, series, range, budget, &mut samples)?;
+                let _held = match &plan {
+                    Some(plan) => read_planned(&snapshot, series, plan, budget, &mut buckets, &mut samples)?,
+                    None => read(&snapshot, series, range, budget, &mut samples)?,
+                };
                 if !samples.is_empty()
                     && let ControlFlow::Break(reason) = take(&series.labels, &samples)
                 {
@@ -97,15 +108,40 @@ impl Querier {
     }
 }
 
+/// The finest of what is kept; `None`: all of it as sent.
+fn plan(snapshot: &MetricsSnapshot, range: TimeRange) -> Option<ReadPlan> {
+    let stretches = snapshot.stretches(range);
+    let finest = |stretch: &Stretch| {
+        Some(Reading { range: stretch.range, resolution: *stretch.resolutions.first()?, fallback: None })
+    };
+    let readings: Vec<Reading> = stretches.iter().filter_map(finest).collect();
+    let is_rolled = readings.iter().any(|reading| reading.resolution > 0);
+    is_rolled.then_some(ReadPlan { readings, wanted: Columns::LAST })
+}
+
+fn select_planned(
+    snapshot: &MetricsSnapshot,
+    matchers: &[Matcher],
+    plan: &ReadPlan,
+    budget: &Budget,
+) -> Result<Vec<Series>, QueryError> {
+    let is_stopping = || budget.check().is_err();
+    in_order(snapshot.select_planned(matchers, plan, &is_stopping), budget)
+}
+
 fn select(
     snapshot: &MetricsSnapshot,
     matchers: &[Matcher],
     range: TimeRange,
     budget: &Budget,
 ) -> Result<Vec<Series>, QueryError> {
-    budget.check()?;
-    let selected = snapshot.select(matchers, range);
+    let is_stopping = || budget.check().is_err();
+    in_order(snapshot.select_until(matchers, range, &is_stopping), budget)
+}
+
+fn in_order(selected: Result<Vec<Series>, ReadError>, budget: &Budget) -> Result<Vec<Series>, QueryError> {
     let mut series = selected.map_err(|error| QueryError::Internal(error.to_string()))?;
+    budget.check()?;
     budget.take_series(series.len() as u64)?;
     series.sort_unstable_by(|a, b| a.labels.cmp(&b.labels));
     Ok(series)
@@ -122,6 +158,25 @@ fn read<'b>(
     budget.check()?;
     let read = snapshot.read(series, range, samples);
     read.map_err(|error| QueryError::Internal(error.to_string()))?;
+    hold(samples, budget)
+}
+
+fn read_planned<'b>(
+    snapshot: &MetricsSnapshot,
+    series: &Series,
+    plan: &ReadPlan,
+    budget: &'b Budget,
+    buckets: &mut Buckets,
+    samples: &mut SampleBuffer,
+) -> Result<HeldBytes<'b>, QueryError> {
+    budget.check()?;
+    let read = snapshot.read_buckets(series, plan, &mut buckets.floats, &mut buckets.histograms);
+    read.map_err(|error| QueryError::Internal(error.to_string()))?;
+    buckets.put_last_samples(samples);
+    hold(samples, budget)
+}
+
+fn hold<'b>(samples: &SampleBuffer, budget: &'b Budget) -> Result<HeldBytes<'b>, QueryError> {
     let count = (samples.floats.len() + samples.histograms.len()) as u64;
     budget.take_samples(count)?;
     let mut held = HeldBytes::none(budget);

@@ -116,7 +116,14 @@ impl Engine {
         let expr = query.to_owned();
         match when {
             When::Instant(time) => {
-                let request = InstantQuery { expr, time, lookback_ms: None, limit: 0, per_step_stats: false };
+                let request = InstantQuery {
+                    expr,
+                    time,
+                    lookback_ms: None,
+                    limit: 0,
+                    per_step_stats: false,
+                    strict: false,
+                };
                 self.querier.instant(&request, &budget)
             }
             When::Range { start, end, step_ms } => {
@@ -128,6 +135,7 @@ impl Engine {
                     lookback_ms: None,
                     limit: 0,
                     per_step_stats: false,
+                    strict: false,
                 };
                 self.querier.range(&request, &budget)
             }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::histogram_functions::{HistogramNote, HistogramOperation};
 use crate::model::Histogram;
 use crate::model::histogram::{MixedSchemas, ResetHint};
+use crate::model::rollup::HistogramState;
 
 /// A change, if the histograms let one be computed, and what is to be told about it.
 pub type NotedChange = (Option<Histogram>, Vec<HistogramNote>);
@@ -44,6 +45,47 @@ pub fn histogram_change(
         notes = vec![HistogramNote::MixedExponentialCustom];
     }
     (change.ok(), notes)
+}
+
+/// The same of what is known of the samples, of which there are two at least.
+pub fn histogram_change_of(state: &HistogramState, is_counter: bool) -> NotedChange {
+    let mut notes = Vec::new();
+    let gauges = [&state.first, &state.last].iter().filter(|ends| ends.hint == ResetHint::Gauge).count();
+    if is_counter && gauges > 0 {
+        notes.push(HistogramNote::NotCounter);
+    }
+    if !is_counter && gauges < 2 {
+        notes.push(HistogramNote::NotGauge);
+    }
+    let lost = state.lost.as_deref().filter(|_| is_counter);
+    match change_of_ends(&state.first, &state.last, lost, &mut notes) {
+        Ok(change) => (Some(change), notes),
+        Err(MixedSchemas) => (None, vec![HistogramNote::MixedExponentialCustom]),
+    }
+}
+
+fn change_of_ends(
+    first: &Histogram,
+    last: &Histogram,
+    lost: Option<&Histogram>,
+    notes: &mut Vec<HistogramNote>,
+) -> Result<Histogram, MixedSchemas> {
+    let mut change = last.clone();
+    if first.has_custom_buckets() != last.has_custom_buckets() {
+        return Err(MixedSchemas);
+    }
+    change.reduce_resolution(lost.map_or(first.schema, |lost| lost.schema.min(first.schema)));
+    if change.sub(first)?.bounds_intersected {
+        add_note(notes, HistogramNote::BoundsReconciled(HistogramOperation::Subtraction));
+    }
+    if let Some(lost) = lost
+        && change.add(lost)?.bounds_intersected
+    {
+        add_note(notes, HistogramNote::BoundsReconciled(HistogramOperation::Addition));
+    }
+    change.hint = ResetHint::Gauge;
+    change.compact(0);
+    Ok(change)
 }
 
 fn sum(

@@ -105,7 +105,7 @@ fuzz_target!(|expr: &str| {
             step_ms,
             lookback_ms: None,
             limit: 0,
-            per_step_stats: false,
+            per_step_stats: false, strict: false,
         },
         &Budget::new(Instant::now() + TIME_MAX, LIMITS),
     );
@@ -129,7 +129,7 @@ fuzz_target!(|expr: &str| {
 
 fn instant(expr: &str, time: i64) -> Result<Answer, QueryError> {
     let request =
-        InstantQuery { expr: expr.to_owned(), time, lookback_ms: None, limit: 0, per_step_stats: false };
+        InstantQuery { expr: expr.to_owned(), time, lookback_ms: None, limit: 0, per_step_stats: false, strict: false };
     ENGINE.querier.instant(&request, &Budget::new(Instant::now() + TIME_MAX, LIMITS))
 }
 

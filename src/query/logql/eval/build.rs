@@ -51,6 +51,7 @@ impl Steps {
             subquery_step_ms: 1,
             delayed_name_removal: false,
             use_start_timestamps: false,
+            strict: false,
         }
     }
 }

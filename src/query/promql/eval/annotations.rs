@@ -9,6 +9,7 @@ use crate::query::promql::ast::PositionRange;
 use crate::query::promql::histogram_functions::{HistogramNote, HistogramOperation};
 
 use super::math::go_g;
+use super::tiers::Shortfall;
 
 /// One remark, still without the place in the query it belongs to.
 #[derive(Clone, Debug, PartialEq)]
@@ -79,6 +80,8 @@ pub enum Note {
     BoundsReconciled {
         operation: HistogramOperation,
     },
+    /// Only a coarse tier was left. Not a text of Prometheus's, which has no tiers.
+    FallsShort(Shortfall),
 }
 
 /// Classic buckets that decreased with growing bounds, over one or many steps.
@@ -112,6 +115,7 @@ impl Note {
     fn is_warning(&self) -> bool {
         use Note::*;
         match self {
+            FallsShort(shortfall) => shortfall.is_warning(),
             InvalidQuantile { .. }
             | InvalidRatio { .. }
             | BadBucketLabel { .. }
@@ -146,6 +150,7 @@ impl Note {
     fn message(&self) -> String {
         use Note::*;
         match self {
+            FallsShort(shortfall) => shortfall.message(),
             InvalidQuantile { q } => {
                 format!("quantile value should be between 0 and 1, got {}", go_g(*q))
             }

@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use crate::query::QueryError;
 use crate::query::promql::ast::{
-    Aggregate, AggregateOp, At, Binary, Duration, Edges, Expr, ExprKind, UnaryOp, VectorSelector,
+    Aggregate, AggregateOp, At, Binary, Duration, Edges, Expr, ExprKind, PositionRange, UnaryOp,
+    VectorSelector,
 };
 use crate::query::promql::duration::DurationUse;
 use crate::query::promql::functions_table::ValueType;
@@ -47,7 +48,7 @@ impl<'q> Builder<'q> {
                 let (matchers, position) = (&selector.matchers, expr.position);
                 Ok(Box::new(SmoothedSelector::new(self.context, matchers, time, grid, position)?))
             }
-            ExprKind::VectorSelector(selector) => self.selector(selector, grid, Yield::Value),
+            ExprKind::VectorSelector(selector) => self.selector(selector, expr.position, grid, Yield::Value),
             ExprKind::Call(call) => self.call(expr, call, grid),
             ExprKind::Aggregate(aggregate) => self.aggregate(expr, aggregate, grid),
             ExprKind::Binary(binary) => self.binary(expr, binary, grid),
@@ -98,11 +99,12 @@ impl<'q> Builder<'q> {
     pub fn selector(
         &self,
         selector: &VectorSelector,
+        position: PositionRange,
         grid: Grid,
         yields: Yield,
     ) -> Result<BoxedSource<'q>, QueryError> {
         let time = self.data_time(selector.at, &selector.offset)?;
-        Ok(Box::new(InstantSelector::new(self.context, &selector.matchers, time, grid, yields)?))
+        Ok(Box::new(InstantSelector::new(self.context, &selector.matchers, time, grid, yields, position)?))
     }
 
     pub fn data_time(&self, at: Option<At>, offset: &Duration) -> Result<DataTime, QueryError> {

@@ -126,7 +126,9 @@ impl<'q> Builder<'q> {
         let argument = call.args[0].unwrap_parens();
         let is_selector = matches!(argument.kind, ExprKind::VectorSelector(_));
         let input = match &argument.kind {
-            ExprKind::VectorSelector(selector) => self.selector(selector, grid, Yield::Timestamp)?,
+            ExprKind::VectorSelector(selector) => {
+                self.selector(selector, argument.position, grid, Yield::Timestamp)?
+            }
             _ => self.vector(argument, grid)?,
         };
         let series = self.unnamed(&*input)?;
@@ -150,7 +152,7 @@ impl<'q> Builder<'q> {
         if !self.context.query.use_start_timestamps {
             return Ok(Box::new(Rows::empty()));
         }
-        let input = self.selector(selector, grid, Yield::StartTimestamp)?;
+        let input = self.selector(selector, argument.position, grid, Yield::StartTimestamp)?;
         let series = self.unnamed(&*input)?;
         self.relabelled(input, series, grid)
     }

@@ -1,18 +1,20 @@
 //! What every operator of one query shares: the snapshot it reads, the budget it asks, the annotations it leaves.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::model::{Labels, Matcher, TimeRange, Timestamp};
+use crate::query::buckets::Buckets;
 use crate::query::budget::Budget;
 use crate::query::promql::ast::PositionRange;
 use crate::query::promql::duration::QueryTimes;
 use crate::query::sorting::sort_within;
 use crate::query::{MatrixSeries, QueryError, Timings};
 use crate::storage::ReadError;
-use crate::storage::metrics::{MetricsSnapshot, SampleBuffer, Series};
+use crate::storage::metrics::{MetricsSnapshot, ReadPlan, SampleBuffer, Series, Stretch};
 
 use super::annotations::{Annotations, Note};
 use super::row::{Grid, OutputSeries, Row};
@@ -30,6 +32,8 @@ pub struct QueryShape {
     pub subquery_step_ms: i64,
     pub delayed_name_removal: bool,
     pub use_start_timestamps: bool,
+    /// What cannot be answered exactly is refused.
+    pub strict: bool,
 }
 
 impl QueryShape {
@@ -53,6 +57,8 @@ pub struct Context<'q> {
     annotations: RefCell<Annotations>,
     /// The last few selections: dashboards divide a metric by itself. Few, so a list will do.
     selections: RefCell<Vec<Selection>>,
+    /// What was read of each resolution.
+    tiers: RefCell<BTreeMap<i64, u64>>,
     /// Selectors built now tell resets; see [`Context::telling_resets`].
     tells_resets: Cell<bool>,
     /// Where selectors built now count their samples.
@@ -67,6 +73,7 @@ pub struct Context<'q> {
 struct Selection {
     matchers: Vec<Matcher>,
     range: TimeRange,
+    plan: Option<ReadPlan>,
     series: Rc<[Series]>,
 }
 
@@ -89,6 +96,7 @@ impl<'q> Context<'q> {
             snapshot: None,
             annotations: RefCell::default(),
             selections: RefCell::default(),
+            tiers: RefCell::default(),
             tells_resets: Cell::new(false),
             tally: RefCell::new(Rc::new(Tally::new(query.grid(), false))),
             prepared_at: Cell::default(),
@@ -113,27 +121,38 @@ impl<'q> Context<'q> {
         self.annotations.borrow().texts(text)
     }
 
-    /// The series that match; a selection made before is made only once.
-    pub fn select(&self, matchers: &[Matcher], range: TimeRange) -> Result<Rc<[Series]>, QueryError> {
+    /// From which tiers the samples of a range can be read.
+    pub fn stretches(&self, range: TimeRange) -> Vec<Stretch> {
+        self.snapshot().stretches(range)
+    }
+
+    /// The series that match, to be read as planned, or else as sent; a selection made before is made only once.
+    pub fn select(
+        &self,
+        matchers: &[Matcher],
+        range: TimeRange,
+        plan: Option<&ReadPlan>,
+    ) -> Result<Rc<[Series]>, QueryError> {
         self.budget.check()?;
-        let same = |s: &&Selection| s.range == range && s.matchers == matchers;
+        let same = |s: &&Selection| s.range == range && s.matchers == matchers && s.plan.as_ref() == plan;
         if let Some(made) = self.selections.borrow().iter().find(same) {
             return Ok(made.series.clone());
         }
         let series: Rc<[Series]> = {
             let is_stopping = || self.budget.check().is_err();
-            self.snapshot().select_until(matchers, range, &is_stopping).map_err(read_error)?.into()
+            let found = match plan {
+                Some(plan) => self.snapshot().select_planned(matchers, plan, &is_stopping),
+                None => self.snapshot().select_until(matchers, range, &is_stopping),
+            };
+            found.map_err(read_error)?.into()
         };
         self.budget.check()?;
         self.budget.take_series(series.len() as u64)?;
         // Kept as long as the query runs.
         let bytes = |series: &Series| size_of::<Series>() + series.labels.text_len();
         self.budget.take_bytes(series.iter().map(bytes).sum::<usize>() as u64)?;
-        self.selections.borrow_mut().push(Selection {
-            matchers: matchers.to_vec(),
-            range,
-            series: series.clone(),
-        });
+        let (matchers, plan) = (matchers.to_vec(), plan.cloned());
+        self.selections.borrow_mut().push(Selection { matchers, range, plan, series: series.clone() });
         Ok(series)
     }
 
@@ -156,8 +175,36 @@ impl<'q> Context<'q> {
     ) -> Result<(), QueryError> {
         self.budget.check()?;
         self.snapshot().read(series, range, samples).map_err(read_error)?;
-        self.budget.take_samples((samples.floats.len() + samples.histograms.len()) as u64)?;
+        let count = (samples.floats.len() + samples.histograms.len()) as u64;
+        self.budget.take_samples(count)?;
+        self.note_tier(0, count);
         Ok(())
+    }
+
+    /// What is known of the samples of one series, from the tiers that were planned.
+    pub fn read_buckets(
+        &self,
+        series: &Series,
+        plan: &ReadPlan,
+        buckets: &mut Buckets,
+    ) -> Result<(), QueryError> {
+        self.budget.check()?;
+        let read = self.snapshot().read_buckets(series, plan, &mut buckets.floats, &mut buckets.histograms);
+        let counts = read.map_err(read_error)?;
+        for (&resolution_ms, &count) in &counts.0 {
+            self.budget.take_samples(count)?;
+            self.note_tier(resolution_ms, count);
+        }
+        Ok(())
+    }
+
+    fn note_tier(&self, resolution_ms: i64, count: u64) {
+        *self.tiers.borrow_mut().entry(resolution_ms).or_default() += count;
+    }
+
+    /// How many samples (resolution 0) and states of each resolution were read, finest first.
+    pub fn tiers_read(&self) -> Vec<(i64, u64)> {
+        self.tiers.borrow().iter().map(|(resolution_ms, count)| (*resolution_ms, *count)).collect()
     }
 
     /// Since when a series counts, as far as told; see [`MetricsSnapshot::starts`].

@@ -48,6 +48,7 @@ impl Engine {
             lookback_ms: None,
             limit: 0,
             per_step_stats: false,
+            strict: false,
         };
         self.querier.range(&request, budget)
     }

@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashMap};
 use crate::model::labels::METRIC_NAME;
 use crate::model::{Labels, LabelsBuilder, MatchOp, Matcher};
 use crate::query::QueryError;
-use crate::query::promql::ast::{Call, Expr, ExprKind};
+use crate::query::promql::ast::{Call, Expr, ExprKind, PositionRange};
 
 use super::build::Builder;
 use super::context::Context;
@@ -36,7 +36,7 @@ impl<'q> Builder<'q> {
         let selector = InfoSelector::new(call.args.get(1));
         let time = self.first_data_time(&call.args[0], DataTime::default())?.unwrap_or_default();
         let base = Rows::collect(self.context, self.vector(&call.args[0], grid)?, grid.len)?;
-        let infos = self.info_series(&selector, &base.series, time, grid)?;
+        let infos = self.info_series(&selector, &base.series, time, grid, call.args[0].position)?;
         let choices = grid.len * infos.groups.len() * size_of::<Option<usize>>();
         let mut held = self.context.hold(choices as u64)?;
         let mut place_of: HashMap<Labels, usize> = HashMap::new();
@@ -116,6 +116,7 @@ impl<'q> Builder<'q> {
         base: &[OutputSeries],
         time: DataTime,
         grid: Grid,
+        position: PositionRange,
     ) -> Result<InfoSeries<'q>, QueryError> {
         let mut matchers = Vec::new();
         for name in IDENTIFYING {
@@ -133,7 +134,8 @@ impl<'q> Builder<'q> {
             return Ok(InfoSeries::group(Rows::empty()));
         }
         matchers.extend(selector.data.iter().chain(&selector.names).cloned());
-        let found = InstantSelector::new(self.context, &matchers, time, grid, Yield::FloatTimestamp)?;
+        let found =
+            InstantSelector::new(self.context, &matchers, time, grid, Yield::FloatTimestamp, position)?;
         let rows = Rows::collect(self.context, Box::new(found), grid.len)?;
         if rows.rows.iter().any(|row| (0..grid.len).any(|step| row.histogram(step).is_some())) {
             return Err(QueryError::Execution("info sample should be float".into()));

@@ -5,7 +5,8 @@
 //! folded into what its operator keeps. What can grow is paid for before it does, and loops ask the budget as they go.
 //!
 //! * `row`, `scalar`, `source`, `announced`: what flows and how; `context`: snapshot, budget and annotations of one query
-//! * `select`, `window`: samples to steps; `over_time`, `rate`, `changes`, `trend`: the window functions
+//! * `tiers`, `selected`: which tier a selector reads; `select`, `window`: samples to steps; `bucket_walk`,
+//!   `bucket_window`: the same from rollups; `over_time`, `rate`, `changes`, `trend`: the window functions
 //! * `extended`, `smoothed`: the modifiers that look beyond the edges of a window
 //! * `aggregate`, `choose`, `grouping`: groups of series; `binary`, `matching`, `turns`, `join`, `sets`: operators
 //! * `elementwise`, `relabel`, `quantiles`, `info`: functions; `build`, `call`, `range_vector`: from the tree to operators
@@ -16,6 +17,8 @@ pub(in crate::query) mod aggregate;
 mod annotations;
 pub(in crate::query) mod announced;
 pub(in crate::query) mod binary;
+mod bucket_walk;
+mod bucket_window;
 mod build;
 mod call;
 mod changes;
@@ -41,12 +44,14 @@ pub(in crate::query) mod result;
 pub(in crate::query) mod row;
 pub(in crate::query) mod scalar;
 mod select;
+mod selected;
 pub(in crate::query) mod sets;
 mod smoothed;
 pub(in crate::query) mod source;
 mod starts;
 mod step_set;
 mod tally;
+mod tiers;
 mod trend;
 mod turns;
 mod window;

@@ -6,6 +6,7 @@ use crate::query::promql::ast::{Call, Edges, Expr, ExprKind, Subquery};
 use crate::query::promql::duration::DurationUse;
 use crate::query::promql::functions_table::{Function, ValueType};
 
+use super::bucket_window::bucket_function;
 use super::build::Builder;
 use super::histogram_fold::{HistogramFoldKind, fold_window};
 use super::over_time::{self, average_floats, sum_floats};
@@ -13,8 +14,10 @@ use super::rate::{self, RateKind};
 use super::relabel::absent_labels;
 use super::row::{Cell, Grid, OutputSeries};
 use super::select::{RangeSelector, RangeSource, SubqueryRange, subquery_grid};
+use super::selected::Selected;
 use super::source::{BoxedSource, EqualLabels, Rows, unite};
 use super::tally::Part;
+use super::tiers::{Look, Need};
 use super::window::{CallTraits, Notes, Window, WindowCall, WindowFunction, WindowShape};
 use super::{changes, extended, trend};
 
@@ -31,16 +34,20 @@ impl<'q> Builder<'q> {
         let is_matrix = |arg: &&Expr| arg.value_type() == ValueType::Matrix;
         let argument = call.args.iter().find(is_matrix).expect("that is why it is a window call");
         let argument = argument.unwrap_parens();
-        let RangeVector { mut source, shape } = self.range_vector(argument, grid)?;
-        if self.context.query.use_start_timestamps && uses_starts(call.function, edges(argument)) {
+        let edges = edges(argument);
+        let reads_starts = self.context.query.use_start_timestamps && uses_starts(call.function, edges);
+        let need = Need::of(call.function, edges, reads_starts);
+        let RangeVector { mut source, shape } = self.range_vector(argument, grid, need)?;
+        if reads_starts {
             source.tell_starts();
         }
         let traits = CallTraits {
             keeps_name: matches!(call.function, Function::FirstOverTime | Function::LastOverTime),
             wants_counter: matches!(call.function, Function::Rate | Function::Increase),
             is_computed: matches!(argument.kind, ExprKind::Subquery(_)),
+            of_buckets: bucket_function(call.function),
         };
-        let function = match edges(argument) {
+        let function = match edges {
             Edges::Plain => self.window_function(call, grid)?,
             edges => extended_function(call.function, edges)?,
         };
@@ -71,9 +78,10 @@ impl<'q> Builder<'q> {
         Ok(Box::new(Rows::one(OutputSeries::new(labels), absences)))
     }
 
-    /// The samples and windows of a range selector or subquery.
-    pub fn range_vector(&self, expr: &Expr, grid: Grid) -> Result<RangeVector<'q>, QueryError> {
-        match &expr.unwrap_parens().kind {
+    /// The samples and windows of a range selector or subquery, for who needs this of them.
+    pub fn range_vector(&self, expr: &Expr, grid: Grid, need: Need) -> Result<RangeVector<'q>, QueryError> {
+        let expr = expr.unwrap_parens();
+        match &expr.kind {
             ExprKind::MatrixSelector(matrix) => {
                 let time = self.data_time(matrix.selector.at, &matrix.selector.offset)?;
                 let range_ms = self.milliseconds(&matrix.range, DurationUse::Positive)?;
@@ -85,7 +93,10 @@ impl<'q> Builder<'q> {
                 };
                 let shape = WindowShape { time, range_ms, before_ms, after_ms };
                 let covered = time.covered(&grid, range_ms + before_ms, after_ms);
-                let source = RangeSelector::new(self.context, &matrix.selector.matchers, covered)?;
+                let look = Look { grid, time, range_ms, covered };
+                let matchers = &matrix.selector.matchers;
+                let found = Selected::new(self.context, matchers, need, &look, expr.position)?;
+                let source = RangeSelector::new(self.context, found)?;
                 Ok(RangeVector { source: Box::new(source), shape })
             }
             ExprKind::Subquery(subquery) => self.subquery(subquery, grid, WindowShape::part),

@@ -1,6 +1,6 @@
 //! rate, increase, delta and their instant forms.
 
-use crate::model::Timestamp;
+use crate::model::{TimeRange, Timestamp};
 use crate::query::promql::histogram_rate::{histogram_change, histogram_instant_change};
 
 use super::annotations::Note;
@@ -17,27 +17,35 @@ pub struct RateKind {
     pub is_per_second: bool,
 }
 
-/// The samples of a window that are all floats or all histograms, but for their values.
-struct Times<'a> {
-    timestamps: &'a [Timestamp],
+/// A change but for its values: when it was seen, and over which window it is to be told.
+pub struct Change {
+    /// Times of the first and the last sample, and how many there are.
+    pub first: Timestamp,
+    pub last: Timestamp,
+    pub samples: u64,
     /// The start of the first sample, if it lies inside the window: the counter was 0 there.
-    begun: Option<Timestamp>,
+    pub begun: Option<Timestamp>,
+    pub range: TimeRange,
 }
 
-impl<'a> Times<'a> {
-    /// None if there is nothing to compute a change from: two samples are needed, or one whose start is known.
+impl Change {
+    /// Of a window that is all floats or all histograms. None if there is nothing to compute a change from: two samples
+    /// are needed, or one whose start is known.
     fn new(
         kind: RateKind,
         window: &Window<'_>,
-        timestamps: &'a [Timestamp],
+        timestamps: &[Timestamp],
         starts: &[Timestamp],
         notes: &Notes<'_>,
-    ) -> Option<Times<'a>> {
+    ) -> Option<Change> {
         if kind.is_counter && has_overlap(timestamps, starts) {
             notes.add(Note::OverlappingStart { metric: notes.metric(), count: 1 });
         }
         let begun = begun_inside(window.after, timestamps, starts).filter(|_| kind.is_counter);
-        (timestamps.len() > 1 || begun.is_some()).then_some(Times { timestamps, begun })
+        let (first, last) = (*timestamps.first()?, *timestamps.last()?);
+        let range = TimeRange { after: window.after, until: window.until };
+        let samples = timestamps.len() as u64;
+        (samples > 1 || begun.is_some()).then_some(Change { first, last, samples, begun, range })
     }
 }
 
@@ -48,13 +56,13 @@ pub fn extrapolated(kind: RateKind, window: &Window<'_>, notes: &Notes<'_>) -> O
         return None;
     }
     if let ([first, ..], [.., last]) = (window.floats, window.floats) {
-        let times = Times::new(kind, window, window.timestamps, window.starts, notes)?;
+        let seen = Change::new(kind, window, window.timestamps, window.starts, notes)?;
         let mut change =
             window.lost.iter().filter(|_| kind.is_counter).fold(last - first, |sum, lost| sum + lost);
-        if times.begun.is_some() {
+        if seen.begun.is_some() {
             change += first;
         }
-        return Some(Cell::Float(change * extrapolation(kind, window, &times, *first, change)));
+        return Some(Cell::Float(change * extrapolation(kind, &seen, *first, change)));
     }
     histogram_extrapolated(kind, window, notes)
 }
@@ -62,13 +70,12 @@ pub fn extrapolated(kind: RateKind, window: &Window<'_>, notes: &Notes<'_>) -> O
 fn histogram_extrapolated(kind: RateKind, window: &Window<'_>, notes: &Notes<'_>) -> Option<Cell> {
     let [first, ..] = window.histograms else { return None };
     let (timestamps, starts) = (window.histogram_timestamps, window.histogram_starts);
-    let times = Times::new(kind, window, timestamps, starts, notes)?;
+    let seen = Change::new(kind, window, timestamps, starts, notes)?;
     let is_reset = |i: usize| is_reset(counted(timestamps, starts, i - 1), counted(timestamps, starts, i));
-    let (change, told) =
-        histogram_change(window.histograms, kind.is_counter, is_reset, times.begun.is_some());
+    let (change, told) = histogram_change(window.histograms, kind.is_counter, is_reset, seen.begun.is_some());
     notes.add_all(told);
     let mut change = change?;
-    let factor = extrapolation(kind, window, &times, first.count, change.count);
+    let factor = extrapolation(kind, &seen, first.count, change.count);
     change.mul(factor);
     Some(Cell::Histogram(change.into()))
 }
@@ -78,22 +85,16 @@ fn histogram_extrapolated(kind: RateKind, window: &Window<'_>, notes: &Notes<'_>
 /// The change is carried on to an edge that is near: less than 1.1 average gaps away. A farther edge means that
 /// the series began or ended inside; then half a gap is added, and for a counter never more than brings it to 0.
 /// A counter whose beginning is known changed from there on.
-fn extrapolation(
-    kind: RateKind,
-    window: &Window<'_>,
-    times: &Times<'_>,
-    first_value: f64,
-    change: f64,
-) -> f64 {
-    let (first, last) = (times.timestamps[0], times.timestamps[times.timestamps.len() - 1]);
+pub fn extrapolation(kind: RateKind, seen: &Change, first_value: f64, change: f64) -> f64 {
+    let Change { first, last, range, .. } = *seen;
     let between = (last - first) as f64 / 1000.0;
     // A single sample has no gap, and is carried nowhere.
-    let gap = if first == last { 0.0 } else { between / (times.timestamps.len() - 1) as f64 };
+    let gap = if first == last { 0.0 } else { between / (seen.samples - 1) as f64 };
     let threshold = gap * 1.1;
-    let (sampled, to_start) = match times.begun {
+    let (sampled, to_start) = match seen.begun {
         Some(begun) => ((last - begun) as f64 / 1000.0, 0.0),
         None => {
-            let mut to_start = (first - window.after) as f64 / 1000.0;
+            let mut to_start = (first - range.after) as f64 / 1000.0;
             if to_start >= threshold {
                 to_start = gap / 2.0;
             }
@@ -103,13 +104,13 @@ fn extrapolation(
             (between, to_start)
         }
     };
-    let mut to_end = (window.until - last) as f64 / 1000.0;
+    let mut to_end = (range.until - last) as f64 / 1000.0;
     if to_end >= threshold {
         to_end = gap / 2.0;
     }
     let mut factor = (sampled + to_start + to_end) / sampled;
     if kind.is_per_second {
-        factor /= (window.until - window.after) as f64 / 1000.0;
+        factor /= (range.until - range.after) as f64 / 1000.0;
     }
     factor
 }

@@ -14,6 +14,7 @@ use super::range_vector::edges;
 use super::row::{Cell, Grid, OutputSeries, Row};
 use super::source::{BoxedSource, EqualLabels, Mapped, unite};
 use super::tally::{Part, Samples, samples_of};
+use super::tiers::Need;
 use super::window::Window;
 
 /// The value of a query: a matrix for range queries, else whatever the expression is.
@@ -137,7 +138,7 @@ fn range_vector<'q>(builder: &Builder<'q>, expr: &Expr, grid: Grid) -> Result<Qu
     let mut held = builder.context.hold_nothing();
     let mut vector = match &expr.unwrap_parens().kind {
         ExprKind::Subquery(subquery) => builder.subquery(subquery, grid, |_| Part::Answer)?,
-        _ => builder.range_vector(expr, grid)?,
+        _ => builder.range_vector(expr, grid, Need::Samples("a range of samples"))?,
     };
     let is_subquery = matches!(expr.unwrap_parens().kind, ExprKind::Subquery(_));
     let tally = builder.context.tally();

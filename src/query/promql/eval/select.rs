@@ -7,15 +7,19 @@ use crate::model::histogram::ResetHint;
 use crate::model::metrics::is_stale;
 use crate::model::{Histogram, Matcher, TimeRange, Timestamp};
 use crate::query::QueryError;
+use crate::query::buckets::without_reset_hint;
+use crate::query::promql::ast::PositionRange;
 use crate::storage::metrics::{SampleBuffer, Series};
 
 use super::announced::Announced;
 use super::context::{Context, Held};
 use super::elementwise::seconds;
 use super::row::{Cell, Grid, OutputSeries, Row};
+use super::selected::{Rolled, Selected};
 use super::source::{BoxedSource, Source};
 use super::starts::start_at;
 use super::tally::{Samples, Tally};
+use super::tiers::{Look, Need};
 
 /// From the time of a step to the time of the data it asks for: `@` pins, then `offset` shifts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -52,12 +56,12 @@ pub enum Yield {
 /// `name{…}`: at every step the newest sample of the last `lookback`, unless it is a stale marker.
 pub struct InstantSelector<'q> {
     context: &'q Context<'q>,
-    found: Rc<[Series]>,
+    found: Selected<'q>,
     announced: Announced<'q>,
     time: DataTime,
     grid: Grid,
     yields: Yield,
-    range: TimeRange,
+    lookback_ms: i64,
     tells_resets: bool,
     tally: Rc<Tally>,
     given: usize,
@@ -71,19 +75,19 @@ impl<'q> InstantSelector<'q> {
         time: DataTime,
         grid: Grid,
         yields: Yield,
+        position: PositionRange,
     ) -> Result<InstantSelector<'q>, QueryError> {
-        let range = time.covered(&grid, context.query.lookback_ms, 0);
+        let covered = time.covered(&grid, context.query.lookback_ms, 0);
         let found = match yields {
-            // Starts are told once, and that may be long ago.
-            Yield::StartTimestamp => {
-                context.select(matchers, TimeRange { after: Timestamp::MIN, ..range })?
+            // Only what was sent has starts; they are told once, and that may be long ago.
+            Yield::StartTimestamp => Selected::as_sent(context, matchers, covered, Timestamp::MIN, position)?,
+            _ => {
+                let look = Look { grid, time, range_ms: 0, covered };
+                Selected::new(context, matchers, Need::NEWEST, &look, position)?
             }
-            _ => context.select(matchers, range)?,
         };
-        if yields != Yield::StartTimestamp {
-            context.expect_samples(&found)?;
-        }
-        let announced = announced(context, &found)?;
+        let announced = announced(context, found.series())?;
+        let lookback_ms = context.query.lookback_ms.saturating_add(found.reach_ms());
         let samples = SampleBuffer::default();
         let tells_resets = context.tells_resets();
         Ok(InstantSelector {
@@ -93,7 +97,7 @@ impl<'q> InstantSelector<'q> {
             time,
             grid,
             yields,
-            range,
+            lookback_ms,
             tells_resets,
             tally: context.tally(),
             given: 0,
@@ -108,12 +112,11 @@ impl Source for InstantSelector<'_> {
     }
 
     fn next(&mut self, row: &mut Row) -> Result<(), QueryError> {
-        let series = &self.found[self.given];
-        self.context.read(series, self.range, &mut self.samples)?;
-        self.given += 1;
+        self.found.read(self.given, &mut self.samples)?;
         if self.yields == Yield::StartTimestamp {
-            self.samples.starts = self.context.starts(series);
+            self.samples.starts = self.context.starts(&self.found.series()[self.given]);
         }
+        self.given += 1;
         if self.tells_resets {
             tell_resets(&mut self.samples.histograms);
         }
@@ -122,7 +125,7 @@ impl Source for InstantSelector<'_> {
         for step in 0..self.grid.len {
             self.context.check_every(step)?;
             let at = self.time.at(self.grid.at(step));
-            let Some((t, cell)) = newest.advance(&self.samples, at, self.context.query.lookback_ms) else {
+            let Some((t, cell)) = newest.advance(&self.samples, at, self.lookback_ms) else {
                 continue;
             };
             // Who asks for times alone never sees the histogram.
@@ -191,8 +194,9 @@ pub fn count_until(timestamps: &[Timestamp], at: Timestamp) -> usize {
 pub trait RangeSource {
     fn series(&self) -> &[OutputSeries];
 
-    /// Replaces `samples` by those of the next series; stale markers are gone.
-    fn next(&mut self, samples: &mut SampleBuffer) -> Result<(), QueryError>;
+    /// Replaces `samples` by those of the next series; stale markers are gone. Where what is known of them tells all
+    /// that is needed, they stay away, and that is the answer.
+    fn next(&mut self, samples: &mut SampleBuffer) -> Result<Option<Rolled<'_>>, QueryError>;
 
     /// From now on samples come with their starts; those that were computed have none.
     fn tell_starts(&mut self) {}
@@ -201,25 +205,18 @@ pub trait RangeSource {
 /// `name{…}[range]`.
 pub struct RangeSelector<'q> {
     context: &'q Context<'q>,
-    found: Rc<[Series]>,
+    found: Selected<'q>,
     announced: Announced<'q>,
-    range: TimeRange,
     tells_resets: bool,
     tells_starts: bool,
     given: usize,
 }
 
 impl<'q> RangeSelector<'q> {
-    pub fn new(
-        context: &'q Context<'q>,
-        matchers: &[Matcher],
-        range: TimeRange,
-    ) -> Result<RangeSelector<'q>, QueryError> {
-        let found = context.select(matchers, range)?;
-        context.expect_samples(&found)?;
-        let announced = announced(context, &found)?;
+    pub fn new(context: &'q Context<'q>, found: Selected<'q>) -> Result<RangeSelector<'q>, QueryError> {
+        let announced = announced(context, found.series())?;
         let tells_resets = context.tells_resets();
-        Ok(RangeSelector { context, found, announced, range, tells_resets, tells_starts: false, given: 0 })
+        Ok(RangeSelector { context, found, announced, tells_resets, tells_starts: false, given: 0 })
     }
 }
 
@@ -228,18 +225,19 @@ impl RangeSource for RangeSelector<'_> {
         &self.announced
     }
 
-    fn next(&mut self, samples: &mut SampleBuffer) -> Result<(), QueryError> {
-        let series = &self.found[self.given];
-        self.context.read(series, self.range, samples)?;
-        if self.tells_starts {
-            samples.starts = self.context.starts(series);
-        }
+    fn next(&mut self, samples: &mut SampleBuffer) -> Result<Option<Rolled<'_>>, QueryError> {
         self.given += 1;
+        if self.found.read_for_windows(self.given - 1, samples)? {
+            return Ok(self.found.rolled());
+        }
+        if self.tells_starts {
+            samples.starts = self.context.starts(&self.found.series()[self.given - 1]);
+        }
         drop_stale(samples);
         if self.tells_resets {
             tell_resets(&mut samples.histograms);
         }
-        Ok(())
+        Ok(None)
     }
 
     fn tell_starts(&mut self) {
@@ -264,7 +262,7 @@ pub fn drop_stale(samples: &mut SampleBuffer) {
 }
 
 /// Says of each histogram that has one before it whether a reset lies between, where its hint does not.
-fn tell_resets(histograms: &mut [Arc<Histogram>]) {
+pub fn tell_resets(histograms: &mut [Arc<Histogram>]) {
     let mut before: Option<Arc<Histogram>> = None;
     for histogram in histograms.iter_mut().filter(|h| !h.is_stale()) {
         if let Some(before) = before.filter(|_| histogram.hint == ResetHint::Unknown) {
@@ -309,7 +307,7 @@ impl RangeSource for SubqueryRange<'_> {
         self.inner.series()
     }
 
-    fn next(&mut self, samples: &mut SampleBuffer) -> Result<(), QueryError> {
+    fn next(&mut self, samples: &mut SampleBuffer) -> Result<Option<Rolled<'_>>, QueryError> {
         self.inner.next(&mut self.row)?;
         samples.clear();
         for step in 0..self.row.len() {
@@ -321,24 +319,12 @@ impl RangeSource for SubqueryRange<'_> {
                 }
                 Some(Cell::Histogram(histogram)) => {
                     samples.histogram_timestamps.push(self.grid.at(step));
-                    samples.histograms.push(forget_resets(histogram));
+                    samples.histograms.push(without_reset_hint(histogram));
                 }
                 None => {}
             }
         }
-        Ok(())
-    }
-}
-
-/// A subquery may skip or repeat samples, so what one histogram says of the one before it holds no more.
-fn forget_resets(histogram: Arc<Histogram>) -> Arc<Histogram> {
-    match histogram.hint {
-        ResetHint::Reset | ResetHint::NotReset => {
-            let mut copy = (*histogram).clone();
-            copy.hint = ResetHint::Unknown;
-            copy.into()
-        }
-        ResetHint::Unknown | ResetHint::Gauge => histogram,
+        Ok(None)
     }
 }
 

@@ -1,13 +1,11 @@
 //! `name{…} smoothed`: at every step the value on the line between the samples around it.
 
-use std::rc::Rc;
-
 use crate::model::histogram::ResetHint;
 use crate::model::{Matcher, TimeRange, Timestamp};
 use crate::query::QueryError;
 use crate::query::promql::ast::PositionRange;
 use crate::query::promql::histogram_functions::HistogramNote;
-use crate::storage::metrics::{SampleBuffer, Series};
+use crate::storage::metrics::SampleBuffer;
 
 use super::annotations::Note;
 use super::announced::Announced;
@@ -15,17 +13,18 @@ use super::context::Context;
 use super::extended::{interpolate, interpolate_histograms};
 use super::row::{Cell, Grid, OutputSeries, Row};
 use super::select::{DataTime, announced, drop_stale};
+use super::selected::Selected;
 use super::source::Source;
+use super::tiers::{Look, Need};
 use super::window::Notes;
 
 /// An instant selector that looks one lookback to both sides.
 pub struct SmoothedSelector<'q> {
     context: &'q Context<'q>,
-    found: Rc<[Series]>,
+    found: Selected<'q>,
     announced: Announced<'q>,
     time: DataTime,
     grid: Grid,
-    range: TimeRange,
     position: PositionRange,
     given: usize,
     samples: SampleBuffer,
@@ -40,12 +39,12 @@ impl<'q> SmoothedSelector<'q> {
         position: PositionRange,
     ) -> Result<SmoothedSelector<'q>, QueryError> {
         let lookback_ms = context.query.lookback_ms;
-        let range = time.covered(&grid, lookback_ms, lookback_ms);
-        let found = context.select(matchers, range)?;
-        context.expect_samples(&found)?;
-        let announced = announced(context, &found)?;
+        let covered = time.covered(&grid, lookback_ms, lookback_ms);
+        let look = Look { grid, time, range_ms: 0, covered };
+        let found = Selected::new(context, matchers, Need::Samples("smoothed"), &look, position)?;
+        let announced = announced(context, found.series())?;
         let samples = SampleBuffer::default();
-        Ok(SmoothedSelector { context, found, announced, time, grid, range, position, given: 0, samples })
+        Ok(SmoothedSelector { context, found, announced, time, grid, position, given: 0, samples })
     }
 
     fn value(&self, at: Timestamp, notes: &Notes<'_>) -> Option<Cell> {
@@ -105,9 +104,9 @@ impl Source for SmoothedSelector<'_> {
     }
 
     fn next(&mut self, row: &mut Row) -> Result<(), QueryError> {
-        self.context.read(&self.found[self.given], self.range, &mut self.samples)?;
+        self.found.read(self.given, &mut self.samples)?;
         drop_stale(&mut self.samples);
-        let labels = &self.found[self.given].labels;
+        let labels = &self.found.series()[self.given].labels;
         let notes = Notes::new(self.context, self.position, labels.metric_name());
         self.given += 1;
         row.reset(self.grid.len);

@@ -10,6 +10,8 @@ use crate::storage::metrics::SampleBuffer;
 
 use super::annotations::Note;
 use super::announced::Announced;
+use super::bucket_walk::BucketWalk;
+use super::bucket_window::BucketFunction;
 use super::context::Context;
 use super::row::{Cell, Grid, OutputSeries, Row};
 use super::select::{DataTime, RangeSource, count_until};
@@ -111,7 +113,7 @@ impl WindowShape {
 }
 
 /// What is special about a call beside its function.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub struct CallTraits {
     /// `first_over_time` and `last_over_time` are like an offset: the name stays.
     pub keeps_name: bool,
@@ -119,6 +121,8 @@ pub struct CallTraits {
     pub wants_counter: bool,
     /// The windows are of a subquery, which counts itself what it reads.
     pub is_computed: bool,
+    /// The form of the function that takes buckets.
+    pub of_buckets: Option<BucketFunction>,
 }
 
 /// `function(range vector)`.
@@ -171,6 +175,30 @@ impl<'q> WindowCall<'q> {
         })
     }
 
+    /// The values of all steps, from the samples just read.
+    fn fill(&mut self, notes: &Notes<'_>, row: &mut Row) -> Result<(), QueryError> {
+        self.starts.find(&self.samples);
+        self.decreases.find(&self.samples, &self.starts.floats);
+        let mut walk = Walk::default();
+        let mut seen = 0;
+        for step in 0..self.grid.len {
+            // Windows far longer than the step multiply the work: time is checked by samples, too, not only by steps.
+            seen += 1;
+            let window = walk.at(&self.samples, &self.starts, &self.decreases, &self.shape, &self.grid, step);
+            seen += window.len();
+            if seen > 100_000 {
+                seen = 0;
+                self.context.budget.check()?;
+            }
+            if window.is_empty() {
+                continue;
+            }
+            row.set(step, (self.function)(&window, notes)?);
+            self.tally.add(step, self.looked_at(&window));
+        }
+        Ok(())
+    }
+
     /// The first step reads its window, later ones what the one before had not reached.
     fn looked_at(&self, window: &Window<'_>) -> Samples {
         let reach = window.until.saturating_add(self.shape.after_ms);
@@ -199,32 +227,21 @@ impl Source for WindowCall<'_> {
     }
 
     fn next(&mut self, row: &mut Row) -> Result<(), QueryError> {
-        self.input.next(&mut self.samples)?;
         let labels = self.input.series()[self.given].labels.clone();
         self.given += 1;
-        self.starts.find(&self.samples);
-        self.decreases.find(&self.samples, &self.starts.floats);
-        let notes = Notes::new(self.context, self.position, labels.metric_name());
+        let metric = labels.metric_name();
+        let notes = Notes::new(self.context, self.position, metric);
         row.reset(self.grid.len);
-        let mut walk = Walk::default();
-        let mut seen = 0;
-        for step in 0..self.grid.len {
-            // Windows far longer than the step multiply the work: time is checked by samples, too, not only by steps.
-            seen += 1;
-            let window = walk.at(&self.samples, &self.starts, &self.decreases, &self.shape, &self.grid, step);
-            seen += window.len();
-            if seen > 100_000 {
-                seen = 0;
-                self.context.budget.check()?;
+        match self.input.next(&mut self.samples)? {
+            Some(rolled) => {
+                let function = self.traits.of_buckets.expect("what needs states has a form that takes them");
+                let walk = BucketWalk { shape: self.shape, grid: self.grid, function, tally: &self.tally };
+                walk.fill(rolled, &notes, row)?;
             }
-            if window.is_empty() {
-                continue;
-            }
-            row.set(step, (self.function)(&window, &notes)?);
-            self.tally.add(step, self.looked_at(&window));
+            None => self.fill(&notes, row)?,
         }
         if self.traits.wants_counter {
-            self.note_missing_suffix(labels.metric_name(), row);
+            self.note_missing_suffix(metric, row);
         }
         Ok(())
     }
@@ -299,7 +316,7 @@ impl Walk {
     }
 }
 
-fn advance(
+pub fn advance(
     edges: &mut (usize, usize),
     timestamps: &[Timestamp],
     from: Timestamp,

@@ -33,6 +33,7 @@ fn with_context<T>(test: impl FnOnce(&Context<'_>) -> T) -> T {
         subquery_step_ms: 1,
         delayed_name_removal: false,
         use_start_timestamps: false,
+        strict: false,
     };
     test(&Context::new(query, &snapshot, &budget))
 }
@@ -44,18 +45,26 @@ fn buffer(samples: &[(i64, f64)]) -> SampleBuffer {
 
 /// The function's values over a grid with windows of `range_ms`.
 fn walked(function: Function, samples: &[(i64, f64)], grid: Grid, shape: WindowShape) -> Vec<Option<f64>> {
-    with_context(|context| {
-        let notes = Notes::new(context, PositionRange::default(), "m");
-        let samples = buffer(samples);
-        let mut decreases = Decreases::default();
-        decreases.find(&samples, &[]);
-        let (mut walk, starts) = (Walk::default(), Starts::default());
-        let value = |step| {
-            let window = walk.at(&samples, &starts, &decreases, &shape, &grid, step);
-            if window.is_empty() { None } else { function(&window, &notes).and_then(|cell| cell.float()) }
-        };
-        (0..grid.len).map(value).collect()
-    })
+    with_context(|context| walked_in(context, function, samples, grid, shape))
+}
+
+fn walked_in(
+    context: &Context<'_>,
+    function: Function,
+    samples: &[(i64, f64)],
+    grid: Grid,
+    shape: WindowShape,
+) -> Vec<Option<f64>> {
+    let notes = Notes::new(context, PositionRange::default(), "m");
+    let samples = buffer(samples);
+    let mut decreases = Decreases::default();
+    decreases.find(&samples, &[]);
+    let (mut walk, starts) = (Walk::default(), Starts::default());
+    let value = |step| {
+        let window = walk.at(&samples, &starts, &decreases, &shape, &grid, step);
+        if window.is_empty() { None } else { function(&window, &notes).and_then(|cell| cell.float()) }
+    };
+    (0..grid.len).map(value).collect()
 }
 
 fn shape(range_ms: i64) -> WindowShape {
@@ -227,6 +236,159 @@ proptest! {
             for step in 0..len {
                 prop_assert!(agree(ours[step], expected[step]),
                     "{} at step {}: {:?}, plainly {:?}", name, step, ours[step], expected[step]);
+            }
+        }
+    }
+}
+
+mod buckets {
+    //! Windows over buckets against windows over the samples in them.
+
+    use super::*;
+    use crate::model::TimeRange;
+    use crate::model::rollup::{Columns, FloatBuckets};
+    use crate::query::buckets::Buckets;
+    use crate::query::promql::functions_table as table;
+    use crate::storage::metrics::{ReadPlan, Reading};
+
+    use super::super::super::bucket_walk::BucketWalk;
+    use super::super::super::bucket_window::bucket_function;
+    use super::super::super::selected::Rolled;
+    use super::super::super::tally::Tally;
+    use super::super::super::tiers::Tiers;
+
+    const RESOLUTION: i64 = 60;
+
+    /// Rolled up until `until`, as sent from then on.
+    fn rolled(
+        context: &Context<'_>,
+        function: table::Function,
+        samples: &[(i64, f64)],
+        until: i64,
+        grid: Grid,
+        shape: WindowShape,
+    ) -> Vec<Option<f64>> {
+        let mut floats = FloatBuckets::new(Columns::ALL);
+        let old: Vec<_> = samples.iter().copied().filter(|(t, _)| *t <= until).collect();
+        let old = buffer(&old);
+        floats.fold(&old.float_timestamps, &old.floats, RESOLUTION);
+        samples.iter().filter(|(t, _)| *t > until).for_each(|(t, v)| floats.push_sample(*t, *v));
+        let reading = |after, until, resolution| Reading {
+            range: TimeRange { after, until },
+            resolution,
+            fallback: None,
+        };
+        let readings = vec![reading(i64::MIN, until, RESOLUTION), reading(until, i64::MAX, 0)];
+        let tiers = Tiers { plan: ReadPlan { readings, wanted: Columns::ALL }, shortfall: None, reach_ms: 0 };
+        let buckets = Buckets { floats, ..Buckets::default() };
+        let tally = Tally::new(grid, false);
+        let walk = BucketWalk { shape, grid, function: bucket_function(function).unwrap(), tally: &tally };
+        let mut row = Row::default();
+        row.reset(grid.len);
+        let notes = Notes::new(context, PositionRange::default(), "m");
+        walk.fill(Rolled { buckets: &buckets, tiers: &tiers }, &notes, &mut row).unwrap();
+        (0..grid.len).map(|step| row.float(step)).collect()
+    }
+
+    /// Functions whose answers over buckets are those over samples to the bit.
+    const EXACT: [(table::Function, Function); 12] = [
+        (table::Function::CountOverTime, over_time::count),
+        (table::Function::PresentOverTime, over_time::present),
+        (table::Function::MinOverTime, over_time::min),
+        (table::Function::MaxOverTime, over_time::max),
+        (table::Function::FirstOverTime, over_time::first),
+        (table::Function::LastOverTime, over_time::last),
+        (table::Function::TsOfFirstOverTime, over_time::timestamp_of_first),
+        (table::Function::TsOfLastOverTime, over_time::timestamp_of_last),
+        (table::Function::Resets, changes::resets),
+        (table::Function::Changes, changes::changes),
+        (table::Function::Increase, |w, n| extrapolated(INCREASE, w, n)),
+        (table::Function::Delta, |w, n| extrapolated(DELTA, w, n)),
+    ];
+    const ROUNDED: [(table::Function, Function); 3] = [
+        (table::Function::SumOverTime, |w, _| Some(Cell::Float(over_time::sum_floats(w.floats)))),
+        (table::Function::AvgOverTime, |w, _| Some(Cell::Float(over_time::average_floats(w.floats)))),
+        (table::Function::Rate, |w, n| extrapolated(RATE, w, n)),
+    ];
+
+    fn series() -> impl Strategy<Value = Vec<(i64, f64)>> {
+        let gap = prop_oneof![8 => 1i64..15, 1 => Just(200i64)];
+        let value = prop_oneof![20 => (0i32..50).prop_map(f64::from), 1 => Just(f64::NAN)];
+        proptest::collection::vec((gap, value), 0..120).prop_map(|steps| {
+            let mut time = 0;
+            let step = |(gap, value)| {
+                time += gap;
+                (time, value)
+            };
+            steps.into_iter().map(step).collect()
+        })
+    }
+
+    fn same(a: Option<f64>, b: Option<f64>) -> bool {
+        a.map(f64::to_bits) == b.map(f64::to_bits) || a.is_some_and(f64::is_nan) && b.is_some_and(f64::is_nan)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn aligned_windows_are_those_of_the_samples(
+            samples in series(),
+            buckets in 1i64..5,
+            step in 1i64..4,
+            rolled_buckets in 0i64..20,
+        ) {
+            let grid = Grid::between(0, 1_800, step * RESOLUTION);
+            let shape = shape(buckets * RESOLUTION);
+            let until = rolled_buckets * RESOLUTION;
+            with_context(|context| {
+            let answers = |function, plain| (
+                walked_in(context, plain, &samples, grid, shape),
+                rolled(context, function, &samples, until, grid, shape),
+            );
+            for (function, plain) in EXACT {
+                let (expected, got) = answers(function, plain);
+                for (step, (a, b)) in expected.into_iter().zip(got).enumerate() {
+                    prop_assert!(same(a, b), "{} at step {step}: {a:?}, of buckets {b:?}", function.name());
+                }
+            }
+            let magnitude: f64 = 1.0 + samples.iter().map(|(_, v)| v.abs()).filter(|v| !v.is_nan()).sum::<f64>();
+            for (function, plain) in ROUNDED {
+                let (expected, got) = answers(function, plain);
+                for (a, b) in expected.into_iter().zip(got) {
+                    let is_near = matches!((a, b), (Some(a), Some(b)) if (a - b).abs() <= 1e-12 * magnitude);
+                    prop_assert!(is_near || same(a, b), "{}: {a:?}, of buckets {b:?}", function.name());
+                }
+            }
+            Ok(())
+            })?;
+        }
+
+        #[test]
+        fn other_windows_differ_by_what_lies_in_the_buckets_at_their_edges(
+            samples in series(),
+            range_ms in 2 * RESOLUTION..400,
+            start in 0i64..60,
+            rolled_buckets in 0i64..20,
+        ) {
+            let grid = Grid::between(start, 1_800, 77);
+            let until = rolled_buckets * RESOLUTION;
+            let count = with_context(|context| {
+                rolled(context, table::Function::CountOverTime, &samples, until, grid, shape(range_ms))
+            });
+            for (step, got) in count.into_iter().enumerate() {
+                let time = grid.at(step);
+                let held = |after: i64, until: i64| {
+                    samples.iter().filter(|(t, _)| *t > after && *t <= until).count() as f64
+                };
+                let expected = held(time - range_ms, time);
+                let edges = held(time - range_ms - RESOLUTION, time - range_ms + RESOLUTION)
+                    + held(time - RESOLUTION, time);
+                let got = got.unwrap_or(0.0);
+                prop_assert!((got - expected).abs() <= edges, "{got} of {expected}, edges {edges}");
+                if time - range_ms > until + RESOLUTION {
+                    prop_assert_eq!(got, expected, "as sent");
+                }
             }
         }
     }
