@@ -60,7 +60,7 @@ pub const OPTIONS: &[OptionSpec] = options! {
     "self-scrape" BOOL self_scrape: "Keep the server's own metrics in its own store";
     "self-scrape-interval" TIME self_scrape_interval: "How often it does that";
     "shards" COUNT shards: "Writer threads, each with its own series; 0 is one for each core";
-    "tiers" TIERS tiers: "Tiers of samples, RESOLUTION:AGE or RESOLUTION:AGE:DIRECTORY, from fine to coarse; up to the first age samples are kept as sent, and accepted late";
+    "tiers" TIERS tiers: "How long samples are kept as sent and in coarser resolutions: RESOLUTION:AGE or RESOLUTION:AGE:DIRECTORY, from fine to coarse; late samples are accepted up to the first age";
     "enable-feature" NAMES features: "Feature flags of Prometheus, separated by commas, such as promql-experimental-functions";
 
     "wal.sync" MODE wal_sync: "When a write is on disk: group (before its answer), interval (within a second), off";

@@ -29,7 +29,7 @@ const DAY_MS: u128 = 86_400_000;
 impl Default for Tiers {
     fn default() -> Tiers {
         let mut tiers = Tiers(Vec::new());
-        tiers.set("raw:15d").expect("tested");
+        tiers.set("raw:15d,1m:90d,5m:365d").expect("tested");
         tiers
     }
 }

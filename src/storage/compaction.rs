@@ -1,4 +1,5 @@
-//! Merging segments of a day: as sealed (15 min) → merged (2 h) → final (1 day). Late data fold in on the way.
+//! Merging segments of a day: as sealed (15 min) → merged (2 h) → final (1 day). Late data fold in on the way. Rollups of
+//! a partition are merged in the same way, a day being what is sealed at once.
 //!
 //! Within a partition, segments are ordered by sequence, and only neighbours in that order are merged, so that
 //! "the later one is right" stays decidable without looking inside. A damaged segment stays as it is, and parts its
@@ -9,7 +10,9 @@ use std::sync::Arc;
 
 use super::errors::{MergeError, ReadError};
 use super::live::LiveSegment;
+use super::manifest::SegmentEntry;
 use super::publish::{Change, SegmentFile, Target};
+use super::rollup::set_aside_damaged;
 use super::seal::MaintenanceError;
 use super::segment::SegmentMeta;
 use super::signal::Signal;
@@ -20,28 +23,48 @@ use crate::model::{Timestamp, time::HOUR};
 /// So many of one level make one of the next: eight of 15 min are 2 h.
 const FAN_IN: usize = 8;
 /// A day is final this long after its end; most late samples have come by then.
-const SETTLE_MS: i64 = HOUR;
-const FINAL: u8 = 2;
+pub(super) const SETTLE_MS: i64 = HOUR;
+pub(super) const FINAL: u8 = 2;
+
+/// What may be merged with one another: segments of one signal, resolution and partition.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Kind {
+    /// Rows as sent come first: rollups are made of them.
+    resolution_ms: u32,
+    partition: Timestamp,
+    signal: Signal,
+    tier: u8,
+}
 
 /// A merge that is worth doing.
 struct Plan {
-    signal: Signal,
-    partition: Timestamp,
+    kind: Kind,
     level: u8,
     inputs: Vec<Arc<LiveSegment>>,
 }
 
 impl Store {
-    /// Merges everything: one segment for each day. Returns when done; damage met on the way is the answer then.
+    /// Merges everything, and rolls up every day: one segment for each partition. Returns when done; damage met on the
+    /// way is the answer then.
     pub fn compact(&self) -> Result<(), MaintenanceError> {
         let _one = self.merging.lock();
         let mut result = Ok(());
         loop {
-            let Some((signal, inputs)) = self.runs().into_iter().find(|(_, run)| run.len() > 1) else {
+            let is_rest =
+                |(_, run): &(Kind, Vec<Arc<LiveSegment>>)| run.len() > 1 || run[0].entry.level < FINAL;
+            let (raw, rollups): (Vec<_>, Vec<_>) =
+                self.runs().into_iter().filter(is_rest).partition(|(kind, _)| kind.resolution_ms == 0);
+            let merge = |(kind, inputs)| self.merge(&Plan { kind, level: FINAL, inputs });
+            let done = if let Some(run) = raw.into_iter().next() {
+                merge(run)
+            } else if let Some(plan) = self.next_roll_up(None) {
+                self.roll_up(&plan)
+            } else if let Some(run) = rollups.into_iter().next() {
+                merge(run)
+            } else {
                 return result;
             };
-            let partition = inputs[0].entry.partition;
-            match self.merge(&Plan { signal, partition, level: FINAL, inputs }) {
+            match done {
                 // What is damaged is out of the way now; the rest can still be merged.
                 Err(error @ MaintenanceError::Read(_)) => result = Err(error),
                 other => other?,
@@ -49,38 +72,71 @@ impl Store {
         }
     }
 
-    /// Does the most urgent merge, if one is due.
+    /// Does the most urgent merge or roll-up, if one is due: days are merged, then rolled up, then their rollups merged.
     pub(super) fn compact_step(&self, now: Timestamp) -> Result<bool, MaintenanceError> {
         let _one = self.merging.lock();
-        let Some(plan) = self.runs().into_iter().find_map(|(signal, run)| plan(signal, run, now)) else {
+        let (raw, rollups): (Vec<_>, Vec<_>) =
+            self.runs().into_iter().partition(|(kind, _)| kind.resolution_ms == 0);
+        let plan = |run: (Kind, Vec<Arc<LiveSegment>>)| self.plan(run, now);
+        if let Some(plan) = raw.into_iter().find_map(plan) {
+            self.merge(&plan)?;
+        } else if let Some(plan) = self.next_roll_up(Some(now)) {
+            self.roll_up(&plan)?;
+        } else if let Some(plan) = rollups.into_iter().find_map(plan) {
+            self.merge(&plan)?;
+        } else {
             return Ok(false);
-        };
-        self.merge(&plan)?;
+        }
         Ok(true)
     }
 
-    /// The segments that may be merged with one another: of each day and signal, oldest day first, in order of
-    /// sequence, and none beyond one that cannot be merged.
-    fn runs(&self) -> Vec<(Signal, Vec<Arc<LiveSegment>>)> {
-        let mut days = BTreeMap::<(Timestamp, Signal), Vec<_>>::new();
-        for segment in self.view.load().segments.iter().filter(|s| s.entry.tier == 0) {
+    /// The segments that may be merged with one another: of each kind, oldest first, in order of sequence, and none
+    /// beyond one that cannot be merged.
+    fn runs(&self) -> Vec<(Kind, Vec<Arc<LiveSegment>>)> {
+        let mut kinds = BTreeMap::<Kind, Vec<_>>::new();
+        let view = self.view.load();
+        for segment in &view.segments {
             // What only later versions know stays as it is.
             let Some(signal) = segment.signal() else { continue };
-            days.entry((segment.entry.partition, signal)).or_default().push(segment.clone());
+            let SegmentEntry { resolution_ms, partition, tier, .. } = segment.entry;
+            // Samples whose day was let go are united with its rollup as they are.
+            let is_stray = signal == Signal::Metrics && resolution_ms == 0 && partition <= view.floor(0);
+            if !is_stray || view.rollups.mark == 0 {
+                let kind = Kind { resolution_ms, partition, signal, tier };
+                kinds.entry(kind).or_default().push(segment.clone());
+            }
         }
-        let runs = days.iter().flat_map(|((_, signal), day)| {
-            day.split(|segment| segment.is_unmergeable()).map(|run| (*signal, run.to_vec()))
+        let runs = kinds.iter().flat_map(|(kind, segments)| {
+            segments.split(|segment| segment.is_unmergeable()).map(|run| (*kind, run.to_vec()))
         });
         runs.filter(|(_, run)| !run.is_empty()).collect()
+    }
+
+    /// What to do with one run of segments, if anything.
+    fn plan(&self, (kind, inputs): (Kind, Vec<Arc<LiveSegment>>), now: Timestamp) -> Option<Plan> {
+        let sizes: Vec<(u8, u64)> = inputs.iter().map(|s| (s.entry.level, s.entry.bytes)).collect();
+        let is_settled = kind.partition.saturating_add(SETTLE_MS) <= now;
+        let (from, level) = if inputs.len() > 1 && self.is_roll_up_urgent(&kind, now) {
+            (0, FINAL)
+        } else {
+            choose(&sizes, is_settled)?
+        };
+        Some(Plan { kind, level, inputs: inputs[from..].to_vec() })
+    }
+
+    /// Whether the samples of a day should go, and only wait for late ones to be rolled up with them.
+    fn is_roll_up_urgent(&self, kind: &Kind, now: Timestamp) -> bool {
+        let is_raw = kind.signal == Signal::Metrics && kind.resolution_ms == 0;
+        let age = self.options.retention_ms(Signal::Metrics);
+        is_raw
+            && self.view.load().rollups.mark != 0
+            && kind.partition.saturating_add(age) <= self.now_for_ages(now)
     }
 
     fn merge(&self, plan: &Plan) -> Result<(), MaintenanceError> {
         let merged = self.merge_intact(plan);
         if let Err(MaintenanceError::Read(_)) = &merged {
-            // So that it is not tried for ever, and nothing else is kept from being merged.
-            let damaged: Vec<_> = plan.inputs.iter().filter(|s| s.is_damaged()).collect();
-            let blamed = if damaged.is_empty() { plan.inputs.iter().collect() } else { damaged };
-            blamed.iter().for_each(|segment| segment.set_unmergeable());
+            set_aside_damaged(plan.inputs.iter());
         }
         merged
     }
@@ -91,10 +147,11 @@ impl Store {
             plan.inputs.iter().map(|s| s.entry.max_seq).max().expect("a plan has inputs"),
         );
         let is_stopping = || self.is_tidying_stopped();
-        let Plan { signal, partition, level, .. } = *plan;
-        let target = Target { signal, tier: 0, resolution_ms: 0, partition, level };
-        let merged = self
-            .write_segment(target, |to| merge_segments(plan.signal, &plan.inputs, seqs, to, is_stopping))?;
+        let Kind { signal, tier, resolution_ms, partition } = plan.kind;
+        let target =
+            Target { signal, tier, resolution_ms: resolution_ms.into(), partition, level: plan.level };
+        let merged =
+            self.write_segment(target, |to| merge_segments(signal, &plan.inputs, seqs, to, is_stopping))?;
         let removed: Vec<u64> = plan.inputs.iter().map(|s| s.entry.id).collect();
         let merged: Vec<_> = merged.into_iter().collect();
         self.commit(&Change { add: &merged, remove: &removed, ..Change::default() })?;
@@ -127,20 +184,12 @@ fn merge_segments(
     }
 }
 
-/// What to do with one run of segments, if anything.
-fn plan(signal: Signal, segments: Vec<Arc<LiveSegment>>, now: Timestamp) -> Option<Plan> {
-    let partition = segments[0].entry.partition;
-    let sizes: Vec<(u8, u64)> = segments.iter().map(|s| (s.entry.level, s.entry.bytes)).collect();
-    let is_settled = partition.saturating_add(SETTLE_MS) <= now;
-    let (from, level) = choose(&sizes, is_settled)?;
-    Some(Plan { signal, partition, level, inputs: segments[from..].to_vec() })
-}
-
 /// Which segments of a day, from where to the last, to merge into which level. `sizes` are (level, bytes) in order of
 /// sequence.
 fn choose(sizes: &[(u8, u64)], is_settled: bool) -> Option<(usize, u8)> {
-    if sizes.len() < 2 {
-        return None;
+    if let [(level, _)] = *sizes {
+        // Alone it is written once more, in the best encoding.
+        return (is_settled && level != FINAL).then_some((0, FINAL));
     }
     if is_settled {
         let Some(last_final) = sizes.iter().rposition(|s| s.0 == FINAL) else { return Some((0, FINAL)) };
@@ -173,6 +222,8 @@ mod tests {
     fn a_day_that_is_over_becomes_one_segment() {
         assert_eq!(choose(&[(1, 80), (1, 80), (0, 10)], true), Some((0, FINAL)));
         assert_eq!(choose(&[(FINAL, 800)], true), None);
+        assert_eq!(choose(&[(0, 800)], true), Some((0, FINAL)), "one that was sealed alone as well");
+        assert_eq!(choose(&[(0, 800)], false), None);
     }
 
     #[test]

@@ -102,6 +102,11 @@ impl LiveSegment {
         LiveSegment { entry, file: Arc::new(file) }
     }
 
+    /// The same file, of which the manifest says something else now.
+    pub fn with_entry(&self, entry: SegmentEntry) -> LiveSegment {
+        LiveSegment { entry, file: self.file.clone() }
+    }
+
     /// In ms; 0 for rows as sent.
     pub fn resolution_ms(&self) -> i64 {
         self.entry.resolution_ms.into()

@@ -41,6 +41,9 @@ mod publish;
 mod race_tests;
 mod recovery;
 mod retention;
+mod rollup;
+#[cfg(test)]
+mod rollup_tests;
 mod seal;
 mod shard;
 mod signal;

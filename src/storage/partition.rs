@@ -1,6 +1,10 @@
-//! A segment holds one partition of time: a UTC day, left-open and right-closed, named by its end.
+//! A segment holds one partition of time, left-open and right-closed, named by its end: of rows as sent a UTC day, of
+//! rollups some days, so that they are not many small files.
 
-use crate::model::{TimeRange, Timestamp, time::DAY};
+use crate::model::{
+    TimeRange, Timestamp,
+    time::{DAY, MINUTE},
+};
 
 pub(super) fn partition_of(timestamp: Timestamp) -> Timestamp {
     timestamp.saturating_sub(1).div_euclid(DAY).saturating_add(1).saturating_mul(DAY)
@@ -8,6 +12,12 @@ pub(super) fn partition_of(timestamp: Timestamp) -> Timestamp {
 
 pub(super) fn partition_range(partition: Timestamp) -> TimeRange {
     TimeRange { after: partition.saturating_sub(DAY), until: partition }
+}
+
+/// The partition of the rollups of a day. A day of states of a minute is about a twelfth of its samples every 5 s.
+pub(super) fn rollup_partition_of(day: Timestamp, resolution_ms: i64) -> Timestamp {
+    let length = if resolution_ms < 5 * MINUTE { 8 * DAY } else { 32 * DAY };
+    day.saturating_sub(1).div_euclid(length).saturating_add(1).saturating_mul(length)
 }
 
 #[cfg(test)]
@@ -21,5 +31,12 @@ mod tests {
         for t in [-DAY, -1, 0, 1, DAY, 12_345_678_901] {
             assert!(partition_range(partition_of(t)).contains(t));
         }
+    }
+
+    #[test]
+    fn rollups_of_whole_days_share_a_partition() {
+        let of = |day: i64, resolution| rollup_partition_of(day * DAY, resolution) / DAY;
+        assert_eq!([1, 8, 9, 32, 33].map(|day| of(day, MINUTE)), [8, 8, 16, 32, 40]);
+        assert_eq!([1, 8, 9, 32, 33].map(|day| of(day, 5 * MINUTE)), [32, 32, 32, 32, 64]);
     }
 }

@@ -1,56 +1,128 @@
-//! Letting go of what is too old or too much; whole segments only.
+//! Letting go of what is too old or too much; whole partitions of samples, whole segments of the rest.
+//!
+//! Of each resolution of samples the oldest partition goes first, and the edit that lets go of it says up to where that
+//! resolution is gone now: so a reader knows whether it must look at a rollup. Samples as sent go only when all rollups
+//! that the tiers ask for are there; what is too much goes in any case.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::live::LiveSegment;
+use super::live::{LiveSegment, View};
 use super::publish::Change;
 use super::seal::MaintenanceError;
-use super::store::Store;
+use super::signal::Signal;
+use super::store::{Options, Store};
 use crate::model::Timestamp;
 
+/// What goes together, or not at all.
+struct Unit {
+    /// Time of the newest row.
+    end: Timestamp,
+    signal: Signal,
+    resolution_ms: i64,
+    partition: Timestamp,
+    segments: Vec<Arc<LiveSegment>>,
+}
+
 impl Store {
-    /// Removes segments that ended before their signal's retention, then the oldest ones above the size limit.
+    /// Removes what is older than its tier or signal keeps it, then the oldest above the size limit.
     pub(super) fn let_go(&self, now: Timestamp) -> Result<(), MaintenanceError> {
         let _one = self.merging.lock();
         let view = self.view.load_full();
-        // A clock that jumped ahead must not empty the store: what is newest here also tells the time.
-        let now = now.min(self.stats().time_range.until);
-        let is_expired = |segment: &LiveSegment| {
-            let kept_ms = segment.signal().map(|signal| self.options.retention_ms(signal));
-            kept_ms.is_some_and(|kept_ms| segment.entry.max_time < now.saturating_sub(kept_ms))
-        };
-        let expired: Vec<_> = view.segments.iter().filter(|segment| is_expired(segment)).cloned().collect();
-        self.remove(&expired, "age")?;
-        let excess = excess(&self.view.load().segments, self.options.size_max);
-        self.remove(&excess, "size")
+        let now = self.now_for_ages(now);
+        self.remove(expired(&view, &self.options, now), "age")?;
+        self.remove(excess(&self.view.load(), self.options.size_max), "size")
     }
 
-    fn remove(&self, segments: &[Arc<LiveSegment>], reason: &str) -> Result<(), MaintenanceError> {
-        if segments.is_empty() {
+    /// A clock that jumped ahead must not empty the store: what is newest here also tells the time.
+    pub(super) fn now_for_ages(&self, now: Timestamp) -> Timestamp {
+        now.min(self.stats().time_range.until)
+    }
+
+    fn remove(&self, units: Vec<Unit>, reason: &str) -> Result<(), MaintenanceError> {
+        if units.is_empty() {
             return Ok(());
         }
-        let ids: Vec<u64> = segments.iter().map(|s| s.entry.id).collect();
-        self.commit(&Change { remove: &ids, ..Change::default() })?;
-        segments.iter().for_each(|segment| segment.doom());
+        let segments = || units.iter().flat_map(|unit| &unit.segments);
+        let ids: Vec<u64> = segments().map(|segment| segment.entry.id).collect();
+        let samples = units.iter().filter(|unit| unit.signal == Signal::Metrics);
+        let floors: Vec<_> = samples.map(|unit| (unit.resolution_ms as u32, unit.partition)).collect();
+        self.commit(&Change { remove: &ids, floors: &floors, ..Change::default() })?;
+        segments().for_each(|segment| segment.doom());
         self.metrics.expired_segments.with_label_values(&[reason]).inc_by(ids.len() as u64);
         Ok(())
     }
 }
 
-/// The oldest segments whose removal brings the rest below the limit; never the newest one.
-fn excess(segments: &[Arc<LiveSegment>], size_max: Option<u64>) -> Vec<Arc<LiveSegment>> {
+/// All that could go, the oldest first, and of the same age samples before their rollups.
+fn units(view: &View) -> Vec<Unit> {
+    let (mut units, mut samples) = (Vec::new(), BTreeMap::<(i64, Timestamp), Vec<_>>::new());
+    for segment in &view.segments {
+        let (end, partition) = (segment.entry.max_time, segment.entry.partition);
+        match segment.signal() {
+            Some(Signal::Metrics) => {
+                samples.entry((segment.resolution_ms(), partition)).or_default().push(segment.clone());
+            }
+            Some(signal) => {
+                let segments = vec![segment.clone()];
+                units.push(Unit { end, signal, resolution_ms: 0, partition, segments });
+            }
+            // What only later versions know stays as it is.
+            None => {}
+        }
+    }
+    units.extend(samples.into_iter().map(|((resolution_ms, partition), segments)| {
+        let end = segments.iter().map(|s| s.entry.max_time).max().unwrap_or(partition);
+        Unit { end, signal: Signal::Metrics, resolution_ms, partition, segments }
+    }));
+    units.sort_by_key(|unit| (unit.end, unit.resolution_ms, unit.signal));
+    units
+}
+
+fn expired(view: &View, options: &Options, now: Timestamp) -> Vec<Unit> {
+    let mut blocked = BTreeSet::new();
+    let mut expired = Vec::new();
+    for unit in units(view) {
+        let Unit { end, signal, resolution_ms, partition, .. } = unit;
+        let may_go = match signal {
+            Signal::Metrics if resolution_ms == 0 => may_samples_go(view, options, &unit, now),
+            Signal::Metrics => partition.saturating_add(options.age_of(resolution_ms)) <= now,
+            Signal::Logs | Signal::Traces => end < now.saturating_sub(options.retention_ms(signal)),
+        };
+        // Nothing newer goes before it: up to the floor everything is gone.
+        if signal == Signal::Metrics && (!may_go || blocked.contains(&resolution_ms)) {
+            blocked.insert(resolution_ms);
+        } else if may_go {
+            expired.push(unit);
+        }
+    }
+    expired
+}
+
+fn may_samples_go(view: &View, options: &Options, day: &Unit, now: Timestamp) -> bool {
+    let is_older_than = |age: i64| day.partition.saturating_add(age) <= now;
+    // What is damaged cannot be rolled up, and must not keep all that is newer.
+    let is_rolled = |segment: &Arc<LiveSegment>| view.is_rolled(segment) || segment.is_unmergeable();
+    let is_kept_otherwise = view.rollups.mark == 0 || day.segments.iter().all(is_rolled);
+    is_older_than(options.age_of(0)) && (is_kept_otherwise || is_older_than(options.longest_age()))
+}
+
+/// The oldest units whose removal brings the rest below the limit; never the newest one of a signal and resolution.
+fn excess(view: &View, size_max: Option<u64>) -> Vec<Unit> {
     let Some(max) = size_max else { return Vec::new() };
-    let mut by_age: Vec<_> = segments.to_vec();
-    by_age.sort_by_key(|s| s.entry.max_time);
-    let mut bytes: u64 = by_age.iter().map(|s| s.entry.bytes).sum();
-    let keep_newest = by_age.len().saturating_sub(1);
+    let units = units(view);
+    let newest: BTreeMap<_, _> =
+        units.iter().enumerate().map(|(at, unit)| ((unit.signal, unit.resolution_ms), at)).collect();
+    let mut bytes: u64 = units.iter().flat_map(|unit| &unit.segments).map(|s| s.entry.bytes).sum();
     let mut excess = Vec::new();
-    for segment in by_age.into_iter().take(keep_newest) {
+    for (at, unit) in units.into_iter().enumerate() {
         if bytes <= max {
             break;
         }
-        bytes -= segment.entry.bytes;
-        excess.push(segment);
+        if newest[&(unit.signal, unit.resolution_ms)] != at {
+            bytes -= unit.segments.iter().map(|s| s.entry.bytes).sum::<u64>();
+            excess.push(unit);
+        }
     }
     excess
 }

@@ -100,6 +100,17 @@ impl Options {
         }
     }
 
+    /// How long samples of a resolution are kept: one that no tier has any more as long as any.
+    pub(super) fn age_of(&self, resolution_ms: i64) -> i64 {
+        let tier = self.tiers.iter().find(|tier| tier.resolution_ms == resolution_ms);
+        tier.map_or(self.longest_age(), |tier| tier.retention_ms)
+    }
+
+    /// How long anything of a sample is kept.
+    pub fn longest_age(&self) -> i64 {
+        self.tiers.iter().map(|tier| tier.retention_ms).max().unwrap_or(0)
+    }
+
     /// How long rows are kept as they were sent.
     pub(super) fn retention_ms(&self, signal: Signal) -> i64 {
         match signal {

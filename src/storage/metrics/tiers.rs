@@ -196,9 +196,9 @@ impl MetricsSnapshot {
             && (segment.resolution_ms() == resolution || self.is_stray(segment))
     }
 
-    /// Whether it holds samples that came after those of their day had been let go, and that no rollup knows yet.
+    /// Whether it holds samples that came after those of their day had been let go: no rollup knows them yet.
     fn is_stray(&self, segment: &LiveSegment) -> bool {
-        !segment.is_rollup() && segment.entry.partition <= self.view.floor(0) && !self.view.is_rolled(segment)
+        !segment.is_rollup() && segment.entry.partition <= self.view.floor(0)
     }
 
     /// Where samples are looked for: where rollups are read, what came too late for them.

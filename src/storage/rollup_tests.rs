@@ -1,0 +1,434 @@
+//! Rolling up and letting go: whatever is read, in whatever resolution, and wherever the power went, the answer is that
+//! of the samples.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use prometheus::Registry;
+
+use super::fs::faulty::{Faults, FaultyFs, Op, after_power_cut};
+use super::fs::{Fs, RealFs};
+use super::metrics::{ReadPlan, Reading, Stretch};
+use super::store_tests::{Contents, append_and_wait, options, series};
+use super::{Options, Store, TierOptions};
+use crate::model::rollup::{Columns, FloatBuckets, HistogramBuckets};
+use crate::model::time::{DAY, HOUR, MINUTE, SECOND};
+use crate::model::{TimeRange, Timestamp};
+
+/// Days by number; the first one of a partition of every length.
+const FIRST: i64 = 20_001;
+const M1: i64 = MINUTE;
+const M5: i64 = 5 * MINUTE;
+
+fn tier(resolution_ms: i64, days: i64) -> TierOptions {
+    TierOptions { resolution_ms, retention_ms: days * DAY, dir: None }
+}
+
+fn tiered(dir: &Path) -> Options {
+    Options { tiers: vec![tier(0, 2), tier(M1, 9), tier(M5, 400)], ..options(dir) }
+}
+
+fn open_with(fs: &Arc<dyn Fs>, options: Options) -> Arc<Store> {
+    Store::open_on(fs.clone(), options, &Registry::new(), FIRST * DAY).unwrap()
+}
+
+fn open_real(dir: &Path) -> Arc<Store> {
+    open_with(&(Arc::new(RealFs) as Arc<dyn Fs>), tiered(dir))
+}
+
+/// Twenty minutes of three series around the noon of a day: a counter that starts anew, a gauge, and one that ends.
+fn day_of_samples(day: i64) -> Vec<(u32, Timestamp, u64)> {
+    let start = day * DAY - 12 * HOUR;
+    let samples = (0..60i64).flat_map(|k| {
+        let values = [(k % 37) as f64, ((k * 7919 + day) % 100) as f64 - 50.0, k as f64];
+        let at = start + k * 20 * SECOND;
+        (0..3u32).map(move |n| (n, at + i64::from(n), values[n as usize].to_bits()))
+    });
+    let stale = (2, start + 30 * 20 * SECOND + 7, 0x7ff0_0000_0000_0002);
+    samples.filter(|&(n, at, _)| n != 2 || at <= stale.1).chain([stale]).collect()
+}
+
+fn note(model: &mut Contents, samples: &[(u32, Timestamp, u64)]) {
+    for &(n, timestamp, bits) in samples {
+        model.entry(series(n).to_string()).or_default().insert(timestamp, bits);
+    }
+}
+
+/// Writes samples and seals them.
+fn take(store: &Store, model: &mut Contents, samples: &[(u32, Timestamp, u64)]) {
+    append_and_wait(store, samples);
+    store.seal(FIRST * DAY).unwrap();
+    note(model, samples);
+}
+
+/// All that is known of each series in steps of five minutes, sums of whole numbers among it.
+type Answer = BTreeMap<String, Vec<String>>;
+
+fn rows(buckets: &FloatBuckets) -> Vec<String> {
+    let row = |at| {
+        let s = buckets.state(at);
+        format!(
+            "{}: {} of {} in {}..{}, {}@{} to {}@{}, lost {} in {}, {} changes, stale {}",
+            buckets.ends[at],
+            s.count,
+            s.sum.total(),
+            s.min,
+            s.max,
+            s.first,
+            s.first_time,
+            s.last,
+            s.last_time,
+            s.lost,
+            s.resets,
+            s.changes,
+            s.stale_at
+        )
+    };
+    (0..buckets.len()).map(row).collect()
+}
+
+fn expected(model: &Contents) -> Answer {
+    let of_series = |samples: &BTreeMap<Timestamp, u64>| {
+        let (times, values): (Vec<_>, Vec<_>) =
+            samples.iter().map(|(&t, &bits)| (t, f64::from_bits(bits))).unzip();
+        let mut buckets = FloatBuckets::new(Columns::ALL);
+        buckets.fold(&times, &values, M5);
+        rows(&buckets)
+    };
+    model.iter().map(|(labels, samples)| (labels.clone(), of_series(samples))).collect()
+}
+
+/// The same, read in the resolution that `pick` takes of those of each stretch.
+fn answer(store: &Store, pick: impl Fn(&Stretch) -> i64) -> Answer {
+    let snapshot = store.metrics();
+    let range = TimeRange { after: (FIRST - 10) * DAY, until: (FIRST + 100) * DAY };
+    let stretches = snapshot.stretches(range);
+    let reading = |s: &Stretch| Reading { range: s.range, resolution: pick(s), fallback: None };
+    let plan = ReadPlan { readings: stretches.iter().map(reading).collect(), wanted: Columns::ALL };
+    let (mut floats, mut histograms) = (FloatBuckets::default(), HistogramBuckets::default());
+    let mut answer = Answer::new();
+    for series in snapshot.select_planned(&[], &plan, &|| false).unwrap() {
+        snapshot.read_buckets(&series, &plan, &mut floats, &mut histograms).unwrap();
+        let previous = answer.insert(series.labels.to_string(), rows(&floats.coarsen(M5)));
+        assert!(previous.is_none(), "{} was found twice", series.labels);
+    }
+    assert_eq!(snapshot.warnings(), Vec::<String>::new());
+    answer.retain(|_, rows| !rows.is_empty());
+    answer
+}
+
+fn finest(stretch: &Stretch) -> i64 {
+    stretch.resolutions[0]
+}
+
+fn coarsest(stretch: &Stretch) -> i64 {
+    stretch.resolutions[stretch.resolutions.len() - 1]
+}
+
+fn assert_same(store: &Store, model: &Contents, what: &str) {
+    let expected = expected(model);
+    assert_eq!(answer(store, finest), expected, "{what}: the finest");
+    assert_eq!(answer(store, coarsest), expected, "{what}: the coarsest");
+}
+
+/// The days that stretches begin and end with, and their resolutions, from day to day.
+fn resolutions(store: &Store, days: std::ops::RangeInclusive<i64>) -> Vec<Vec<i64>> {
+    let of = |day: i64| {
+        let stretches = store.metrics().stretches(TimeRange { after: (day - 1) * DAY, until: day * DAY });
+        assert_eq!(stretches.len(), 1);
+        stretches.into_iter().next().unwrap().resolutions
+    };
+    days.map(of).collect()
+}
+
+fn segments_of(store: &Store, resolution_ms: i64) -> Vec<(i64, u8)> {
+    let view = store.view.load();
+    let of = view.segments.iter().filter(|s| s.resolution_ms() == resolution_ms);
+    of.map(|s| (s.entry.partition / DAY, s.entry.level)).collect()
+}
+
+#[test]
+fn days_become_coarser_with_age_and_answers_stay_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, mut model) = (open_real(dir.path()), Contents::new());
+    for day in FIRST..FIRST + 12 {
+        take(&store, &mut model, &day_of_samples(day));
+        store.tidy(day * DAY);
+        assert_same(&store, &model, &format!("day {day}"));
+        if day % 5 == 0 {
+            drop(store);
+            store = open_real(dir.path());
+            assert_same(&store, &model, &format!("day {day}, opened again"));
+        }
+    }
+    // The clock is at noon of the last day, as its last sample says.
+    store.tidy((FIRST + 50) * DAY);
+    assert_same(&store, &model, "at the end");
+    let all = resolutions(&store, FIRST..=FIRST + 11);
+    assert_eq!(all[..2], [vec![M1, M5], vec![M1, M5]], "{all:?}");
+    assert_eq!(all[10..], [vec![0, M1, M5], vec![0, M1, M5]], "{all:?}");
+    assert_eq!(segments_of(&store, M1), [(FIRST + 7, 2), (FIRST + 15, 2)], "pieces of a day were merged");
+    assert_eq!(segments_of(&store, M5), [(FIRST + 31, 2)]);
+    append_and_wait(&store, &[(1, (FIRST + 20) * DAY, 1)]);
+    store.seal(FIRST * DAY).unwrap();
+    store.tidy((FIRST + 50) * DAY);
+    let all = resolutions(&store, FIRST..=FIRST + 11);
+    assert_eq!(all[..8], vec![vec![M5]; 8], "states of a minute live nine days");
+    let left = std::fs::read_dir(dir.path().join("warm")).unwrap().count();
+    assert_eq!(left, segments_of(&store, M1).len(), "and their file is gone");
+    note(&mut model, &[(1, (FIRST + 20) * DAY, 1)]);
+    assert_same(&store, &model, "much later");
+}
+
+#[test]
+fn samples_stay_until_their_rollup_is_written() {
+    let disk = FaultyFs::default();
+    let fs: Arc<dyn Fs> = Arc::new(disk.clone());
+    let (store, mut model) = (open_with(&fs, tiered(Path::new("/d"))), Contents::new());
+    for day in [FIRST, FIRST + 6] {
+        take(&store, &mut model, &day_of_samples(day));
+    }
+    disk.set_faults(Faults { failing_path: Some("/cold/"), ..Faults::default() });
+    store.tidy((FIRST + 9) * DAY);
+    assert_eq!(segments_of(&store, 0).len(), 2);
+    assert_eq!(disk.list(Path::new("/d/warm")).unwrap(), Vec::<String>::new(), "all rollups or none");
+    assert_same(&store, &model, "while the disk fails");
+    disk.set_faults(Faults::default());
+    store.tidy((FIRST + 9) * DAY);
+    assert_eq!(segments_of(&store, 0), [(FIRST + 6, 2)]);
+    assert_same(&store, &model, "after it");
+}
+
+#[test]
+fn a_day_for_which_samples_come_late_is_rolled_up_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, mut model) = (open_real(dir.path()), Contents::new());
+    take(&store, &mut model, &day_of_samples(FIRST));
+    take(&store, &mut model, &day_of_samples(FIRST + 1));
+    let now = (FIRST + 1) * DAY + 2 * HOUR;
+    store.tidy(now);
+    assert_eq!(resolutions(&store, FIRST..=FIRST), [[0, M1, M5]]);
+    let late: Vec<_> =
+        (0..30).map(|k| (1, FIRST * DAY - 6 * HOUR + k * 13 * SECOND, 7.0f64.to_bits())).collect();
+    append_and_wait(&store, &late);
+    note(&mut model, &late);
+    assert_eq!(resolutions(&store, FIRST..=FIRST), [[0]], "what is in memory is in no rollup");
+    assert_same(&store, &model, "in memory");
+    store.seal(FIRST * DAY).unwrap();
+    assert_eq!(resolutions(&store, FIRST..=FIRST), [[0]]);
+    assert_same(&store, &model, "sealed");
+    store.tidy(now);
+    assert_eq!(resolutions(&store, FIRST..=FIRST), [[0, M1, M5]]);
+    assert_same(&store, &model, "rolled up anew");
+    // As does a sample that replaces another, which is too little to be merged at once.
+    let other = [(0, FIRST * DAY - 12 * HOUR, 1e6f64.to_bits())];
+    take(&store, &mut model, &other);
+    store.tidy(now);
+    assert_same(&store, &model, "replaced");
+    take(&store, &mut model, &day_of_samples(FIRST + 5));
+    store.tidy((FIRST + 6) * DAY);
+    assert_eq!(resolutions(&store, FIRST..=FIRST), [[M1, M5]], "when the day must go, what waits is merged");
+    assert_same(&store, &model, "let go");
+}
+
+#[test]
+fn history_of_days_that_were_let_go_is_united_with_their_rollups() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, mut model) = (open_real(dir.path()), Contents::new());
+    for day in [FIRST, FIRST + 1, FIRST + 6] {
+        take(&store, &mut model, &day_of_samples(day));
+    }
+    store.tidy((FIRST + 7) * DAY);
+    assert_eq!(segments_of(&store, 0), [(FIRST + 6, 2)]);
+    // Later that day, the day before it, of which there is nothing, and a series that is new.
+    let later = FIRST * DAY - 3 * HOUR;
+    let mut history: Vec<_> = (0..20).map(|k| (1, later + k * 20 * SECOND, (k as f64).to_bits())).collect();
+    history.extend((0..20).map(|k| (1, later - DAY + k * 20 * SECOND, (k as f64).to_bits())));
+    history.extend((0..20).map(|k| (9, later + k * 20 * SECOND, (k as f64).to_bits())));
+    append_and_wait(&store, &history);
+    note(&mut model, &history);
+    assert_same(&store, &model, "in memory");
+    assert_eq!(resolutions(&store, FIRST..=FIRST + 1), [vec![M1], vec![M1, M5]]);
+    store.seal(FIRST * DAY).unwrap();
+    assert_same(&store, &model, "sealed");
+    store.tidy((FIRST + 7) * DAY);
+    assert_same(&store, &model, "rolled up");
+    assert_eq!(segments_of(&store, 0), [(FIRST + 6, 2)], "and the samples are gone again");
+    assert_eq!(resolutions(&store, FIRST - 1..=FIRST), [[M1, M5], [M1, M5]]);
+    drop(store);
+    assert_same(&open_real(dir.path()), &model, "opened again");
+}
+
+#[test]
+fn other_tiers_than_before_roll_up_anew_and_take_nothing_away() {
+    let dir = tempfile::tempdir().unwrap();
+    let fs: Arc<dyn Fs> = Arc::new(RealFs);
+    let (store, mut model) = (open_real(dir.path()), Contents::new());
+    for day in [FIRST, FIRST + 5, FIRST + 6] {
+        take(&store, &mut model, &day_of_samples(day));
+    }
+    store.tidy((FIRST + 7) * DAY);
+    drop(store);
+    let tiers = vec![tier(0, 2), tier(M5, 400), tier(HOUR, 800)];
+    let store = open_with(&fs, Options { tiers, ..tiered(dir.path()) });
+    assert_same(&store, &model, "at first");
+    assert_eq!(resolutions(&store, FIRST..=FIRST), [[M1, M5]]);
+    store.tidy((FIRST + 7) * DAY);
+    assert_eq!(resolutions(&store, FIRST + 5..=FIRST + 5), [[0, M5, HOUR]]);
+    assert_eq!(
+        resolutions(&store, FIRST..=FIRST),
+        [[M1, M5]],
+        "of samples that are gone nothing new can be made"
+    );
+    assert_eq!(answer(&store, finest), expected(&model));
+}
+
+#[test]
+fn beyond_the_size_limit_the_oldest_go_first_and_samples_before_their_rollups() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, mut model) = (open_real(dir.path()), Contents::new());
+    for day in FIRST..FIRST + 3 {
+        take(&store, &mut model, &day_of_samples(day));
+    }
+    store.compact().unwrap();
+    let bytes = store.stats().segment_bytes;
+    drop(store);
+    let fs: Arc<dyn Fs> = Arc::new(RealFs);
+    let store = open_with(&fs, Options { size_max: Some(bytes - 1), ..tiered(dir.path()) });
+    store.tidy((FIRST + 2) * DAY);
+    let all = resolutions(&store, FIRST..=FIRST + 2);
+    assert_eq!(all, [vec![M1, M5], vec![0, M1, M5], vec![0, M1, M5]]);
+    assert_same(&store, &model, "without the oldest samples");
+    drop(store);
+    let store = open_with(&fs, Options { size_max: Some(1), ..tiered(dir.path()) });
+    store.tidy((FIRST + 2) * DAY);
+    assert_eq!(segments_of(&store, 0).len(), 1, "never the newest");
+}
+
+#[test]
+fn a_damaged_day_is_not_rolled_up_and_keeps_no_other_from_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, mut model) = (open_real(dir.path()), Contents::new());
+    for day in [FIRST, FIRST + 1, FIRST + 6] {
+        take(&store, &mut model, &day_of_samples(day));
+    }
+    drop(store);
+    let path = dir.path().join("hot/metrics-000000000001.seg");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[100..middle].fill(0xA5);
+    std::fs::write(&path, bytes).unwrap();
+    let store = open_real(dir.path());
+    store.tidy((FIRST + 1) * DAY + 2 * HOUR);
+    assert_eq!(resolutions(&store, FIRST..=FIRST + 1), [vec![0], vec![0, M1, M5]]);
+    store.tidy((FIRST + 7) * DAY);
+    assert_eq!(segments_of(&store, 0), [(FIRST + 6, 2)], "it goes when its time has come");
+}
+
+#[test]
+fn a_roll_up_that_is_told_to_stop_leaves_everything_as_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, mut model) = (open_real(dir.path()), Contents::new());
+    take(&store, &mut model, &day_of_samples(FIRST));
+    store.tidy((FIRST + 1) * DAY);
+    drop(store);
+    // A mark of other tiers: there is something to roll up and nothing to merge.
+    let tiers = vec![tier(0, 2), tier(M5, 400)];
+    let fs: Arc<dyn Fs> = Arc::new(RealFs);
+    let store = open_with(&fs, Options { tiers, ..tiered(dir.path()) });
+    store.stop_tidying();
+    assert!(matches!(store.compact(), Err(super::MaintenanceError::Stopping)));
+    assert_eq!(std::fs::read_dir(dir.path().join("warm")).unwrap().count(), 1, "no temporary file is left");
+    assert_same(&store, &model, "stopped");
+}
+
+/// Merges, roll-ups and removals of some days that are there already, as time passes.
+fn maintain(disk: &FaultyFs, model: &mut Contents) {
+    let fs: Arc<dyn Fs> = Arc::new(disk.clone());
+    let store = open_with(&fs, tiered(Path::new("/d")));
+    for day in [FIRST, FIRST + 1] {
+        for half in day_of_samples(day).chunks(80) {
+            take(&store, model, half);
+        }
+    }
+    take(&store, model, &day_of_samples(FIRST + 10));
+    disk.mark(0);
+    // All of it is old: two days are merged, rolled up and let go.
+    store.tidy((FIRST + 11) * DAY);
+    // History of a day that was let go, which is united with what there is; then the next day's states of a minute go.
+    let late: Vec<_> = day_of_samples(FIRST).iter().map(|&(n, t, bits)| (n, t + HOUR, bits)).collect();
+    disk.mark(1);
+    take(&store, model, &late);
+    disk.mark(2);
+    store.tidy((FIRST + 11) * DAY);
+    store.compact().unwrap();
+}
+
+#[test]
+fn a_power_cut_at_any_step_of_maintenance_leaves_the_old_or_the_new_and_never_both() {
+    let (disk, mut model) = (FaultyFs::default(), Contents::new());
+    maintain(&disk, &mut model);
+    let early = (FIRST * DAY - 11 * HOUR)..(FIRST * DAY - 10 * HOUR);
+    let mut before = model.clone();
+    before.values_mut().for_each(|samples| samples.retain(|t, _| !early.contains(t)));
+    let (before, after) = (expected(&before), expected(&model));
+    assert_ne!(before, after);
+    let log = disk.log();
+    let mark = |n: u64| log.iter().position(|op| matches!(op, Op::Mark(m) if *m == n)).unwrap();
+    let variants = if std::env::var_os("ICECORE_FULL").is_some() { 20 } else { 2 };
+    let (mut random, mut states) = (0x1CE_C0DEu64, 0);
+    for cut in mark(0)..=log.len() {
+        for variant in 0..variants {
+            let mut choose = |n: usize| {
+                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                if variant == 0 { 0 } else { (random >> 33) as usize % n }
+            };
+            let fs: Arc<dyn Fs> = Arc::new(after_power_cut(&log[..cut], &mut choose));
+            let what = format!("cut {cut} of {}, variant {variant}", log.len());
+            let store = open_with(&fs, tiered(Path::new("/d")));
+            let found = answer(&store, finest);
+            // What was being written may be there or not.
+            let is_right = match cut {
+                cut if cut <= mark(1) => found == before,
+                cut if cut > mark(2) => found == after,
+                _ => found == before || found == after,
+            };
+            assert!(is_right, "{what}: {found:#?}");
+            assert_eq!(answer(&store, coarsest), found, "{what}: the coarsest");
+            store.tidy((FIRST + 11) * DAY);
+            assert_eq!(answer(&store, finest), found, "{what}: carried on");
+            states += 1;
+        }
+    }
+    println!("{states} crash states of {} operations", log.len());
+}
+
+#[test]
+fn a_sync_that_fails_in_any_step_of_maintenance_costs_nothing() {
+    for failing in 1..40 {
+        let disk = FaultyFs::default();
+        let fs: Arc<dyn Fs> = Arc::new(disk.clone());
+        let (store, mut model) = (open_with(&fs, tiered(Path::new("/d"))), Contents::new());
+        for day in [FIRST, FIRST + 1, FIRST + 10] {
+            take(&store, &mut model, &day_of_samples(day));
+        }
+        let syncs = |disk: &FaultyFs| disk.log().iter().filter(|op| matches!(op, Op::Sync { .. })).count();
+        let before = syncs(&disk);
+        disk.set_faults(Faults { failing_syncs: failing, ..Faults::default() });
+        for _ in 0..failing {
+            store.tidy((FIRST + 11) * DAY);
+            assert_same(&store, &model, "while syncs fail");
+        }
+        disk.set_faults(Faults::default());
+        store.tidy((FIRST + 11) * DAY);
+        assert_eq!(segments_of(&store, 0), [(FIRST + 10, 2)]);
+        assert_same(&store, &model, "after them");
+        drop(store);
+        let again = open_with(&fs, tiered(Path::new("/d")));
+        assert_same(&again, &model, "opened again");
+        if syncs(&disk) - before > failing + 3 {
+            return;
+        }
+    }
+}
