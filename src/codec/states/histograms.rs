@@ -1,5 +1,6 @@
 //! States of native histograms: the columns of a block, each as what it is more than others let expect.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::parts::{self, Parts};
@@ -44,41 +45,49 @@ pub fn encode(buckets: &HistogramBuckets, out: &mut Vec<u8>) {
     parts::put(has, |column| states.column(column), out);
 }
 
-/// The states of buckets with these times: the `wanted` columns, as far as they are there.
-pub fn decode(bytes: &[u8], times: &BucketTimes, wanted: Columns) -> Result<HistogramBuckets, Malformed> {
+/// Appends the states of those `rows` of the buckets with these times: the `wanted` columns, as far as they are there; on an
+/// error nothing.
+pub fn decode(
+    bytes: &[u8],
+    times: &BucketTimes,
+    wanted: Columns,
+    rows: Range<usize>,
+    to: &mut HistogramBuckets,
+) -> Result<(), Malformed> {
     let parts = Parts::open(bytes)?;
-    let mut states = Filled {
-        counts: times.counts.iter().copied().filter(|&count| count > 0).collect(),
-        ..Filled::default()
-    };
+    let counts = times.counts.iter().copied().filter(|&count| count > 0).collect();
+    let mut states = Filled { counts, ..Filled::default() };
     let wanted = wanted.intersection(parts.has);
     states.take(&parts, wanted)?;
-    let mut buckets = HistogramBuckets::new(wanted);
-    (buckets.ends, buckets.counts) = (times.ends.clone(), times.counts.clone());
-    buckets.stale_at = times.stale_at.clone();
+    to.narrow(wanted);
+    let has = to.has;
+    to.ends.extend_from_slice(&times.ends[rows.clone()]);
+    to.counts.extend_from_slice(&times.counts[rows.clone()]);
+    to.stale_at.extend_from_slice(&times.stale_at[rows.clone()]);
     let nothing: Arc<Histogram> = Arc::default();
     let one = |histogram: Option<Arc<Histogram>>| histogram.unwrap_or_else(|| nothing.clone());
-    if wanted.contains(Columns::FIRST) {
-        buckets.first_times = times.firsts.clone();
-        buckets.firsts = spread(&times.counts, states.firsts).map(one).collect();
+    let (skip, take) = (rows.start, rows.len());
+    if has.contains(Columns::FIRST) {
+        to.first_times.extend_from_slice(&times.firsts[rows.clone()]);
+        to.firsts.extend(spread(&times.counts, states.firsts).skip(skip).take(take).map(one));
     }
-    if wanted.contains(Columns::LAST) {
-        buckets.last_times = times.lasts.clone();
-        buckets.lasts = spread(&times.counts, states.lasts).map(one).collect();
+    if has.contains(Columns::LAST) {
+        to.last_times.extend_from_slice(&times.lasts[rows.clone()]);
+        to.lasts.extend(spread(&times.counts, states.lasts).skip(skip).take(take).map(one));
     }
-    if wanted.contains(Columns::SUM) {
-        buckets.sums = spread(&times.counts, states.sums).map(Option::flatten).collect();
+    if has.contains(Columns::SUM) {
+        to.sums.extend(spread(&times.counts, states.sums).skip(skip).take(take).map(Option::flatten));
     }
-    if wanted.contains(Columns::LOST) {
-        buckets.lost = spread(&times.counts, states.lost).map(Option::flatten).collect();
+    if has.contains(Columns::LOST) {
+        to.lost.extend(spread(&times.counts, states.lost).skip(skip).take(take).map(Option::flatten));
     }
-    if wanted.contains(Columns::RESETS) {
-        buckets.resets = spread_numbers(&times.counts, states.resets);
+    if has.contains(Columns::RESETS) {
+        to.resets.extend_from_slice(&spread_numbers(&times.counts, states.resets)[rows.clone()]);
     }
-    if wanted.contains(Columns::CHANGES) {
-        buckets.changes = spread_numbers(&times.counts, states.changes);
+    if has.contains(Columns::CHANGES) {
+        to.changes.extend_from_slice(&spread_numbers(&times.counts, states.changes)[rows]);
     }
-    Ok(buckets)
+    Ok(())
 }
 
 /// One for each bucket that has samples.

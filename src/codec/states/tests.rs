@@ -108,6 +108,13 @@ fn assert_same(found: &FloatBuckets, expected: &FloatBuckets) {
     }
 }
 
+/// The `wanted` columns of all buckets.
+fn decoded(bytes: &[u8], times: &BucketTimes, wanted: Columns) -> Result<FloatBuckets, Malformed> {
+    let mut found = FloatBuckets::new(Columns::ALL);
+    decode_floats(bytes, times, wanted, 0..times.len(), &mut found)?;
+    Ok(found)
+}
+
 fn encoded(buckets: &FloatBuckets) -> Vec<u8> {
     let mut bytes = Vec::new();
     encode_floats(buckets, &mut bytes);
@@ -122,14 +129,26 @@ fn told(has: Columns) -> Columns {
 
 proptest! {
     #[test]
-    fn any_states_come_back(values in series(), step_ms in 4_000i64..70_000, has in columns(), wanted in columns()) {
+    fn any_states_come_back(
+        values in series(),
+        step_ms in 4_000i64..70_000,
+        has in columns(),
+        wanted in columns(),
+        cut: prop::sample::Index,
+    ) {
         let mut buckets = folded(values, step_ms);
         let times = times_of(&buckets);
         buckets.narrow(told(has));
         let bytes = encoded(&buckets);
-        let all = decode_floats(&bytes, &times, Columns::ALL).unwrap();
+        let all = decoded(&bytes, &times, Columns::ALL).unwrap();
         assert_same(&all, &buckets);
-        let some = decode_floats(&bytes, &times, wanted).unwrap();
+        let rows = cut.index(times.len() + 1)..times.len();
+        let mut tail = FloatBuckets::new(Columns::ALL);
+        decode_floats(&bytes, &times, Columns::ALL, rows.clone(), &mut tail).unwrap();
+        let mut of_all = all.clone();
+        of_all.keep(rows);
+        assert_same(&tail, &of_all);
+        let some = decoded(&bytes, &times, wanted).unwrap();
         let mut expected = all;
         expected.narrow(wanted);
         assert_same(&some, &expected);
@@ -154,7 +173,7 @@ proptest! {
         let buckets = folded(values, 7_000);
         let times = times_of(&buckets);
         let mut bytes = encoded(&buckets);
-        prop_assert!(decode_floats(&bytes[..cut.index(bytes.len())], &times, Columns::ALL).is_err() || buckets.is_empty());
+        prop_assert!(decoded(&bytes[..cut.index(bytes.len())], &times, Columns::ALL).is_err() || buckets.is_empty());
         let mut of_times = Vec::new();
         times.encode(MINUTE, &mut of_times);
         for (at, byte) in damage {
@@ -163,7 +182,7 @@ proptest! {
             let place = at.index(of_times.len());
             of_times[place] ^= byte;
         }
-        if let Ok(found) = decode_floats(&bytes, &times, Columns::ALL) {
+        if let Ok(found) = decoded(&bytes, &times, Columns::ALL) {
             assert_even(&found, times.len());
         }
         if let Ok(found) = BucketTimes::decode(&of_times, times.len(), MINUTE) {
@@ -175,9 +194,15 @@ proptest! {
 
     #[test]
     fn noise_never_panics(bytes: Vec<u8>, count in 0usize..300, wanted in columns()) {
-        let times = BucketTimes { counts: vec![3; count], ends: vec![0; count], ..BucketTimes::default() };
-        let _ = decode_floats(&bytes, &times, wanted);
-        let _ = decode_histograms(&bytes, &times, wanted);
+        let times = BucketTimes {
+            ends: vec![0; count],
+            counts: vec![3; count],
+            firsts: vec![0; count],
+            lasts: vec![0; count],
+            stale_at: vec![0; count],
+        };
+        let _ = decoded(&bytes, &times, wanted);
+        let _ = decode_histograms(&bytes, &times, wanted, 0..count, &mut HistogramBuckets::new(Columns::ALL));
         let _ = BucketTimes::decode(&bytes, count, MINUTE);
     }
 
@@ -204,13 +229,14 @@ proptest! {
         encode_histograms(&buckets, &mut bytes);
         let mut expected = buckets.clone();
         expected.narrow(wanted.difference(Columns::MIN.union(Columns::MAX)));
-        let found = decode_histograms(&bytes, &times, wanted).unwrap();
+        let mut found = HistogramBuckets::new(Columns::ALL);
+        decode_histograms(&bytes, &times, wanted, 0..times.len(), &mut found).unwrap();
         prop_assert_eq!(format!("{found:?}"), format!("{expected:?}"));
         for (at, byte) in damage {
             let place = at.index(bytes.len());
             bytes[place] ^= byte;
         }
-        let _ = decode_histograms(&bytes, &times, Columns::ALL);
+        let _ = decode_histograms(&bytes, &times, Columns::ALL, 0..times.len(), &mut found);
     }
 }
 
@@ -270,7 +296,7 @@ fn a_counter_that_never_falls_has_no_extremes_of_its_own() {
 fn a_sum_of_decimals_is_kept_in_decimals() {
     let values: Vec<f64> = (0..20_000).map(|i| f64::from((i * 7919) % 1000) / 100.0).collect();
     let buckets = folded(values, 5_000);
-    let back = decode_floats(&encoded(&buckets), &times_of(&buckets), Columns::SUM).unwrap();
+    let back = decoded(&encoded(&buckets), &times_of(&buckets), Columns::SUM).unwrap();
     assert!(back.sums.iter().all(|sum| (sum * 100.0).round() / 100.0 == *sum));
 }
 
@@ -283,7 +309,7 @@ fn only_what_is_asked_for_and_what_it_follows_from_is_unpacked() {
     bytes.truncate(last);
     bytes.push(0xff);
     let times = times_of(&buckets);
-    let found = decode_floats(&bytes, &times, Columns::ALL.difference(Columns::CHANGES)).unwrap();
+    let found = decoded(&bytes, &times, Columns::ALL.difference(Columns::CHANGES)).unwrap();
     assert_same(&found, &{
         let mut expected = buckets.clone();
         expected.narrow(found.has);

@@ -13,6 +13,7 @@ use super::segment_layout::{
     self as layout, BLOCKS, Block, BlockChunk, COLUMNS, Column, DATA, EXEMPLAR_BYTES_MAX, EXEMPLARS_CODEC,
     HISTOGRAMS_CODEC, METADATA, METADATA_BYTES_MAX, METRIC_TYPES, STARTS,
 };
+use crate::codec::states::BucketTimes;
 use crate::codec::varint::read_u64;
 use crate::codec::{
     Malformed, compressed, floats, histograms, integers, take, take_count, take_text, take_u8, timestamps,
@@ -27,6 +28,9 @@ pub struct MetricsSegment {
     index: Index,
     blocks: ChunkCache<BlockChunk>,
     columns: ChunkCache<Vec<Column>>,
+    /// Of rollups: columns of times, by their numbers. A series has some five blocks in a segment, and the next series has
+    /// the same times.
+    bucket_times: ChunkCache<BucketTimes, 8>,
 }
 
 impl MetricsSegment {
@@ -34,7 +38,8 @@ impl MetricsSegment {
     pub fn open(segment: Segment) -> MetricsSegment {
         let segment = Arc::new(segment);
         let index = Index::new(segment.clone());
-        MetricsSegment { segment, index, blocks: ChunkCache::default(), columns: ChunkCache::default() }
+        let (blocks, columns) = (ChunkCache::default(), ChunkCache::default());
+        MetricsSegment { segment, index, blocks, columns, bucket_times: ChunkCache::default() }
     }
 
     pub fn segment(&self) -> &Segment {

@@ -99,22 +99,22 @@ fn read_u64(section: &Section<'_>, at: u64) -> Result<u64, SegmentError> {
     take_u64(&mut bytes).map_err(|what| section.damaged(at, what))
 }
 
-/// The chunks decoded last. Queries walk series in order, so neighbours come from one chunk; four slots keep
+/// The chunks decoded last. Queries walk series in order, so neighbours come from one chunk; several slots keep
 /// threads that walk in different places apart.
-pub struct ChunkCache<T> {
-    slots: [Slot<T>; 4],
+pub struct ChunkCache<T, const SLOTS: usize = 4> {
+    slots: [Slot<T>; SLOTS],
 }
 
 /// A chunk and its number.
 type Slot<T> = Mutex<Option<(u64, Arc<T>)>>;
 
-impl<T> Default for ChunkCache<T> {
-    fn default() -> ChunkCache<T> {
-        ChunkCache { slots: Default::default() }
+impl<T, const SLOTS: usize> Default for ChunkCache<T, SLOTS> {
+    fn default() -> ChunkCache<T, SLOTS> {
+        ChunkCache { slots: std::array::from_fn(|_| Slot::default()) }
     }
 }
 
-impl<T> ChunkCache<T> {
+impl<T, const SLOTS: usize> ChunkCache<T, SLOTS> {
     /// The chunk, decoded now unless it is there.
     pub fn get<E>(&self, chunk: u64, decode: impl FnOnce() -> Result<T, E>) -> Result<Arc<T>, E> {
         let slot = &self.slots[(chunk % self.slots.len() as u64) as usize];

@@ -1,5 +1,7 @@
 //! Bytes to columns of states of floats: those that are asked for, and what they follow from.
 
+use std::ops::Range;
+
 use super::super::parts::Parts;
 use super::super::residuals::Packed;
 use super::super::scale::{from_rounded_bits, to_rounded_bits};
@@ -8,39 +10,49 @@ use super::{EXPECTED, Filled, OF_MEAN, PLAIN, ROUNDED, SOME, STEPPED, UNKNOWN_FO
 use crate::codec::{Malformed, floats, integers, take_u8};
 use crate::model::rollup::{Columns, FloatBuckets, greater, lesser};
 
-/// The states of buckets with these times: the `wanted` columns, as far as they are there.
-pub fn decode(bytes: &[u8], times: &BucketTimes, wanted: Columns) -> Result<FloatBuckets, Malformed> {
+/// Appends the states of those `rows` of the buckets with these times: the `wanted` columns, as far as they are there; on an
+/// error nothing.
+pub fn decode(
+    bytes: &[u8],
+    times: &BucketTimes,
+    wanted: Columns,
+    rows: Range<usize>,
+    to: &mut FloatBuckets,
+) -> Result<(), Malformed> {
     let parts = Parts::open(bytes)?;
     let counts = times.counts.iter().copied().filter(|&count| count > 0).collect();
     let mut states = Filled { counts, ..Filled::default() };
     let wanted = wanted.intersection(parts.has);
     states.take(&parts, needed(&parts, wanted))?;
-    let mut buckets = FloatBuckets::new(wanted);
-    (buckets.ends, buckets.counts) = (times.ends.clone(), times.counts.clone());
-    buckets.stale_at = times.stale_at.clone();
-    if wanted.contains(Columns::FIRST) {
-        buckets.first_times = times.firsts.clone();
+    to.narrow(wanted);
+    let has = to.has;
+    to.ends.extend_from_slice(&times.ends[rows.clone()]);
+    to.counts.extend_from_slice(&times.counts[rows.clone()]);
+    to.stale_at.extend_from_slice(&times.stale_at[rows.clone()]);
+    if has.contains(Columns::FIRST) {
+        to.first_times.extend_from_slice(&times.firsts[rows.clone()]);
     }
-    if wanted.contains(Columns::LAST) {
-        buckets.last_times = times.lasts.clone();
+    if has.contains(Columns::LAST) {
+        to.last_times.extend_from_slice(&times.lasts[rows.clone()]);
     }
-    let spread = |column: Columns, values: Vec<f64>| match wanted.contains(column) {
-        true => spread(&times.counts, values),
-        false => Vec::new(),
-    };
-    buckets.lasts = spread(Columns::LAST, states.lasts);
-    buckets.firsts = spread(Columns::FIRST, states.firsts);
-    buckets.mins = spread(Columns::MIN, states.mins);
-    buckets.maxs = spread(Columns::MAX, states.maxs);
-    buckets.sums = spread(Columns::SUM, states.sums);
-    buckets.lost = spread(Columns::LOST, states.lost);
-    if wanted.contains(Columns::RESETS) {
-        buckets.resets = spread_numbers(&times.counts, states.resets);
+    let floats = [
+        (Columns::LAST, &mut to.lasts, states.lasts),
+        (Columns::FIRST, &mut to.firsts, states.firsts),
+        (Columns::MIN, &mut to.mins, states.mins),
+        (Columns::MAX, &mut to.maxs, states.maxs),
+        (Columns::SUM, &mut to.sums, states.sums),
+        (Columns::LOST, &mut to.lost, states.lost),
+    ];
+    for (_, to, values) in floats.into_iter().filter(|(column, ..)| has.contains(*column)) {
+        to.extend_from_slice(&spread(&times.counts, values)[rows.clone()]);
     }
-    if wanted.contains(Columns::CHANGES) {
-        buckets.changes = spread_numbers(&times.counts, states.changes);
+    if has.contains(Columns::RESETS) {
+        to.resets.extend_from_slice(&spread_numbers(&times.counts, states.resets)[rows.clone()]);
     }
-    Ok(buckets)
+    if has.contains(Columns::CHANGES) {
+        to.changes.extend_from_slice(&spread_numbers(&times.counts, states.changes)[rows]);
+    }
+    Ok(())
 }
 
 /// Puts a zero where a bucket has no samples.

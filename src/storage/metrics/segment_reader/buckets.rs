@@ -1,6 +1,6 @@
 //! Reads the buckets of series from a segment of rollups (`storage-format.md` §5.8).
 
-use super::super::segment_layout::{BUCKET_TIMES_CODEC, Block, STATES_CODEC};
+use super::super::segment_layout::{BUCKET_TIMES_CODEC, Block, Column, STATES_CODEC};
 use super::MetricsSegment;
 use crate::codec::states::{self, BucketTimes};
 use crate::codec::{Malformed, take_u8};
@@ -43,19 +43,13 @@ impl MetricsSegment {
         let mut result = Ok(());
         for block in blocks.floats {
             let read = self.read_states(block, range, |bytes, times| {
-                let mut found = states::decode_floats(bytes, times, wanted)?;
-                found.keep(range.slice_of(&times.ends));
-                floats.extend(&found);
-                Ok(())
+                states::decode_floats(bytes, times, wanted, range.slice_of(&times.ends), floats)
             });
             result = result.and(read);
         }
         for block in blocks.histograms {
             let read = self.read_states(block, range, |bytes, times| {
-                let mut found = states::decode_histograms(bytes, times, wanted)?;
-                found.keep(range.slice_of(&times.ends));
-                histograms.extend(&found);
-                Ok(())
+                states::decode_histograms(bytes, times, wanted, range.slice_of(&times.ends), histograms)
             });
             result = result.and(read);
         }
@@ -120,6 +114,12 @@ impl MetricsSegment {
         if !column.overlaps(range) {
             return Ok(());
         }
+        let times = self.bucket_times.get(block.column, || self.times_of(&column))?;
+        let bytes = with_codec(self.data(block.offset, block.len)?, STATES_CODEC);
+        bytes.and_then(|bytes| read(bytes, &times)).map_err(|what| self.damaged_data(block.offset, what))
+    }
+
+    fn times_of(&self, column: &Column) -> Result<BucketTimes, SegmentError> {
         let bytes = with_codec(self.data(column.offset, column.len)?, BUCKET_TIMES_CODEC);
         let times = bytes
             .and_then(|bytes| BucketTimes::decode(bytes, column.sample_count, self.resolution_ms()))
@@ -127,8 +127,7 @@ impl MetricsSegment {
         if times.ends[0] != column.first || times.ends[times.len() - 1] != column.last {
             return Err(self.damaged_data(column.offset, Malformed("a column is not what its table says")));
         }
-        let bytes = with_codec(self.data(block.offset, block.len)?, STATES_CODEC);
-        bytes.and_then(|bytes| read(bytes, &times)).map_err(|what| self.damaged_data(block.offset, what))
+        Ok(times)
     }
 }
 
