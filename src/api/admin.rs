@@ -22,7 +22,7 @@ pub async fn welcome() -> &'static str {
          Grafana     a Prometheus, a Loki and a Tempo data source with this address (grafana/datasources.yaml)\n\
          Own metrics /metrics\n\
          Health      /-/healthy   /-/ready\n\
-         State       /api/v1/status/tsdb   /api/v1/status/flags   /api/v1/status/active_queries\n"
+         State       /api/v1/status/tsdb   /api/v1/status/tiers   /api/v1/status/active_queries\n"
     )
 }
 
@@ -56,7 +56,7 @@ pub async fn flush(State(api): State<Arc<Api>>) -> Result<StatusCode, ApiError> 
     maintain(&api, |api| api.store.seal(api.clock.now_ms())).await
 }
 
-/// `POST /api/v1/admin/compact`: merges the segments of each day into one; returns when done.
+/// `POST /api/v1/admin/compact`: merges the segments of each day into one, and rolls up each; returns when done.
 pub async fn compact(State(api): State<Arc<Api>>) -> Result<StatusCode, ApiError> {
     maintain(&api, |api| api.store.compact()).await
 }

@@ -219,6 +219,7 @@ pub fn routes(api: &Arc<Api>) -> Router {
         .route("/api/v1/status/tsdb", get(cardinality::tsdb))
         .route("/api/v1/status/walreplay", get(status::walreplay))
         .route("/api/v1/status/active_queries", get(running::list))
+        .route("/api/v1/status/tiers", get(status::tiers))
         .route("/api/v1/status/flags", get(status::flags))
         .route("/api/v1/status/config", get(status::config))
         .route("/api/v1/admin/flush", post(admin::flush))

@@ -8,7 +8,8 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use super::Api;
-use crate::model::Timestamp;
+use crate::model::{Timestamp, time};
+use crate::storage::TierStatus;
 
 /// The version of Prometheus whose API this is: Grafana decides by it what it may ask.
 const API_VERSION: &str = "3.14.0";
@@ -77,6 +78,54 @@ pub async fn config(State(api): State<Arc<Api>>) -> Response {
     let lines: String =
         api.options.settings.iter().map(|(key, value)| format!("{key} = {value:?}\n")).collect();
     success(json!({"yaml": lines}))
+}
+
+/// What each tier holds, oldest and newest, and what is still to be rolled up.
+pub async fn tiers(State(api): State<Arc<Api>>) -> Response {
+    let (status, stats) = (api.store.status(api.clock.now_ms()), api.store.stats());
+    let tier = |tier: &TierStatus| {
+        json!({
+            "signal": tier.signal.name(),
+            "tier": tier.name,
+            "resolution": resolution(tier.resolution_ms),
+            "kept": duration(tier.retention_ms),
+            "directory": tier.dir.display().to_string(),
+            "segments": tier.segments,
+            "bytes": tier.bytes,
+            "rows": tier.rows,
+            "bytesPerRow": (tier.rows > 0).then(|| tier.bytes as f64 / tier.rows as f64),
+            "oldest": tier.times.map(|times| rfc3339(times.after.saturating_add(1))),
+            "newest": tier.times.map(|times| rfc3339(times.until)),
+        })
+    };
+    success(json!({
+        "tiers": status.tiers.iter().map(tier).collect::<Vec<_>>(),
+        "unsealed": {"rows": stats.unsealed_samples, "bytes": stats.unsealed_bytes},
+        "backlog": {
+            "days": status.days_to_roll_up.len(),
+            // A day is named by its end.
+            "oldest": status.days_to_roll_up.first().map(|day| rfc3339(day.saturating_sub(time::DAY))),
+        },
+    }))
+}
+
+fn resolution(ms: i64) -> String {
+    if ms == 0 { "raw".to_owned() } else { duration(ms) }
+}
+
+/// As options are written: the largest units first.
+fn duration(ms: i64) -> String {
+    let mut rest = ms;
+    let mut text = String::new();
+    for (name, unit) in
+        [("d", time::DAY), ("h", time::HOUR), ("m", time::MINUTE), ("s", time::SECOND), ("ms", 1)]
+    {
+        if rest >= unit {
+            text += &format!("{}{name}", rest / unit);
+            rest %= unit;
+        }
+    }
+    text
 }
 
 /// The log is replayed before anybody is listened to.

@@ -7,6 +7,7 @@ mod logs;
 mod plot;
 mod query;
 mod serve;
+mod status;
 mod terminal;
 mod waterfall;
 
@@ -48,6 +49,8 @@ enum Command {
     /// `icecore query 'up'` asks for this moment; --start, --end, --step or --plot ask for a range. `icecore query --logs
     /// '{app="shop"}'` prints the last entries of an hour, `icecore query --trace ID` draws where a request spent its time.
     Query(query::QueryArgs),
+    /// Show what a running server holds: tiers, their spans of time and bytes, and what is still to be rolled up.
+    Status(status::StatusArgs),
     /// Show any file of a data directory, or all of it, as text.
     ///
     /// Reads only and takes no lock, so that the server may be running. PATH is a segment, a file or a generation of
@@ -111,6 +114,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Result<(), CliError> {
         Command::Serve(args) => serve::run(&args),
         Command::Check { what: Check::Config(args) } => serve::check(&args),
         Command::Query(args) => query::run(&args),
+        Command::Status(args) => status::run(&args),
         Command::Inspect { path } => show(&path),
         Command::Version => {
             print(&format!("icecore {}\n", env!("CARGO_PKG_VERSION")));

@@ -135,7 +135,7 @@ pub fn absolute(text: &str, now: f64) -> String {
 }
 
 /// The text in Prometheus's envelope of errors.
-fn error_of(body: &str) -> Option<String> {
+pub fn error_of(body: &str) -> Option<String> {
     let error = serde_json::from_str::<Value>(body).ok()?;
     error["error"].as_str().map(str::to_owned)
 }

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::errors::{MergeError, ReadError};
 use super::live::LiveSegment;
@@ -134,7 +135,10 @@ impl Store {
     }
 
     fn merge(&self, plan: &Plan) -> Result<(), MaintenanceError> {
+        let started = Instant::now();
         let merged = self.merge_intact(plan);
+        let seconds = self.metrics.maintenance_seconds.with_label_values(&["merge"]);
+        seconds.inc_by(started.elapsed().as_secs_f64());
         if let Err(MaintenanceError::Read(_)) = &merged {
             set_aside_damaged(plan.inputs.iter());
         }

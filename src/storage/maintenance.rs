@@ -52,6 +52,7 @@ impl Store {
             tracing::error!(%error, "cannot remove old segments; trying again");
         }
         self.retire_idle(now);
+        self.observe_tiers(now);
     }
 
     /// Gives up the merge that is under way, and starts no other: a day's may take longer than there is to stop in.

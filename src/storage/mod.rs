@@ -53,6 +53,7 @@ mod store;
 mod store_tests;
 mod sync;
 mod tier_dirs;
+mod tier_status;
 mod wal;
 
 pub use errors::ReadError;
@@ -64,3 +65,4 @@ pub use stats::{Cardinality, SeriesStats, StoreStats};
 pub use store::{Busy, Completion, Options, Store, WriteError};
 pub use sync::SyncMode;
 pub use tier_dirs::TierOptions;
+pub use tier_status::{StoreStatus, TierStatus};

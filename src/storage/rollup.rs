@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use super::compaction::{FINAL, SETTLE_MS};
 use super::errors::{MergeError, ReadError};
@@ -68,7 +69,10 @@ impl Store {
     }
 
     pub(super) fn roll_up(&self, plan: &Plan) -> Result<(), MaintenanceError> {
+        let started = Instant::now();
         let rolled = self.roll_up_intact(plan);
+        let seconds = self.metrics.maintenance_seconds.with_label_values(&["roll-up"]);
+        seconds.inc_by(started.elapsed().as_secs_f64());
         if let Err(MaintenanceError::Read(_)) = &rolled {
             // As with merges: what is damaged is left out the next time.
             set_aside_damaged(plan.raw.iter().chain(&plan.older));
@@ -103,6 +107,7 @@ impl Store {
         });
         let added: Vec<_> = pieces.into_iter().chain(marked).collect();
         self.commit(&Change { add: &added, remove: &removed, ..Change::default() })?;
+        self.metrics.roll_ups.inc();
         if is_gone {
             plan.raw.iter().for_each(|segment| segment.doom());
         }

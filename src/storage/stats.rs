@@ -1,7 +1,7 @@
 //! What the store tells about itself: metrics that it counts, and figures for the status pages.
 
 use prometheus::{
-    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    CounterVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 
 use super::logs::LogCounters;
@@ -9,6 +9,7 @@ use super::metrics::WriterCounters;
 use super::signal::Signal;
 use super::store::Store;
 use super::sync::SyncMetrics;
+use super::tier_status::TierMetrics;
 use crate::model::TimeRange;
 
 /// The store's own metrics.
@@ -24,6 +25,10 @@ pub(super) struct StoreMetrics {
     pub merges: IntCounter,
     pub expired_segments: IntCounterVec,
     pub maintenance_failures: IntCounterVec,
+    pub roll_ups: IntCounter,
+    /// By work.
+    pub maintenance_seconds: CounterVec,
+    pub tiers: TierMetrics,
     series: IntGauge,
     unsealed_samples: IntGauge,
     unsealed_bytes: IntGauge,
@@ -56,6 +61,10 @@ impl StoreMetrics {
             registry.register(Box::new(gauges.clone())).expect("one store for each registry");
             gauges
         };
+        let seconds =
+            Opts::new("icecore_storage_maintenance_seconds_total", "Time spent on merges and roll-ups");
+        let seconds = CounterVec::new(seconds, &["work"]).expect("a valid name");
+        registry.register(Box::new(seconds.clone())).expect("one store for each registry");
         let buckets = vec![0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0];
         let sync_opts = HistogramOpts::new("icecore_wal_sync_seconds", "How long each sync of the log took")
             .buckets(buckets);
@@ -111,6 +120,9 @@ impl StoreMetrics {
                 "Failed seals, merges and removals",
                 "work",
             ),
+            roll_ups: counter("icecore_storage_roll_ups_total", "Days rolled up"),
+            maintenance_seconds: seconds,
+            tiers: TierMetrics::register(registry),
             series: gauge("icecore_storage_active_series", "Series that were written to recently"),
             unsealed_samples: gauge("icecore_storage_unsealed_samples", "Samples in memory"),
             unsealed_bytes: gauge("icecore_storage_unsealed_bytes", "Memory of samples that are not sealed"),

@@ -217,3 +217,30 @@ fn the_command_line_asks_a_server() {
     let (code, _, error) = run(&["sum("]);
     assert!(code == Some(1) && error.contains("parse error") && error.lines().count() == 1, "{error}");
 }
+
+#[test]
+fn tiers_are_shown_over_http_and_by_the_command() {
+    let server = Server::start(&["--tiers", "raw:3d,1m:30d", "--self-scrape", "off"]);
+    let old = now_ms() - 2 * 86_400_000;
+    let samples: Vec<_> = (0..120).map(|k| (old + k * 1000, k as f64)).collect();
+    assert_eq!(server.write(&proto::v1(&[("__name__", "m")], &samples)).status, 204);
+    for task in ["flush", "compact"] {
+        assert_eq!(server.post(&format!("/api/v1/admin/{task}"), &[], "").status, 204);
+    }
+    let answer: serde_json::Value = serde_json::from_str(&server.get("/api/v1/status/tiers").body).unwrap();
+    let tier = |at: usize, key: &str| answer["data"]["tiers"][at][key].clone();
+    assert_eq!(
+        (tier(0, "resolution"), tier(0, "rows"), tier(0, "kept")),
+        ("raw".into(), 120.into(), "3d".into())
+    );
+    assert_eq!(
+        (tier(1, "tier"), tier(1, "resolution"), tier(1, "kept")),
+        ("warm".into(), "1m".into(), "30d".into())
+    );
+    assert!(tier(1, "rows").as_u64().unwrap() >= 2, "{answer}");
+    assert_eq!(answer["data"]["backlog"]["days"], 0);
+    let output = icecore().args(["status", "--url", &server.url]).output().unwrap();
+    let shown = String::from_utf8(output.stdout).unwrap();
+    assert!(shown.contains("metrics  warm  1m          30d"), "{shown}");
+    assert!(shown.ends_with("all days that are over are rolled up\n"), "{shown}");
+}

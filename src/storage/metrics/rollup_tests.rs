@@ -226,10 +226,13 @@ fn stray_samples_unite_with_the_rollups_of_those_that_are_gone() {
     }
 }
 
+/// A value for each sample.
+type Shape = fn(i64) -> f64;
+
 /// A rollup with states of every kind, and what it says.
 fn of_every_kind() -> (Vec<u8>, BTreeMap<Labels, String>) {
     let mut samples = Samples::new();
-    let kinds: [(&str, fn(i64) -> f64); 4] = [
+    let kinds: [(&str, Shape); 4] = [
         ("latency", |i| 2.0 + (i * 7 % 90) as f64),
         ("requests_total", |i| (i % 70 * 3) as f64),
         ("temperature", |i| (i as f64).sqrt()),
