@@ -2,11 +2,12 @@
 
 use std::rc::Rc;
 
+use crate::model::rollup::Columns;
 use crate::model::{Matcher, TimeRange, Timestamp};
 use crate::query::QueryError;
 use crate::query::buckets::Buckets;
 use crate::query::promql::ast::PositionRange;
-use crate::storage::metrics::{SampleBuffer, Series};
+use crate::storage::metrics::{ReadPlan, SampleBuffer, Series};
 
 use super::annotations::Note;
 use super::context::Context;
@@ -99,6 +100,8 @@ impl<'q> Selected<'q> {
         let coarsest = tiers.plan.readings.iter().map(|reading| reading.resolution).max();
         let resolution_ms = coarsest.expect("a plan reads something");
         self.context.fall_short(Shortfall::Approximate { function, resolution_ms }, self.position)?;
+        let last = ReadPlan { wanted: Columns::LAST, ..tiers.plan.clone() };
+        self.context.read_buckets(&self.series[at], &last, &mut self.buckets)?;
         self.buckets.put_last_samples(samples);
         Ok(false)
     }
