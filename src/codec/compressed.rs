@@ -57,12 +57,19 @@ fn compress(level: i32, content: &[u8]) -> std::io::Result<Vec<u8>> {
     })
 }
 
-/// The content of `bytes`, at most `max` bytes. Memory grows with what is really there, not with what is promised.
+/// What room is taken for because it is promised.
+const TRUSTED_BYTES_MAX: usize = 1 << 20;
+
+/// The content of `bytes`, at most `max` bytes. Memory grows with what is really there, where more than a MiB is
+/// promised.
 pub fn decode(mut bytes: &[u8], max: usize) -> Result<Vec<u8>, Malformed> {
     match take_u8(&mut bytes)? {
         PLAIN => Ok(bytes.to_vec()),
         ZSTD => {
             let len = take_count(&mut bytes, max)?;
+            if len <= TRUSTED_BYTES_MAX {
+                return unpack(bytes, len, 0);
+            }
             let mut content = Vec::new();
             let decoder = zstd::stream::read::Decoder::new(bytes).map_err(|_| BROKEN)?;
             decoder.take(len as u64 + 1).read_to_end(&mut content).map_err(|_| BROKEN)?;
@@ -84,12 +91,17 @@ pub fn decode_block(mut bytes: &[u8], max: usize, spare: usize) -> Result<Vec<u8
     }
     bytes = &bytes[1..];
     let len = take_count(&mut bytes, max)?;
+    unpack(bytes, len, spare)
+}
+
+/// The content of a frame, `len` bytes, with room for `spare` more.
+fn unpack(frame: &[u8], len: usize, spare: usize) -> Result<Vec<u8>, Malformed> {
     let content = DECOMPRESSOR.with_borrow_mut(|decompressor| {
         let decompressor = match decompressor {
             Some(decompressor) => decompressor,
             None => decompressor.insert(Decompressor::new().map_err(|_| BROKEN)?),
         };
-        decompressor.decompress(bytes, len + spare).map_err(|_| BROKEN)
+        decompressor.decompress(frame, len + spare).map_err(|_| BROKEN)
     })?;
     if content.len() == len { Ok(content) } else { Err(Malformed("compressed bytes have another length")) }
 }

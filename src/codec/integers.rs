@@ -22,6 +22,8 @@ pub fn encode(values: &[i64], out: &mut Vec<u8>) {
 
 /// Takes `count` integers off the front of `bytes` and appends them.
 pub fn decode(bytes: &mut &[u8], count: usize, out: &mut Vec<i64>) -> Result<(), Malformed> {
+    // No group takes less than two bytes.
+    out.reserve(count.min(bytes.len().saturating_mul(GROUP / 2)));
     for_each_group(bytes, count, |group| out.extend_from_slice(group))
 }
 

@@ -95,12 +95,14 @@ impl RowSet {
         }
     }
 
-    /// As [`Self::retain`], but asks about more rows than are in the set: quicker where `holds` is but a look-up.
-    pub fn retain_looked_up(&mut self, holds: impl Fn(usize) -> bool) {
-        for (at, word) in self.words.iter_mut().enumerate().filter(|(_, word)| **word != 0) {
-            let first = at * 64;
-            let asked = first..(first + 64).min(self.row_count);
-            *word &= asked.fold(0, |held, row| held | u64::from(holds(row)) << (row - first));
+    /// As [`Self::retain`], for the rows whose value in a column `holds`: many values are compared at once.
+    pub fn retain_values<T>(&mut self, values: &[T], holds: impl Fn(&T) -> bool) {
+        assert_eq!(self.row_count, values.len(), "a column of another block");
+        let words = self.words.iter_mut().zip(values.chunks(64));
+        for (word, values) in words.filter(|(word, _)| **word != 0) {
+            let mut held = [0u8; 64];
+            held.iter_mut().zip(values).for_each(|(held, value)| *held = u8::from(holds(value)));
+            *word &= bits_of(&held);
         }
     }
 
@@ -112,6 +114,16 @@ impl RowSet {
             words.map(move |left| at * 64 + left.trailing_zeros() as usize)
         })
     }
+}
+
+/// The lowest bit of each byte, in their order.
+fn bits_of(bytes: &[u8; 64]) -> u64 {
+    // The product has the lowest bits of all eight bytes side by side in its highest byte.
+    const GATHER: u64 = 0x0102_0408_1020_4080;
+    bytes.chunks_exact(8).rev().fold(0, |bits, eight| {
+        let eight = u64::from_le_bytes(eight.try_into().expect("eight bytes"));
+        bits << 8 | eight.wrapping_mul(GATHER) >> 56
+    })
 }
 
 #[cfg(test)]
@@ -160,8 +172,9 @@ mod tests {
             left.subtract(&third);
             prop_assert!(united.iter().eq((0..row_count).filter(|row| row % 3 == 0 || model.contains(row))));
             prop_assert!(left.iter().eq(model.iter().copied().filter(|row| row % 3 != 0)));
-            rows.retain_looked_up(|row| row % 3 == 0);
-            model.retain(|row| row % 3 == 0);
+            let squares: Vec<_> = (0..row_count).map(|row| row * row).collect();
+            rows.retain_values(&squares, |square| square % 7 < 4);
+            model.retain(|row| row * row % 7 < 4);
             prop_assert!(rows.iter().eq(model.iter().copied()));
         }
     }

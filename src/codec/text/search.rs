@@ -100,7 +100,7 @@ impl<'s, 'a> Search<'s, 'a> {
             let of_rows = self.templates.of_rows()?;
             let may_hold: Vec<bool> =
                 verdicts.iter().map(|verdict| !matches!(verdict, Verdict::Never)).collect();
-            rows.retain_looked_up(|row| may_hold[of_rows[row] as usize]);
+            rows.retain_values(of_rows, |template| may_hold[*template as usize]);
             if has(|verdict| matches!(verdict, Verdict::Unsure)) {
                 unsure = rows.clone();
                 unsure.retain(|row| matches!(verdicts[of_rows[row] as usize], Verdict::Unsure));

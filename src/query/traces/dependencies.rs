@@ -8,6 +8,7 @@ use crate::model::NanoRange;
 use crate::query::budget::Budget;
 use crate::query::metrics::QueryKind;
 use crate::query::{Querier, QueryError};
+use crate::storage::traces::SpanCondition;
 
 /// Spans of one service right below spans of another.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +17,9 @@ pub struct Dependency {
     pub child: String,
     pub calls: u64,
 }
+
+/// A list of no conditions, which every span meets.
+const EVERYTHING: &[Vec<SpanCondition>] = &[Vec::new()];
 
 impl Querier {
     /// Of all traces in the range, by parent and child.
@@ -27,7 +31,8 @@ impl Querier {
         self.metrics.observe(QueryKind::TraceSearch, budget, || {
             let snapshot = self.store.traces();
             let mut calls = BTreeMap::new();
-            for candidate in snapshot.candidates(range, &[Vec::new()]).map_err(internal)? {
+            let mut candidates = snapshot.candidates(range, EVERYTHING);
+            while let Some(candidate) = candidates.next(|| budget.check())? {
                 budget.check()?;
                 let spans = snapshot.trace(candidate.id).map_err(internal)?;
                 if let Some(trace) = Trace::new(candidate.id, spans) {

@@ -8,9 +8,9 @@ use super::conditions::{conditions, named_trace};
 use super::evaluate::{Spanset, evaluate};
 use super::trace::Trace;
 use crate::model::{NanoRange, Nanos, TraceId};
-use crate::query::QueryError;
 use crate::query::budget::Budget;
 use crate::query::traceql::ast::Pipeline;
+use crate::query::{Exceeded, QueryError};
 use crate::storage::traces::{Candidate, StoredSpan, TracesSnapshot};
 
 /// A trace is in the range if it overlaps it, even where the span that matches does not; but it is looked for only as
@@ -38,24 +38,22 @@ pub fn search(
     limit: usize,
     budget: &Budget,
 ) -> Result<Matches, QueryError> {
-    let candidates = match named_trace(pipeline) {
-        Some(id) => vec![Candidate { id, start: Nanos::MAX }],
-        None => {
-            let wider = NanoRange {
-                after: range.after.saturating_sub(EDGE_NS),
-                until: range.until.saturating_add(EDGE_NS),
-            };
-            snapshot.candidates(wider, &conditions(pipeline)).map_err(internal)?
-        }
-    };
     let load = |id| snapshot.trace(id).map_err(internal);
-    newest(&candidates, load, pipeline, range, limit, budget)
+    if let Some(id) = named_trace(pipeline) {
+        let mut named = Some(Candidate { id, start: Nanos::MAX });
+        return newest(|| Ok(named.take()), load, pipeline, range, limit, budget);
+    }
+    let wider =
+        NanoRange { after: range.after.saturating_sub(EDGE_NS), until: range.until.saturating_add(EDGE_NS) };
+    let any_of = conditions(pipeline);
+    let mut candidates = snapshot.candidates(wider, &any_of);
+    newest(|| candidates.next(|| budget.check()), load, pipeline, range, limit, budget)
 }
 
 /// Asks the candidates. Each starts, as far as storage knows, at its `start` or before it; so once there are enough,
 /// those that can still be newer than the oldest found must be asked as well, and no others.
 fn newest(
-    candidates: &[Candidate],
+    mut next: impl FnMut() -> Result<Option<Candidate>, Exceeded>,
     load: impl Fn(TraceId) -> Result<Vec<StoredSpan>, QueryError>,
     pipeline: &Pipeline,
     range: NanoRange,
@@ -65,7 +63,7 @@ fn newest(
     // By what they are sorted by in the answer.
     let mut found: BTreeMap<(Reverse<Nanos>, TraceId), Found> = BTreeMap::new();
     let mut inspected = 0;
-    for candidate in candidates {
+    while let Some(candidate) = next()? {
         let oldest = found.last_key_value().map(|((start, _), _)| start.0);
         if found.len() >= limit && oldest.is_none_or(|oldest| candidate.start < oldest) {
             break;

@@ -205,13 +205,16 @@ impl<'a> BlockReader<'a> {
         opened.map_err(|what| self.damaged_at(attribute.place, what))
     }
 
-    /// The values of a column of attributes; of texts those in `wanted`, the others empty.
+    /// The values of a column of attributes; of texts those in `wanted`, the others empty; none at all if none is wanted.
     pub fn values(
         &self,
         attribute: &AttributePart,
         count: usize,
         wanted: Option<&RowSet>,
     ) -> Result<Values, SegmentError> {
+        if wanted.is_some_and(RowSet::is_empty) {
+            return Ok(Values::new(attribute.value_type));
+        }
         let bytes = self.bytes(attribute.place)?;
         decode_values(attribute.value_type, bytes, count, wanted)
             .map_err(|what| self.damaged_at(attribute.place, what))

@@ -65,7 +65,7 @@ impl<'a> BlockSearch<'a> {
     ) -> Result<(), SegmentError> {
         let mut rows = RowSet::none(self.row_count());
         for conditions in any_of {
-            self.rows(range, conditions, origins)?.iter().for_each(|row| rows.insert(row));
+            rows.unite(&self.rows(range, conditions, origins)?);
         }
         if rows.is_empty() {
             return Ok(());
@@ -85,6 +85,12 @@ impl<'a> BlockSearch<'a> {
         Ok(())
     }
 
+    /// When the newest of the traces began that may overlap `range`; `None` if there is none.
+    pub fn newest_start(&self, range: NanoRange) -> Result<Option<Nanos>, SegmentError> {
+        let starts = self.block.first_starts()?.into_iter().map(|start| nanos(start as u64));
+        Ok(starts.filter(|&start| start <= range.until).max())
+    }
+
     /// The rows that overlap `range` and meet all conditions.
     pub fn rows(
         &self,
@@ -96,7 +102,9 @@ impl<'a> BlockSearch<'a> {
         if conditions.iter().any(|condition| self.is_ruled_out(condition)) {
             rows.clear();
         }
-        for condition in conditions {
+        let mut cheapest_first: Vec<_> = conditions.iter().collect();
+        cheapest_first.sort_by_key(|condition| cost(&condition.field));
+        for condition in cheapest_first {
             if rows.is_empty() {
                 return Ok(rows);
             }
@@ -137,17 +145,17 @@ impl<'a> BlockSearch<'a> {
             SpanField::Duration => {
                 let durations = self.block.durations()?;
                 // A negative one is a span that ends before it starts, or lasts for centuries: whoever asks has to look.
-                rows.retain(|row| durations[row] < 0 || test.is_met_by(ValueRef::Integer(durations[row])));
+                let mut doubtful = rows.clone();
+                doubtful.retain_values(&durations, |duration| *duration < 0);
+                keep_integers(&durations, test, rows);
+                rows.unite(&doubtful);
             }
             SpanField::Status => {
-                let numbers = self.block.integers(Part::Statuses)?;
-                let code = |row: usize| i64::from(status_code(numbers[row]).unwrap_or(0));
-                rows.retain(|row| test.is_met_by(ValueRef::Integer(code(row))));
+                let mut codes = self.block.integers(Part::Statuses)?;
+                codes.iter_mut().for_each(|code| *code = status_code(*code).unwrap_or(0).into());
+                keep_integers(&codes, test, rows);
             }
-            SpanField::Kind => {
-                let kinds = self.block.integers(Part::Kinds)?;
-                rows.retain(|row| test.is_met_by(ValueRef::Integer(kinds[row])));
-            }
+            SpanField::Kind => keep_integers(&self.block.integers(Part::Kinds)?, test, rows),
             SpanField::Attribute { scope, key } => {
                 let mut meet = RowSet::none(self.row_count());
                 if scope.holds_span() {
@@ -219,7 +227,7 @@ impl<'a> BlockSearch<'a> {
             return keep_texts(&column, test, values).map_err(|what| self.block.damaged_at(part.place, what));
         }
         match self.block.values(part, count, None)? {
-            Values::Integers(all) => values.retain(|at| test.is_met_by(ValueRef::Integer(all[at]))),
+            Values::Integers(all) => keep_integers(&all, test, values),
             Values::Floats(all) => values.retain(|at| test.is_met_by(ValueRef::Float(all[at]))),
             Values::Bools(all) => values.retain(|at| test.is_met_by(ValueRef::Bool(all[at] != 0))),
             Values::Other(all) => {
@@ -248,8 +256,9 @@ impl<'a> BlockSearch<'a> {
         let verdicts: Vec<bool> =
             origins.list.iter().map(|origin| cache.get(origin).meets(scope, key, test)).collect();
         if verdicts.contains(&true) {
-            let rows = origins.of_row.iter().enumerate();
-            rows.filter(|(_, origin)| verdicts[**origin as usize]).for_each(|(row, _)| meet.insert(row));
+            let mut rows = RowSet::all(self.row_count());
+            rows.retain_values(&origins.of_row, |origin| verdicts[*origin as usize]);
+            meet.unite(&rows);
         }
         Ok(())
     }
@@ -276,6 +285,16 @@ impl<'a> BlockSearch<'a> {
     }
 }
 
+/// What a condition on the field costs, beside others: where the first leaves no row, the next needs no column.
+fn cost(field: &SpanField) -> u8 {
+    match field {
+        SpanField::Duration | SpanField::Status | SpanField::Kind => 0,
+        SpanField::Attribute { scope, .. } if !scope.holds_span() => 1,
+        SpanField::Name | SpanField::StatusMessage => 2,
+        SpanField::Attribute { .. } => 3,
+    }
+}
+
 fn get_or_read<T>(
     cell: &OnceCell<T>,
     read: impl FnOnce() -> Result<T, SegmentError>,
@@ -285,6 +304,14 @@ fn get_or_read<T>(
         return Ok(cell.get_or_init(|| value));
     }
     Ok(cell.get().expect("looked at above"))
+}
+
+/// Leaves the integers that meet the test.
+fn keep_integers(values: &[i64], test: &Test, rows: &mut RowSet) {
+    match test.integers() {
+        Some(met) => rows.retain_values(values, |value| met.contains(value)),
+        None => rows.retain(|row| test.is_met_by(ValueRef::Integer(values[row]))),
+    }
 }
 
 /// Leaves the texts that meet the test.

@@ -2,6 +2,7 @@
 //! these tests, but must not be more lenient.
 
 use std::cmp::Ordering;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use opentelemetry_proto::tonic::common::v1::KeyValue;
@@ -107,6 +108,19 @@ impl Test {
             Test::Matches(regex) => matches!(value, ValueRef::Text(text) if regex.is_match(text)),
             Test::NotMatches(regex) => !matches!(value, ValueRef::Text(text) if regex.is_match(text)),
         }
+    }
+
+    /// The integers that meet the test, where they are a range: a column is compared with that in no time.
+    pub(super) fn integers(&self) -> Option<RangeInclusive<i64>> {
+        Some(match self {
+            Test::Exists => i64::MIN..=i64::MAX,
+            Test::Equals(FieldValue::Integer(to)) => *to..=*to,
+            Test::Less(FieldValue::Integer(to)) => i64::MIN..=to.checked_sub(1)?,
+            Test::LessOrEqual(FieldValue::Integer(to)) => i64::MIN..=*to,
+            Test::Greater(FieldValue::Integer(to)) => to.checked_add(1)?..=i64::MAX,
+            Test::GreaterOrEqual(FieldValue::Integer(to)) => *to..=i64::MAX,
+            _ => return None,
+        })
     }
 }
 
@@ -244,6 +258,23 @@ mod tests {
         assert!(!greater.is_met_by(ValueRef::Text("500")) && !greater.is_met_by(ValueRef::Float(f64::NAN)));
         let not = Test::NotEquals(FieldValue::Integer(200));
         assert!(not.is_met_by(ValueRef::Text("200")) && !not.is_met_by(ValueRef::Float(200.0)));
+    }
+
+    #[test]
+    fn the_integers_of_a_test_are_those_that_meet_it() {
+        const TRIED: [i64; 5] = [i64::MIN, -1, 0, 1, i64::MAX];
+        use Test::*;
+        for make in [Equals, NotEquals, Less, LessOrEqual, Greater, GreaterOrEqual, |_| Exists] {
+            for test in TRIED.map(|to| make(FieldValue::Integer(to))) {
+                let Some(integers) = test.integers() else { continue };
+                for value in TRIED {
+                    let is_met = test.is_met_by(ValueRef::Integer(value));
+                    assert_eq!(integers.contains(&value), is_met, "{value} and {test:?}");
+                }
+            }
+        }
+        assert_eq!(Less(FieldValue::Integer(5)).integers(), Some(i64::MIN..=4));
+        assert_eq!(Less(FieldValue::Float(5.5)).integers(), None);
     }
 
     #[test]

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::num::NonZero;
-use std::sync::Arc;
+use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
 
 use super::block_search::{BlockSearch, OriginCache};
 use super::condition::{AttributeScope, SpanCondition, SpanField};
@@ -16,19 +17,41 @@ use crate::storage::segment::SegmentError;
 const BLOCKS_PER_THREAD_MIN: usize = 16;
 const THREADS_MAX: usize = 8;
 
+/// Asking takes as long as some blocks, and the answer does not change.
+static CORES: LazyLock<usize> =
+    LazyLock::new(|| std::thread::available_parallelism().map_or(1, NonZero::get));
+
+/// A block: the place of its segment in a list, and its number there.
+pub(super) type BlockAt = (usize, u64);
+
 /// What was found, and what could not be read: that is left out.
 pub(super) struct Found<T> {
     pub found: Vec<T>,
     pub damage: Vec<SegmentError>,
 }
 
-/// Traces with a span that overlaps `range` and meets all conditions of one of the lists, perhaps more than once.
+/// All blocks of the segment at this place that may hold spans of `range`, and when the newest trace of each began.
+pub(super) fn newest_starts(
+    segments: &[Arc<TracesSegment>],
+    segment: usize,
+    range: NanoRange,
+) -> Found<Vec<(Nanos, BlockAt)>> {
+    let blocks = blocks_of(segments, segment..segment + 1);
+    for_each_block(segments, blocks, range, Vec::new, |block, search, _, found| {
+        found.extend(search.newest_start(range)?.map(|start| (start, block)));
+        Ok(())
+    })
+}
+
+/// Traces of these blocks with a span that overlaps `range` and meets all conditions of one of the lists.
 pub(super) fn candidates(
     segments: &[Arc<TracesSegment>],
+    blocks: Vec<BlockAt>,
     range: NanoRange,
     any_of: &[Vec<SpanCondition>],
 ) -> Found<Vec<(TraceId, Nanos)>> {
-    for_each_block(segments, range, Vec::new, |search, origins, found| {
+    let blocks = Found { found: blocks, damage: Vec::new() };
+    for_each_block(segments, blocks, range, Vec::new, |_, search, origins, found| {
         search.candidates(range, any_of, origins, found)
     })
 }
@@ -38,7 +61,8 @@ pub(super) fn keys(
     range: NanoRange,
     scope: AttributeScope,
 ) -> Found<BTreeSet<String>> {
-    for_each_block(segments, range, BTreeSet::new, |search, origins, found| {
+    let blocks = blocks_of(segments, 0..segments.len());
+    for_each_block(segments, blocks, range, BTreeSet::new, |_, search, origins, found| {
         search.keys(scope, origins, found)
     })
 }
@@ -52,38 +76,45 @@ pub(super) fn values(
     limit: usize,
 ) -> Found<FirstValues> {
     let new = || FirstValues::new(limit);
-    for_each_block(segments, range, new, |search, origins, found| {
+    let blocks = blocks_of(segments, 0..segments.len());
+    for_each_block(segments, blocks, range, new, |_, search, origins, found| {
         let rows = search.rows(range, conditions, origins)?;
         search.values(field, &rows, origins, found)
     })
 }
 
-/// Calls `visit` for all blocks that may hold spans of `range`; each thread fills a `new` value of its own.
-fn for_each_block<T: Send>(
-    segments: &[Arc<TracesSegment>],
-    range: NanoRange,
-    new: impl Fn() -> T + Sync,
-    visit: impl Fn(&BlockSearch<'_>, &mut OriginCache, &mut T) -> Result<(), SegmentError> + Sync,
-) -> Found<T> {
-    let mut damage = Vec::new();
-    let mut blocks = Vec::new();
-    for segment in segments {
-        match segment.block_count() {
-            Ok(count) => blocks.extend((0..count).map(|block| (segment, block))),
-            Err(error) => damage.push(error),
+/// The blocks of the segments at these places.
+fn blocks_of(segments: &[Arc<TracesSegment>], places: Range<usize>) -> Found<BlockAt> {
+    let mut blocks = Found { found: Vec::new(), damage: Vec::new() };
+    for place in places {
+        match segments[place].block_count() {
+            Ok(count) => blocks.found.extend((0..count).map(|block| (place, block))),
+            Err(error) => blocks.damage.push(error),
         }
     }
+    blocks
+}
+
+/// Calls `visit` for those of the blocks that may hold spans of `range`; each thread fills a `new` value of its own.
+fn for_each_block<T: Send>(
+    segments: &[Arc<TracesSegment>],
+    blocks: Found<BlockAt>,
+    range: NanoRange,
+    new: impl Fn() -> T + Sync,
+    visit: impl Fn(BlockAt, &BlockSearch<'_>, &mut OriginCache, &mut T) -> Result<(), SegmentError> + Sync,
+) -> Found<T> {
+    let Found { found: blocks, damage } = blocks;
     let next = AtomicUsize::new(0);
     let work = || {
         let (mut found, mut damage, mut origins) = (new(), Vec::new(), OriginCache::default());
-        while let Some((segment, block)) = blocks.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let visited = in_block(segment, *block, range, |search| visit(search, &mut origins, &mut found));
+        while let Some(&block) = blocks.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let visit = |search: &BlockSearch<'_>| visit(block, search, &mut origins, &mut found);
+            let visited = in_block(&segments[block.0], block.1, range, visit);
             damage.extend(visited.err());
         }
         (found, damage)
     };
-    let cores = std::thread::available_parallelism().map_or(1, NonZero::get).min(THREADS_MAX);
-    let helpers = cores.min(blocks.len() / BLOCKS_PER_THREAD_MIN).saturating_sub(1);
+    let helpers = CORES.min(THREADS_MAX).min(blocks.len() / BLOCKS_PER_THREAD_MIN).saturating_sub(1);
     let parts = std::thread::scope(|scope| {
         let helpers: Vec<_> = (0..helpers).map(|_| scope.spawn(work)).collect();
         let mut parts = vec![work()];

@@ -8,6 +8,7 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use parking_lot::Mutex;
 use prost::Message;
 
+use super::candidates::Candidates;
 use super::condition::{AttributeScope, FieldValue, SpanCondition, SpanField};
 use super::first_values::FirstValues;
 use super::head::SpanHead;
@@ -15,7 +16,7 @@ use super::head_search;
 use super::segment_reader::TracesSegment;
 use super::segment_search::{self, Found};
 use super::span::{Origin, StoredSpan};
-use crate::model::{NanoRange, Nanos, TimeRange, TraceId};
+use crate::model::{NanoRange, TimeRange, TraceId};
 use crate::storage::errors::ReadError;
 
 /// The spans at one instant. Drop it when the query ends.
@@ -23,14 +24,6 @@ pub struct TracesSnapshot {
     heads: Vec<Arc<SpanHead>>,
     segments: Vec<Arc<TracesSegment>>,
     warnings: Mutex<BTreeSet<String>>,
-}
-
-/// A trace that may be what a search looks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Candidate {
-    pub id: TraceId,
-    /// The earliest start of its spans, where the search met them.
-    pub start: Nanos,
 }
 
 impl TracesSnapshot {
@@ -70,21 +63,10 @@ impl TracesSnapshot {
 
     /// Traces with a span that overlaps `range` and, as far as storage can tell, meets all conditions of one of the lists; the
     /// newest first. An empty list of conditions is met by every span; without any list nothing is found.
-    pub fn candidates(
-        &self,
-        range: NanoRange,
-        any_of: &[Vec<SpanCondition>],
-    ) -> Result<Vec<Candidate>, ReadError> {
-        let segments = self.segments_in(range);
-        let parts = self.with_warnings(segment_search::candidates(&segments, range, any_of));
-        let mut found = parts.concat();
+    pub fn candidates<'s>(&'s self, range: NanoRange, any_of: &'s [Vec<SpanCondition>]) -> Candidates<'s> {
+        let mut found = Vec::new();
         self.heads.iter().for_each(|head| head_search::candidates(head, range, any_of, &mut found));
-        // Of a trace that is in several places the earliest start comes first.
-        found.sort_unstable();
-        found.dedup_by_key(|(id, _)| *id);
-        let mut candidates: Vec<_> = found.into_iter().map(|(id, start)| Candidate { id, start }).collect();
-        candidates.sort_unstable_by(|a, b| b.start.cmp(&a.start).then(a.id.cmp(&b.id)));
-        Ok(candidates)
+        Candidates::new(self, self.segments_in(range), found, range, any_of)
     }
 
     /// Sorted keys of the attributes that spans in `range` have, and perhaps some of those near it.
@@ -152,7 +134,7 @@ impl TracesSnapshot {
     }
 
     /// Damage costs what it hit, not the query: it is noted and the rest goes on.
-    fn with_warnings<T>(&self, found: Found<T>) -> Vec<T> {
+    pub(super) fn with_warnings<T>(&self, found: Found<T>) -> Vec<T> {
         found.damage.into_iter().for_each(|error| self.warn(&error.into()));
         found.found
     }

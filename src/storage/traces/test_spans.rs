@@ -11,8 +11,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use prost::Message;
 
-use super::SpanRows;
 use super::span::nanos;
+use super::{Candidate, Candidates, SpanRows};
 use crate::model::TraceId;
 
 /// Nanoseconds at the start of the tests' day.
@@ -145,6 +145,11 @@ pub fn origin_bytes(service: &str) -> Vec<u8> {
         schema_url: "resource".to_owned(),
     };
     encoded.encode_to_vec()
+}
+
+/// Everything that a search is offered.
+pub fn all(mut candidates: Candidates<'_>) -> Vec<Candidate> {
+    std::iter::from_fn(|| candidates.next(|| Ok::<_, ()>(())).unwrap()).collect()
 }
 
 /// Rows as a receiver makes them, all of one service.

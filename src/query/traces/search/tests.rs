@@ -288,7 +288,8 @@ proptest! {
         // The range is checked on whole traces; storage is asked without one here.
         let candidates = candidates(&traces, NanoRange::ALL, &conditions(&query));
         let load = |id: TraceId| Ok(traces[&id].clone());
-        let matches = newest(&candidates, load, &query, range, limit, &budget()).unwrap();
+        let mut candidates = candidates.into_iter();
+        let matches = newest(|| Ok(candidates.next()), load, &query, range, limit, &budget()).unwrap();
         let found: Vec<_> = matches
             .found
             .into_iter()
