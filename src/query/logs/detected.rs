@@ -100,22 +100,20 @@ fn parsers_of(expr: &LogExpr) -> Vec<&'static str> {
 
 struct Finder {
     fields: BTreeMap<String, Field>,
-    json: Pipeline,
-    logfmt: Pipeline,
-    state: EntryState,
+    json: (Pipeline, EntryState),
+    logfmt: (Pipeline, EntryState),
 }
 
 impl Default for Finder {
     fn default() -> Finder {
         let parser = |kind| {
             let stage = Stage { position: Default::default(), kind };
-            Pipeline::new(&[stage], Wanted::All, 0).0
+            (Pipeline::new(&[stage], Wanted::All, 0).0, EntryState::default())
         };
         Finder {
             fields: BTreeMap::new(),
             json: parser(StageKind::Json(Vec::new())),
             logfmt: parser(StageKind::Logfmt(Logfmt::default())),
-            state: EntryState::default(),
         }
     }
 }
@@ -133,14 +131,14 @@ impl Finder {
             return;
         }
         let is_json = entry.line.trim_start().starts_with('{');
-        let (pipeline, parser) = if is_json { (&self.json, "json") } else { (&self.logfmt, "logfmt") };
-        self.state.begin(0, &crate::model::Labels::empty());
-        pipeline.run(entry.timestamp, &entry.line, &mut self.state);
-        if self.state.labels.error().is_some() {
+        let ((pipeline, state), parser) =
+            if is_json { (&mut self.json, "json") } else { (&mut self.logfmt, "logfmt") };
+        state.begin(0, &crate::model::Labels::empty());
+        pipeline.run(entry.timestamp, &entry.line, state);
+        if state.labels.error().is_some() {
             return;
         }
-        let found: Vec<(String, String)> = self
-            .state
+        let found: Vec<(String, String)> = state
             .labels
             .iter()
             .filter(|(_, _, category)| *category == Category::Parsed)

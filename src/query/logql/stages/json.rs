@@ -7,7 +7,7 @@ use super::json_scan::{JsonError, Kind, RawString, Scanner, unescape};
 use super::labels::{EntryError, EntryLabels, push_label_name};
 use super::wanted::Wanted;
 
-/// Buffers that the lines of one scan share.
+/// What one stage keeps from line to line.
 #[derive(Debug, Default)]
 pub struct JsonScratch {
     /// The label name of the key that is being read, with those around it.
@@ -15,7 +15,21 @@ pub struct JsonScratch {
     extracted: String,
     value: String,
     found: Vec<Option<Found>>,
+    known_keys: Vec<KnownKey>,
 }
+
+/// A key of the outermost object in the line before: most senders write the same keys in the same order.
+#[derive(Debug, Default)]
+struct KnownKey {
+    /// With its quotes and the colon; empty where it is not known.
+    written: String,
+    /// The paths that end with it, and those that go on.
+    parted: (u64, u64),
+}
+
+/// Further keys, and longer ones, are read anew in each line.
+const KNOWN_KEYS_MAX: usize = 64;
+const KNOWN_KEY_BYTES_MAX: usize = 64;
 
 /// `| json`: every value but those in arrays; a key inside another is called by both, `outer_inner`.
 pub fn all_keys(line: &str, wanted: &Wanted, labels: &mut EntryLabels, scratch: &mut JsonScratch) {
@@ -151,10 +165,15 @@ pub fn extractions(
     if line.is_empty() {
         return;
     }
+    let is_one_pass = asked.len() <= PATHS_A_PASS;
     for asked in asked.chunks(PATHS_A_PASS) {
+        if !is_one_pass {
+            scratch.known_keys.clear();
+        }
         scratch.found.clear();
         scratch.found.resize(asked.len(), None);
-        let mut search = Search { asked, found: &mut scratch.found, key: &mut scratch.value };
+        let JsonScratch { found, known_keys, value: key, .. } = &mut *scratch;
+        let mut search = Search { asked, found, known_keys, key };
         let all = u64::MAX >> (PATHS_A_PASS - asked.len());
         let mut scanner = Scanner::new(line);
         let walked = search.walk(&mut scanner, 0, all).and_then(|()| scanner.end());
@@ -187,6 +206,7 @@ pub fn extractions(
 struct Search<'s> {
     asked: &'s [JsonExtraction],
     found: &'s mut [Option<Found>],
+    known_keys: &'s mut Vec<KnownKey>,
     key: &'s mut String,
 }
 
@@ -194,6 +214,10 @@ impl Search<'_> {
     /// Reads a value that the paths in `active` lead into.
     fn walk(&mut self, scanner: &mut Scanner<'_>, depth: usize, active: u64) -> Result<(), JsonError> {
         match scanner.kind()? {
+            Kind::Object if depth == 0 => scanner.members(depth, |inside, place| {
+                let (ends, goes_on) = self.by_outer_key(place, active, inside)?;
+                self.value(inside, depth, ends, goes_on)
+            }),
             Kind::Object => scanner.object(depth, |inside, key| {
                 let (ends, goes_on) = self.by_key(depth, active, key);
                 self.value(inside, depth, ends, goes_on)
@@ -231,7 +255,39 @@ impl Search<'_> {
         Ok(())
     }
 
+    /// As [`Self::by_key`], of the key that comes next in the outermost object, where it has this place.
+    fn by_outer_key(
+        &mut self,
+        place: usize,
+        active: u64,
+        scanner: &mut Scanner<'_>,
+    ) -> Result<(u64, u64), JsonError> {
+        if let Some(known) = self.known_keys.get(place)
+            && !known.written.is_empty()
+            && scanner.pass(&known.written)
+        {
+            return Ok(known.parted);
+        }
+        let start = scanner.at();
+        let key = scanner.key()?;
+        let parted = self.by_key(0, active, key);
+        let written = scanner.since(start);
+        if place < KNOWN_KEYS_MAX && written.len() <= KNOWN_KEY_BYTES_MAX {
+            if self.known_keys.len() <= place {
+                self.known_keys.resize_with(place + 1, KnownKey::default);
+            }
+            let known = &mut self.known_keys[place];
+            known.written.clear();
+            known.written.push_str(written);
+            known.parted = parted;
+        }
+        Ok(parted)
+    }
+
     fn by_key(&mut self, depth: usize, active: u64, key: RawString<'_>) -> (u64, u64) {
+        if !key.has_escapes {
+            return self.by(depth, active, |step| matches!(step, JsonStep::Key(name) if name == key.text));
+        }
         let mut scratch = std::mem::take(self.key);
         let parted = match key.text_in(&mut scratch) {
             Some(text) => self.by(depth, active, |step| matches!(step, JsonStep::Key(key) if key == text)),
@@ -415,6 +471,28 @@ mod tests {
         );
         assert_eq!(extracted("[1,[2]]", &[("x", "[1][0]")]), labels_of(&[("x", "2")]));
         assert_eq!(extracted("12", &[("x", "x")])[0].1, "JSONParserErr");
+    }
+
+    #[test]
+    fn keys_that_change_from_line_to_line_are_read_anew() {
+        let (asked, mut scratch) = (asked(&[("x", "a"), ("y", "o.a")]), JsonScratch::default());
+        let long = "k".repeat(KNOWN_KEY_BYTES_MAX);
+        for (line, x, y) in [
+            (r#"{"a":1,"b":2}"#, "1", ""),
+            (r#"{"a":3,"b":4}"#, "3", ""),
+            (r#"{"b":5,"a":6}"#, "6", ""),
+            (r#"{"ab":7,"a" :8}"#, "8", ""),
+            (r#"{"\u0061":9}"#, "9", ""),
+            (r#"{"\u0061":10}"#, "10", ""),
+            (&format!(r#"{{"{long}":11,"a":12}}"#), "12", ""),
+            (&format!(r#"{{"{long}":13,"a":14}}"#), "14", ""),
+            (r#"{"o":{"a":15}, "a":16}"#, "16", "15"),
+            (r#"{"o":{"a":17}, "a":18}"#, "18", "17"),
+            (r#"{"a":{"a":19}}"#, r#"{"a":19}"#, ""),
+        ] {
+            let found = parsed(|labels| extractions(line, &Wanted::All, &asked, labels, &mut scratch));
+            assert_eq!(found, labels_of(&[("x", x), ("y", y)]), "{line}");
+        }
     }
 
     #[test]

@@ -98,18 +98,26 @@ impl<'a> Scanner<'a> {
         depth: usize,
         mut member: impl FnMut(&mut Scanner<'a>, RawString<'a>) -> Result<(), E>,
     ) -> Result<(), E> {
+        self.members(depth, |inside, _| {
+            let key = inside.key()?;
+            member(inside, key)
+        })
+    }
+
+    /// Goes through an object: `member` is given each place, and reads the key and its value.
+    pub fn members<E: From<JsonError>>(
+        &mut self,
+        depth: usize,
+        mut member: impl FnMut(&mut Scanner<'a>, usize) -> Result<(), E>,
+    ) -> Result<(), E> {
         self.open(b'{', "{", depth)?;
         if self.peek() == b'}' {
             self.at += 1;
             return Ok(());
         }
-        loop {
-            let key = self.string()?;
-            if self.peek() != b':' {
-                return Ok(self.fail("\":\"")?);
-            }
-            self.at += 1;
-            member(self, key)?;
+        for place in 0.. {
+            self.peek();
+            member(self, place)?;
             match self.peek() {
                 b',' => self.at += 1,
                 b'}' => break,
@@ -118,6 +126,25 @@ impl<'a> Scanner<'a> {
         }
         self.at += 1;
         Ok(())
+    }
+
+    /// The key of a member, and the colon behind it.
+    pub fn key(&mut self) -> Result<RawString<'a>, JsonError> {
+        let key = self.string()?;
+        if self.peek() != b':' {
+            return self.fail("\":\"");
+        }
+        self.at += 1;
+        Ok(key)
+    }
+
+    /// Goes over `text`, if that is what comes next.
+    pub fn pass(&mut self, text: &str) -> bool {
+        let is_next = self.text.as_bytes()[self.at..].starts_with(text.as_bytes());
+        if is_next {
+            self.at += text.len();
+        }
+        is_next
     }
 
     /// Goes through an array: `element` is given each place, and reads the value or skips it.
@@ -158,21 +185,27 @@ impl<'a> Scanner<'a> {
         if self.peek() != b'"' {
             return self.fail("a string");
         }
-        let (bytes, start) = (self.text.as_bytes(), self.at + 1);
-        let (mut at, mut has_escapes) = (start, false);
+        let start = self.at + 1;
+        let has_escapes = self.quoted()?;
+        Ok(RawString { text: &self.text[start..self.at - 1], has_escapes })
+    }
+
+    /// Goes over a string whose quote is at this place; whether it has escapes.
+    #[inline]
+    fn quoted(&mut self) -> Result<bool, JsonError> {
+        let bytes = self.text.as_bytes();
+        let (mut at, mut has_escapes) = (self.at + 1, false);
         loop {
-            match bytes.get(at) {
-                Some(b'"') => break,
-                Some(b'\\') => {
-                    has_escapes = true;
-                    at += 2;
+            match find_quote_or_escape(bytes, at) {
+                Some(quote) if bytes[quote] == b'"' => {
+                    self.at = quote + 1;
+                    return Ok(has_escapes);
                 }
-                Some(_) => at += 1,
+                Some(escape) => at = escape + 2,
                 None => return self.fail("a string that ends"),
             }
+            has_escapes = true;
         }
-        self.at = at + 1;
-        Ok(RawString { text: &self.text[start..at], has_escapes })
     }
 
     /// Goes over a value of any kind.
@@ -186,7 +219,7 @@ impl<'a> Scanner<'a> {
                 self.array(depth, |inside, _| inside.skip(depth + 1).map(|_| ()))?;
             }
             Kind::String => {
-                self.string()?;
+                self.quoted()?;
             }
             Kind::Number => self.number()?,
             Kind::Boolean if self.text.as_bytes()[self.at] == b't' => self.word("true")?,
@@ -197,11 +230,7 @@ impl<'a> Scanner<'a> {
     }
 
     fn word(&mut self, word: &'static str) -> Result<(), JsonError> {
-        if !self.text.as_bytes()[self.at..].starts_with(word.as_bytes()) {
-            return self.fail(word);
-        }
-        self.at += word.len();
-        Ok(())
+        if self.pass(word) { Ok(()) } else { self.fail(word) }
     }
 
     fn number(&mut self) -> Result<(), JsonError> {
@@ -238,6 +267,25 @@ impl<'a> Scanner<'a> {
         self.at += len;
         Ok(())
     }
+}
+
+/// The first quote or backslash from `at` on; eight bytes at a time, as most strings are short.
+#[inline]
+fn find_quote_or_escape(bytes: &[u8], mut at: usize) -> Option<usize> {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x80 * ONES;
+    // The lowest bit that is set belongs to the first byte that is zero.
+    let zeros = |word: u64| word.wrapping_sub(ONES) & !word & HIGH;
+    while let Some(word) = bytes.get(at..at + 8) {
+        let word = u64::from_le_bytes(word.try_into().expect("eight bytes"));
+        let found = zeros(word ^ (b'"' as u64 * ONES)) | zeros(word ^ (b'\\' as u64 * ONES));
+        if found != 0 {
+            return Some(at + (found.trailing_zeros() / 8) as usize);
+        }
+        at += 8;
+    }
+    let found = bytes.get(at..)?.iter().position(|byte| matches!(byte, b'"' | b'\\'))?;
+    Some(at + found)
 }
 
 impl<'a> RawString<'a> {
@@ -323,6 +371,18 @@ mod tests {
         assert_eq!(fails("[1,]"), JsonError { expected: "a value", at: 3 });
         assert_eq!(fails("{} {}"), JsonError { expected: "the end", at: 3 });
         assert_eq!(fails("[007]").expected, "a number without leading zeros");
+    }
+
+    #[test]
+    fn a_string_ends_at_its_quote_wherever_that_lies() {
+        for len in 0..40 {
+            for other in ["x", "\u{3b0}", "\\\"", "!", "#", "]", "\u{22a2}"] {
+                let text = other.repeat(len);
+                let raw = Scanner::new(&format!("\"{text}\",\"")).string().map(|raw| raw.text.to_owned());
+                assert_eq!(raw.as_deref(), Ok(&*text));
+                assert!(Scanner::new(&format!("\"{text}")).string().is_err());
+            }
+        }
     }
 
     #[test]

@@ -58,6 +58,12 @@ struct Text {
     end: u32,
 }
 
+impl Text {
+    fn len(self) -> usize {
+        (self.end - self.start) as usize
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Slot {
     name: Text,
@@ -137,7 +143,7 @@ impl EntryLabels {
 
     /// Whether nobody else of the metadata has the name.
     fn put_metadata(&mut self, name: Text, value: &str) -> bool {
-        if name.start == name.end || is_special(self.get_text(name)) {
+        if name.len() == 0 || is_special(self.get_text(name)) {
             return true;
         }
         let name = if self.is_stream_name(name) { self.push_extracted(name) } else { name };
@@ -170,7 +176,7 @@ impl EntryLabels {
 
     /// The name a parser's find gets that wants to be called `name`.
     pub fn name_for<'n>(&self, name: &'n str, scratch: &'n mut String) -> &'n str {
-        if !self.base.iter().any(|slot| self.get_text(slot.name) == name) {
+        if !self.base.iter().any(|slot| self.is_named(slot, name)) {
             return name;
         }
         scratch.clear();
@@ -281,9 +287,14 @@ impl EntryLabels {
         &self.text[text.start as usize..text.end as usize]
     }
 
+    /// Most names differ in length already.
+    fn is_named(&self, slot: &Slot, name: &str) -> bool {
+        slot.name.len() == name.len() && self.get_text(slot.name) == name
+    }
+
     fn is_stream_name(&self, name: Text) -> bool {
         let name = self.get_text(name);
-        self.stream_slots.iter().any(|slot| self.get_text(slot.name) == name)
+        self.stream_slots.iter().any(|slot| self.is_named(slot, name))
     }
 
     fn push_sanitized(&mut self, name: &str) -> Text {
@@ -305,9 +316,9 @@ impl EntryLabels {
 
     fn find(&self, name: &str) -> Option<usize> {
         if self.slots.len() <= SCANNED_MAX {
-            return self.slots.iter().position(|slot| self.get_text(slot.name) == name);
+            return self.slots.iter().position(|slot| self.is_named(slot, name));
         }
-        let is_it = |at: &u32| self.get_text(self.slots[*at as usize].name) == name;
+        let is_it = |at: &u32| self.is_named(&self.slots[*at as usize], name);
         self.places.find(hash(name), is_it).map(|at| *at as usize)
     }
 
@@ -361,7 +372,11 @@ pub fn push_label_name(to: &mut String, name: &str, is_first: bool) {
     if is_first && name.starts_with(|c: char| c.is_ascii_digit()) {
         to.push('_');
     }
-    to.extend(name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }));
+    if name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
+        to.push_str(name);
+    } else {
+        to.extend(name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }));
+    }
 }
 
 #[cfg(test)]

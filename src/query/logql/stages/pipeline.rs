@@ -36,7 +36,8 @@ pub struct Uses {
     pub labels: Wanted,
 }
 
-/// One entry at work, with the buffers that all entries of a scan share.
+/// One entry at work, with the buffers that all entries of a scan share, and what stages remember of those before: a state
+/// is for one pipeline.
 #[derive(Debug, Default)]
 pub struct EntryState {
     pub labels: EntryLabels,
@@ -45,7 +46,8 @@ pub struct EntryState {
     is_changed: bool,
     next: String,
     ends: Vec<usize>,
-    json: JsonScratch,
+    /// Of each step that reads JSON.
+    json: Vec<JsonScratch>,
     logfmt: LogfmtScratch,
     /// Of each step that is a `regexp`.
     locations: Vec<Option<regex::CaptureLocations>>,
@@ -114,11 +116,16 @@ impl Step {
         let wanted = &self.wanted;
         let line = if state.is_changed { state.changed.as_str() } else { original };
         let labels = &mut state.labels;
+        if matches!(self.kind, StageKind::Json(_) | StageKind::Unpack) && state.json.len() <= place {
+            state.json.resize_with(place + 1, JsonScratch::default);
+        }
         match &self.kind {
             StageKind::LineFilter(filter) => return filter.matches(line),
             StageKind::LabelFilter(filter) => return passes(filter, labels),
-            StageKind::Json(asked) if asked.is_empty() => all_keys(line, wanted, labels, &mut state.json),
-            StageKind::Json(asked) => extractions(line, wanted, asked, labels, &mut state.json),
+            StageKind::Json(asked) if asked.is_empty() => {
+                all_keys(line, wanted, labels, &mut state.json[place])
+            }
+            StageKind::Json(asked) => extractions(line, wanted, asked, labels, &mut state.json[place]),
             StageKind::Logfmt(stage) => logfmt(stage, line, wanted, labels, &mut state.logfmt),
             StageKind::Regexp(stage) => {
                 if state.locations.len() <= place {
@@ -129,7 +136,7 @@ impl Step {
             }
             StageKind::Pattern(stage) => pattern(stage, line, wanted, labels, &mut state.next),
             StageKind::Unpack => {
-                if unpack(line, wanted, labels, &mut state.json, &mut state.next) {
+                if unpack(line, wanted, labels, &mut state.json[place], &mut state.next) {
                     state.change_line();
                 }
             }
