@@ -3,7 +3,7 @@
 //! What says it best wins: a field that is there for it, then a key of the line's JSON or logfmt, then the first word
 //! of the line that names a level.
 
-use memchr::{memchr, memchr_iter, memchr2, memchr3};
+use memchr::{memchr, memchr_iter, memchr2, memchr2_iter, memchr3};
 
 /// The name of the structured metadata that holds the level.
 pub const DETECTED_LEVEL: &str = "detected_level";
@@ -90,7 +90,11 @@ impl Level {
     pub fn of_line(line: &str) -> Level {
         let line = line.as_bytes();
         let line = line[..line.len().min(SEARCHED_BYTES_MAX)].trim_ascii_start();
-        let told = if line.starts_with(b"{") { of_json(line) } else { of_logfmt(line) };
+        let told = match may_have_level_field(line) {
+            true if line.starts_with(b"{") => of_json(line),
+            true => of_logfmt(line),
+            false => None,
+        };
         told.or_else(|| of_words(line)).unwrap_or(Level::Unknown)
     }
 }
@@ -117,6 +121,13 @@ fn is_level_field(name: &[u8]) -> bool {
                 | b"SeverityText"
                 | b"detected_level"
         )
+}
+
+/// Whether a name that [`is_level_field`] knows may be in the line: each has one of `lvl`, `level` and `severity` in it,
+/// in some case, and most lines have few letters `v`.
+fn may_have_level_field(line: &[u8]) -> bool {
+    let is_beside = |byte: Option<&u8>| matches!(byte, Some(b'e' | b'E' | b'l' | b'L'));
+    memchr2_iter(b'v', b'V', line).any(|v| v > 0 && is_beside(line.get(v - 1)) && is_beside(line.get(v + 1)))
 }
 
 /// The value of a level's key in the line's outermost two objects. The line may be cut, or be no JSON after all.
@@ -191,24 +202,37 @@ fn of_logfmt(line: &[u8]) -> Option<Level> {
     })
 }
 
+/// What the words begin with that name a level in a text.
+const WORD_STARTS: [&[u8; 3]; 12] =
+    [b"tra", b"trc", b"deb", b"dbg", b"inf", b"war", b"wrn", b"err", b"cri", b"fat", b"pan", b"eme"];
+
+/// Of each byte, in either case, the starts of words in which it is the first, the second and the third letter, one bit a
+/// start: so three look-ups tell of most places that no level begins there.
+const STARTS_WITH: [[u16; 256]; 3] = {
+    let mut starts = [[0; 256]; 3];
+    let mut at = 0;
+    while at < 3 * WORD_STARTS.len() {
+        let (word, letter) = (at / 3, at % 3);
+        let byte = WORD_STARTS[word][letter];
+        starts[letter][byte as usize] |= 1 << word;
+        starts[letter][byte.to_ascii_uppercase() as usize] |= 1 << word;
+        at += 1;
+    }
+    starts
+};
+
 /// The first word that names a level; a word is all letters, digits and underscores that stand together.
 fn of_words(line: &[u8]) -> Option<Level> {
-    let is_of_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-    let mut at = 0;
-    while at < line.len() {
-        if !is_of_word(line[at]) {
-            at += 1;
+    let is_of_word = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+    let [firsts, seconds, thirds] = &STARTS_WITH;
+    for (at, start) in line.array_windows::<3>().enumerate() {
+        let [first, second, third] = start.map(usize::from);
+        if firsts[first] & seconds[second] & thirds[third] == 0 || line[..at].last().is_some_and(is_of_word) {
             continue;
         }
-        let begin = at;
-        while at < line.len() && is_of_word(line[at]) {
-            at += 1;
-        }
-        let word = &line[begin..at];
-        // Most words are none of these, and need no more than this look.
-        let may_name = (3..=13).contains(&word.len()) && b"tdiwecfp".contains(&(word[0] | 0x20));
-        if may_name
-            && let Some(level) = Level::named(word)
+        let len = line[at..].iter().take_while(|byte| is_of_word(byte)).count();
+        let word = &line[at..at + len];
+        if let Some(level) = Level::named(word)
             && !NO_KEYWORDS.iter().any(|other| word.eq_ignore_ascii_case(other))
         {
             return Some(level);
@@ -279,7 +303,34 @@ mod tests {
         assert_eq!(Level::of_line(&line(SEARCHED_BYTES_MAX)), Level::Unknown);
     }
 
+    #[test]
+    fn a_field_for_the_level_is_seen_from_afar() {
+        let names = "level LEVEL Level log.level log_level loglevel lvl LVL Lvl severity SEVERITY Severity \
+                     severity_text SeverityText detected_level";
+        for name in names.split(' ') {
+            assert!(is_level_field(name.as_bytes()) && may_have_level_field(name.as_bytes()), "{name}");
+            assert_eq!(Level::of_line(&format!("{name}=fatal info")), Level::Fatal, "{name}");
+        }
+        assert!(!may_have_level_field(b"v /api/v1/x?curve=1 v"));
+    }
+
     proptest! {
+        #[test]
+        fn the_first_word_that_names_a_level_is_found(
+            words in prop::collection::vec(
+                "[a-z0-9_]{1,4}|(?i:trace|trc|debug|dbg|info|inf|notice|warn|wrn|error|err|crit|alert|fatal|panic|emerg|unknown|informational)s?",
+                0..6,
+            ),
+            gap in "[ .:é-]",
+        ) {
+            let named = |word: &&String| {
+                let is_keyword = !NO_KEYWORDS.iter().any(|other| word.as_bytes().eq_ignore_ascii_case(other));
+                Level::named(word.as_bytes()).filter(|_| is_keyword)
+            };
+            let line = words.join(&gap);
+            prop_assert_eq!(of_words(line.as_bytes()), words.iter().find_map(|word| named(&word)), "{}", line);
+        }
+
         #[test]
         fn any_line_has_a_level(line in r#"[ -~é"\\{}:=]{0,80}"#, head in prop::sample::select(vec!["", "{", r#"{"level":"#])) {
             Level::of_line(&format!("{head}{line}"));
