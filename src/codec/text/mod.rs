@@ -11,6 +11,7 @@ mod dictionary;
 mod digits;
 mod joined;
 mod pattern;
+mod places;
 mod plain;
 mod search;
 mod slots;

@@ -7,7 +7,7 @@
 use memchr::memmem::Finder;
 
 use super::anchor;
-use super::slots::Slots;
+use super::slots::{Columns, Slots};
 use super::split::SLOT;
 use super::templates::Templates;
 use crate::codec::Malformed;
@@ -46,7 +46,8 @@ enum Verdict {
 
 pub struct Search<'s, 'a> {
     templates: &'s Templates<'a>,
-    slots: &'s Slots<'a>,
+    slots: &'s Slots,
+    columns: &'s Columns<'a>,
     needle: &'s Finder<'s>,
     literal: &'s [u8],
     /// Of each column, how many bytes of the literal, from its start, a value may hold.
@@ -65,22 +66,23 @@ impl<'s, 'a> Search<'s, 'a> {
         needle: &'s Finder<'s>,
         rows: &mut RowSet,
     ) -> Result<RowSet, Malformed> {
-        let candidates = match anchor::templates_that_may_hold(templates.texts(), needle.needle()) {
-            Some(candidates) if !templates.has_wholes() => candidates,
-            _ => RowSet::all(templates.texts().count()),
+        let (texts, literal) = (templates.texts(), needle.needle());
+        let candidates = match templates.has_wholes() {
+            true => None,
+            false => anchor::templates_that_may_hold(templates, literal)?,
         };
+        let candidates = candidates.unwrap_or_else(|| RowSet::all(texts.count()));
         if candidates.is_empty() {
             rows.clear();
             return Ok(RowSet::none(rows.row_count()));
         }
-        let slots = templates.slots()?;
+        let (columns, slots) = (templates.columns()?, templates.slots()?);
         let of_column = vec![Vec::new(); templates.column_count()];
-        let literal = needle.needle();
-        let starts = slots.columns().iter().map(|column| column.may_hold(literal)).collect();
+        let starts = columns.all().iter().map(|column| column.may_hold(literal)).collect();
         let mut is_in_literal = [false; 256];
         literal.iter().for_each(|&byte| is_in_literal[byte as usize] = true);
         let conditions = Vec::new();
-        Search { templates, slots, needle, literal, starts, is_in_literal, conditions, of_column }
+        Search { templates, slots, columns, needle, literal, starts, is_in_literal, conditions, of_column }
             .run_in(&candidates, rows)
     }
 
@@ -220,7 +222,7 @@ impl<'s, 'a> Search<'s, 'a> {
     fn variable_at(&mut self, slot: usize, at: usize, ways: &mut Ways) -> Result<(), Malformed> {
         let column = self.slots.columns_of(ways.template)[slot];
         let after = self.piece(ways.template, slot + 1).first().copied();
-        for to in at + 1..=at + self.slots.column(column).may_hold(&self.literal[at..]) {
+        for to in at + 1..=at + self.columns.get(column).may_hold(&self.literal[at..]) {
             if to == self.literal.len() {
                 self.demand(slot, Relation::Start, at, to, ways, Self::take)?;
             } else if after.is_none_or(|after| after == self.literal[to]) {

@@ -10,8 +10,8 @@ use super::joined::Joined;
 use super::pattern::{Pattern, Patterns};
 use super::plain::{self, Plain, Values};
 use super::search::Search;
-use super::slots::Slots;
-use super::span::{Span, append};
+use super::slots::{Columns, Slots};
+use super::span::{PADDING, Span, append};
 use super::{NOT_UTF8, TOO_LONG, TextBuffer, take_bytes};
 use crate::codec::rows::RowSet;
 use crate::codec::{Malformed, numbers, take_count, take_u8};
@@ -23,7 +23,8 @@ pub struct Templates<'a> {
     has_wholes: bool,
     /// The column of each slot, the template of each row, and the columns.
     packed: &'a [u8],
-    slots: OnceCell<Slots<'a>>,
+    columns: OnceCell<Columns<'a>>,
+    slots: OnceCell<Slots>,
     rows: OnceCell<Rows>,
     count: usize,
     decoded_bytes_max: usize,
@@ -46,30 +47,37 @@ impl<'a> Templates<'a> {
         let column_count_max = bytes.len();
         let column_count = take_count(&mut bytes, column_count_max)?;
         let has_wholes = take_u8(&mut bytes)? != 0;
-        let (slots, rows) = (OnceCell::new(), OnceCell::new());
-        let decoded_bytes_max = max;
+        let (columns, slots, rows) = Default::default();
         Ok(Templates {
             texts,
             column_count,
             has_wholes,
             packed: bytes,
+            columns,
             slots,
             rows,
             count,
-            decoded_bytes_max,
+            decoded_bytes_max: max,
         })
     }
 
-    pub fn slots(&self) -> Result<&Slots<'a>, Malformed> {
-        if self.slots.get().is_none() {
-            let slots = Slots::open(
+    pub fn columns(&self) -> Result<&Columns<'a>, Malformed> {
+        if self.columns.get().is_none() {
+            let columns = Columns::open(
                 self.packed,
                 &self.texts,
                 self.column_count,
                 self.has_wholes,
                 self.decoded_bytes_max,
             )?;
-            let _ = self.slots.set(slots);
+            let _ = self.columns.set(columns);
+        }
+        Ok(self.columns.get().expect("just set"))
+    }
+
+    pub fn slots(&self) -> Result<&Slots, Malformed> {
+        if self.slots.get().is_none() {
+            let _ = self.slots.set(Slots::find(&self.texts, self.columns()?)?);
         }
         Ok(self.slots.get().expect("just set"))
     }
@@ -84,7 +92,7 @@ impl<'a> Templates<'a> {
     fn open_rows(&self) -> Result<Rows, Malformed> {
         let slots = self.slots()?;
         let mut templates = Vec::new();
-        numbers::decode(slots.packed_rows(), self.count, self.texts.count(), &mut templates)?;
+        numbers::decode(self.columns()?.packed_rows(), self.count, self.texts.count(), &mut templates)?;
         let mut row_counts = vec![0usize; self.texts.count()];
         templates.iter().for_each(|&template| row_counts[template as usize] += 1);
         let (mut value_counts, mut static_len) = (vec![0usize; self.column_count], 0usize);
@@ -126,7 +134,7 @@ impl<'a> Templates<'a> {
 
     /// The column, unpacked.
     pub fn plain(&self, column: u32) -> Result<&Plain, Malformed> {
-        let cell = &self.slots()?.column(column).plain;
+        let cell = &self.columns()?.get(column).plain;
         if cell.get().is_none() {
             let (bytes, count) = self.packed(column)?;
             let _ = cell.set(Box::new(Plain::open(bytes, count, self.decoded_bytes_max)?));
@@ -137,15 +145,16 @@ impl<'a> Templates<'a> {
     /// Whether a value of the column may hold what `finder` looks for, as far as that shows without unpacking all of
     /// them.
     pub fn may_find(&self, column: u32, finder: &Finder) -> Result<bool, Malformed> {
-        if self.slots()?.column(column).plain.get().is_some() {
+        let column = self.columns()?.get(column);
+        if column.plain.get().is_some() {
             return Ok(true);
         }
-        plain::may_hold(self.slots()?.column(column).bytes, finder, self.decoded_bytes_max)
+        plain::may_hold(column.bytes, finder, self.decoded_bytes_max)
     }
 
     /// A column as it is stored, and how many values it has.
     fn packed(&self, column: u32) -> Result<(&'a [u8], usize), Malformed> {
-        Ok((self.slots()?.column(column).bytes, self.rows()?.value_counts[column as usize]))
+        Ok((self.columns()?.get(column).bytes, self.rows()?.value_counts[column as usize]))
     }
 
     /// Appends a text for every row: its own for those in `rows`, else an empty one.
@@ -177,7 +186,11 @@ impl<'a> Templates<'a> {
         let statics = self.texts.padded();
         let is_sparse = rows.count() * SPARSE < self.count;
         let values = if is_sparse { self.values_of(rows)? } else { self.values()? };
-        self.check_len(&values)?;
+        let len = self.checked_len(&values)?;
+        if !is_sparse {
+            // A copy of a short text goes a little too far.
+            out.reserve(len + PADDING);
+        }
         let mut views: Vec<View> = values
             .iter()
             .map(|values| View { bytes: &values.bytes, spans: &values.spans, next: 0 })
@@ -204,11 +217,11 @@ impl<'a> Templates<'a> {
         Ok(())
     }
 
-    /// Refuses if the texts of all rows would be longer than allowed, as far as these values tell.
-    fn check_len(&self, values: &[Values]) -> Result<(), Malformed> {
+    /// The bytes of all rows' texts, as far as these values tell; refuses if that is more than allowed.
+    fn checked_len(&self, values: &[Values]) -> Result<usize, Malformed> {
         let variables = values.iter().flat_map(|values| values.spans.iter()).map(|span| span.len());
         let total = variables.fold(self.rows()?.static_len, usize::saturating_add);
-        if total > self.decoded_bytes_max { Err(TOO_LONG) } else { Ok(()) }
+        if total > self.decoded_bytes_max { Err(TOO_LONG) } else { Ok(total) }
     }
 
     /// Of each column all values.
@@ -218,7 +231,7 @@ impl<'a> Templates<'a> {
 
     /// Of each column the values that the rows take.
     fn values_of(&self, rows: &RowSet) -> Result<Vec<Values<'_>>, Malformed> {
-        let slots = self.slots()?;
+        let (slots, columns) = (self.slots()?, self.columns()?);
         let mut nexts = vec![0u32; self.column_count];
         let mut wanted: Vec<Vec<u32>> = vec![Vec::new(); self.column_count];
         let last = rows.last().map_or(0, |row| row + 1);
@@ -232,7 +245,7 @@ impl<'a> Templates<'a> {
                 *next += 1;
             }
         }
-        let values = wanted.iter().zip(0..).map(|(wanted, column)| match slots.column(column).plain.get() {
+        let values = wanted.iter().zip(0..).map(|(wanted, column)| match columns.get(column).plain.get() {
             _ if wanted.is_empty() => Ok(Values::default()),
             Some(plain) => Ok(plain.values_of(wanted)),
             None => {

@@ -247,7 +247,7 @@ proptest! {
             let mut out = TextBuffer::default();
             let _ = column.decode(&mut out);
             prop_assert!(out.bytes.len() <= MAX);
-            for filter in filters(&[literal("error"), literal("12"), literal("")]) {
+            for filter in filters(&[literal("error"), literal("12"), literal(""), literal("a-1"), literal("7-k")]) {
                 let _ = column.filter(&filter, &mut RowSet::all(count));
             }
             let _ = column.equals("error", &mut RowSet::all(count));
