@@ -215,17 +215,17 @@ impl BlockReading<'_> {
         if !self.ask.wants_lines && !self.ask.wants_line_bytes {
             return Ok(());
         }
-        let mut texts = TextBuffer::default();
-        lines.decode_rows(rows, &mut texts).map_err(|what| self.parts.damaged(what))?;
+        // Where all rows are wanted, their texts are put together where they are to be: in memory that blocks before
+        // have used.
+        let is_whole = self.ask.wants_lines && out.lines.is_empty() && rows.count() == self.header.row_count;
+        let mut others = TextBuffer::default();
+        let texts = if is_whole { &mut out.lines } else { &mut others };
+        lines.decode_rows(rows, texts).map_err(|what| self.parts.damaged(what))?;
         if self.ask.wants_line_bytes {
             out.line_lens.extend(rows.iter().map(|row| texts.get(row).len() as u32));
         }
-        if self.ask.wants_lines {
-            if out.lines.is_empty() && rows.count() == self.header.row_count {
-                out.lines = texts;
-            } else {
-                rows.iter().for_each(|row| out.lines.push(texts.get(row)));
-            }
+        if self.ask.wants_lines && !is_whole {
+            rows.iter().for_each(|row| out.lines.push(others.get(row)));
         }
         Ok(())
     }
