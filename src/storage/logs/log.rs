@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use super::batch::{Entry, StreamRows};
 use crate::codec::varint::{read_i64, read_u64, write_i64, write_u64};
-use crate::codec::{Malformed, put_text, take, take_count, take_text, take_u8};
+use crate::codec::{Malformed, compressed, put_text, take, take_count, take_text, take_u8};
 use crate::model::{Labels, Nanos};
 
 mod tag {
@@ -18,11 +18,19 @@ mod tag {
 
 mod packing {
     pub const PLAIN: u8 = 0;
+    /// As it was written before [`ZSTD`], which takes two thirds of its time.
     pub const LZ4: u8 = 1;
+    pub const ZSTD: u8 = 2;
 }
 
 /// Shorter texts are not compressed: a line or two hardly repeat themselves.
 const COMPRESSED_BYTES_MIN: usize = 512;
+
+/// About as small as LZ4's: a log is read once at most.
+const ZSTD_LEVEL: i32 = -5;
+
+/// What the texts of a block may unpack to: more than any request may hold.
+const TEXT_BYTES_MAX: usize = 1 << 30;
 
 /// LZ4 makes at most so many bytes of one.
 const LZ4_RATIO_MAX: usize = 255;
@@ -123,15 +131,15 @@ impl EntriesEncoder {
 
 fn write_packed(text: &[u8], to: &mut Vec<u8>) {
     if text.len() >= COMPRESSED_BYTES_MIN {
-        let packed = lz4_flex::block::compress(text);
-        if packed.len() < text.len() {
-            to.push(packing::LZ4);
-            write_u64(to, packed.len() as u64);
-            return to.extend_from_slice(&packed);
-        }
+        let mut packed = Vec::new();
+        compressed::encode_at(ZSTD_LEVEL, text, &mut packed);
+        to.push(packing::ZSTD);
+        write_u64(to, packed.len() as u64);
+        to.append(&mut packed);
+    } else {
+        to.push(packing::PLAIN);
+        to.extend_from_slice(text);
     }
-    to.push(packing::PLAIN);
-    to.extend_from_slice(text);
 }
 
 /// Reads a whole payload.
@@ -222,6 +230,11 @@ fn take_packed(from: &mut &[u8]) -> Result<String, BadPayload> {
             let packed = take(from, packed_len)?;
             let text = lz4_flex::block::decompress(packed, len);
             text.ok().filter(|text| text.len() == len).ok_or(BadPayload("compressed text is broken"))?
+        }
+        packing::ZSTD => {
+            let packed_len = take_count(from, from.len())?;
+            let text = compressed::decode(take(from, packed_len)?, len.min(TEXT_BYTES_MAX))?;
+            Some(text).filter(|text| text.len() == len).ok_or(BadPayload("compressed text is broken"))?
         }
         _ => return Err(BadPayload("unknown packing of texts")),
     };
