@@ -56,9 +56,9 @@ pub async fn flush(State(api): State<Arc<Api>>) -> Result<StatusCode, ApiError> 
     maintain(&api, |api| api.store.seal(api.clock.now_ms())).await
 }
 
-/// `POST /api/v1/admin/compact`: merges the segments of each day into one, and rolls up each; returns when done.
+/// `POST /api/v1/admin/compact`: merges the segments of each day into one, and rolls up days that are over; returns when done.
 pub async fn compact(State(api): State<Arc<Api>>) -> Result<StatusCode, ApiError> {
-    maintain(&api, |api| api.store.compact()).await
+    maintain(&api, |api| api.store.compact(api.clock.now_ms())).await
 }
 
 /// `POST /api/v1/admin/tsdb/…`: deleting and copying are not here, as they are not in a Prometheus that was not

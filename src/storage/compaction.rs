@@ -45,9 +45,9 @@ struct Plan {
 }
 
 impl Store {
-    /// Merges everything, and rolls up every day: one segment for each partition. Returns when done; damage met on the
-    /// way is the answer then.
-    pub fn compact(&self) -> Result<(), MaintenanceError> {
+    /// Merges everything, and rolls up days that are over: one segment for each partition. Returns when done; damage met
+    /// on the way is the answer then.
+    pub fn compact(&self, now: Timestamp) -> Result<(), MaintenanceError> {
         let _one = self.merging.lock();
         let mut result = Ok(());
         loop {
@@ -58,7 +58,7 @@ impl Store {
             let merge = |(kind, inputs)| self.merge(&Plan { kind, level: FINAL, inputs });
             let done = if let Some(run) = raw.into_iter().next() {
                 merge(run)
-            } else if let Some(plan) = self.next_roll_up(None) {
+            } else if let Some(plan) = self.next_roll_up(now) {
                 self.roll_up(&plan)
             } else if let Some(run) = rollups.into_iter().next() {
                 merge(run)
@@ -81,7 +81,7 @@ impl Store {
         let plan = |run: (Kind, Vec<Arc<LiveSegment>>)| self.plan(run, now);
         if let Some(plan) = raw.into_iter().find_map(plan) {
             self.merge(&plan)?;
-        } else if let Some(plan) = self.next_roll_up(Some(now)) {
+        } else if let Some(plan) = self.next_roll_up(now) {
             self.roll_up(&plan)?;
         } else if let Some(plan) = rollups.into_iter().find_map(plan) {
             self.merge(&plan)?;

@@ -28,7 +28,7 @@ fn run_workload(disk: &FaultyFs) -> Vec<Lines> {
         }
         match round {
             0 => store.close(),
-            1 => store.compact().unwrap(),
+            1 => store.compact(i64::MAX).unwrap(),
             _ => {}
         }
     }

@@ -164,10 +164,10 @@ fn a_damaged_segment_keeps_no_other_from_being_merged() {
     bytes[100..middle].fill(0xA5);
     std::fs::write(&files[4], bytes).unwrap();
     let store = open(Arc::new(RealFs), dir.path());
-    assert!(matches!(store.compact(), Err(MaintenanceError::Read(_))));
+    assert!(matches!(store.compact(i64::MAX), Err(MaintenanceError::Read(_))));
     // One day: two before the damaged one, itself, two behind it. The other day: one.
     assert_eq!(store.stats().segments, 4);
-    store.compact().unwrap();
+    store.compact(i64::MAX).unwrap();
     store.tidy(NOON);
     assert_eq!(store.stats().segments, 4, "nor is it tried again");
 }
@@ -182,7 +182,7 @@ fn a_merge_that_is_told_to_stop_leaves_everything_as_it_was() {
     }
     let before = contents(&store);
     store.stop_tidying();
-    assert!(matches!(store.compact(), Err(MaintenanceError::Stopping)));
+    assert!(matches!(store.compact(i64::MAX), Err(MaintenanceError::Stopping)));
     store.tidy(NOON);
     assert_eq!((store.stats().segments, contents(&store)), (2, before));
     assert_eq!(std::fs::read_dir(dir.path().join("hot")).unwrap().count(), 2, "no temporary file is left");

@@ -34,8 +34,8 @@ pub(super) struct Plan {
 }
 
 impl Store {
-    /// The oldest day that can be rolled up and is not. `now`: none if open days are to be rolled up as well.
-    pub(super) fn next_roll_up(&self, now: Option<Timestamp>) -> Option<Plan> {
+    /// The oldest day that is over and can be rolled up, and is not.
+    pub(super) fn next_roll_up(&self, now: Timestamp) -> Option<Plan> {
         let view = self.view.load_full();
         if view.rollups.mark == 0 {
             return None;
@@ -46,8 +46,8 @@ impl Store {
                 days.entry(segment.entry.partition).or_default().push(segment.clone());
             }
         }
-        let is_over = |day: Timestamp| now.is_none_or(|now| day.saturating_add(SETTLE_MS) <= now);
-        let age_now = now.map(|now| self.now_for_ages(now));
+        let is_over = |day: Timestamp| day.saturating_add(SETTLE_MS) <= now;
+        let age_now = self.now_for_ages(now);
         let mut due = days.into_iter().filter(|(day, raw)| is_over(*day) && is_due(&view, *day, raw));
         due.find_map(|(day, raw)| {
             let resolutions = self.resolutions_kept(&view, day, age_now);
@@ -60,9 +60,9 @@ impl Store {
     }
 
     /// Those that would not let go of the day at once.
-    fn resolutions_kept(&self, view: &View, day: Timestamp, now: Option<Timestamp>) -> Vec<i64> {
+    fn resolutions_kept(&self, view: &View, day: Timestamp, now: Timestamp) -> Vec<i64> {
         let tiers = self.options.tiers.iter().filter(|tier| {
-            let is_young = now.is_none_or(|now| day.saturating_add(tier.retention_ms) > now);
+            let is_young = day.saturating_add(tier.retention_ms) > now;
             tier.resolution_ms > 0 && is_young && day > view.floor(tier.resolution_ms)
         });
         tiers.map(|tier| tier.resolution_ms).collect()

@@ -291,7 +291,7 @@ fn beyond_the_size_limit_the_oldest_go_first_and_samples_before_their_rollups() 
     for day in FIRST..FIRST + 3 {
         take(&store, &mut model, &day_of_samples(day));
     }
-    store.compact().unwrap();
+    store.compact(i64::MAX).unwrap();
     let bytes = store.stats().segment_bytes;
     drop(store);
     let fs: Arc<dyn Fs> = Arc::new(RealFs);
@@ -338,7 +338,7 @@ fn a_roll_up_that_is_told_to_stop_leaves_everything_as_it_was() {
     let fs: Arc<dyn Fs> = Arc::new(RealFs);
     let store = open_with(&fs, Options { tiers, ..tiered(dir.path()) });
     store.stop_tidying();
-    assert!(matches!(store.compact(), Err(super::MaintenanceError::Stopping)));
+    assert!(matches!(store.compact(i64::MAX), Err(super::MaintenanceError::Stopping)));
     assert_eq!(std::fs::read_dir(dir.path().join("warm")).unwrap().count(), 1, "no temporary file is left");
     assert_same(&store, &model, "stopped");
 }
@@ -362,7 +362,7 @@ fn maintain(disk: &FaultyFs, model: &mut Contents) {
     take(&store, model, &late);
     disk.mark(2);
     store.tidy((FIRST + 11) * DAY);
-    store.compact().unwrap();
+    store.compact(i64::MAX).unwrap();
 }
 
 #[test]

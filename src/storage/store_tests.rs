@@ -113,7 +113,7 @@ proptest! {
                     note(&mut model, samples);
                 }
                 Step::Seal => store.seal(NOON).unwrap(),
-                Step::Compact => store.compact().unwrap(),
+                Step::Compact => store.compact(i64::MAX).unwrap(),
                 Step::Close => {
                     store.close();
                     drop(store);
@@ -147,7 +147,7 @@ fn run_workload(disk: &FaultyFs) -> Vec<Vec<(u32, Timestamp, u64)>> {
             }
         }
         if round == 1 {
-            store.compact().unwrap();
+            store.compact(i64::MAX).unwrap();
         }
     }
     sent
@@ -257,7 +257,7 @@ fn a_reader_never_misses_what_moves_from_memory_to_a_file() {
                     writer.seal(NOON).unwrap();
                 }
                 if k % 20 == 0 {
-                    writer.compact().unwrap();
+                    writer.compact(i64::MAX).unwrap();
                 }
             }
         });
