@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use icecore::codec::Effort;
 use icecore::model::histogram::{self, ResetHint};
 use icecore::model::rollup::{Columns, FloatBuckets, HistogramBuckets};
 use icecore::model::{
@@ -39,7 +40,7 @@ fn labels(name: &str, pairs: &[(&str, &str)]) -> Labels {
     Labels::from_pairs(pairs.iter().copied().chain([("__name__", name)])).unwrap()
 }
 
-/// Series that need every codec of version 1.
+/// Series that need every codec of version 1.0.
 fn series() -> Vec<(Labels, Vec<f64>)> {
     let column = |value: fn(i32) -> f64| (0..200).map(value).collect::<Vec<f64>>();
     let mut series = vec![
@@ -84,16 +85,36 @@ fn exemplar() -> Exemplar {
     Exemplar { labels, value: 0.25, timestamp: 1_700_000_030_000 }
 }
 
-fn write() -> Vec<u8> {
-    let mut writer = MetricsSegmentWriter::new(Vec::new(), 0, 0).unwrap();
-    for (labels, floats) in series() {
-        let times = times(&labels);
-        let mut data = SeriesData { float_timestamps: &times, floats: &floats, ..SeriesData::default() };
+/// Series that need what version 1.1 added: sums of decimals, steps of which some come often, values that two have.
+fn series_of_1_1() -> Vec<(Labels, Vec<f64>)> {
+    let mut series = series();
+    let mut sum = 0.1;
+    let mut add = |i: i32| {
+        sum += f64::from(i * i % 97) * 1e-6;
+        sum
+    };
+    series.push((labels("sum_of_decimals", &[]), (0..200).map(&mut add).collect()));
+    let mut value = 5e6;
+    let mut step = |i: i32| {
+        value += f64::from((i * i * 31 % 257 % 16).trailing_zeros().min(4) * 1000 + i as u32 % 2) + 40.0;
+        value
+    };
+    let walk: Vec<f64> = (0..200).map(&mut step).collect();
+    series.extend(["a", "b"].map(|job| (labels("walk", &[("job", job)]), walk.clone())));
+    series.sort_by(|a, b| a.0.cmp(&b.0));
+    series
+}
+
+fn write(series: &[(Labels, Vec<f64>)], effort: Effort) -> Vec<u8> {
+    let mut writer = MetricsSegmentWriter::new(Vec::new(), 0, 0).unwrap().with_effort(effort);
+    for (labels, floats) in series {
+        let times = times(labels);
+        let mut data = SeriesData { float_timestamps: &times, floats, ..SeriesData::default() };
         let (starts, exemplars) = ([(times[0], times[0] - 1000)], [exemplar()]);
         if labels.metric_name() == "counter" {
             (data.starts, data.exemplars) = (&starts, &exemplars);
         }
-        writer.series(&labels, &data).unwrap();
+        writer.series(labels, &data).unwrap();
     }
     let times: Vec<i64> = times(&Labels::empty())[..3].to_vec();
     let histograms: Vec<Arc<Histogram>> = (0..3).map(histogram).collect();
@@ -106,14 +127,23 @@ fn write() -> Vec<u8> {
 }
 
 #[test]
-fn a_metrics_segment_of_version_1_holds_what_it_held() {
-    let (path, text_path) = (fixture("v1_metrics.seg"), fixture("v1_metrics.txt"));
+fn a_metrics_segment_of_version_1_0_holds_what_it_held() {
+    assert_metrics_segment_holds("v1_metrics", &series());
+}
+
+#[test]
+fn a_metrics_segment_of_version_1_1_holds_what_it_held() {
     if is_update() {
-        std::fs::write(&path, write()).unwrap();
+        std::fs::write(fixture("v1_1_metrics.seg"), write(&series_of_1_1(), Effort::Best)).unwrap();
     }
+    assert_metrics_segment_holds("v1_1_metrics", &series_of_1_1());
+}
+
+fn assert_metrics_segment_holds(name: &str, series: &[(Labels, Vec<f64>)]) {
+    let (path, text_path) = (fixture(&format!("{name}.seg")), fixture(&format!("{name}.txt")));
     let mapped = Arc::new(Mapped::Heap(std::fs::read(&path).unwrap()));
     let mut text = Vec::new();
-    inspect::segment(mapped.clone(), Path::new("v1_metrics.seg"), &mut text).unwrap();
+    inspect::segment(mapped.clone(), Path::new(&format!("{name}.seg")), &mut text).unwrap();
     if is_update() {
         std::fs::write(&text_path, &text).unwrap();
     }
@@ -122,14 +152,14 @@ fn a_metrics_segment_of_version_1_holds_what_it_held() {
     let segment = MetricsSegment::open(Segment::open(mapped, &path).unwrap());
     segment.verify().unwrap();
     let mut samples = SampleBuffer::default();
-    for (ordinal, (labels, floats)) in series().into_iter().enumerate() {
+    for (ordinal, (labels, floats)) in series.iter().enumerate() {
         let ordinal = ordinal as u32;
         samples.clear();
         segment.read(ordinal, TimeRange::ALL, &mut samples).unwrap();
-        assert_eq!(segment.labels(ordinal).unwrap(), labels);
-        assert_eq!(samples.float_timestamps, times(&labels));
+        assert_eq!(&segment.labels(ordinal).unwrap(), labels);
+        assert_eq!(samples.float_timestamps, times(labels));
         let bits = |values: &[f64]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
-        assert_eq!(bits(&samples.floats), bits(&floats), "{labels}");
+        assert_eq!(bits(&samples.floats), bits(floats), "{labels}");
     }
     samples.clear();
     segment.read(segment.series_count() - 1, TimeRange::ALL, &mut samples).unwrap();
@@ -139,8 +169,11 @@ fn a_metrics_segment_of_version_1_holds_what_it_held() {
 
 #[test]
 fn what_is_written_today_opens_today() {
-    let segment = Segment::open(Arc::new(Mapped::Heap(write())), "today.seg").unwrap();
-    MetricsSegment::open(segment).verify().unwrap();
+    for effort in [Effort::Fast, Effort::Best] {
+        let file = write(&series_of_1_1(), effort);
+        let segment = Segment::open(Arc::new(Mapped::Heap(file)), "today.seg").unwrap();
+        MetricsSegment::open(segment).verify().unwrap();
+    }
 }
 
 /// The samples of a minute in each bucket: those of [`series`], and some that need every form of a column.

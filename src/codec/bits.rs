@@ -109,6 +109,11 @@ impl<'a> BitReader<'a> {
         BitReader { bytes, pending: 0, filled: 0 }
     }
 
+    /// The bytes of which no bit has been read.
+    pub fn rest(&self) -> &'a [u8] {
+        self.bytes
+    }
+
     /// The next `count` (at most 64) bits.
     pub fn read(&mut self, count: u32) -> Result<u64, Malformed> {
         while self.filled < count {

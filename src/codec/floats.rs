@@ -4,14 +4,16 @@
 //! 4096): as integers they take a few bits. What is neither goes through its bits, or XOR.
 
 use super::bits::{BitReader, BitWriter};
+use super::near_decimals::{self, NearDecimals};
 use super::varint::{read_i64, read_u64, write_i64, write_u64};
-use super::{Malformed, integers, take, take_count, take_u8};
+use super::{Effort, Malformed, integers, take, take_count, take_u8};
 
 const CONSTANT: u8 = 1;
 const CONSTANT_INTEGER: u8 = 2;
 const DECIMAL: u8 = 3;
 const BITS: u8 = 4;
 const XOR: u8 = 5;
+const NEAR_DECIMAL: u8 = 6;
 
 pub(super) const EXPONENT_MAX: usize = 18;
 pub(super) const POWERS: [f64; EXPONENT_MAX + 1] =
@@ -19,6 +21,11 @@ pub(super) const POWERS: [f64; EXPONENT_MAX + 1] =
 
 /// Appends codec and payload.
 pub fn encode(values: &[f64], out: &mut Vec<u8>) {
+    encode_with(values, Effort::Fast, out);
+}
+
+/// As [`encode`], but as small as the effort allows.
+pub fn encode_with(values: &[f64], effort: Effort, out: &mut Vec<u8>) {
     let Some(&first) = values.first() else {
         out.push(BITS);
         integers::encode(&[], out);
@@ -28,10 +35,14 @@ pub fn encode(values: &[f64], out: &mut Vec<u8>) {
         return encode_constant(first, out);
     }
     if let Some(decimals) = Decimals::find(values) {
-        return decimals.encode(out);
+        return decimals.encode(effort, out);
+    }
+    if let Some(near) = NearDecimals::find(values) {
+        out.push(NEAR_DECIMAL);
+        return near.encode(effort, out);
     }
     let mut bits = vec![BITS];
-    integers::encode(&values.iter().map(|&v| ordered_bits(v)).collect::<Vec<_>>(), &mut bits);
+    integers::encode_with(&values.iter().map(|&v| ordered_bits(v)).collect::<Vec<_>>(), effort, &mut bits);
     let mut xor = vec![XOR];
     xor.append(&mut encode_xor(values));
     out.append(if bits.len() <= xor.len() { &mut bits } else { &mut xor });
@@ -52,6 +63,7 @@ pub fn decode(mut bytes: &[u8], count: usize, out: &mut Vec<f64>) -> Result<(), 
             out.extend(group.iter().map(|&bits| from_ordered_bits(bits)))
         })?,
         XOR => return decode_xor(bytes, count, out),
+        NEAR_DECIMAL => near_decimals::decode(bytes, count, out)?,
         _ => return Err(Malformed("unknown codec of floats")),
     }
     if bytes.is_empty() { Ok(()) } else { Err(Malformed("bytes after the values")) }
@@ -129,7 +141,7 @@ impl Decimals {
         Ok(Decimals { exponent, integers, patches })
     }
 
-    fn encode(mut self, out: &mut Vec<u8>) {
+    fn encode(mut self, effort: Effort, out: &mut Vec<u8>) {
         out.push(DECIMAL);
         write_u64(out, self.patches.len() as u64);
         let mut next = 0;
@@ -148,7 +160,7 @@ impl Decimals {
         }
         write_i64(out, if factor > 1 { offset } else { 0 });
         write_u64(out, factor as u64);
-        integers::encode(&self.integers, out);
+        integers::encode_with(&self.integers, effort, out);
     }
 }
 
@@ -286,8 +298,13 @@ mod tests {
     use super::*;
 
     fn bytes_of(values: &[f64]) -> Vec<u8> {
+        bytes_with(values, Effort::Best);
+        bytes_with(values, Effort::Fast)
+    }
+
+    fn bytes_with(values: &[f64], effort: Effort) -> Vec<u8> {
         let mut bytes = Vec::new();
-        encode(values, &mut bytes);
+        encode_with(values, effort, &mut bytes);
         let mut back = vec![0.5];
         decode(&bytes, values.len(), &mut back).unwrap();
         let bits = |values: &[f64]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use super::varint::{read_i64, read_u64, write_i64, write_u64};
-use super::{Malformed, floats, integers, take, take_count, take_u8};
+use super::{Effort, Malformed, floats, integers, take, take_count, take_u8};
 use crate::model::Histogram;
 use crate::model::histogram::{ResetHint, Span};
 
@@ -69,6 +69,11 @@ pub fn decode(bytes: &[u8]) -> Result<(Histogram, usize), Malformed> {
 
 /// Appends the histograms of one series, which were validated.
 pub fn encode_block(histograms: &[Arc<Histogram>], out: &mut Vec<u8>) {
+    encode_block_with(histograms, Effort::Fast, out);
+}
+
+/// As [`encode_block`], but as small as the effort allows.
+pub fn encode_block_with(histograms: &[Arc<Histogram>], effort: Effort, out: &mut Vec<u8>) {
     for run in histograms.chunk_by(|a, b| a.has_layout_of(b)) {
         run.iter().for_each(|histogram| assert_spans_fit(histogram));
         write_u64(out, run.len() as u64);
@@ -83,7 +88,7 @@ pub fn encode_block(histograms: &[Arc<Histogram>], out: &mut Vec<u8>) {
             if column.is_empty() {
                 break;
             }
-            put_column(out, |out| floats::encode(&column, out));
+            put_column(out, |out| floats::encode_with(&column, effort, out));
         }
     }
 }
@@ -338,7 +343,7 @@ mod tests {
 
     fn block(histograms: &[Arc<Histogram>]) -> Vec<u8> {
         let mut bytes = Vec::new();
-        encode_block(histograms, &mut bytes);
+        encode_block_with(histograms, Effort::Best, &mut bytes);
         bytes
     }
 

@@ -1,19 +1,31 @@
 //! Bytes to values and back: pure functions on slices that know no signal and no file.
 
+mod ans;
 pub mod bits;
 pub mod chunks;
+mod coded;
 pub mod compressed;
 pub mod crc32c;
 pub mod floats;
 pub mod fuse;
 pub mod histograms;
 pub mod integers;
+mod near_decimals;
 pub mod numbers;
 pub mod rows;
 pub mod states;
 pub mod text;
 pub mod timestamps;
 pub mod varint;
+
+/// How hard to look for a small form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effort {
+    /// When a generation is sealed: what is small will be merged soon.
+    Fast,
+    /// When it is merged for good: the column will stay.
+    Best,
+}
 
 /// Bytes that are not what their format says. Whoever knows file and offset adds them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

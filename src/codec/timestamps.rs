@@ -1,13 +1,18 @@
 //! Columns of strictly increasing timestamps.
 
 use super::varint::{read_i64, read_u64, write_i64, write_u64};
-use super::{Malformed, integers, take_u8};
+use super::{Effort, Malformed, integers, take_u8};
 
 const REGULAR: u8 = 1;
 const INTEGERS: u8 = 2;
 
 /// Appends codec and payload.
 pub fn encode(timestamps: &[i64], out: &mut Vec<u8>) {
+    encode_with(timestamps, Effort::Fast, out);
+}
+
+/// As [`encode`], but as small as the effort allows.
+pub fn encode_with(timestamps: &[i64], effort: Effort, out: &mut Vec<u8>) {
     let step = match timestamps {
         [a, b, ..] => b.wrapping_sub(*a),
         _ => 1,
@@ -19,7 +24,7 @@ pub fn encode(timestamps: &[i64], out: &mut Vec<u8>) {
         write_u64(out, step as u64);
     } else {
         out.push(INTEGERS);
-        integers::encode(timestamps, out);
+        integers::encode_with(timestamps, effort, out);
     }
 }
 

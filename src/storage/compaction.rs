@@ -19,6 +19,7 @@ use super::segment::SegmentMeta;
 use super::signal::Signal;
 use super::store::Store;
 use super::{logs, metrics, traces};
+use crate::codec::Effort;
 use crate::model::{Timestamp, time::HOUR};
 
 /// So many of one level make one of the next: eight of 15 min are 2 h.
@@ -154,8 +155,10 @@ impl Store {
         let Kind { signal, tier, resolution_ms, partition } = plan.kind;
         let target =
             Target { signal, tier, resolution_ms: resolution_ms.into(), partition, level: plan.level };
-        let merged =
-            self.write_segment(target, |to| merge_segments(signal, &plan.inputs, seqs, to, is_stopping))?;
+        let effort = if plan.level == FINAL { Effort::Best } else { Effort::Fast };
+        let merged = self.write_segment(target, |to| {
+            merge_segments(signal, &plan.inputs, seqs, effort, to, is_stopping)
+        })?;
         let removed: Vec<u64> = plan.inputs.iter().map(|s| s.entry.id).collect();
         let merged: Vec<_> = merged.into_iter().collect();
         self.commit(&Change { add: &merged, remove: &removed, ..Change::default() })?;
@@ -165,11 +168,12 @@ impl Store {
     }
 }
 
-/// One segment of what these hold.
+/// One segment of what these hold. The effort is for metrics; the others' is their own matter.
 fn merge_segments(
     signal: Signal,
     inputs: &[Arc<LiveSegment>],
     seqs: (u64, u64),
+    effort: Effort,
     to: SegmentFile,
     is_stopping: impl Fn() -> bool,
 ) -> Result<Option<(SegmentFile, SegmentMeta)>, MergeError> {
@@ -181,7 +185,7 @@ fn merge_segments(
     }
     match signal {
         Signal::Metrics => {
-            metrics::merge_segments(&open(inputs, LiveSegment::metrics)?, seqs, to, is_stopping)
+            metrics::merge_segments(&open(inputs, LiveSegment::metrics)?, seqs, effort, to, is_stopping)
         }
         Signal::Logs => logs::merge_segments(&open(inputs, LiveSegment::logs)?, seqs, to, is_stopping),
         Signal::Traces => traces::merge_segments(&open(inputs, LiveSegment::traces)?, seqs, to, is_stopping),

@@ -271,6 +271,26 @@ fn a_reader_never_misses_what_moves_from_memory_to_a_file() {
 }
 
 #[test]
+fn a_day_merged_for_good_takes_less_than_its_parts() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(Arc::new(RealFs), dir.path());
+    let bytes = || store.view.load().segments.iter().map(|segment| segment.entry.bytes).sum::<u64>();
+    let mut value = 0.0f64;
+    for part in 0..2i64 {
+        let mut next = |i: i64| {
+            value += f64::from(2 - (i * i * 31 % 257 % 16).trailing_zeros().min(4) as i32);
+            (1, NOON + part * time::HOUR + i, value.to_bits())
+        };
+        append_and_wait(&store, &(1..4000).map(&mut next).collect::<Vec<_>>());
+        store.seal(NOON).unwrap();
+    }
+    let before = (bytes(), contents(&store));
+    store.compact(NOON).unwrap();
+    assert_eq!(contents(&store), before.1);
+    assert!(bytes() * 5 < before.0 * 4, "{} bytes of {}", bytes(), before.0);
+}
+
+#[test]
 fn series_that_nobody_writes_are_forgotten_and_may_come_back() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(Arc::new(RealFs), dir.path());

@@ -20,6 +20,7 @@ mod split;
 mod template_writer;
 mod templates;
 
+pub use super::Effort;
 pub use buffer::TextBuffer;
 
 use super::rows::RowSet;
@@ -33,15 +34,6 @@ use templates::Templates;
 
 /// The form of a column with templates; others are [`plain`]'s.
 const TEMPLATES: u8 = 5;
-
-/// How hard to look for a small form.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Effort {
-    /// When a generation is sealed: small columns will be merged soon, and of large ones little more can be saved.
-    Fast,
-    /// When what is small is merged: the column will stay.
-    Best,
-}
 
 impl Effort {
     fn zstd_level(self) -> i32 {

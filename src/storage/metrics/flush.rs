@@ -11,6 +11,7 @@ use super::registry::SharedRegistry;
 use super::rollup::merge_rollups;
 use super::segment_reader::MetricsSegment;
 use super::segment_writer::{MetricsSegmentWriter, SeriesData};
+use crate::codec::Effort;
 use crate::model::{Exemplar, Labels, TimeRange, Timestamp};
 use crate::storage::errors::MergeError;
 use crate::storage::segment::{SegmentError, SegmentMeta};
@@ -56,13 +57,14 @@ pub(in crate::storage) fn write_generation<W: Write>(
 pub(in crate::storage) fn merge_segments<W: Write>(
     inputs: &[Arc<MetricsSegment>],
     (min_seq, max_seq): (u64, u64),
+    effort: Effort,
     to: W,
     is_stopping: impl Fn() -> bool,
 ) -> Result<Option<(W, SegmentMeta)>, MergeError> {
     if inputs.first().is_some_and(|input| input.resolution_ms() > 0) {
         return merge_rollups(inputs, (min_seq, max_seq), to, is_stopping);
     }
-    let mut to = MetricsSegmentWriter::new(to, 0, 0).map_err(MergeError::Write)?;
+    let mut to = MetricsSegmentWriter::new(to, 0, 0).map_err(MergeError::Write)?.with_effort(effort);
     let mut heads: Vec<(&MetricsSegment, u32, Option<Labels>)> = Vec::new();
     for input in inputs {
         heads.push((input, 0, label_at(input, 0)?));

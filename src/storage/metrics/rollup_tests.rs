@@ -6,6 +6,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::{MetricsSegment, MetricsSegmentWriter, RollUp, SampleBuffer, SeriesData, roll_up};
+use crate::codec::Effort;
 use crate::model::histogram::{ResetHint, Span};
 use crate::model::metrics::stale_marker;
 use crate::model::rollup::{Columns, FloatBuckets, HistogramBuckets};
@@ -197,7 +198,7 @@ proptest! {
         }
         let inputs: Vec<_> = [&old, &new].into_iter().flat_map(|s| rolled_up(&plan(&[raw(s)], &[])).into_iter().next()).collect();
         if !inputs.is_empty() {
-            let (file, meta) = merge_segments(&inputs, (1, 9), Vec::new(), || false).unwrap().unwrap();
+            let (file, meta) = merge_segments(&inputs, (1, 9), Effort::Best, Vec::new(), || false).unwrap().unwrap();
             let merged = open(file);
             merged.verify().unwrap();
             prop_assert_eq!(meta.tier_resolution_ms, 60_000);

@@ -4,7 +4,7 @@ use crate::codec::Malformed;
 use crate::codec::integers::{self, take_integers};
 use crate::codec::varint::{read_u64, write_u64};
 use crate::model::{MetricType, TimeRange, Timestamp};
-use crate::storage::segment::{CHECK_LEN, SectionId};
+use crate::storage::segment::SectionId;
 
 pub const DATA: SectionId = SectionId(1);
 pub const COLUMNS: SectionId = SectionId(2);
@@ -184,8 +184,10 @@ pub struct SeriesBlocks<'a> {
 }
 
 impl BlockChunk {
-    /// Takes a chunk of `count` series off the front. `data_len` bounds how many blocks there can be.
-    pub fn decode(bytes: &mut &[u8], count: usize, data_len: u64) -> Result<BlockChunk, Malformed> {
+    /// Takes a chunk of `count` series off the front.
+    pub fn decode(bytes: &mut &[u8], count: usize) -> Result<BlockChunk, Malformed> {
+        // Of each 128 blocks three groups of integers are told, of two bytes at least.
+        let blocks_max = bytes.len().saturating_mul(128 / 6 + 1);
         let mut offset = read_u64(bytes)?;
         let floats = take_integers(bytes, count)?;
         let histograms = take_integers(bytes, count)?;
@@ -195,15 +197,14 @@ impl BlockChunk {
         let mut block_count = 0;
         for at in 0..count {
             let counts = [floats[at], histograms[at], exemplars[at]];
-            // No block is shorter than its checksum.
-            let possible = 0..=(data_len / CHECK_LEN as u64) as i64;
+            let possible = 0..=blocks_max as i64;
             if counts.iter().any(|c| !possible.contains(c)) {
                 return Err(Malformed("a series has more blocks than there can be"));
             }
             firsts.push(block_count);
             let [float_blocks, histogram_blocks, exemplar_blocks] = counts.map(|c| c as usize);
             block_count += float_blocks + histogram_blocks + exemplar_blocks;
-            if block_count as u64 > data_len / CHECK_LEN as u64 {
+            if block_count > blocks_max {
                 return Err(Malformed("a series has more blocks than there can be"));
             }
             let starts = starts[at] as u64;

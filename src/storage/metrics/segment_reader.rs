@@ -273,8 +273,7 @@ impl MetricsSegment {
             if table.row_count() != self.meta().series_count {
                 return Err(section.damaged(0, Malformed("the count of series is not the footer's")));
             }
-            let data_len = self.segment.section(DATA)?.len();
-            table.chunk(chunk, |bytes, rows| BlockChunk::decode(bytes, rows, data_len))
+            table.chunk(chunk, BlockChunk::decode)
         })?;
         if ordinal >= self.series_count() {
             return Err(self.damaged_data(0, Malformed("there is no such series")));

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use super::segment_layout::DATA;
 use super::{MetricsSegment, MetricsSegmentWriter, SampleBuffer, SeriesData};
+use crate::codec::Effort;
 use crate::model::histogram::{ResetHint, Span};
 use crate::model::{
     Exemplar, Histogram, Labels, MatchOp, Matcher, MetricMetadata, MetricType, TimeRange, Timestamp,
@@ -25,8 +26,8 @@ struct Content {
 
 type Model = BTreeMap<Labels, Content>;
 
-fn write(model: &Model) -> (Vec<u8>, SegmentMeta) {
-    let mut writer = MetricsSegmentWriter::new(Vec::new(), 0, 0).unwrap();
+fn write(model: &Model, effort: Effort) -> (Vec<u8>, SegmentMeta) {
+    let mut writer = MetricsSegmentWriter::new(Vec::new(), 0, 0).unwrap().with_effort(effort);
     for (labels, content) in model {
         let mut samples = SampleBuffer::default();
         (samples.float_timestamps, samples.floats) = content.floats.iter().map(|(t, v)| (*t, *v)).unzip();
@@ -185,10 +186,11 @@ proptest! {
     #[test]
     fn what_is_written_is_read_to_the_bit(
         model in any_model(),
+        effort in prop::sample::select(vec![Effort::Fast, Effort::Best]),
         (after, until) in (-60i64..80, -60i64..80),
         matchers in prop::collection::vec(any_matcher(), 0..3),
     ) {
-        let (file, meta) = write(&model);
+        let (file, meta) = write(&model, effort);
         let segment = open(file).unwrap();
         segment.verify().unwrap();
         prop_assert_eq!(segment.meta(), &meta);
@@ -211,9 +213,12 @@ fn sample() -> Model {
         let value = |t: i64| match i % 3 {
             0 => t as f64 * f64::from(i),
             1 => (t as f64).sqrt(),
-            _ => 0.25,
+            _ if i < 8 => 0.25,
+            _ => (t * t % 7).trailing_zeros() as f64,
         };
-        let floats = (0..30).map(|t| (t * 15_000 + i64::from(i % 2) * t % 3, value(t))).collect();
+        let floats = (0..if i < 7 { 30 } else { 90 })
+            .map(|t| (t * 15_000 + i64::from(i % 2) * t % 3, value(t)))
+            .collect();
         let mut content = Content { floats, ..Content::default() };
         if i == 4 {
             content.starts = vec![(0, -500), (45_000, 30_000)];
@@ -245,7 +250,7 @@ fn ask_everything(segment: &MetricsSegment) -> usize {
 
 #[test]
 fn a_flipped_bit_anywhere_is_an_error_or_harmless_and_verify_finds_it() {
-    let (file, _) = write(&sample());
+    let (file, _) = write(&sample(), Effort::Best);
     for at in 0..file.len() {
         let mut damaged = file.clone();
         damaged[at] ^= 1 << (at % 8);
@@ -258,7 +263,7 @@ fn a_flipped_bit_anywhere_is_an_error_or_harmless_and_verify_finds_it() {
 
 #[test]
 fn a_cut_anywhere_is_an_error() {
-    let (file, _) = write(&sample());
+    let (file, _) = write(&sample(), Effort::Best);
     for len in 0..file.len() {
         assert!(open(file[..len].to_vec()).is_err(), "cut at {len}");
     }
@@ -266,7 +271,7 @@ fn a_cut_anywhere_is_an_error() {
 
 #[test]
 fn a_damaged_block_costs_no_other_series() {
-    let (mut file, _) = write(&sample());
+    let (mut file, _) = write(&sample(), Effort::Best);
     // The values of the first series lie behind the header and its column.
     file[16 + 40] ^= 1;
     let segment = open(file).unwrap();
@@ -278,7 +283,7 @@ fn a_damaged_block_costs_no_other_series() {
 #[test]
 fn foreign_bytes_behind_right_checksums_never_panic() {
     use crate::storage::segment::{Checking, SegmentWriter};
-    let (file, meta) = write(&sample());
+    let (file, meta) = write(&sample(), Effort::Best);
     let segment = Segment::open(Arc::new(Mapped::Heap(file)), "a.seg").unwrap();
     let sections: Vec<_> = segment.sections().map(|s| (s.id(), s.checking(), s.raw().to_vec())).collect();
     for hit in 0..sections.len() {
@@ -307,6 +312,29 @@ fn foreign_bytes_behind_right_checksums_never_panic() {
             let _ = segment.verify();
         }
     }
+}
+
+#[test]
+fn series_of_equal_values_share_a_block() {
+    let column = |seed: i64| (0..90).map(|t| (t * 15_000, (t * t * seed % 31) as f64)).collect();
+    let model = |seeds: &[i64]| {
+        let mut model = Model::new();
+        for (at, &seed) in seeds.iter().enumerate() {
+            let labels = Labels::from_pairs([("instance", at.to_string())]).unwrap();
+            model.insert(labels, Content { floats: column(seed), ..Content::default() });
+        }
+        model
+    };
+    let data_len = |model: &Model| {
+        let segment = open(write(model, Effort::Fast).0).unwrap();
+        segment.verify().unwrap();
+        assert_eq!(ask(&segment, model, &[TimeRange::ALL], &[]), 0);
+        segment.segment().section(DATA).unwrap().len()
+    };
+    assert_eq!(data_len(&model(&[3, 3, 3, 5, 5])), data_len(&model(&[3, 5])));
+    assert_eq!(data_len(&model(&[3, 5, 3, 5, 7])), data_len(&model(&[3, 5, 7])));
+    let constants: Vec<i64> = vec![0; 1000];
+    assert_eq!(data_len(&model(&constants)), data_len(&model(&[0])));
 }
 
 #[test]

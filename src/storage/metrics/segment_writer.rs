@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::{self, Write};
 use std::sync::Arc;
 
-use xxhash_rust::xxh3::Xxh3;
+use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 use super::SampleBuffer;
 use super::segment_layout::{
@@ -15,14 +15,21 @@ use super::segment_layout::{
     Column, DATA, EXEMPLARS_CODEC, HISTOGRAMS_CODEC, METADATA, METRIC_TYPES, STARTS, SeriesRow,
 };
 use crate::codec::varint::write_u64;
-use crate::codec::{compressed, floats, histograms, integers, put_text, timestamps};
+use crate::codec::{Effort, compressed, floats, histograms, integers, put_text, timestamps};
 use crate::model::{Exemplar, Histogram, Labels, MetricMetadata, Timestamp};
 use crate::storage::index::IndexWriter;
-use crate::storage::segment::{CHUNK_ROWS, Checking, SegmentMeta, SegmentWriter, TableWriter};
+use crate::storage::segment::{CHECK_LEN, CHUNK_ROWS, Checking, SegmentMeta, SegmentWriter, TableWriter};
 use crate::storage::signal::Signal;
 
 /// Columns remembered for sharing; at 32 bytes each that is 4 MiB. Then the writer forgets and begins again.
 const SHARED_COLUMNS_MAX: usize = 128 << 10;
+
+/// Blocks remembered for sharing, likewise less than 1 MiB. Series that are equal are mostly neighbours: all buckets of
+/// a histogram above its largest value, and its count.
+const SHARED_BLOCKS_MAX: usize = 16 << 10;
+
+/// What is shorter is shared only with the block before it: to point elsewhere takes some bytes twice.
+const SHARED_BLOCK_LEN_MIN: usize = 24;
 
 /// What one series has. Times of a slice strictly increase, those of exemplars do not decrease.
 #[derive(Clone, Copy, Debug, Default)]
@@ -50,6 +57,7 @@ impl<'a> From<&'a SampleBuffer> for SeriesData<'a> {
 
 pub struct MetricsSegmentWriter<W> {
     to: SegmentWriter<W>,
+    effort: Effort,
     meta: SegmentMeta,
     index: IndexWriter,
     last_labels: Option<Labels>,
@@ -81,6 +89,10 @@ struct Blocks {
     /// Where the first block of the pending ones counts from, and where the last one ended.
     chunk_start: u64,
     end: u64,
+    /// The bytes of the block before.
+    last: Vec<u8>,
+    /// Offsets of blocks by a hash of their bytes.
+    known: HashMap<u128, u64, foldhash::fast::RandomState>,
 }
 
 impl<W: Write> MetricsSegmentWriter<W> {
@@ -92,6 +104,7 @@ impl<W: Write> MetricsSegmentWriter<W> {
         let signal = Signal::Metrics.byte();
         Ok(MetricsSegmentWriter {
             to,
+            effort: Effort::Fast,
             meta: SegmentMeta {
                 signal,
                 tier_resolution_ms,
@@ -109,6 +122,12 @@ impl<W: Write> MetricsSegmentWriter<W> {
             metadata: BTreeMap::new(),
             scratch: Vec::new(),
         })
+    }
+
+    /// How hard to look for small blocks; [`Effort::Fast`] unless told.
+    pub fn with_effort(mut self, effort: Effort) -> MetricsSegmentWriter<W> {
+        self.effort = effort;
+        self
     }
 
     /// Adds a series; series come in strictly increasing order of labels.
@@ -129,15 +148,16 @@ impl<W: Write> MetricsSegmentWriter<W> {
             exemplar_blocks: data.exemplars.len().div_ceil(BLOCK_EXEMPLARS_MAX),
             starts: self.put_starts(data.starts),
         };
+        let effort = self.effort;
         let times = data.float_timestamps.chunks(BLOCK_SAMPLES_MAX);
         for (times, values) in times.zip(data.floats.chunks(BLOCK_SAMPLES_MAX)) {
             let column = self.put_column(times)?;
-            self.put_block(column, |out| floats::encode(values, out))?;
+            self.put_block(column, |out| floats::encode_with(values, effort, out))?;
         }
         let times = data.histogram_timestamps.chunks(BLOCK_HISTOGRAMS_MAX);
         for (times, values) in times.zip(data.histograms.chunks(BLOCK_HISTOGRAMS_MAX)) {
             let column = self.put_column(times)?;
-            self.put_block(column, |out| encode_histograms(values, out))?;
+            self.put_block(column, |out| encode_histograms(values, effort, out))?;
         }
         for exemplars in data.exemplars.chunks(BLOCK_EXEMPLARS_MAX) {
             self.put_block(0, |out| encode_exemplars(exemplars, out))?;
@@ -203,19 +223,25 @@ impl<W: Write> MetricsSegmentWriter<W> {
         assert!(times.windows(2).all(|w| w[0] < w[1]), "timestamps do not increase");
         let offset = self.to.section_len();
         self.scratch.clear();
-        timestamps::encode(times, &mut self.scratch);
+        timestamps::encode_with(times, self.effort, &mut self.scratch);
         let len = self.to.write_block(&self.scratch)?;
         let (first, last) = (times[0], times[times.len() - 1]);
         Ok(self.columns.add(hash, Column { offset, len, sample_count: times.len(), first, last }))
     }
 
+    /// Writes a block unless one of the same bytes is there.
     fn put_block(&mut self, column: u64, encode: impl FnOnce(&mut Vec<u8>)) -> io::Result<()> {
-        let offset = self.to.section_len();
         self.scratch.clear();
         encode(&mut self.scratch);
-        let len = self.to.write_block(&self.scratch)?;
-        self.blocks.pending.push(BlockRow { skip: offset - self.blocks.end, len, column });
-        self.blocks.end = offset + len;
+        let offset = match self.blocks.offset_of(&self.scratch) {
+            Some(offset) => offset,
+            None => {
+                let offset = self.to.section_len();
+                self.to.write_block(&self.scratch)?;
+                offset
+            }
+        };
+        self.blocks.add(&self.scratch, offset, column);
         Ok(())
     }
 
@@ -262,6 +288,29 @@ impl Columns {
 }
 
 impl Blocks {
+    /// Where a block of these bytes lies.
+    fn offset_of(&mut self, bytes: &[u8]) -> Option<u64> {
+        if bytes == self.last {
+            return Some(self.end - block_len(bytes));
+        }
+        if bytes.len() < SHARED_BLOCK_LEN_MIN { None } else { self.known.get(&xxh3_128(bytes)).copied() }
+    }
+
+    /// Adds a block that lies at `offset`.
+    fn add(&mut self, bytes: &[u8], offset: u64, column: u64) {
+        let len = block_len(bytes);
+        self.pending.push(BlockRow { skip: offset.wrapping_sub(self.end), len, column });
+        self.end = offset + len;
+        self.last.clear();
+        self.last.extend_from_slice(bytes);
+        if bytes.len() >= SHARED_BLOCK_LEN_MIN {
+            if self.known.len() >= SHARED_BLOCKS_MAX {
+                self.known.clear();
+            }
+            self.known.insert(xxh3_128(bytes), offset);
+        }
+    }
+
     fn add_series(&mut self, series: SeriesRow) {
         self.series.push(series);
         if self.series.len() == CHUNK_ROWS {
@@ -281,6 +330,10 @@ impl Blocks {
     }
 }
 
+fn block_len(bytes: &[u8]) -> u64 {
+    (bytes.len() + CHECK_LEN) as u64
+}
+
 fn content_hash(times: &[Timestamp]) -> u128 {
     let mut hash = Xxh3::new();
     let mut bytes = [0; 1024];
@@ -293,9 +346,9 @@ fn content_hash(times: &[Timestamp]) -> u128 {
     hash.digest128()
 }
 
-fn encode_histograms(values: &[Arc<Histogram>], out: &mut Vec<u8>) {
+fn encode_histograms(values: &[Arc<Histogram>], effort: Effort, out: &mut Vec<u8>) {
     out.push(HISTOGRAMS_CODEC);
-    histograms::encode_block(values, out);
+    histograms::encode_block_with(values, effort, out);
 }
 
 fn encode_exemplars(exemplars: &[Exemplar], out: &mut Vec<u8>) {

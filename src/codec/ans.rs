@@ -1,0 +1,334 @@
+//! Symbols, each in the fewer bits the more often it comes, fractions of a bit among them: asymmetric numeral systems
+//! in tables (tANS). How often each comes is told in 2^`log` shares.
+//!
+//! A state stands for a symbol, and says how many bits lead to the next state. Four states take turns, so that the
+//! processor need not wait for one look-up before it starts the next.
+
+use super::bits::{BitReader, BitWriter};
+use super::{Malformed, take_u8};
+
+const LOG_MIN: u32 = 5;
+/// Finer shares saved nothing on real series, and a state is a byte.
+const LOG_MAX: u32 = 8;
+const SIZE_MAX: usize = 1 << LOG_MAX;
+const LANES: usize = 4;
+
+/// How often each symbol comes. Invariant: the shares add up to 2^`log`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shares {
+    log: u32,
+    of: Vec<u16>,
+}
+
+/// Shares are told the finer, the more symbols pay for them.
+pub fn log_for(symbol_count: usize) -> u32 {
+    let len = usize::BITS - symbol_count.leading_zeros();
+    (3 + len / 2).clamp(LOG_MIN, LOG_MAX)
+}
+
+impl Shares {
+    /// Shares in proportion to `counts`, at least one for what comes at all; at most half of 2^`log` symbols come, and one
+    /// does.
+    pub fn of_counts(counts: &[u32], log: u32) -> Shares {
+        let total: u64 = counts.iter().map(|&count| u64::from(count)).sum();
+        let share = |count: u32| match count {
+            0 => 0,
+            _ => (((u64::from(count) << log) + total / 2) / total).max(1) as u16,
+        };
+        let mut of: Vec<u16> = counts.iter().map(|&count| share(count)).collect();
+        let mut left = (1 << log) - of.iter().map(|&share| i32::from(share)).sum::<i32>();
+        while left != 0 {
+            let largest = of.iter_mut().max().expect("a symbol comes");
+            *largest = if left > 0 { *largest + 1 } else { *largest - 1 };
+            left -= left.signum();
+        }
+        while of.last() == Some(&0) {
+            of.pop();
+        }
+        Shares { log, of }
+    }
+
+    /// About how many bits symbols that come so often take, with the shares.
+    pub fn cost_bits(&self, counts: &[u32]) -> usize {
+        let bits_of = |share: u16| f64::from(self.log) - f64::from(share).log2();
+        let each = self.of.iter().zip(counts).filter(|(share, _)| **share > 0);
+        let bits: f64 = each.map(|(&share, &count)| f64::from(count) * bits_of(share)).sum();
+        let shares: u32 = self.of.iter().map(|&share| share_bits(share, self.log)).sum();
+        bits as usize + shares as usize + 16 + LANES * self.log as usize
+    }
+
+    pub fn put(&self, out: &mut Vec<u8>) {
+        out.push(self.log as u8);
+        out.push((self.of.len() - 1) as u8);
+        let (mut bits, low) = (BitWriter::default(), low_bits(self.log));
+        for &share in &self.of {
+            let high = (u64::from(share) >> low) + 1;
+            let len = high.ilog2();
+            bits.write(0, len);
+            bits.write(high, len + 1);
+            bits.write(u64::from(share) & ((1 << low) - 1), low);
+        }
+        out.append(&mut bits.finish());
+    }
+
+    pub fn take(bytes: &mut &[u8]) -> Result<Shares, Malformed> {
+        let log = u32::from(take_u8(bytes)?);
+        if !(LOG_MIN..=LOG_MAX).contains(&log) {
+            return Err(Malformed("shares are too fine or too coarse"));
+        }
+        let symbol_count = usize::from(take_u8(bytes)?) + 1;
+        let (mut bits, low) = (BitReader::new(bytes), low_bits(log));
+        let (mut of, mut left) = (Vec::with_capacity(symbol_count), 1u64 << log);
+        for _ in 0..symbol_count {
+            let mut len = 0;
+            while bits.read(1)? == 0 {
+                len += 1;
+                if len > LOG_MAX {
+                    return Err(Malformed("a share exceeds what there is"));
+                }
+            }
+            let high = (1 << len | bits.read(len)?) - 1;
+            let share = high << low | bits.read(low)?;
+            left = left.checked_sub(share).ok_or(Malformed("a share exceeds what there is"))?;
+            of.push(share as u16);
+        }
+        if left > 0 {
+            return Err(Malformed("shares do not add up"));
+        }
+        *bytes = bits.rest();
+        Ok(Shares { log, of })
+    }
+
+    /// The symbol of each state: as many states as shares, strewn so that states of a symbol are far apart.
+    fn strew(&self) -> [u8; SIZE_MAX] {
+        let mut symbols = [0; SIZE_MAX];
+        let size = 1usize << self.log;
+        let step = size / 2 + size / 8 + 3;
+        let mut at = 0;
+        for (symbol, &share) in self.of.iter().enumerate() {
+            for _ in 0..share {
+                symbols[at] = symbol as u8;
+                at = (at + step) & (size - 1);
+            }
+        }
+        symbols
+    }
+}
+
+/// Low bits of a share that are written as they are.
+fn low_bits(log: u32) -> u32 {
+    (log - LOG_MIN) / 2
+}
+
+fn share_bits(share: u16, log: u32) -> u32 {
+    let low = low_bits(log);
+    2 * ((u32::from(share) >> low) + 1).ilog2() + 1 + low
+}
+
+/// Appends `symbols`, which all have a share.
+pub fn encode(shares: &Shares, symbols: &[u8], out: &mut Vec<u8>) {
+    let (log, size) = (shares.log, 1usize << shares.log);
+    // For each symbol, its states in order; `starts` says where they begin, less the share.
+    let mut starts = [0i32; 256];
+    let mut next = [0u16; 256];
+    let mut sum = 0;
+    for (symbol, &share) in shares.of.iter().enumerate() {
+        starts[symbol] = sum - i32::from(share);
+        next[symbol] = share;
+        sum += i32::from(share);
+    }
+    let mut states = [0u16; SIZE_MAX];
+    for (state, &symbol) in shares.strew()[..size].iter().enumerate() {
+        let symbol = usize::from(symbol);
+        states[(starts[symbol] + i32::from(next[symbol])) as usize] = state as u16;
+        next[symbol] += 1;
+    }
+    // From the last symbol to the first, as each state is reached from the one after it.
+    let mut lanes = [size as u32; LANES];
+    let mut steps: Vec<(u16, u8)> = Vec::with_capacity(symbols.len() + LANES);
+    for (at, &symbol) in symbols.iter().enumerate().rev() {
+        let state = &mut lanes[at % LANES];
+        let share = u32::from(shares.of[usize::from(symbol)]);
+        let most = log - share.ilog2();
+        let len = if *state >= share << most { most } else { most - 1 };
+        steps.push(((*state & ((1 << len) - 1)) as u16, len as u8));
+        let place = starts[usize::from(symbol)] + (*state >> len) as i32;
+        *state = size as u32 + u32::from(states[place as usize]);
+    }
+    steps.extend(lanes.iter().rev().map(|state| ((state - size as u32) as u16, log as u8)));
+    write_steps(&steps, out);
+}
+
+/// Appends the bits of the steps, the last one first.
+fn write_steps(steps: &[(u16, u8)], out: &mut Vec<u8>) {
+    let (mut pending, mut filled) = (0u64, 0u32);
+    for &(bits, len) in steps.iter().rev() {
+        pending |= u64::from(bits) << filled;
+        filled += u32::from(len);
+        if filled >= 32 {
+            out.extend_from_slice(&(pending as u32).to_le_bytes());
+            pending >>= 32;
+            filled -= 32;
+        }
+    }
+    out.extend_from_slice(&pending.to_le_bytes()[..filled.div_ceil(8) as usize]);
+}
+
+/// A state: the symbol it stands for, the bits that follow, and the next state if those are all zero.
+#[derive(Clone, Copy, Default)]
+struct State {
+    next: u8,
+    symbol: u8,
+    bits: u8,
+}
+
+/// Takes symbols off the front of bytes.
+pub struct Decoder<'a> {
+    table: [State; SIZE_MAX],
+    lanes: [u8; LANES],
+    bytes: &'a [u8],
+    /// How many bits have been read. May be more than there are; [`Decoder::finish`] tells.
+    read: usize,
+}
+
+impl<'a> Decoder<'a> {
+    pub fn new(shares: &Shares, bytes: &'a [u8]) -> Decoder<'a> {
+        let (log, size) = (shares.log, 1usize << shares.log);
+        let mut table = [State::default(); SIZE_MAX];
+        let mut next = [0u16; 256];
+        next[..shares.of.len()].copy_from_slice(&shares.of);
+        for (state, &symbol) in table.iter_mut().zip(&shares.strew()[..size]) {
+            let reached = &mut next[usize::from(symbol)];
+            let bits = log - u32::from(*reached).ilog2();
+            *state = State { next: ((*reached << bits) - size as u16) as u8, symbol, bits: bits as u8 };
+            *reached += 1;
+        }
+        let first = load(bytes, 0);
+        let lanes = [0, 1, 2, 3].map(|lane| (first >> (lane * log)) as u8 & (size - 1) as u8);
+        Decoder { table, lanes, bytes, read: LANES * log as usize }
+    }
+
+    /// Fills in the next symbols: a multiple of four of them, except at the end.
+    pub fn fill(&mut self, symbols: &mut [u8]) {
+        let (mut lanes, mut read) = (self.lanes, self.read);
+        let mut quads = symbols.chunks_exact_mut(LANES);
+        for quad in &mut quads {
+            let mut bits = load(self.bytes, read);
+            let mut used = 0;
+            for (symbol, lane) in quad.iter_mut().zip(&mut lanes) {
+                *symbol = self.step(lane, &mut bits, &mut used);
+            }
+            read += used;
+        }
+        let mut bits = load(self.bytes, read);
+        for (symbol, lane) in quads.into_remainder().iter_mut().zip(&mut lanes) {
+            *symbol = self.step(lane, &mut bits, &mut read);
+        }
+        (self.lanes, self.read) = (lanes, read);
+    }
+
+    #[inline(always)]
+    fn step(&self, lane: &mut u8, bits: &mut u64, used: &mut usize) -> u8 {
+        let state = self.table[usize::from(*lane)];
+        // Bits that could lead out of the table do not come: the next state is below 2^`log`.
+        *lane = state.next.wrapping_add((*bits & ((1 << state.bits) - 1)) as u8);
+        *bits >>= state.bits;
+        *used += usize::from(state.bits);
+        state.symbol
+    }
+
+    /// What follows the symbols.
+    pub fn finish(self) -> Result<&'a [u8], Malformed> {
+        self.bytes.get(self.read.div_ceil(8)..).ok_or(Malformed("ends inside a symbol"))
+    }
+}
+
+/// The bits from bit `at` on, 57 or more; zeros behind the end.
+fn load(bytes: &[u8], at: usize) -> u64 {
+    let (byte, shift) = (at / 8, at % 8);
+    if let Some(bytes) = bytes.get(byte..byte + 8) {
+        return u64::from_le_bytes(bytes.try_into().expect("eight bytes")) >> shift;
+    }
+    let mut padded = [0; 8];
+    let rest = bytes.get(byte..).unwrap_or_default();
+    padded[..rest.len()].copy_from_slice(rest);
+    u64::from_le_bytes(padded) >> shift
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn counts_of(symbols: &[u8]) -> Vec<u32> {
+        let mut counts = vec![0; 256];
+        symbols.iter().for_each(|&symbol| counts[usize::from(symbol)] += 1);
+        counts
+    }
+
+    fn decode(bytes: &mut &[u8], count: usize) -> Result<Vec<u8>, Malformed> {
+        let shares = Shares::take(bytes)?;
+        let mut symbols = vec![0; count];
+        let mut decoder = Decoder::new(&shares, bytes);
+        symbols.chunks_mut(128).for_each(|group| decoder.fill(group));
+        *bytes = decoder.finish()?;
+        Ok(symbols)
+    }
+
+    #[test]
+    fn what_is_estimated_is_what_it_takes() {
+        let symbols: Vec<u8> = (0..2000u32).map(|i| (i * i % 64).leading_zeros() as u8 - 26).collect();
+        let counts = counts_of(&symbols);
+        let shares = Shares::of_counts(&counts, 8);
+        let mut bytes = Vec::new();
+        shares.put(&mut bytes);
+        encode(&shares, &symbols, &mut bytes);
+        let estimate = shares.cost_bits(&counts) / 8;
+        assert!(bytes.len().abs_diff(estimate) <= 2 + estimate / 50, "{} for {estimate}", bytes.len());
+    }
+
+    #[test]
+    fn shares_that_do_not_add_up_are_malformed() {
+        let of = |of: &[u16]| {
+            let mut bytes = Vec::new();
+            Shares { log: 5, of: of.to_vec() }.put(&mut bytes);
+            bytes.extend([0; 16]);
+            Shares::take(&mut &bytes[..]).is_ok()
+        };
+        assert!(of(&[30, 2]) && of(&[32]) && of(&[0, 32]));
+        assert!(!of(&[30, 3]) && !of(&[30, 1]) && !of(&[0]));
+    }
+
+    proptest! {
+        #[test]
+        fn any_symbols_come_back(
+            symbols in prop::collection::vec(prop_oneof![3 => 0u8..3, 2 => 0u8..16], 1..600), log in LOG_MIN..=LOG_MAX,
+        ) {
+            let shares = Shares::of_counts(&counts_of(&symbols), log);
+            let mut bytes = Vec::new();
+            shares.put(&mut bytes);
+            encode(&shares, &symbols, &mut bytes);
+            bytes.extend_from_slice(b"rest");
+            let mut slice = &bytes[..];
+            prop_assert_eq!(decode(&mut slice, symbols.len()).unwrap(), symbols);
+            prop_assert_eq!(slice, b"rest");
+        }
+
+        #[test]
+        fn cut_bytes_are_malformed(symbols in prop::collection::vec(0u8..16, 100..200)) {
+            let shares = Shares::of_counts(&counts_of(&symbols), 7);
+            let mut bytes = Vec::new();
+            shares.put(&mut bytes);
+            encode(&shares, &symbols, &mut bytes);
+            for len in 0..bytes.len() {
+                prop_assert!(decode(&mut &bytes[..len], symbols.len()).is_err());
+            }
+        }
+
+        #[test]
+        fn foreign_bytes_never_panic(log in 4u8..10, bytes: Vec<u8>, count in 0usize..1000) {
+            let _ = decode(&mut &[&[log], &bytes[..]].concat()[..], count);
+        }
+    }
+}

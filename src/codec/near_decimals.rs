@@ -1,0 +1,155 @@
+//! Floats that were decimals until somebody added or scaled them: 0.00083889799999 is a decimal of nine digits, but for the last
+//! bit. The decimals take few bits as integers, and how many floats lie between them and the values fewer.
+
+use super::floats::{POWERS, from_ordered_bits, ordered_bits};
+use super::{Effort, Malformed, integers, take_u8};
+
+/// Values this far from a decimal are near it.
+const NEAR: u64 = 32;
+
+/// So many floats lie between two decimals, or it would be chance that a value is near one.
+const FLOATS_BETWEEN_MIN: u64 = 16 * NEAR;
+
+/// Values as integers over a power of ten, and how far from them they are.
+pub struct NearDecimals {
+    exponent: usize,
+    integers: Vec<i64>,
+    /// In floats that lie between.
+    distances: Vec<i64>,
+}
+
+impl NearDecimals {
+    /// With the least exponent that nearly all values suit.
+    pub fn find(values: &[f64]) -> Option<NearDecimals> {
+        let exponent = (0..POWERS.len()).find(|&exponent| suits(values, exponent))?;
+        let (mut numbers, mut distances) =
+            (Vec::with_capacity(values.len()), Vec::with_capacity(values.len()));
+        let mut last = 0;
+        for &value in values {
+            last = nearest(value, exponent).unwrap_or(last);
+            numbers.push(last);
+            distances.push(distance(value, last, exponent));
+        }
+        Some(NearDecimals { exponent, integers: numbers, distances })
+    }
+
+    pub fn encode(&self, effort: Effort, out: &mut Vec<u8>) {
+        out.push(self.exponent as u8);
+        integers::encode_with(&self.integers, effort, out);
+        integers::encode_with(&self.distances, effort, out);
+    }
+}
+
+/// True if most of a sample of the values are near decimals, and decimals are far from each other.
+fn suits(values: &[f64], exponent: usize) -> bool {
+    const SAMPLE: usize = 32;
+    let (mut seen, mut near) = (0, 0);
+    for &value in values.iter().step_by(values.len().div_ceil(SAMPLE)) {
+        seen += 1;
+        let Some(number) = nearest(value, exponent) else { continue };
+        let gap = distance(value, number + 1, exponent).unsigned_abs();
+        near += usize::from(
+            distance(value, number, exponent).unsigned_abs() <= NEAR && gap >= FLOATS_BETWEEN_MIN,
+        );
+        if near + seen / 4 + 2 < seen {
+            return false;
+        }
+    }
+    near + seen / 8 >= seen
+}
+
+/// The integer `m` with `m / 10^exponent` closest to the value, if that can be told.
+fn nearest(value: f64, exponent: usize) -> Option<i64> {
+    // Adding and taking away 1.5 * 2^52 rounds what is below 2^51 to an integer, faster than a call of `round`.
+    const ROUND: f64 = 6_755_399_441_055_744.0;
+    let scaled = value * POWERS[exponent];
+    (scaled.abs() < (1u64 << 51) as f64).then_some(((scaled + ROUND) - ROUND) as i64)
+}
+
+fn distance(value: f64, number: i64, exponent: usize) -> i64 {
+    ordered_bits(value).wrapping_sub(ordered_bits(number as f64 / POWERS[exponent]))
+}
+
+/// Appends the `count` values at the front of `bytes`.
+pub fn decode(bytes: &mut &[u8], count: usize, out: &mut Vec<f64>) -> Result<(), Malformed> {
+    let exponent = usize::from(take_u8(bytes)?);
+    let power = *POWERS.get(exponent).ok_or(Malformed("an exponent exceeds 18"))?;
+    let start = out.len();
+    integers::for_each_group(bytes, count, |group| out.extend(group.iter().map(|&m| m as f64 / power)))?;
+    let mut at = start;
+    integers::for_each_group(bytes, count, |group| {
+        for (value, &distance) in out[at..].iter_mut().zip(group) {
+            *value = from_ordered_bits(ordered_bits(*value).wrapping_add(distance));
+        }
+        at += group.len();
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The bytes, if the values are near decimals.
+    fn bytes_of(values: &[f64]) -> Option<Vec<u8>> {
+        let found = NearDecimals::find(values)?;
+        let mut sizes = [Effort::Fast, Effort::Best].map(|effort| {
+            let mut bytes = Vec::new();
+            found.encode(effort, &mut bytes);
+            let (mut slice, mut back) = (&bytes[..], vec![0.5]);
+            decode(&mut slice, values.len(), &mut back).unwrap();
+            assert!(slice.is_empty());
+            assert!(back[1..].iter().map(|v| v.to_bits()).eq(values.iter().map(|v| v.to_bits())));
+            bytes
+        });
+        Some(std::mem::take(&mut sizes[1]))
+    }
+
+    /// 240 durations in nanoseconds, added up in seconds as clients do.
+    fn sums() -> Vec<f64> {
+        let mut sum = 0.0;
+        let add = |i: u64| {
+            sum += (40_000 + i * i * 7919 % 4096) as f64 * 1e-9;
+            sum
+        };
+        (0..240).map(add).collect()
+    }
+
+    #[test]
+    fn sums_of_decimals_cost_their_digits() {
+        assert!(bytes_of(&sums()).unwrap().len() < 240 * 17 / 8);
+    }
+
+    #[test]
+    fn a_stale_marker_costs_its_bits() {
+        let (mut values, plain) = (sums(), bytes_of(&sums()).unwrap().len());
+        values[239] = f64::from_bits(0x7ff0_0000_0000_0002);
+        assert!(bytes_of(&values).unwrap().len() < plain + 20);
+    }
+
+    #[test]
+    fn values_of_all_digits_are_near_none() {
+        let values: Vec<f64> = (1..240).map(|i| f64::from(i).sqrt()).collect();
+        assert!(bytes_of(&values).is_none());
+        assert!(bytes_of(&[f64::NAN, f64::INFINITY]).is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn every_bit_comes_back(
+            numbers in prop::collection::vec((-1_000_000i64..1_000_000, -3i64..3), 1..300), exponent in 0usize..12,
+            strangers in prop::collection::vec((any::<prop::sample::Index>(), any::<u64>()), 0..4),
+        ) {
+            let near = |&(number, distance): &(i64, i64)| {
+                from_ordered_bits(ordered_bits(number as f64 / POWERS[exponent]).wrapping_add(distance))
+            };
+            let mut values: Vec<f64> = numbers.iter().map(near).collect();
+            for (at, bits) in strangers {
+                let at = at.index(values.len());
+                values[at] = f64::from_bits(bits);
+            }
+            bytes_of(&values);
+        }
+    }
+}
