@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::parts::{self, Parts};
 use super::times::BucketTimes;
-use super::{put_integers, spread_numbers, take_numbers, tellable};
+use super::{EFFORT, put_integers, spread_numbers, take_numbers, tellable};
 use crate::codec::varint::{read_u64, write_u64};
 use crate::codec::{Malformed, histograms, take_count, take_u8};
 use crate::model::Histogram;
@@ -138,14 +138,14 @@ impl Filled {
             return None;
         }
         let mut plain = vec![PLAIN];
-        histograms::encode_block(&self.firsts, &mut plain);
+        histograms::encode_block_with(&self.firsts, EFFORT, &mut plain);
         let less: Option<Column> = match has_ends {
             true => pairs().map(|(first, last)| less(first, last).map(Arc::new)).collect(),
             false => None,
         };
         let less = less.map(|less| {
             let mut bytes = vec![LESS];
-            histograms::encode_block(&less, &mut bytes);
+            histograms::encode_block_with(&less, EFFORT, &mut bytes);
             bytes
         });
         Some(less.filter(|less| less.len() < plain.len()).unwrap_or(plain))
@@ -209,7 +209,7 @@ impl Filled {
     fn expected_changes(&self) -> Vec<i64> {
         let rows = self.counts.iter().enumerate();
         let expected = rows.map(|(at, &count)| match (self.firsts.get(at), self.lasts.get(at)) {
-            (Some(first), Some(last)) if !first.equals(last) => count as i64 - 1,
+            (Some(first), Some(last)) if !first.equals(last) => (count as i64).wrapping_sub(1),
             _ => 0,
         });
         expected.collect()
@@ -256,7 +256,7 @@ fn numbers(values: &[i64]) -> Vec<u8> {
 
 fn block(histograms: &[Arc<Histogram>]) -> Vec<u8> {
     let mut bytes = Vec::new();
-    histograms::encode_block(histograms, &mut bytes);
+    histograms::encode_block_with(histograms, EFFORT, &mut bytes);
     bytes
 }
 
@@ -276,7 +276,7 @@ fn some_of(column: &[Option<Arc<Histogram>>]) -> Vec<u8> {
         write_u64(&mut bytes, (at - next) as u64);
         next = at + 1;
     }
-    histograms::encode_block(&there, &mut bytes);
+    histograms::encode_block_with(&there, EFFORT, &mut bytes);
     bytes
 }
 

@@ -20,8 +20,11 @@ pub use histograms::{decode as decode_histograms, encode as encode_histograms};
 pub use parts::columns;
 pub use times::BucketTimes;
 
-use super::{Malformed, integers};
+use super::{Effort, Malformed, integers};
 use crate::model::rollup::Columns;
+
+/// Rollups stay for months, and are few beside the samples that they are made of.
+const EFFORT: Effort = Effort::Best;
 
 /// What was lost is told for each reset.
 fn tellable(has: Columns) -> Columns {
@@ -29,11 +32,11 @@ fn tellable(has: Columns) -> Columns {
 }
 
 fn put_integers(values: &[i64], out: &mut Vec<u8>) {
-    integers::encode(values, out);
+    integers::encode_with(values, EFFORT, out);
 }
 
 fn put_floats(values: &[f64], out: &mut Vec<u8>) {
-    super::floats::encode(values, out);
+    super::floats::encode_with(values, EFFORT, out);
 }
 
 /// A column of integers that are zero if they are not there.

@@ -1,6 +1,7 @@
 //! When the samples of buckets were, and how many. It follows from the times of the samples alone, so series that are
 //! scraped together have equal ones.
 
+use super::{EFFORT, put_integers};
 use crate::codec::varint::{read_i64, read_u64, write_i64, write_u64};
 use crate::codec::{Malformed, integers, take, take_count, timestamps};
 use crate::model::Timestamp;
@@ -29,10 +30,10 @@ impl BucketTimes {
 
     pub fn encode(&self, resolution_ms: i64, out: &mut Vec<u8>) {
         let mut ends = Vec::new();
-        timestamps::encode(&self.ends, &mut ends);
+        timestamps::encode_with(&self.ends, EFFORT, &mut ends);
         write_u64(out, ends.len() as u64);
         out.append(&mut ends);
-        integers::encode(&self.counts.iter().map(|&count| count as i64).collect::<Vec<_>>(), out);
+        put_integers(&self.counts.iter().map(|&count| count as i64).collect::<Vec<_>>(), out);
         let start = |row: usize| self.ends[row].wrapping_sub(resolution_ms);
         put(out, &self.counts, |row| self.firsts[row].wrapping_sub(start(row)));
         put(out, &self.counts, |row| self.ends[row].wrapping_sub(self.lasts[row]));
@@ -73,7 +74,7 @@ impl BucketTimes {
 /// Appends an offset for each bucket that has samples.
 fn put(out: &mut Vec<u8>, counts: &[u64], offset: impl Fn(usize) -> i64) {
     let rows = (0..counts.len()).filter(|&row| counts[row] > 0);
-    integers::encode(&rows.map(offset).collect::<Vec<_>>(), out);
+    put_integers(&rows.map(offset).collect::<Vec<_>>(), out);
 }
 
 fn take_offsets(

@@ -109,7 +109,7 @@ impl Filled {
         let rows = self.counts.iter().enumerate();
         let expected = rows.map(|(at, &count)| {
             let is_constant = is_even(at, &self.firsts, &self.lasts) && is_even(at, &self.mins, &self.maxs);
-            if is_constant { 0 } else { count as i64 - 1 }
+            if is_constant { 0 } else { (count as i64).wrapping_sub(1) }
         });
         expected.collect()
     }
