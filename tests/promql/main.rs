@@ -7,6 +7,8 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod compare;
+#[path = "../common/corpus.rs"]
+mod corpus;
 mod dashboards;
 mod run;
 mod script;

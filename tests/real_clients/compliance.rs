@@ -3,13 +3,11 @@
 //! Samples and moments of evaluation keep off one another as in `differential.rs`, to within a second: the shortest
 //! window is that long.
 
-use icecore::query::promql::{ParseOptions, parse};
-
-use super::answers::{self, Labels, When};
-use super::known_differences::explain;
+use super::answers::{Labels, When};
 use super::programs::installed;
 use super::recorded::Series;
 use super::side_by_side::SideBySide;
+use super::tally::Tally;
 use crate::common::{now_ms, shared};
 
 const SCRAPE_INTERVAL_MS: i64 = 5_000;
@@ -28,22 +26,14 @@ fn every_compliance_query_answers_as_prometheus_does() {
 
     let end_ms = start_ms + SCRAPES * SCRAPE_INTERVAL_MS + 1_500;
     let when = When::Range { start_ms: end_ms - 30 * 60_000, end_ms, step_ms: 60_000 };
-    let (mut asked, mut empty, mut refused) = (0, 0, 0);
-    let mut unexplained = Vec::new();
+    let mut tally = Tally::default();
     for expr in std::fs::read_to_string(queries).unwrap().lines() {
-        let (expected, found) = both.ask(expr, when);
-        asked += 1;
-        refused += usize::from(expected.is_err());
-        empty += usize::from(expected.as_ref().is_ok_and(|answer| answer.is_empty()));
-        if answers::disagreement(&expected, &found).is_some() {
-            let tree = parse(expr, &ParseOptions::default()).map_err(|error| error.to_string());
-            let reasons = tree.and_then(|tree| explain(&both, &tree, when, (expected, found)));
-            unexplained.extend(reasons.err().map(|difference| format!("{expr}\n    {difference}")));
-        }
+        tally.count(&both, expr, when);
     }
-    assert!(unexplained.is_empty(), "{} of {asked}:\n{}", unexplained.len(), unexplained.join("\n"));
-    assert_eq!(refused, REFUSED);
-    assert!(empty * 5 < asked, "{empty} of {asked} say nothing about these data");
+    let unexplained = &tally.unexplained;
+    assert!(unexplained.is_empty(), "{} of {}:\n{}", unexplained.len(), tally.asked, unexplained.join("\n"));
+    assert_eq!(tally.refused, REFUSED);
+    assert!(tally.answered * 5 > tally.asked * 4, "{} of {} say something", tally.answered, tally.asked);
 }
 
 /// What three targets of the demo service expose, as far as the queries ask for it.

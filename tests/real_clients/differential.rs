@@ -18,6 +18,7 @@ use super::random_expressions::Generator;
 use super::random_selectors::{Dice, Metric};
 use super::recorded::{self, SCRAPE_INTERVAL_MS, Series, TARGET, Target};
 use super::side_by_side::SideBySide;
+use super::tally::Tally;
 use crate::common::{now_ms, shared};
 
 const SCRAPES: usize = 200;
@@ -55,36 +56,6 @@ fn random_expressions_answer_as_prometheus_does() {
     assert!(unexplained.is_empty(), "{} unexplained:\n{}", unexplained.len(), unexplained.join("\n"));
     assert!(tally.answered * 2 > tally.asked, "only {} of {} say something", tally.answered, tally.asked);
     every_known_difference_is_one(&both, start_ms);
-}
-
-/// What came of the questions.
-#[derive(Debug, Default)]
-struct Tally {
-    asked: usize,
-    /// With at least one series.
-    answered: usize,
-    refused: usize,
-    explained: BTreeMap<&'static str, usize>,
-    unexplained: Vec<String>,
-}
-
-impl Tally {
-    fn count(&mut self, both: &SideBySide, expr: &str, when: When) {
-        let (expected, found) = both.ask(expr, when);
-        self.asked += 1;
-        self.answered += usize::from(expected.as_ref().is_ok_and(|answer| !answer.is_empty()));
-        self.refused += usize::from(expected.is_err());
-        if answers::disagreement(&expected, &found).is_none() {
-            return;
-        }
-        let tree = parse(expr, &ParseOptions::default()).map_err(|error| error.to_string());
-        match tree.and_then(|tree| explain(both, &tree, when, (expected, found))) {
-            Ok(known) => known.iter().for_each(|known| *self.explained.entry(known.name).or_default() += 1),
-            Err(unexplained) => {
-                self.unexplained.push(format!("{expr}\n    {when:?}\n    {unexplained}"));
-            }
-        }
-    }
 }
 
 /// An expression, and the moments at which to ask it: one instant, one range.

@@ -7,10 +7,13 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../common/corpus.rs"]
+mod corpus;
 
 mod agent;
 mod answers;
 mod compliance;
+mod corpora;
 mod differential;
 mod exporter;
 mod exposition;
@@ -25,6 +28,7 @@ mod recorded;
 mod remote_read;
 mod same_answers;
 mod side_by_side;
+mod tally;
 
 /// Whether there is time for long runs.
 fn full() -> bool {
