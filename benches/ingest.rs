@@ -7,7 +7,9 @@ use std::collections::HashMap;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use icecore::ingest::{BodyFormat, Encoding, Ingest, IngestError, Options, Outcome, RemoteWriteVersion};
+use icecore::ingest::{
+    BodyFormat, Encoding, Ingest, IngestError, Options, Outcome, Reach, RemoteWriteVersion,
+};
 use icecore::storage::{self, Completion, Signal, Store};
 use icecore::wire::{loki_push as loki, remote_write_v1 as v1, remote_write_v2 as v2};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
@@ -178,7 +180,7 @@ fn decode(body: &[u8], version: RemoteWriteVersion) {
 fn write(ingest: &Ingest, body: &[u8], version: RemoteWriteVersion, now: i64) {
     let (tell, durable) = mpsc::channel();
     let done = Box::new(move |result| drop(tell.send(result)));
-    let outcome = ingest.remote_write(body, version, now, done).expect("the store has room");
+    let outcome = ingest.remote_write(body, version, Reach::Live, now, done).expect("the store has room");
     durable.recv().expect("the store answers").expect("the write is durable");
     assert_eq!(outcome.samples, SERIES_PER_REQUEST as u64);
 }
@@ -226,7 +228,7 @@ fn request_v2(from: usize, timestamp: i64) -> v2::Request {
             .flat_map(|(name, value)| [name.to_owned(), value])
             .map(&mut number_of)
             .collect(),
-        samples: vec![v2::Sample { value: number as f64 * 1.37, timestamp, start_timestamp: 0 }],
+        samples: vec![v2::Sample { value: Some(number as f64 * 1.37), timestamp, start_timestamp: 0 }],
         metadata: Some(v2::Metadata { r#type: 1, help_ref: 1, unit_ref: 0 }),
         ..Default::default()
     };

@@ -6,13 +6,14 @@
 //! |---|---|
 //! | model, wire | nothing of ours |
 //! | clock, codec | model |
+//! | exchange | model, wire, codec |
 //! | storage | model, codec |
 //! | ingest | model, wire, storage |
 //! | query | model, storage |
 //! | api | model, wire, clock, codec, ingest, query, storage |
 //! | config | nothing of ours |
 //! | server | all of the above |
-//! | cli | clock, config, server, storage |
+//! | cli | model, wire, clock, codec, exchange, config, server, storage |
 //! | main | cli |
 //!
 //! Inside storage, everything that is not listed is at the level of the store and may use all of it. The log, the
@@ -30,6 +31,8 @@ pub mod clock;
 pub mod codec;
 pub mod model;
 pub mod wire;
+
+pub mod exchange;
 
 pub mod storage;
 

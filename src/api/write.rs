@@ -1,27 +1,32 @@
 //! Prometheus remote write, 1.0 and 2.0: decompressed, decoded and admitted by `Ingest`; answered when durable.
+//!
+//! With `backfill=1` in the query string samples may be as old as any tier keeps them, and not only the hot one.
 
 use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::Api;
 use super::error::ApiError;
+use super::form::Form;
 use super::json::write_error_body;
 use super::limits::{content_encoding, media_type, read_body};
-use crate::ingest::{Encoding, IngestError, Outcome, RemoteWriteVersion};
+use crate::ingest::{Encoding, IngestError, Outcome, Reach, RemoteWriteVersion};
 use crate::storage::{Completion, WriteError};
 
 /// `POST /api/v1/write`.
-pub async fn write(State(api): State<Arc<Api>>, headers: HeaderMap, body: Body) -> Response {
-    let version = match version(&headers) {
-        Ok(version) => version,
+pub async fn write(State(api): State<Arc<Api>>, uri: Uri, headers: HeaderMap, body: Body) -> Response {
+    let asked = version(&headers).and_then(|version| Ok((version, reach(&uri)?)));
+    let (version, reach) = match asked {
+        Ok(asked) => asked,
         Err(error) => return failure(&error, &Outcome::default()),
     };
-    let (outcome, error) = match receive(&api, body, version).await {
+    let (outcome, error) = match receive(&api, body, version, reach).await {
         Ok(outcome) => {
             let error = rejection(&outcome);
             (outcome, error)
@@ -41,11 +46,16 @@ pub async fn write(State(api): State<Arc<Api>>, headers: HeaderMap, body: Body) 
     response
 }
 
-async fn receive(api: &Arc<Api>, body: Body, version: RemoteWriteVersion) -> Result<Outcome, ApiError> {
+async fn receive(
+    api: &Arc<Api>,
+    body: Body,
+    version: RemoteWriteVersion,
+    reach: Reach,
+) -> Result<Outcome, ApiError> {
     let body = read_body(api, body).await?;
     let now = api.clock.now_ms();
     let worker = api.clone();
-    durable(api, move |done| worker.ingest.remote_write(&body, version, now, done)).await
+    durable(api, move |done| worker.ingest.remote_write(&body, version, reach, now, done)).await
 }
 
 /// Runs one of the receivers and waits until what it admitted is durable.
@@ -80,6 +90,19 @@ fn stored(outcome: &Outcome) -> u64 {
 fn failure(error: &ApiError, outcome: &Outcome) -> Response {
     let (kind, message) = (error.kind().as_str(), error.to_string());
     error.respond("application/json", write_error_body(kind, &message, stored(outcome), outcome.rejected))
+}
+
+/// Whether the sender says that it brings history.
+fn reach(uri: &Uri) -> Result<Reach, ApiError> {
+    let name = "backfill";
+    match Form::new(uri, &Bytes::new()).get(name) {
+        "" | "0" | "false" => Ok(Reach::Live),
+        "1" | "true" => Ok(Reach::Backfill),
+        other => {
+            let reason = format!("{} is neither 1 nor 0", super::form::quoted(other));
+            Err(ApiError::Parameter { name, reason })
+        }
+    }
 }
 
 /// What the content type says; senders older than the types send none, and mean 1.0 in snappy.

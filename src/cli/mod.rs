@@ -3,8 +3,11 @@
 mod answer;
 mod client;
 mod config_args;
+mod export;
+mod import;
 mod logs;
 mod plot;
+mod progress;
 mod query;
 mod serve;
 mod status;
@@ -21,6 +24,7 @@ use crate::config::ConfigError;
 use crate::server::ServeError;
 use crate::storage::inspect::{self, InspectError};
 use config_args::ConfigArgs;
+use import::InputError;
 
 /// Keeps metrics, logs and traces on one small machine and answers Grafana. Without a command: `serve`.
 ///
@@ -51,6 +55,17 @@ enum Command {
     Query(query::QueryArgs),
     /// Show what a running server holds: tiers, their spans of time and bytes, and what is still to be rolled up.
     Status(status::StatusArgs),
+    /// Bring history into a running server: text with timestamps, JSON lines, blocks of Prometheus.
+    ///
+    /// `icecore import dump.om` sends what is in the file in batches, waits while the server is busy, and sums up at the end.
+    /// Samples may be as old as the server keeps any. To import the same again does no harm where the server has the samples themselves; where it has
+    /// rollups alone (`icecore status`), what comes twice counts twice.
+    Import(import::ImportArgs),
+    /// Write what a running server holds of metrics, as OpenMetrics or JSON lines.
+    ///
+    /// `icecore export --match '{job="api"}' --format jsonl -o api.jsonl` writes all samples of the selected series;
+    /// `icecore import` takes either format. Of a time of which the server has rollups alone, the last sample of each bucket is written.
+    Export(export::ExportArgs),
     /// Show any file of a data directory, or all of it, as text.
     ///
     /// Reads only and takes no lock, so that the server may be running. PATH is a segment, a file or a generation of
@@ -83,6 +98,12 @@ pub enum CliError {
     NotIcecore { url: String },
     #[error("{0}")]
     Refused(String),
+    #[error("{}: {source}", terminal::printable(name))]
+    Input { name: String, source: Box<InputError> },
+    #[error("{}: cannot write: {source}", terminal::printable(name))]
+    Output { name: String, source: io::Error },
+    #[error("{refused} of {sent} samples were refused")]
+    NotAll { refused: u64, sent: u64 },
     #[error(transparent)]
     Inspect(#[from] InspectError),
 }
@@ -95,6 +116,7 @@ impl CliError {
             CliError::Serve(error) => error.exit_code(),
             CliError::Unreachable { .. } | CliError::NotIcecore { .. } => 1,
             CliError::Refused(_) | CliError::Inspect(_) => 1,
+            CliError::Input { .. } | CliError::Output { .. } | CliError::NotAll { .. } => 1,
         }
     }
 }
@@ -115,6 +137,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Result<(), CliError> {
         Command::Check { what: Check::Config(args) } => serve::check(&args),
         Command::Query(args) => query::run(&args),
         Command::Status(args) => status::run(&args),
+        Command::Import(args) => import::run(&args),
+        Command::Export(args) => export::run(&args),
         Command::Inspect { path } => show(&path),
         Command::Version => {
             print(&format!("icecore {}\n", env!("CARGO_PKG_VERSION")));

@@ -9,7 +9,7 @@ use crate::storage::{Busy, Completion, Store};
 use super::admission::{Reason, Rejection, Window, admit_histogram};
 use super::refusals::Refusals;
 use super::series_cache::{Lookup, Place, Verdict};
-use super::{Options, Outcome};
+use super::{Options, Outcome, Reach};
 
 // An empty histogram is ten bytes on the wire and more than two hundred here; honest ones grow up to eightfold.
 const HISTOGRAM_GROWTH_MAX: usize = 16;
@@ -44,13 +44,18 @@ impl<'a> Intake<'a> {
         store: &'a Store,
         series: Lookup<'a>,
         families: Lookup<'a>,
+        reach: Reach,
         now: Timestamp,
     ) -> Intake<'a> {
+        let behind_max_ms = match reach {
+            Reach::Live => options.behind_max_ms.metrics,
+            Reach::Backfill => options.backfill_age_ms,
+        };
         Intake {
             options,
             store,
             now,
-            window: Window::new(now, options.behind_max_ms.metrics, options.ahead_max_ms),
+            window: Window::new(now, behind_max_ms, options.ahead_max_ms),
             batch: MetricBatch::new(store.shard_count(), series.epoch()),
             histogram_bytes_left: options.decoded_bytes_max.saturating_mul(HISTOGRAM_GROWTH_MAX),
             series,

@@ -29,7 +29,7 @@ use crate::model::{Labels, Timestamp};
 use crate::storage::{Busy, Completion, Signal, Store};
 
 pub use logs::service::TOLD_BY as SERVICE_NAME_LABELS;
-pub use options::{BodyFormat, Encoding, Options, RemoteWriteVersion};
+pub use options::{BodyFormat, Encoding, Options, Reach, RemoteWriteVersion};
 pub use otlp::{Options as OtlpOptions, TranslationStrategy};
 pub use outcome::{IngestError, Outcome};
 
@@ -83,6 +83,7 @@ impl Ingest {
         &self,
         body: &[u8],
         version: RemoteWriteVersion,
+        reach: Reach,
         now: Timestamp,
         done: Completion,
     ) -> Result<Outcome, IngestError> {
@@ -91,7 +92,7 @@ impl Ingest {
             RemoteWriteVersion::V2 => Protocol::RemoteWriteV2,
         };
         self.decompressed(protocol, body, Encoding::Snappy, now, |body| {
-            self.admit(protocol, now, done, |intake| match version {
+            self.admit(protocol, reach, now, done, |intake| match version {
                 RemoteWriteVersion::V1 => Ok(remote_write::v1::read(body, &self.spelling_hash, intake)?),
                 RemoteWriteVersion::V2 => remote_write::v2::read(body, &self.spelling_hash, intake),
             })
@@ -112,7 +113,7 @@ impl Ingest {
         self.decompressed(protocol, body, encoding, now, |body| match signal {
             Signal::Metrics => {
                 let request = otlp::decode(body, format, self.options.decoded_bytes_max)?;
-                self.admit(protocol, now, done, |intake| {
+                self.admit(protocol, Reach::Live, now, done, |intake| {
                     otlp::read(&request, &self.spelling_hash, intake);
                     Ok(())
                 })
@@ -179,7 +180,7 @@ impl Ingest {
     ) -> Result<Outcome, IngestError> {
         self.stats.received(Protocol::OwnMetrics, 0);
         self.counting_refusals(now, || {
-            self.admit(Protocol::OwnMetrics, now, done, |intake| {
+            self.admit(Protocol::OwnMetrics, Reach::Live, now, done, |intake| {
                 for sample in samples {
                     let spelling = sample.labels.fingerprint();
                     let written = intake
@@ -192,18 +193,19 @@ impl Ingest {
         })
     }
 
-    fn intake(&self, now: Timestamp) -> Intake<'_> {
+    fn intake(&self, reach: Reach, now: Timestamp) -> Intake<'_> {
         let series = self.series.lookup(|| self.store.series_epoch());
         // The store may forget metadata with the segments that held it, so it is told again now and then.
         let retell = now.div_euclid(METADATA_RETOLD_EVERY_MS) as u64;
         let families = self.families.lookup(|| self.store.series_epoch() << 32 ^ retell);
-        Intake::new(&self.options, &self.store, series, families, now)
+        Intake::new(&self.options, &self.store, series, families, reach, now)
     }
 
     /// Reads a request and queues what of it is admitted; once more, if the store retired series meanwhile.
     fn admit(
         &self,
         protocol: Protocol,
+        reach: Reach,
         now: Timestamp,
         done: Completion,
         read: impl Fn(&mut Intake<'_>) -> Result<(), IngestError>,
@@ -212,7 +214,7 @@ impl Ingest {
         let done = Arc::new(Mutex::new(Some(done)));
         let mut tries_left = TRIES_MAX;
         loop {
-            let mut intake = self.intake(now);
+            let mut intake = self.intake(reach, now);
             read(&mut intake)?;
             let done = done.clone();
             let appended = intake.append(Box::new(move |result| {

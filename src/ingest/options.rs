@@ -21,6 +21,15 @@ pub enum RemoteWriteVersion {
     V2,
 }
 
+/// How far back a sender may write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// As far as samples are kept as they were sent.
+    Live,
+    /// As far as the last tier goes: somebody brings history in.
+    Backfill,
+}
+
 /// Of protocols that have both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyFormat {
@@ -47,6 +56,8 @@ pub struct Options {
     pub ahead_max_ms: i64,
     /// What is further behind the clock is refused: the retention of the signal, for metrics that of the hot tier.
     pub behind_max_ms: PerSignal<i64>,
+    /// The same for samples of a backfill: the retention of the last tier.
+    pub backfill_age_ms: i64,
     pub otlp: OtlpOptions,
 }
 
@@ -65,6 +76,7 @@ impl Default for Options {
             span_bytes_max: 1 << 20,
             ahead_max_ms: 10 * MINUTE,
             behind_max_ms: PerSignal { metrics: 15 * DAY, logs: 30 * DAY, traces: 7 * DAY },
+            backfill_age_ms: 15 * DAY,
             otlp: OtlpOptions::default(),
         }
     }

@@ -75,12 +75,12 @@ impl Fixture {
 
     fn write_v1(&self, request: &wire1::WriteRequest) -> Outcome {
         let body = snappy(&request.encode_to_vec());
-        self.ingest.remote_write(&body, RemoteWriteVersion::V1, NOW, self.completion()).unwrap()
+        self.ingest.remote_write(&body, RemoteWriteVersion::V1, Reach::Live, NOW, self.completion()).unwrap()
     }
 
     fn write_v2(&self, request: &wire2::Request) -> Outcome {
         let body = snappy(&request.encode_to_vec());
-        self.ingest.remote_write(&body, RemoteWriteVersion::V2, NOW, self.completion()).unwrap()
+        self.ingest.remote_write(&body, RemoteWriteVersion::V2, Reach::Live, NOW, self.completion()).unwrap()
     }
 
     /// Every sample there is, as `series time value`, floats before histograms.
@@ -193,7 +193,7 @@ fn every_bit_of_a_value_is_kept() {
     let at = body.windows(8).position(|w| w == stand_in).unwrap();
     body[at..at + 8].copy_from_slice(&zero);
     let done = fixture.completion();
-    fixture.ingest.remote_write(&snappy(&body), RemoteWriteVersion::V1, NOW, done).unwrap();
+    fixture.ingest.remote_write(&snappy(&body), RemoteWriteVersion::V1, Reach::Live, NOW, done).unwrap();
     fixture.done();
     let snapshot = fixture.store.metrics();
     let name = Matcher::new("__name__", MatchOp::Equal, "x").unwrap();
@@ -244,7 +244,7 @@ fn text_that_is_not_utf8_is_refused_where_it_stands() {
     for _ in 0..2 {
         let outcome = fixture
             .ingest
-            .remote_write(&snappy(&body), RemoteWriteVersion::V1, NOW, fixture.completion())
+            .remote_write(&snappy(&body), RemoteWriteVersion::V1, Reach::Live, NOW, fixture.completion())
             .unwrap();
         assert_eq!(outcome.reasons, [r#"label value is not UTF-8 (byte 3), of label "a""#]);
     }
@@ -281,6 +281,26 @@ fn a_timestamp_outside_the_window_is_refused_and_the_others_are_stored() {
 }
 
 #[test]
+fn a_backfill_reaches_as_far_back_as_the_last_tier() {
+    let fixture = Fixture::new(Options { backfill_age_ms: 400 * DAY, ..Options::default() });
+    let write = |reach, age: i64| {
+        let body = request(vec![series(&[("__name__", "x")], &[(-age, 1.0)])]).encode_to_vec();
+        let outcome = fixture.ingest.remote_write(
+            &snappy(&body),
+            RemoteWriteVersion::V1,
+            reach,
+            NOW,
+            fixture.completion(),
+        );
+        outcome.unwrap().reasons
+    };
+    assert_eq!(write(Reach::Backfill, 400 * DAY), [""; 0]);
+    let refused = |limit: &str| [format!("timestamp {} is 401 days behind (limit {limit})", NOW - 401 * DAY)];
+    assert_eq!(write(Reach::Backfill, 401 * DAY), refused("400d"));
+    assert_eq!(write(Reach::Live, 401 * DAY), refused("15d"));
+}
+
+#[test]
 fn a_full_store_refuses_new_series_alone_and_says_that_waiting_helps() {
     let fixture = Fixture::new(Options::default());
     let names: Vec<String> = (0..100).map(|i| format!("s{i}")).collect();
@@ -306,7 +326,11 @@ fn a_full_store_refuses_new_series_alone_and_says_that_waiting_helps() {
 fn a_body_that_cannot_be_read_is_refused_whole() {
     let fixture = Fixture::new(Options::default());
     let refuse = |body: &[u8], version| {
-        fixture.ingest.remote_write(body, version, NOW, fixture.completion()).unwrap_err().to_string()
+        fixture
+            .ingest
+            .remote_write(body, version, Reach::Live, NOW, fixture.completion())
+            .unwrap_err()
+            .to_string()
     };
     let mut body = request(vec![good()]).encode_to_vec();
     body.truncate(body.len() - 1);
@@ -349,8 +373,11 @@ impl V2 {
 
     fn series(&mut self, pairs: &[(&str, &str)], samples: &[(Timestamp, f64)]) -> &mut wire2::TimeSeries {
         let labels_refs = pairs.iter().flat_map(|(n, v)| [self.symbol(n), self.symbol(v)]).collect();
-        let sample =
-            |&(t, value): &(i64, f64)| wire2::Sample { timestamp: NOW + t, value, start_timestamp: 0 };
+        let sample = |&(t, value): &(i64, f64)| wire2::Sample {
+            timestamp: NOW + t,
+            value: Some(value),
+            start_timestamp: 0,
+        };
         self.0.timeseries.push(wire2::TimeSeries {
             labels_refs,
             samples: samples.iter().map(sample).collect(),
@@ -399,7 +426,7 @@ fn histograms_exemplars_and_metadata_of_2_0_are_stored_and_counted() {
     let series = v2.series(&[("__name__", "latency")], &[]);
     series.histograms.push(wire2::Histogram {
         count: Some(wire2::histogram::Count::CountInt(3)),
-        sum: 1.5,
+        sum: Some(1.5),
         schema: 3,
         positive_spans: vec![wire2::BucketSpan { offset: -1, length: 2 }],
         positive_deltas: vec![1, 1],
@@ -416,7 +443,11 @@ fn histograms_exemplars_and_metadata_of_2_0_are_stored_and_counted() {
         ..Default::default()
     });
     series.histograms.push(wire2::Histogram { schema: 127, timestamp: NOW + 2, ..Default::default() });
-    series.exemplars.push(wire2::Exemplar { labels_refs: vec![trace_id, id], value: 0.7, timestamp: NOW });
+    series.exemplars.push(wire2::Exemplar {
+        labels_refs: vec![trace_id, id],
+        value: Some(0.7),
+        timestamp: NOW,
+    });
     series.metadata = Some(wire2::Metadata { r#type: 3, help_ref: help, unit_ref: unit });
     let outcome = fixture.write_v2(&v2.0);
     assert_eq!((outcome.histograms, outcome.exemplars, outcome.rejected), (2, 1, 1));
@@ -499,14 +530,15 @@ fn a_request_during_which_series_were_retired_is_read_again() {
     };
     let tries = std::cell::Cell::new(0);
     let epoch = fixture.store.series_epoch();
-    let outcome = fixture.ingest.admit(Protocol::OwnMetrics, NOW, fixture.completion(), |intake| {
-        let series = intake.resolve(7, |_| Ok(own("x").labels)).unwrap();
-        intake.sample(series, NOW, 1.0).unwrap();
-        if tries.replace(tries.get() + 1) == 0 {
-            retire_idle();
-        }
-        Ok(())
-    });
+    let outcome =
+        fixture.ingest.admit(Protocol::OwnMetrics, Reach::Live, NOW, fixture.completion(), |intake| {
+            let series = intake.resolve(7, |_| Ok(own("x").labels)).unwrap();
+            intake.sample(series, NOW, 1.0).unwrap();
+            if tries.replace(tries.get() + 1) == 0 {
+                retire_idle();
+            }
+            Ok(())
+        });
     assert_ne!(fixture.store.series_epoch(), epoch);
     assert_eq!((outcome.unwrap().samples, tries.get()), (1, 2));
     assert!(fixture.stored().contains(&"x 0 1".to_owned()));

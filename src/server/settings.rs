@@ -84,6 +84,7 @@ pub fn ingest(config: &Config) -> ingest::Options {
         metadata_bytes_max: limits.metadata_bytes_max.0 as usize,
         span_bytes_max: limits.span_bytes_max.0 as usize,
         behind_max_ms: behind_max_ms(config),
+        backfill_age_ms: config.tiers.longest_age().as_millis() as i64,
         otlp: ingest::OtlpOptions {
             translation: translation_strategy(config.otlp.translation_strategy),
             promote_resource_attributes: config.otlp.promote_resource_attributes.clone(),

@@ -6,10 +6,12 @@
 mod common;
 
 mod bad_inputs;
+mod export;
 mod features;
 mod federate;
 mod first_minute;
 mod grafana;
+mod import;
 mod jaeger_api;
 mod lifecycle;
 mod logs_push;

@@ -17,6 +17,7 @@ mod corpora;
 mod differential;
 mod exporter;
 mod exposition;
+mod import;
 mod known_differences;
 mod logs_and_spans;
 mod opentelemetry;

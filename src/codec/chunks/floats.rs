@@ -6,7 +6,7 @@ use crate::codec::varint;
 use crate::model::Timestamp;
 
 /// Bits of a difference of differences, in milliseconds.
-const TIME_WIDTHS: [u32; 3] = [14, 17, 20];
+pub(super) const TIME_WIDTHS: [u32; 3] = [14, 17, 20];
 
 /// One chunk of up to 65,535 floats, at least one.
 pub fn encode(timestamps: &[Timestamp], values: &[f64]) -> Chunk {
@@ -43,7 +43,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::codec::chunks::reader;
+    use crate::codec::chunks::reader::testing as reader;
     use crate::model::metrics::STALE_NAN;
 
     fn bits(samples: &[(Timestamp, f64)]) -> Vec<(Timestamp, u64)> {

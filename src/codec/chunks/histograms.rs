@@ -11,8 +11,8 @@ use crate::model::histogram::{ResetHint, Span};
 use crate::model::{Histogram, Timestamp};
 
 /// Flags behind the count: what is known of the first histogram; within a chunk of counters nothing is reset.
-const RESET: u64 = 0b1000_0000;
-const GAUGE: u64 = 0b1100_0000;
+pub(super) const RESET: u64 = 0b1000_0000;
+pub(super) const GAUGE: u64 = 0b1100_0000;
 
 /// Whether the second histogram, which follows the first, can stand in a chunk with it: of a counter, readers take
 /// all but the first for increases.
@@ -177,7 +177,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::codec::chunks::{Chunks, SAMPLES_MAX, reader};
+    use crate::codec::chunks::reader::testing as reader;
+    use crate::codec::chunks::{Chunks, SAMPLES_MAX};
     use crate::model::histogram::CUSTOM_BUCKETS_SCHEMA;
 
     fn counter(counts: &[f64]) -> Histogram {
@@ -207,7 +208,7 @@ mod tests {
     }
 
     fn read(chunk: &Chunk) -> Vec<(Timestamp, Histogram)> {
-        reader::histograms(&chunk.data, chunk.encoding == Encoding::Histogram)
+        reader::histograms(&chunk.data, chunk.encoding)
     }
 
     fn assert_come_back(run: &[Histogram]) {

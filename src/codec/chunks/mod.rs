@@ -1,14 +1,15 @@
-//! Prometheus's chunks: samples of one series as remote read streams them. They are written here and read by others.
+//! Prometheus's chunks: samples of one series as remote read streams them and as its blocks keep them.
 //!
 //! The three encodings are Prometheus's to the bit (its `tsdb/chunkenc`): a chunk of the same samples has the same
 //! bytes. Where a run of histograms ends is ours to choose; see [`histograms::continues`].
 
 mod floats;
 mod histograms;
-#[cfg(test)]
 mod reader;
 
 use std::sync::Arc;
+
+pub use reader::{ChunkReader, ChunkValue};
 
 use super::bits::BitWriter;
 use crate::model::{Histogram, Timestamp};

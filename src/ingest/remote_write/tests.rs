@@ -92,7 +92,7 @@ fn oracle_v2(body: &[u8]) -> Option<Vec<Seen>> {
             samples: series
                 .samples
                 .iter()
-                .map(|s| (s.timestamp, s.value.to_bits(), s.start_timestamp))
+                .map(|s| (s.timestamp, s.value().to_bits(), s.start_timestamp))
                 .collect(),
             histograms: series.histograms.iter().map(oracle_histogram).collect(),
             exemplars: series.exemplars.len(),
@@ -139,7 +139,7 @@ fn oracle_histogram(wire: &wire2::Histogram) -> String {
             Some(Count::CountFloat(n)) => n,
             None => 0.0,
         },
-        sum: wire.sum,
+        sum: wire.sum(),
         positive_spans: spans(&wire.positive_spans),
         positive_buckets,
         negative_spans: spans(&wire.negative_spans),
