@@ -12,6 +12,7 @@ use std::time::Instant;
 use super::errors::{MergeError, ReadError};
 use super::live::LiveSegment;
 use super::manifest::SegmentEntry;
+use super::pace::Pace;
 use super::publish::{Change, SegmentFile, Target};
 use super::rollup::set_aside_damaged;
 use super::seal::MaintenanceError;
@@ -156,7 +157,7 @@ impl Store {
         let target =
             Target { signal, tier, resolution_ms: resolution_ms.into(), partition, level: plan.level };
         let effort = if plan.level == FINAL { Effort::Best } else { Effort::Fast };
-        let merged = self.write_segment(target, |to| {
+        let merged = self.write_segment(Pace::Background, target, |to| {
             merge_segments(signal, &plan.inputs, seqs, effort, to, is_stopping)
         })?;
         let removed: Vec<u64> = plan.inputs.iter().map(|s| s.entry.id).collect();

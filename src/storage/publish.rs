@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::errors::MergeError;
-use super::fs::WriteFile;
 use super::live::LiveSegment;
 use super::manifest::{Edit, SegmentEntry};
+use super::pace::{self, Pace, PacedFile};
 use super::seal::MaintenanceError;
 use super::segment::SegmentMeta;
 use super::signal::Signal;
@@ -18,7 +18,7 @@ use super::tier_dirs::{segment_name, temporary_name};
 use crate::model::Timestamp;
 
 /// The file that a segment is written to.
-pub(super) type SegmentFile = BufWriter<Box<dyn WriteFile>>;
+pub(super) type SegmentFile = BufWriter<PacedFile>;
 
 /// Bytes gathered before they go to a segment's file.
 const WRITE_BUFFER_BYTES: usize = 256 << 10;
@@ -48,10 +48,11 @@ impl Store {
     /// As [`Store::write_segments`], for one.
     pub(super) fn write_segment(
         &self,
+        pace: Pace,
         target: Target,
         write: impl FnOnce(SegmentFile) -> Result<Option<(SegmentFile, SegmentMeta)>, MergeError> + Send,
     ) -> Result<Option<Arc<LiveSegment>>, MaintenanceError> {
-        let segments = self.write_segments(&[target], |mut to| {
+        let segments = self.write_segments(pace, &[target], |mut to| {
             write(to.pop().expect("a file for each target")).map(|written| vec![written])
         })?;
         Ok(segments.into_iter().next())
@@ -60,11 +61,12 @@ impl Store {
     /// Writes, syncs and names segments: those that have rows, in the order of `targets`.
     pub(super) fn write_segments(
         &self,
+        pace: Pace,
         targets: &[Target],
         write: impl FnOnce(Vec<SegmentFile>) -> Result<Written, MergeError> + Send,
     ) -> Result<Vec<Arc<LiveSegment>>, MaintenanceError> {
         let mut drafts = Vec::new();
-        let written = self.write_drafts(targets, &mut drafts, write);
+        let written = self.write_drafts(pace, targets, &mut drafts, write);
         if !matches!(&written, Ok(entries) if entries.len() == drafts.len()) {
             let kept = written.as_deref().unwrap_or_default();
             for draft in drafts.iter().filter(|draft| kept.iter().all(|entry| entry.id != draft.id)) {
@@ -86,6 +88,7 @@ impl Store {
 
     fn write_drafts(
         &self,
+        pace: Pace,
         targets: &[Target],
         drafts: &mut Vec<Draft>,
         write: impl FnOnce(Vec<SegmentFile>) -> Result<Written, MergeError> + Send,
@@ -97,10 +100,10 @@ impl Store {
             let file = self.fs.create(&path);
             let file = file.map_err(|source| MaintenanceError::Io { path: path.clone(), source })?;
             drafts.push(Draft { id, target, path });
-            files.push(BufWriter::with_capacity(WRITE_BUFFER_BYTES, file));
+            files.push(BufWriter::with_capacity(WRITE_BUFFER_BYTES, PacedFile::new(file, pace)));
         }
         let io = |draft: &Draft, source| MaintenanceError::Io { path: draft.path.clone(), source };
-        let written = on_own_thread(|| write(files)).map_err(|error| match error {
+        let written = pace::run(pace, || write(files)).map_err(|error| match error {
             MergeError::Read(error) => error.into(),
             // Which of them cannot be told from here; a full disk is what it mostly is.
             MergeError::Write(source) => io(&drafts[0], source),
@@ -155,16 +158,6 @@ pub(super) struct Change<'a> {
     pub wal_done: Option<u64>,
     /// Up to which partition a resolution was let go.
     pub floors: &'a [(u32, Timestamp)],
-}
-
-/// Runs work that takes a lot of memory for a short time. The allocator keeps what a thread has freed for what that
-/// thread will ask for next, and gives it back when the thread ends.
-fn on_own_thread<T: Send>(work: impl FnOnce() -> T + Send) -> T {
-    std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().name("segment-writer".to_owned()).spawn_scoped(scope, work);
-        let thread = thread.expect("the system can start a few threads");
-        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })
 }
 
 fn entry(id: u64, target: &Target, meta: &SegmentMeta, bytes: u64) -> SegmentEntry {

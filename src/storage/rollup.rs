@@ -15,6 +15,7 @@ use super::errors::{MergeError, ReadError};
 use super::live::{LiveSegment, View};
 use super::manifest::SegmentEntry;
 use super::metrics::{self, MetricsSegment, RollUp};
+use super::pace::Pace;
 use super::partition::{partition_range, rollup_partition_of};
 use super::publish::{Change, Target};
 use super::seal::MaintenanceError;
@@ -86,7 +87,7 @@ impl Store {
         // A number of its own, so that of two rollups of a day the later one is right.
         let seq = self.seq.fetch_add(1, Ordering::Relaxed) + 1;
         let types = |family: &str| self.metric_type(family);
-        let pieces = self.write_segments(&targets, |to| {
+        let pieces = self.write_segments(Pace::Background, &targets, |to| {
             let (raw, older) = (opened(&plan.raw)?, opened(&plan.older)?);
             let day = RollUp {
                 raw: &raw,
@@ -159,7 +160,7 @@ fn opened(segments: &[Arc<LiveSegment>]) -> Result<Vec<Arc<MetricsSegment>>, Mer
 /// kept from being done. If none of them is damaged, then all.
 pub(super) fn set_aside_damaged<'a>(segments: impl Iterator<Item = &'a Arc<LiveSegment>>) {
     let all: Vec<_> = segments.collect();
-    let damaged: Vec<_> = all.iter().copied().filter(|segment| segment.is_damaged()).collect();
+    let damaged: Vec<_> = all.iter().copied().filter(|segment| segment.verify().is_err()).collect();
     let blamed = if damaged.is_empty() { all } else { damaged };
     blamed.iter().for_each(|segment| segment.set_unmergeable());
 }

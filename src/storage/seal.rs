@@ -15,6 +15,7 @@ use crossbeam::channel::bounded;
 use super::errors::{MergeError, ReadError};
 use super::generation::Generation;
 use super::manifest::ManifestError;
+use super::pace::Pace;
 use super::partition::partition_range;
 use super::publish::{Change, Target};
 use super::shard::Job;
@@ -113,7 +114,7 @@ impl Store {
         for (signal, partition) in generation.partitions() {
             let range = partition_range(partition);
             let target = Target { signal, tier: 0, resolution_ms: 0, partition, level: 0 };
-            segments.extend(self.write_segment(target, |to| {
+            segments.extend(self.write_segment(Pace::Hurried, target, |to| {
                 let seqs = generation.seqs();
                 let written = match signal {
                     Signal::Metrics => {
