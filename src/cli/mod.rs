@@ -1,6 +1,7 @@
 //! The command line: each command a thin caller of the layers.
 
 mod answer;
+mod check;
 mod client;
 mod config_args;
 mod export;
@@ -22,6 +23,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::config::ConfigError;
 use crate::server::ServeError;
+use crate::storage::check::CheckError;
 use crate::storage::inspect::{self, InspectError};
 use config_args::ConfigArgs;
 use import::InputError;
@@ -81,6 +83,11 @@ enum Command {
 enum Check {
     /// Read the configuration as `serve` would, and print what is in force.
     Config(ConfigArgs),
+    /// Read all of the data directory, and print what is damaged in it.
+    ///
+    /// Takes the options of `serve`, so that it knows where the data are. Reads only and takes no lock, so that the server
+    /// may be running. Fails if there is damage.
+    Data(ConfigArgs),
 }
 
 /// Why a command failed; each text is one line.
@@ -106,17 +113,22 @@ pub enum CliError {
     NotAll { refused: u64, sent: u64 },
     #[error(transparent)]
     Inspect(#[from] InspectError),
+    #[error(transparent)]
+    Check(#[from] CheckError),
+    #[error("{}: damaged in {places} places; what they held is lost unless there is a backup, all else is served", dir.display())]
+    Damaged { dir: PathBuf, places: usize },
 }
 
 impl CliError {
     /// 2: the caller must change something (usage, configuration, port, data directory). 1: all else.
     pub fn exit_code(&self) -> u8 {
         match self {
-            CliError::Usage(_) | CliError::Config(_) => 2,
+            CliError::Usage(_) | CliError::Config(_) | CliError::Check(CheckError::NoData { .. }) => 2,
             CliError::Serve(error) => error.exit_code(),
             CliError::Unreachable { .. } | CliError::NotIcecore { .. } => 1,
-            CliError::Refused(_) | CliError::Inspect(_) => 1,
+            CliError::Refused(_) | CliError::Inspect(_) | CliError::Check(_) => 1,
             CliError::Input { .. } | CliError::Output { .. } | CliError::NotAll { .. } => 1,
+            CliError::Damaged { .. } => 1,
         }
     }
 }
@@ -134,7 +146,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Result<(), CliError> {
     };
     match cli.command.unwrap_or(Command::Serve(cli.serve)) {
         Command::Serve(args) => serve::run(&args),
-        Command::Check { what: Check::Config(args) } => serve::check(&args),
+        Command::Check { what: Check::Config(args) } => check::config(&args),
+        Command::Check { what: Check::Data(args) } => check::data(&args),
         Command::Query(args) => query::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Import(args) => import::run(&args),

@@ -1,4 +1,4 @@
-//! `icecore serve` and `icecore check config`.
+//! `icecore serve`.
 
 use tracing_subscriber::EnvFilter;
 
@@ -12,13 +12,6 @@ pub fn run(args: &ConfigArgs) -> Result<(), CliError> {
     let config = args.load()?;
     start_log(&config);
     server::run(&config)?;
-    Ok(())
-}
-
-/// Prints the configuration in force, or fails with what is wrong in it.
-pub fn check(args: &ConfigArgs) -> Result<(), CliError> {
-    let lines = args.load()?.entries().into_iter().map(|(key, value)| format!("{key} = {value}\n"));
-    super::print(&lines.collect::<String>());
     Ok(())
 }
 

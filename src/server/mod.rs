@@ -25,6 +25,8 @@ use crate::storage::{OpenError, Store};
 use listener::Serving;
 use shutdown::Shutdown;
 
+pub use settings::storage as storage_options;
+
 /// Why the server did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {

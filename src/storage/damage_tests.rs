@@ -200,7 +200,7 @@ fn metric_lines(snapshot: &MetricsSnapshot) -> Lines {
 }
 
 /// The files of a store that has merged and sealed segments of two days and two generations of the log.
-fn data_directory() -> BTreeMap<PathBuf, Vec<u8>> {
+pub(super) fn data_directory() -> BTreeMap<PathBuf, Vec<u8>> {
     let disk = FaultyFs::default();
     let mut k = 0;
     let mut write = |store: &Store, batches: i64| {

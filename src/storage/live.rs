@@ -136,14 +136,15 @@ impl LiveSegment {
         self.file.traces.get(|| self.open(Signal::Traces).map(TracesSegment::open))
     }
 
-    /// Whether reading all of it meets damage.
-    pub fn is_damaged(&self) -> bool {
+    /// Reads and compares all of it; what this build does not know is taken as it is.
+    pub fn verify(&self) -> Result<(), ReadError> {
         match self.signal() {
-            Some(Signal::Metrics) => self.metrics().map_or(true, |metrics| metrics.verify().is_err()),
-            Some(Signal::Logs) => self.logs().map_or(true, |logs| logs.verify().is_err()),
-            Some(Signal::Traces) => self.traces().map_or(true, |traces| traces.verify().is_err()),
-            None => false,
+            Some(Signal::Metrics) => self.metrics()?.verify()?,
+            Some(Signal::Logs) => self.logs()?.verify()?,
+            Some(Signal::Traces) => self.traces()?.verify()?,
+            None => {}
         }
+        Ok(())
     }
 
     fn open(&self, signal: Signal) -> Result<Segment, ReadError> {

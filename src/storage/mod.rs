@@ -11,6 +11,7 @@
 //!
 //! Readers take a view (`live.rs`) of generations and segments as they are at one instant, and wait for nobody.
 
+pub mod check;
 pub mod fs;
 pub mod index;
 pub mod inspect;
@@ -34,6 +35,7 @@ mod live;
 mod maintenance;
 mod manifest;
 mod open;
+mod pace;
 mod partition;
 mod pressure;
 mod publish;

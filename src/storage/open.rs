@@ -70,7 +70,7 @@ impl Store {
         registry: &prometheus::Registry,
         now: Timestamp,
     ) -> Result<Arc<Store>, OpenError> {
-        let dirs = TierDirs::new(&options);
+        let dirs = TierDirs::new(&options.data_dir, &options.tiers);
         let mut locks = vec![prepare_directory(&*fs, &options.data_dir, &dirs)?];
         locks.extend(dirs.lock(&*fs)?);
         let metrics = StoreMetrics::register(registry);

@@ -14,7 +14,6 @@ use super::manifest::{Manifest, SegmentEntry};
 use super::open::{OpenError, io_error};
 use super::signal::Signal;
 use super::stats::StoreMetrics;
-use super::store::Options;
 
 /// One age class of samples.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,11 +67,14 @@ pub(super) struct TierDirs {
 }
 
 impl TierDirs {
-    pub fn new(options: &Options) -> TierDirs {
-        TierDirs {
-            data_dir: options.data_dir.clone(),
-            given: options.tiers.iter().map(|tier| tier.dir.clone()).collect(),
-        }
+    pub fn new(data_dir: &Path, tiers: &[TierOptions]) -> TierDirs {
+        TierDirs { data_dir: data_dir.to_owned(), given: tiers.iter().map(|tier| tier.dir.clone()).collect() }
+    }
+
+    /// The tiers whose directories may hold segments, when `highest` is one of them.
+    pub fn tiers(&self, highest: u8) -> impl Iterator<Item = u8> {
+        let given = (self.given.len() as u8).saturating_sub(1);
+        0..=highest.max(ALWAYS - 1).max(given)
     }
 
     pub fn dir(&self, tier: u8) -> PathBuf {
@@ -132,7 +134,7 @@ impl TierDirs {
         let highest = manifest.segments().map(|entry| entry.tier).max().unwrap_or(0);
         // Whether a file was listed, and whether it lies where only we write.
         let mut files = BTreeMap::<PathBuf, (bool, bool)>::new();
-        for tier in 0..=highest.max(ALWAYS - 1).max(self.given.len() as u8 - 1) {
+        for tier in self.tiers(highest) {
             let dir = self.dir(tier);
             let names = match fs.list(&dir) {
                 Err(e) if e.kind() == io::ErrorKind::NotFound => Vec::new(),
@@ -173,7 +175,8 @@ impl TierDirs {
     }
 }
 
-fn is_name_of_ours(name: &str) -> bool {
+/// True for names of segments, finished or not.
+pub(super) fn is_name_of_ours(name: &str) -> bool {
     let is_id = |text: &str| text.len() >= 12 && text.bytes().all(|b| b.is_ascii_digit());
     match name.split_once('.') {
         Some((id, "tmp")) => is_id(id),

@@ -6,6 +6,7 @@
 mod common;
 
 mod bad_inputs;
+mod check_data;
 mod export;
 mod features;
 mod federate;

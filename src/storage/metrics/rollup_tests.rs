@@ -282,8 +282,7 @@ fn a_flipped_bit_anywhere_is_found_and_never_makes_a_wrong_answer() {
         if let Ok(segment) = Segment::open(Arc::new(Mapped::Heap(damaged)), "a.seg") {
             let segment = MetricsSegment::open(segment);
             ask(&segment, &said);
-            let is_version_in_header = (10..16).contains(&at);
-            assert!(segment.verify().is_err() || is_version_in_header, "flipped at {at}");
+            assert!(segment.verify().is_err(), "flipped at {at}");
         }
     }
 }

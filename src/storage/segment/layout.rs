@@ -14,6 +14,8 @@ pub const MAJOR: u16 = 1;
 pub const MINOR: u16 = 1;
 
 pub const HEADER_LEN: usize = 16;
+/// Where magic and version end in the header, whatever the minor version.
+pub const VERSION_END: usize = 12;
 pub const TAIL_LEN: usize = 32;
 /// Of the tail, what its checksum covers.
 pub const TAIL_CHECKED_LEN: usize = 16;
@@ -86,11 +88,12 @@ impl SectionEntry {
     }
 }
 
-pub fn header() -> [u8; HEADER_LEN] {
+/// What a file of this major and that minor version begins with.
+pub fn header(minor: u16) -> [u8; HEADER_LEN] {
     let mut header = [0; HEADER_LEN];
     header[..8].copy_from_slice(&MAGIC);
     header[8..10].copy_from_slice(&MAJOR.to_le_bytes());
-    header[10..12].copy_from_slice(&MINOR.to_le_bytes());
+    header[10..12].copy_from_slice(&minor.to_le_bytes());
     header
 }
 

@@ -27,7 +27,7 @@ enum Sum {
 
 impl<W: Write> SegmentWriter<W> {
     pub fn new(mut to: W) -> io::Result<SegmentWriter<W>> {
-        let header = layout::header();
+        let header = layout::header(layout::MINOR);
         to.write_all(&header)?;
         Ok(SegmentWriter { to, offset: header.len() as u64, sections: Vec::new(), open: None })
     }

@@ -11,7 +11,7 @@ mod writer;
 use std::path::{Path, PathBuf};
 
 pub use frame::{FrameBuffer, FrameHeader};
-pub use replay::{Frame, read_file, replay_generation};
+pub use replay::{Frame, GenerationReport, read_file, replay_generation};
 pub use writer::{FileLog, GenerationWriter};
 
 /// Where the files of a generation lie.
