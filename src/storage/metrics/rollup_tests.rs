@@ -10,7 +10,7 @@ use crate::codec::Effort;
 use crate::model::histogram::{ResetHint, Span};
 use crate::model::metrics::stale_marker;
 use crate::model::rollup::{Columns, FloatBuckets, HistogramBuckets};
-use crate::model::time::{DAY, MINUTE};
+use crate::model::time::{DAY, HOUR, MINUTE};
 use crate::model::{Histogram, Labels, MetricType, TimeRange, Timestamp};
 use crate::storage::errors::MergeError;
 use crate::storage::fs::Mapped;
@@ -204,6 +204,17 @@ proptest! {
             prop_assert_eq!(meta.tier_resolution_ms, 60_000);
             prop_assert_eq!(contents(&merged), folded(&both, MINUTE));
         }
+    }
+}
+
+#[test]
+fn of_series_of_one_rhythm_each_has_its_own_end() {
+    let labels = |code: &str| Labels::from_pairs([("__name__", "requests_total"), ("code", code)]).unwrap();
+    let until = |end: Timestamp| (1..=end / 5_000).map(|i| (i * 5_000, i as f64)).collect::<BTreeMap<_, _>>();
+    let samples = Samples::from([(labels("200"), until(4 * HOUR)), (labels("500"), until(5 * HOUR))]);
+    let raw = [raw(&samples)];
+    for (segment, resolution) in rolled_up(&plan(&raw, &[])).iter().zip(RESOLUTIONS) {
+        assert_eq!(contents(segment), folded(&samples, resolution));
     }
 }
 

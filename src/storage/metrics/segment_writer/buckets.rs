@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use xxhash_rust::xxh3::xxh3_128;
+use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 use super::super::segment_layout::{
     BLOCK_BUCKETS_MAX, BLOCK_HISTOGRAM_BUCKETS_MAX, BUCKET_TIMES_CODEC, Column, STATES_CODEC, SeriesRow,
@@ -66,7 +66,8 @@ impl<W: Write> MetricsSegmentWriter<W> {
         self.scratch.clear();
         self.scratch.push(BUCKET_TIMES_CODEC);
         times.encode(self.meta.tier_resolution_ms.into(), &mut self.scratch);
-        let hash = xxh3_128(&self.scratch);
+        // Regular times have the same bytes however many there are.
+        let hash = xxh3_128_with_seed(&self.scratch, times.len() as u64);
         if let Some(&number) = self.columns.known.get(&hash) {
             return Ok(number);
         }
