@@ -22,10 +22,11 @@
 //!
 //! | part of storage | may import |
 //! |---|---|
-//! | fs, partition, signal | nothing of storage |
-//! | wal, segment, manifest | fs |
+//! | fs, partition, signal, tombstone | nothing of storage |
+//! | wal, segment | fs |
+//! | manifest | fs, tombstone |
 //! | index, errors | segment |
-//! | metrics, logs, traces | segment, index, partition, signal, errors, live |
+//! | metrics, logs, traces | segment, index, partition, signal, tombstone, errors, live |
 
 pub mod clock;
 pub mod codec;

@@ -10,7 +10,8 @@ use icecore::codec::Effort;
 use icecore::model::histogram::{self, ResetHint};
 use icecore::model::rollup::{Columns, FloatBuckets, HistogramBuckets};
 use icecore::model::{
-    Exemplar, Histogram, Labels, MetricMetadata, MetricType, NanoRange, TimeRange, TraceId, time::DAY,
+    Exemplar, Histogram, Labels, MatchOp, Matcher, MetricMetadata, MetricType, NanoRange, TimeRange, TraceId,
+    time::DAY,
 };
 use icecore::storage::fs::Mapped;
 use icecore::storage::logs::{LogAsk, LogBatch, LogRowsBuffer, LogsSegment, StreamRows};
@@ -490,7 +491,7 @@ fn a_log_of_log_entries_of_version_1_replays_to_what_was_written() {
     assert_eq!(log_entries(&open(again.path())), written);
 }
 
-/// Seals, a merge, a roll-up and the removal of the samples that were rolled up.
+/// Seals, a merge, a roll-up and the removal of the samples that were rolled up; two deletions, the first of them cleaned.
 fn write_manifest(dir: &Path) -> Vec<u8> {
     let tier = |resolution_ms, days| TierOptions { resolution_ms, retention_ms: days * DAY, dir: None };
     let options = Options { shards: 1, tiers: vec![tier(0, 1), tier(60_000, 90)], ..Options::new(dir) };
@@ -507,6 +508,13 @@ fn write_manifest(dir: &Path) -> Vec<u8> {
     receiver.recv().unwrap().unwrap();
     store.seal(NOW).unwrap();
     store.tidy(NOW + 3 * DAY);
+    let matcher = |name: &str, op, value: &str| Matcher::new(name, op, value).unwrap();
+    let later = vec![matcher("__name__", MatchOp::Equal, "later")];
+    store.delete_series(vec![later], TimeRange::ALL, NOW).unwrap();
+    store.clean_tombstones().unwrap();
+    let selectors = [("job", MatchOp::Regex, "a|b.*"), ("k8s.pod", MatchOp::NotEqual, "")];
+    let selectors = selectors.map(|(name, op, value)| vec![matcher(name, op, value)]);
+    store.delete_series(selectors.to_vec(), TimeRange::closed(NOW - DAY, NOW), NOW).unwrap();
     std::fs::read(dir.join("MANIFEST")).unwrap()
 }
 
@@ -515,15 +523,19 @@ fn manifests_of_all_versions_list_what_they_listed() {
     let (dir, again) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let written = write_manifest(dir.path());
     if is_update() {
-        std::fs::write(fixture("v2_manifest"), written).unwrap();
+        std::fs::write(fixture("v3_manifest"), written).unwrap();
     }
     check_text("v1_manifest", "v1_manifest.txt");
     check_text("v2_manifest", "v2_manifest.txt");
+    check_text("v3_manifest", "v3_manifest.txt");
     std::fs::copy(fixture("v1_manifest"), again.path().join("MANIFEST")).unwrap();
     open(again.path());
-    std::fs::copy(fixture("v2_manifest"), again.path().join("MANIFEST")).unwrap();
-    let refused = Store::open(Options::new(again.path()), &prometheus::Registry::new(), NOW).err().unwrap();
-    assert!(refused.to_string().contains("holds none of the 1 segments"), "{refused}");
+    for newer in ["v2_manifest", "v3_manifest"] {
+        std::fs::copy(fixture(newer), again.path().join("MANIFEST")).unwrap();
+        let refused =
+            Store::open(Options::new(again.path()), &prometheus::Registry::new(), NOW).err().unwrap();
+        assert!(refused.to_string().contains("holds none of the 1 segments"), "{refused}");
+    }
 }
 
 #[test]

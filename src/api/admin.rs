@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
+use axum::body::Body;
 use axum::extract::{Path, State};
-use axum::http::{Method, StatusCode, Uri, header};
+use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 
 use super::Api;
 use super::error::ApiError;
-use crate::storage::MaintenanceError;
+use super::form::Form;
+use super::prometheus::read_form;
 
 /// `GET /`: where to go from here.
 pub async fn welcome() -> &'static str {
@@ -61,13 +63,35 @@ pub async fn compact(State(api): State<Arc<Api>>) -> Result<StatusCode, ApiError
     maintain(&api, |api| api.store.compact(api.clock.now_ms())).await
 }
 
-/// `POST /api/v1/admin/tsdb/…`: deleting and copying are not here, as they are not in a Prometheus that was not
-/// told to allow them.
-pub async fn tsdb(Path(task): Path<String>, method: Method, uri: Uri) -> ApiError {
+/// `POST` or `PUT /api/v1/admin/tsdb/…`: refused, as by Prometheus, unless `--web.enable-admin-api` allows it.
+pub async fn tsdb(
+    State(api): State<Arc<Api>>,
+    Path(task): Path<String>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<StatusCode, ApiError> {
     match task.as_str() {
-        "delete_series" | "clean_tombstones" | "snapshot" => ApiError::Disabled("admin APIs"),
-        _ => super::middleware::no_such_endpoint(&method, &uri),
+        "delete_series" | "clean_tombstones" | "snapshot" if !api.options.admin_api => {
+            Err(ApiError::Disabled("admin APIs"))
+        }
+        "delete_series" => delete_series(&api, &read_form(&api, &uri, &headers, body).await?).await,
+        "clean_tombstones" => maintain(&api, |api| api.store.clean_tombstones()).await,
+        "snapshot" => Err(ApiError::Disabled("snapshots")),
+        _ => Err(super::middleware::no_such_endpoint(&method, &uri)),
     }
+}
+
+/// What matches one of `match[]` from `start` to `end`, both included; left out, they are the beginning and the end of time.
+async fn delete_series(api: &Arc<Api>, form: &Form) -> Result<StatusCode, ApiError> {
+    let texts = form.all("match[]");
+    if texts.is_empty() {
+        return Err(ApiError::BadData("no match[] parameter provided".to_owned()));
+    }
+    let range = form.range()?;
+    let selectors = api.querier.selectors(&texts).map_err(|e| ApiError::of_query("match[]", e))?;
+    maintain(api, move |api| api.store.delete_series(selectors, range, api.clock.now_ms())).await
 }
 
 /// `/api/v1/search/…`, which the feature flag search-api would open in Prometheus.
@@ -78,10 +102,14 @@ pub async fn search(Path(what): Path<String>, method: Method, uri: Uri) -> ApiEr
     }
 }
 
-async fn maintain(
+async fn maintain<E>(
     api: &Arc<Api>,
-    work: impl FnOnce(&Api) -> Result<(), MaintenanceError> + Send + 'static,
-) -> Result<StatusCode, ApiError> {
+    work: impl FnOnce(&Api) -> Result<(), E> + Send + 'static,
+) -> Result<StatusCode, ApiError>
+where
+    E: Send + 'static,
+    ApiError: From<E>,
+{
     let api = api.clone();
     tokio::task::spawn_blocking(move || work(&api)).await.map_err(|_| ApiError::Panicked)??;
     Ok(StatusCode::NO_CONTENT)

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::json;
 use crate::ingest::IngestError;
 use crate::query::{Exceeded, QueryError};
-use crate::storage::{MaintenanceError, WriteError};
+use crate::storage::{DeletionError, MaintenanceError, WriteError};
 
 /// Why a request got no answer, or not the one it asked for.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +50,8 @@ pub enum ApiError {
     Disabled(&'static str),
     #[error(transparent)]
     Maintenance(#[from] MaintenanceError),
+    #[error(transparent)]
+    Deletion(#[from] DeletionError),
 }
 
 /// What kind of failure, in the words of Prometheus's API.
@@ -105,9 +107,9 @@ impl ApiError {
             | ApiError::ResponseTooLarge { .. }
             | ApiError::Ingest(IngestError::NoStreams) => Kind::Execution,
             ApiError::Maintenance(MaintenanceError::Stopping) => Kind::Unavailable,
-            ApiError::Query(QueryError::Internal(_)) | ApiError::Panicked | ApiError::Maintenance(_) => {
-                Kind::Internal
-            }
+            ApiError::Deletion(DeletionError::TooMany) => Kind::Execution,
+            ApiError::Query(QueryError::Internal(_)) | ApiError::Panicked => Kind::Internal,
+            ApiError::Maintenance(_) | ApiError::Deletion(_) => Kind::Internal,
             ApiError::Ingest(IngestError::Busy(_)) | ApiError::Write(_) => Kind::Unavailable,
             ApiError::PoolFull { .. } | ApiError::Disabled(_) => Kind::Unavailable,
             ApiError::BodiesTooLarge { .. } | ApiError::ResponsesTooLarge { .. } => Kind::Unavailable,

@@ -19,7 +19,7 @@ pub async fn features(State(api): State<Arc<Api>>) -> Response {
     let options = api.querier.options();
     success(json!({
         "api": {
-            "admin": false,
+            "admin": api.options.admin_api,
             "exclude_alerts": true,
             "label_values_match": true,
             "lifecycle": false,

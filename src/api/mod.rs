@@ -77,6 +77,8 @@ pub struct Options {
     pub data_dir: PathBuf,
     pub retention: String,
     pub started_at: Timestamp,
+    /// Whether series may be deleted.
+    pub admin_api: bool,
     /// Shown as the one scraped target.
     pub self_target: Option<SelfTarget>,
 }

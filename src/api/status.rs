@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::Api;
 use crate::model::{Timestamp, time};
-use crate::storage::TierStatus;
+use crate::storage::{Deletion, TierStatus};
 
 /// The version of Prometheus whose API this is: Grafana decides by it what it may ask.
 const API_VERSION: &str = "3.14.0";
@@ -98,6 +98,13 @@ pub async fn tiers(State(api): State<Arc<Api>>) -> Response {
             "newest": tier.times.map(|times| rfc3339(times.until)),
         })
     };
+    let deletion = |deletion: &Deletion| {
+        json!({
+            "match": deletion.selectors,
+            "start": rfc3339(deletion.range.after.saturating_add(1)),
+            "end": rfc3339(deletion.range.until),
+        })
+    };
     success(json!({
         "tiers": status.tiers.iter().map(tier).collect::<Vec<_>>(),
         "unsealed": {"rows": stats.unsealed_samples, "bytes": stats.unsealed_bytes},
@@ -106,6 +113,8 @@ pub async fn tiers(State(api): State<Arc<Api>>) -> Response {
             // A day is named by its end.
             "oldest": status.days_to_roll_up.first().map(|day| rfc3339(day.saturating_sub(time::DAY))),
         },
+        // Hidden, and still in files.
+        "tombstones": status.tombstones.iter().map(deletion).collect::<Vec<_>>(),
     }))
 }
 

@@ -61,6 +61,12 @@ fn draw(data: &Value) -> Option<String> {
         0 => "all days that are over are rolled up\n".to_owned(),
         days => format!("days to roll up: {days}, the oldest {}\n", day(&data["backlog"]["oldest"])),
     };
+    // A server of an older version knows of none.
+    for tombstone in data["tombstones"].as_array().into_iter().flatten() {
+        let (from, to) = (day(&tombstone["start"]), day(&tombstone["end"]));
+        text +=
+            &format!("deleted and still in files: {} from {from} to {to}\n", tombstone["match"].as_str()?);
+    }
     Some(text)
 }
 
@@ -83,7 +89,9 @@ fn line(tier: &Value) -> Option<[String; 10]> {
 
 /// To the minute; a dash where there is none.
 fn day(time: &Value) -> String {
-    time.as_str().map_or_else(|| "-".to_owned(), |time| time.get(..16).unwrap_or(time).replace('T', " "))
+    time.as_str()
+        .filter(|time| !time.is_empty())
+        .map_or_else(|| "-".to_owned(), |time| time.get(..16).unwrap_or(time).replace('T', " "))
 }
 
 fn human_bytes(bytes: u64) -> String {
@@ -127,6 +135,10 @@ days to roll up: 2, the oldest 2026-11-02 00:00
         assert_eq!(draw(&data).unwrap(), expected);
         data["backlog"] = json!({"days": 0, "oldest": null});
         assert!(draw(&data).unwrap().ends_with("all days that are over are rolled up\n"));
+        let start = "2026-11-02T00:00:00Z";
+        data["tombstones"] = json!([{"match": "{job=\"a\"}", "start": "", "end": start}]);
+        let last = "deleted and still in files: {job=\"a\"} from - to 2026-11-02 00:00\n";
+        assert!(draw(&data).unwrap().ends_with(last));
         assert_eq!(draw(&json!({"tiers": [{}]})), None);
     }
 }

@@ -34,6 +34,7 @@ pub struct Config {
     pub query: Query,
     pub tiers: Tiers,
     pub retention: Retention,
+    pub web: Web,
     pub seal: Seal,
     pub otlp: Otlp,
     pub log_level: LogLevel,
@@ -91,6 +92,11 @@ pub struct Retention {
     pub traces: Duration,
     /// 0: no limit by size.
     pub size: ByteSize,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Web {
+    pub enable_admin_api: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]

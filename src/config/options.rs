@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::tiers::Tiers;
 use super::values::{ByteSize, LogFormat, LogLevel, Setting, TranslationStrategy, WalSync};
-use super::{Config, Limits, Otlp, Query, Retention, Seal};
+use super::{Config, Limits, Otlp, Query, Retention, Seal, Web};
 
 /// One option.
 pub struct OptionSpec {
@@ -107,6 +107,8 @@ pub const OPTIONS: &[OptionSpec] = options! {
     "retention.traces" TIME retention.traces: "Age up to which spans are kept and accepted";
     "retention.size" SIZE retention.size: "Bytes on disk beyond which the oldest data go first; 0 is no such limit";
 
+    "web.enable-admin-api" BOOL web.enable_admin_api: "Let everybody who reaches --listen delete series (/api/v1/admin/tsdb/delete_series)";
+
     "seal.samples" COUNT seal.samples: "The head becomes a segment at this many samples,";
     "seal.memory" SIZE seal.memory: "or at this much memory,";
     "seal.age" TIME seal.age: "or at this age, whichever comes first";
@@ -136,6 +138,7 @@ impl Default for Config {
             query: Query::default(),
             tiers: Tiers::default(),
             retention: Retention { logs: days(30), traces: days(7), size: ByteSize(0) },
+            web: Web { enable_admin_api: false },
             seal: Seal { samples: 20_000_000, memory: ByteSize(40 << 20), age: Duration::from_secs(15 * 60) },
             otlp: Otlp {
                 translation_strategy: TranslationStrategy::UnderscoreEscapingWithSuffixes,

@@ -147,6 +147,7 @@ pub fn api(config: &Config, address: SocketAddr, started_at: Timestamp) -> api::
         data_dir: config.data_dir.clone(),
         retention: config.tiers.longest_age().show(),
         started_at,
+        admin_api: config.web.enable_admin_api,
         self_target: config
             .self_scrape
             .then(|| SelfTarget { address: address.to_string(), interval: config.self_scrape_interval }),

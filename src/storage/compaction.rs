@@ -150,7 +150,7 @@ impl Store {
     fn merge_intact(&self, plan: &Plan) -> Result<(), MaintenanceError> {
         let seqs = (
             plan.inputs.iter().map(|s| s.entry.min_seq).min().expect("a plan has inputs"),
-            plan.inputs.iter().map(|s| s.entry.max_seq).max().expect("a plan has inputs"),
+            plan.inputs.iter().map(|s| s.seq_of_a_copy()).max().expect("a plan has inputs"),
         );
         let is_stopping = || self.is_tidying_stopped();
         let Kind { signal, tier, resolution_ms, partition } = plan.kind;
@@ -186,7 +186,7 @@ fn merge_segments(
     }
     match signal {
         Signal::Metrics => {
-            metrics::merge_segments(&open(inputs, LiveSegment::metrics)?, seqs, effort, to, is_stopping)
+            metrics::merge_segments(&open(inputs, LiveSegment::visible)?, seqs, effort, to, is_stopping)
         }
         Signal::Logs => logs::merge_segments(&open(inputs, LiveSegment::logs)?, seqs, to, is_stopping),
         Signal::Traces => traces::merge_segments(&open(inputs, LiveSegment::traces)?, seqs, to, is_stopping),

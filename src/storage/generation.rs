@@ -64,6 +64,11 @@ impl Generation {
         self.max_seq.fetch_max(seq, Ordering::Relaxed);
     }
 
+    /// All that is in it comes after this sequence number, whatever the numbers of its first frames.
+    pub fn comes_after(&self, seq: u64) {
+        self.max_seq.fetch_max(seq + 1, Ordering::Relaxed);
+    }
+
     /// The lowest and the highest sequence number of its frames.
     pub fn seqs(&self) -> (u64, u64) {
         (self.min_seq.load(Ordering::Relaxed), self.max_seq.load(Ordering::Relaxed))

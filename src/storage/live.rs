@@ -12,10 +12,11 @@ use super::errors::ReadError;
 use super::fs::Fs;
 use super::generation::Generation;
 use super::logs::LogsSegment;
-use super::manifest::SegmentEntry;
-use super::metrics::MetricsSegment;
+use super::manifest::{SegmentEntry, Tombstones};
+use super::metrics::{MetricsSegment, VisibleSegment};
 use super::segment::{SectionId, Segment, SegmentError};
 use super::signal::Signal;
+use super::tombstone::Tombstone;
 use super::traces::TracesSegment;
 use crate::model::{TimeRange, Timestamp};
 
@@ -25,6 +26,7 @@ pub(super) struct View {
     pub rollups: Rollups,
     /// Up to which partition samples of each resolution were let go.
     pub floors: BTreeMap<u32, Timestamp>,
+    pub tombstones: Tombstones,
     /// Oldest first; the last one is being written.
     pub generations: Vec<Arc<Generation>>,
     /// By sequence: where two hold the same timestamp of a series, the later one is right.
@@ -76,6 +78,18 @@ impl View {
         View { segments, ..self.clone() }
     }
 
+    /// The same with these tombstones, each where it may hide something.
+    pub fn with_tombstones(mut self, tombstones: &Tombstones) -> View {
+        for segment in &mut self.segments {
+            let concern = segment.concerned_by(tombstones);
+            if segment.tombstones != concern {
+                *segment = Arc::new(segment.with_tombstones(concern));
+            }
+        }
+        self.tombstones.clone_from(tombstones);
+        self
+    }
+
     pub fn without_generation(mut self, number: u64) -> View {
         self.generations.retain(|generation| generation.number != number);
         self
@@ -86,6 +100,9 @@ impl View {
 pub(super) struct LiveSegment {
     pub entry: SegmentEntry,
     file: Arc<LiveFile>,
+    /// Those that may hide something of it, in order of sequence.
+    tombstones: Vec<Arc<Tombstone>>,
+    visible: Opened<VisibleSegment>,
 }
 
 impl LiveSegment {
@@ -99,12 +116,40 @@ impl LiveSegment {
             doomed: AtomicBool::new(false),
             unmergeable: AtomicBool::new(false),
         };
-        LiveSegment { entry, file: Arc::new(file) }
+        LiveSegment { entry, file: Arc::new(file), tombstones: Vec::new(), visible: Opened::default() }
     }
 
     /// The same file, of which the manifest says something else now.
     pub fn with_entry(&self, entry: SegmentEntry) -> LiveSegment {
-        LiveSegment { entry, file: self.file.clone() }
+        LiveSegment {
+            entry,
+            file: self.file.clone(),
+            tombstones: self.tombstones.clone(),
+            visible: Opened::default(),
+        }
+    }
+
+    pub fn with_tombstones(&self, tombstones: Vec<Arc<Tombstone>>) -> LiveSegment {
+        LiveSegment { tombstones, ..self.with_entry(self.entry.clone()) }
+    }
+
+    /// Those that came after all that is in it, and reach into its times.
+    pub fn concerned_by(&self, tombstones: &Tombstones) -> Vec<Arc<Tombstone>> {
+        if tombstones.is_empty() || self.signal() != Some(Signal::Metrics) {
+            return Vec::new();
+        }
+        let later = tombstones.range(self.entry.max_seq + 1..).map(|(_, tombstone)| tombstone);
+        let is_hit = |tombstone: &&Arc<Tombstone>| {
+            let mut hidden = tombstone.hidden_ends(self.resolution_ms()).into_iter();
+            hidden.any(|times| times.overlaps(&self.time_range()))
+        };
+        later.filter(is_hit).cloned().collect()
+    }
+
+    /// The highest sequence number of what is in it, or of a tombstone that was applied to it: what is written from it
+    /// now has no need of these tombstones any more.
+    pub fn seq_of_a_copy(&self) -> u64 {
+        self.tombstones.last().map_or(self.entry.max_seq, |tombstone| tombstone.seq)
     }
 
     /// In ms; 0 for rows as sent.
@@ -126,6 +171,22 @@ impl LiveSegment {
 
     pub fn metrics(&self) -> Result<&Arc<MetricsSegment>, ReadError> {
         self.file.metrics.get(|| self.open(Signal::Metrics).map(MetricsSegment::open))
+    }
+
+    /// What deletions leave of it.
+    pub fn visible(&self) -> Result<&Arc<VisibleSegment>, ReadError> {
+        self.visible.get(|| Ok(VisibleSegment::under(self.metrics()?.clone(), &self.tombstones)?))
+    }
+
+    /// Whether a tombstone may hide anything of it; where that cannot be read, it may.
+    pub fn is_under(&self, seq: u64) -> bool {
+        let may_be = self.tombstones.iter().any(|tombstone| tombstone.seq == seq);
+        may_be && self.visible().map_or(true, |visible| visible.is_under(seq))
+    }
+
+    /// Whether deletions may hide anything of it.
+    pub fn hides(&self) -> bool {
+        !self.tombstones.is_empty() && self.visible().map_or(true, |visible| visible.hides())
     }
 
     pub fn logs(&self) -> Result<&Arc<LogsSegment>, ReadError> {

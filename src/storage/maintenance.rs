@@ -51,6 +51,10 @@ impl Store {
             self.metrics.maintenance_failures.with_label_values(&["retention"]).inc();
             tracing::error!(%error, "cannot remove old segments; trying again");
         }
+        if let Err(error) = self.forget_unneeded_tombstones() {
+            self.metrics.maintenance_failures.with_label_values(&["retention"]).inc();
+            tracing::error!(%error, "cannot forget tombstones; trying again");
+        }
         self.retire_idle(now);
         self.observe_tiers(now);
     }

@@ -12,10 +12,13 @@ use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::fs::{Fs, WriteFile};
+use super::tombstone::Tombstone;
+use crate::codec::varint::write_u64;
+use crate::codec::{Malformed, take, take_count};
 
 const MAGIC: [u8; 8] = *b"ICEMAN\x00\x00";
 /// Raised when an older build could misread what this one writes.
-pub const FORMAT_VERSION: u32 = 2;
+pub const FORMAT_VERSION: u32 = 3;
 const HEADER_BYTES: usize = 16;
 const FILE: &str = "MANIFEST";
 const TEMPORARY: &str = "MANIFEST.tmp";
@@ -58,6 +61,9 @@ pub struct Edit {
     pub max_seq: u64,
     /// Resolution and partition: samples of that resolution up to and including that partition were let go.
     pub floors: Vec<(u32, i64)>,
+    pub tombstones: Vec<Arc<Tombstone>>,
+    /// Tombstones that hide nothing any more, by sequence number.
+    pub forgotten: Vec<u64>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -81,10 +87,14 @@ pub struct Manifest {
     segments: BTreeMap<u64, SegmentEntry>,
     /// By resolution; they never fall.
     floors: BTreeMap<u32, i64>,
+    tombstones: Tombstones,
     wal_done: u64,
     max_seq: u64,
     lost_its_end: bool,
 }
+
+/// By sequence number.
+pub type Tombstones = BTreeMap<u64, Arc<Tombstone>>;
 
 impl Manifest {
     /// True where a directory holds a manifest.
@@ -105,6 +115,7 @@ impl Manifest {
             len: 0,
             segments: BTreeMap::new(),
             floors: BTreeMap::new(),
+            tombstones: Tombstones::new(),
             wal_done: 0,
             max_seq: 0,
             lost_its_end: false,
@@ -125,6 +136,7 @@ impl Manifest {
             len: at as u64,
             segments: BTreeMap::new(),
             floors: BTreeMap::new(),
+            tombstones: Tombstones::new(),
             wal_done: 0,
             max_seq: 0,
             lost_its_end: bytes[at..].iter().any(|&b| b != 0),
@@ -145,6 +157,10 @@ impl Manifest {
     /// Up to which partition samples of each resolution were let go.
     pub fn floors(&self) -> &BTreeMap<u32, i64> {
         &self.floors
+    }
+
+    pub fn tombstones(&self) -> &Tombstones {
+        &self.tombstones
     }
 
     /// True if bytes at its end were no edit: cut short by a crash before anybody relied on it, or damaged later.
@@ -168,7 +184,8 @@ impl Manifest {
     /// Makes an edit durable, then true. After an error the edit may or may not be found at the next start, but
     /// the live state is unchanged and the file is rewritten with the next edit.
     pub fn commit(&mut self, edit: Edit) -> Result<(), ManifestError> {
-        let before = (self.segments.clone(), self.floors.clone(), self.wal_done, self.max_seq);
+        let before = (self.segments.clone(), self.floors.clone(), self.tombstones.clone());
+        let numbers_before = (self.wal_done, self.max_seq);
         self.apply(&edit);
         let written = if self.file.is_some() && self.len < self.rewrite_above() {
             self.append(&encode_record(&edit))
@@ -177,7 +194,8 @@ impl Manifest {
         };
         if written.is_err() {
             self.file = None;
-            (self.segments, self.floors, self.wal_done, self.max_seq) = before;
+            (self.segments, self.floors, self.tombstones) = before;
+            (self.wal_done, self.max_seq) = numbers_before;
         }
         written
     }
@@ -190,8 +208,9 @@ impl Manifest {
     }
 
     fn rewrite_above(&self) -> u64 {
-        let live: u64 = self.segments.len() as u64 * 128;
-        REWRITE_BYTES_MIN.max(live * 4)
+        let tombstones: usize = self.tombstones.values().map(|tombstone| encoded(tombstone).len()).sum();
+        let live = self.segments.len() * 128 + tombstones;
+        REWRITE_BYTES_MIN.max(live as u64 * 4)
     }
 
     fn apply(&mut self, edit: &Edit) {
@@ -205,6 +224,10 @@ impl Manifest {
             let floor = self.floors.entry(resolution_ms).or_insert(partition);
             *floor = partition.max(*floor);
         }
+        for seq in &edit.forgotten {
+            self.tombstones.remove(seq);
+        }
+        self.tombstones.extend(edit.tombstones.iter().map(|tombstone| (tombstone.seq, tombstone.clone())));
         self.wal_done = self.wal_done.max(edit.wal_done.unwrap_or(0));
         self.max_seq = self.max_seq.max(edit.max_seq);
     }
@@ -222,6 +245,8 @@ impl Manifest {
                 .iter()
                 .map(|(&resolution_ms, &partition)| (resolution_ms, partition))
                 .collect(),
+            tombstones: self.tombstones.values().cloned().collect(),
+            forgotten: Vec::new(),
         };
         let mut bytes = Vec::from(MAGIC);
         bytes.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
@@ -302,7 +327,8 @@ fn encode_record(edit: &Edit) -> Vec<u8> {
     payload.extend_from_slice(&(edit.add.len() as u32).to_le_bytes());
     payload.extend_from_slice(&(edit.remove.len() as u32).to_le_bytes());
     payload.extend_from_slice(&(edit.floors.len() as u32).to_le_bytes());
-    payload.extend_from_slice(&[0; 4]);
+    let tombstones = encode_tombstones(edit);
+    payload.extend_from_slice(&(tombstones.len() as u32).to_le_bytes());
     for entry in &edit.add {
         encode_entry(entry, &mut payload);
     }
@@ -313,11 +339,47 @@ fn encode_record(edit: &Edit) -> Vec<u8> {
         payload.extend_from_slice(&resolution_ms.to_le_bytes());
         payload.extend_from_slice(&partition.to_le_bytes());
     }
+    payload.extend_from_slice(&tombstones);
     let mut record = Vec::with_capacity(payload.len() + 12);
     record.extend_from_slice(&(payload.len() as u32).to_le_bytes());
     record.extend_from_slice(&xxh3_64(&payload).to_le_bytes());
     record.extend_from_slice(&payload);
     record
+}
+
+/// What an edit says of tombstones; nothing where that is nothing.
+fn encode_tombstones(edit: &Edit) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    if edit.tombstones.is_empty() && edit.forgotten.is_empty() {
+        return bytes;
+    }
+    write_u64(&mut bytes, edit.tombstones.len() as u64);
+    edit.tombstones.iter().for_each(|tombstone| tombstone.encode(&mut bytes));
+    for seq in &edit.forgotten {
+        bytes.extend_from_slice(&seq.to_le_bytes());
+    }
+    bytes
+}
+
+fn decode_tombstones(mut bytes: &[u8]) -> Result<(Vec<Arc<Tombstone>>, Vec<u64>), Malformed> {
+    let (mut tombstones, mut forgotten) = (Vec::new(), Vec::new());
+    if !bytes.is_empty() {
+        let count_max = bytes.len();
+        for _ in 0..take_count(&mut bytes, count_max)? {
+            tombstones.push(Arc::new(Tombstone::decode(&mut bytes)?));
+        }
+    }
+    while !bytes.is_empty() {
+        let seq = take(&mut bytes, 8)?.try_into().expect("eight bytes");
+        forgotten.push(u64::from_le_bytes(seq));
+    }
+    Ok((tombstones, forgotten))
+}
+
+fn encoded(tombstone: &Tombstone) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    tombstone.encode(&mut bytes);
+    bytes
 }
 
 fn encode_entry(entry: &SegmentEntry, to: &mut Vec<u8>) {
@@ -347,12 +409,15 @@ fn edit_at(bytes: &[u8], at: usize, version: u32) -> Option<(Edit, usize)> {
     let word = |i: usize| u64::from_le_bytes(payload[i..i + 8].try_into().expect("eight bytes"));
     let half = |i: usize| u32::from_le_bytes(payload[i..i + 4].try_into().expect("four bytes")) as usize;
     let (added, removed) = (half(16), half(20));
-    let floors = if version == 1 { 0 } else { half(24) };
+    // Version 2 had zeros where the length of tombstones is now.
+    let (floors, tombstone_bytes) = if version == 1 { (0, 0) } else { (half(24), half(28)) };
     let removed_from = header + added * ENTRY_BYTES;
     let floors_from = removed_from + removed * 8;
-    if len != floors_from + floors * FLOOR_BYTES {
+    let tombstones_from = floors_from + floors * FLOOR_BYTES;
+    if len != tombstones_from + tombstone_bytes {
         return None;
     }
+    let (tombstones, forgotten) = decode_tombstones(&payload[tombstones_from..]).ok()?;
     let edit = Edit {
         max_seq: word(0),
         wal_done: Some(word(8)).filter(|&generation| generation > 0),
@@ -362,6 +427,8 @@ fn edit_at(bytes: &[u8], at: usize, version: u32) -> Option<(Edit, usize)> {
             .map(|i| floors_from + i * FLOOR_BYTES)
             .map(|at| (half(at) as u32, word(at + 4) as i64))
             .collect(),
+        tombstones,
+        forgotten,
     };
     Some((edit, at + 12 + len))
 }
@@ -438,6 +505,7 @@ mod tests {
                 wal_done: Some(9),
                 max_seq: 77,
                 floors: vec![(0, 5), (60_000, -7)],
+                ..Edit::default()
             })
             .unwrap();
         let again = Manifest::open(fs, Path::new("/d")).unwrap();
@@ -470,14 +538,41 @@ mod tests {
     }
 
     #[test]
-    fn a_manifest_of_version_1_is_read_and_written_anew_with_its_next_edit() {
-        let old = include_bytes!("../../tests/fixtures/v1_manifest");
-        let fs = FaultyFs::with_files(BTreeMap::from([("/d/MANIFEST".into(), old.to_vec())]), []);
-        let mut manifest = Manifest::open(Arc::new(fs.clone()), Path::new("/d")).unwrap();
-        assert_eq!(ids(&manifest), [3]);
-        manifest.commit(adding(4)).unwrap();
-        assert_eq!(version(&fs.files()[Path::new("/d/MANIFEST")]), FORMAT_VERSION);
-        assert_eq!(ids(&Manifest::open(Arc::new(fs), Path::new("/d")).unwrap()), [3, 4]);
+    fn a_tombstone_stays_until_it_is_forgotten() {
+        let (_, fs) = disk();
+        let mut manifest = Manifest::create(fs.clone(), Path::new("/d")).unwrap();
+        let tombstone = |seq| {
+            let selectors = vec![vec![crate::model::Matcher::equal("job", "a")]];
+            Arc::new(Tombstone { seq, range: crate::model::TimeRange::ALL, raw_floor: 3, selectors })
+        };
+        let tombstones: Vec<_> = [5, 6, 7].map(tombstone).into();
+        manifest.commit(Edit { tombstones: tombstones.clone(), ..Edit::default() }).unwrap();
+        manifest.commit(Edit { forgotten: vec![6, 9], ..adding(1) }).unwrap();
+        for _ in 0..2 {
+            let again = Manifest::open(fs.clone(), Path::new("/d")).unwrap();
+            assert_eq!(again.tombstones().values().collect::<Vec<_>>(), [&tombstones[0], &tombstones[2]]);
+            assert_eq!(ids(&again), [1]);
+            manifest.rewrite().unwrap();
+        }
+    }
+
+    #[test]
+    fn a_manifest_of_an_older_version_is_read_and_written_anew_with_its_next_edit() {
+        let olds: [(&[u8], &[u64]); 2] = [
+            (include_bytes!("../../tests/fixtures/v1_manifest"), &[3]),
+            (include_bytes!("../../tests/fixtures/v2_manifest"), &[5, 6]),
+        ];
+        for (old, listed) in olds {
+            let fs = FaultyFs::with_files(BTreeMap::from([("/d/MANIFEST".into(), old.to_vec())]), []);
+            let mut manifest = Manifest::open(Arc::new(fs.clone()), Path::new("/d")).unwrap();
+            assert_eq!(ids(&manifest), listed);
+            manifest.commit(adding(99)).unwrap();
+            assert_eq!(version(&fs.files()[Path::new("/d/MANIFEST")]), FORMAT_VERSION);
+            assert_eq!(
+                ids(&Manifest::open(Arc::new(fs), Path::new("/d")).unwrap()),
+                [listed, &[99]].concat()
+            );
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@
 //! What all shards take in between two seals is a generation (`generation.rs`): heads in memory and a directory of
 //! the log (`wal/`) under one number. `seal.rs` turns it into segments (`segment/`, `metrics/flush.rs`), and one edit
 //! of the manifest (`manifest.rs`) puts them in force in its place. `compaction.rs` merges segments, `retention.rs`
-//! lets them go, `idle.rs` forgets series. After a crash `recovery.rs` replays the generations that were not sealed.
+//! lets them go, `deletion.rs` hides what was asked to be deleted, `idle.rs` forgets series. After a crash `recovery.rs` replays the generations that were not sealed.
 //!
 //! Readers take a view (`live.rs`) of generations and segments as they are at one instant, and wait for nobody.
 
@@ -25,6 +25,9 @@ mod compaction;
 mod crash_tests;
 #[cfg(test)]
 mod damage_tests;
+mod deletion;
+#[cfg(test)]
+mod deletion_tests;
 mod errors;
 #[cfg(test)]
 mod failure_tests;
@@ -56,8 +59,10 @@ mod store_tests;
 mod sync;
 mod tier_dirs;
 mod tier_status;
+mod tombstone;
 mod wal;
 
+pub use deletion::DeletionError;
 pub use errors::ReadError;
 pub use manifest::ManifestError;
 pub use open::OpenError;
@@ -67,4 +72,4 @@ pub use stats::{Cardinality, SeriesStats, StoreStats};
 pub use store::{Busy, Completion, Options, Store, WriteError};
 pub use sync::SyncMode;
 pub use tier_dirs::TierOptions;
-pub use tier_status::{StoreStatus, TierStatus};
+pub use tier_status::{Deletion, StoreStatus, TierStatus};

@@ -139,8 +139,8 @@ impl Store {
         let floors = manifest.floors().clone();
         let resolutions = options.tiers.iter().map(|tier| tier.resolution_ms);
         let rollups = Rollups::new(resolutions.filter(|&resolution| resolution > 0).collect());
-        let view = View { rollups, floors, generations, segments: Vec::new() };
-        let mut view = view.with_segments(&segments, &[]);
+        let view = View { rollups, floors, generations, ..View::default() };
+        let mut view = view.with_segments(&segments, &[]).with_tombstones(manifest.tombstones());
         view.generations.push(active);
         let store = Store {
             next_segment_id: AtomicU64::new(manifest.next_segment_id()),

@@ -15,6 +15,7 @@ use super::segment::SegmentMeta;
 use super::signal::Signal;
 use super::store::Store;
 use super::tier_dirs::{segment_name, temporary_name};
+use super::tombstone::Tombstone;
 use crate::model::Timestamp;
 
 /// The file that a segment is written to.
@@ -123,12 +124,17 @@ impl Store {
     /// One atomic edit of what is live, then one swap of what readers see. What is removed and added again keeps its file.
     pub(super) fn commit(&self, change: &Change<'_>) -> Result<(), MaintenanceError> {
         let replaced = |id: u64| change.remove.contains(&id);
+        let added = change.add.iter().map(|s| s.entry.max_seq);
+        // The number after a tombstone's is given out with it.
+        let tombstones = change.tombstones.iter().map(|tombstone| tombstone.seq + 1);
         let edit = Edit {
             add: change.add.iter().map(|s| s.entry.clone()).collect(),
             remove: change.remove.to_vec(),
             wal_done: change.wal_done,
-            max_seq: change.add.iter().map(|s| s.entry.max_seq).max().unwrap_or(0),
+            max_seq: added.chain(tombstones).max().unwrap_or(0),
             floors: change.floors.to_vec(),
+            tombstones: change.tombstones.to_vec(),
+            forgotten: change.forgotten.to_vec(),
         };
         let mut manifest = self.manifest.lock();
         let mut disowned = self.disowned.lock();
@@ -141,6 +147,7 @@ impl Store {
         self.view.rcu(|view| {
             let mut view = view.with_segments(change.add, change.remove);
             view.floors.clone_from(manifest.floors());
+            let view = view.with_tombstones(manifest.tombstones());
             match change.wal_done {
                 Some(generation) => view.without_generation(generation),
                 None => view,
@@ -158,6 +165,9 @@ pub(super) struct Change<'a> {
     pub wal_done: Option<u64>,
     /// Up to which partition a resolution was let go.
     pub floors: &'a [(u32, Timestamp)],
+    pub tombstones: &'a [Arc<Tombstone>],
+    /// Tombstones that hide nothing any more.
+    pub forgotten: &'a [u64],
 }
 
 fn entry(id: u64, target: &Target, meta: &SegmentMeta, bytes: u64) -> SegmentEntry {

@@ -77,6 +77,10 @@ impl<'a> Recovery<'a> {
             }
         }
         order_by_sequence(&generations);
+        if let Some((&seq, _)) = manifest.tombstones().last_key_value() {
+            // What a tombstone hides was sealed before it.
+            generations.iter().for_each(|generation| generation.comes_after(seq));
+        }
         Ok(generations)
     }
 

@@ -14,7 +14,7 @@ use super::compaction::{FINAL, SETTLE_MS};
 use super::errors::{MergeError, ReadError};
 use super::live::{LiveSegment, View};
 use super::manifest::SegmentEntry;
-use super::metrics::{self, MetricsSegment, RollUp};
+use super::metrics::{self, RollUp, VisibleSegment};
 use super::pace::Pace;
 use super::partition::{partition_range, rollup_partition_of};
 use super::publish::{Change, Target};
@@ -151,8 +151,8 @@ fn rollups_of(view: &View, day: Timestamp, resolution_ms: i64) -> Vec<Arc<LiveSe
     of_day.map(|(_, segment)| segment.clone()).collect()
 }
 
-fn opened(segments: &[Arc<LiveSegment>]) -> Result<Vec<Arc<MetricsSegment>>, MergeError> {
-    let opened: Result<_, ReadError> = segments.iter().map(|segment| segment.metrics().cloned()).collect();
+fn opened(segments: &[Arc<LiveSegment>]) -> Result<Vec<Arc<VisibleSegment>>, MergeError> {
+    let opened: Result<_, ReadError> = segments.iter().map(|segment| segment.visible().cloned()).collect();
     opened.map_err(MergeError::Read)
 }
 

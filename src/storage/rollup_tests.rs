@@ -10,35 +10,35 @@ use prometheus::Registry;
 use super::fs::faulty::{Faults, FaultyFs, Op, after_power_cut};
 use super::fs::{Fs, RealFs};
 use super::metrics::{ReadPlan, Reading, Stretch};
-use super::store_tests::{Contents, append_and_wait, options, series};
+use super::store_tests::{Contents, append_and_wait, note, options};
 use super::{Options, Store, TierOptions};
 use crate::model::rollup::{Columns, FloatBuckets, HistogramBuckets};
 use crate::model::time::{DAY, HOUR, MINUTE, SECOND};
 use crate::model::{TimeRange, Timestamp};
 
 /// Days by number; the first one of a partition of every length.
-const FIRST: i64 = 20_001;
-const M1: i64 = MINUTE;
-const M5: i64 = 5 * MINUTE;
+pub(super) const FIRST: i64 = 20_001;
+pub(super) const M1: i64 = MINUTE;
+pub(super) const M5: i64 = 5 * MINUTE;
 
 fn tier(resolution_ms: i64, days: i64) -> TierOptions {
     TierOptions { resolution_ms, retention_ms: days * DAY, dir: None }
 }
 
-fn tiered(dir: &Path) -> Options {
+pub(super) fn tiered(dir: &Path) -> Options {
     Options { tiers: vec![tier(0, 2), tier(M1, 9), tier(M5, 400)], ..options(dir) }
 }
 
-fn open_with(fs: &Arc<dyn Fs>, options: Options) -> Arc<Store> {
+pub(super) fn open_with(fs: &Arc<dyn Fs>, options: Options) -> Arc<Store> {
     Store::open_on(fs.clone(), options, &Registry::new(), FIRST * DAY).unwrap()
 }
 
-fn open_real(dir: &Path) -> Arc<Store> {
+pub(super) fn open_real(dir: &Path) -> Arc<Store> {
     open_with(&(Arc::new(RealFs) as Arc<dyn Fs>), tiered(dir))
 }
 
 /// Twenty minutes of three series around the noon of a day: a counter that starts anew, a gauge, and one that ends.
-fn day_of_samples(day: i64) -> Vec<(u32, Timestamp, u64)> {
+pub(super) fn day_of_samples(day: i64) -> Vec<(u32, Timestamp, u64)> {
     let start = day * DAY - 12 * HOUR;
     let samples = (0..60i64).flat_map(|k| {
         let values = [(k % 37) as f64, ((k * 7919 + day) % 100) as f64 - 50.0, k as f64];
@@ -49,21 +49,15 @@ fn day_of_samples(day: i64) -> Vec<(u32, Timestamp, u64)> {
     samples.filter(|&(n, at, _)| n != 2 || at <= stale.1).chain([stale]).collect()
 }
 
-fn note(model: &mut Contents, samples: &[(u32, Timestamp, u64)]) {
-    for &(n, timestamp, bits) in samples {
-        model.entry(series(n).to_string()).or_default().insert(timestamp, bits);
-    }
-}
-
 /// Writes samples and seals them.
-fn take(store: &Store, model: &mut Contents, samples: &[(u32, Timestamp, u64)]) {
+pub(super) fn take(store: &Store, model: &mut Contents, samples: &[(u32, Timestamp, u64)]) {
     append_and_wait(store, samples);
     store.seal(FIRST * DAY).unwrap();
     note(model, samples);
 }
 
 /// All that is known of each series in steps of five minutes, sums of whole numbers among it.
-type Answer = BTreeMap<String, Vec<String>>;
+pub(super) type Answer = BTreeMap<String, Vec<String>>;
 
 fn rows(buckets: &FloatBuckets) -> Vec<String> {
     let row = |at| {
@@ -88,7 +82,7 @@ fn rows(buckets: &FloatBuckets) -> Vec<String> {
     (0..buckets.len()).map(row).collect()
 }
 
-fn expected(model: &Contents) -> Answer {
+pub(super) fn expected(model: &Contents) -> Answer {
     let of_series = |samples: &BTreeMap<Timestamp, u64>| {
         let (times, values): (Vec<_>, Vec<_>) =
             samples.iter().map(|(&t, &bits)| (t, f64::from_bits(bits))).unzip();
@@ -100,7 +94,7 @@ fn expected(model: &Contents) -> Answer {
 }
 
 /// The same, read in the resolution that `pick` takes of those of each stretch.
-fn answer(store: &Store, pick: impl Fn(&Stretch) -> i64) -> Answer {
+pub(super) fn answer(store: &Store, pick: impl Fn(&Stretch) -> i64) -> Answer {
     let snapshot = store.metrics();
     let range = TimeRange { after: (FIRST - 10) * DAY, until: (FIRST + 100) * DAY };
     let stretches = snapshot.stretches(range);
@@ -118,22 +112,22 @@ fn answer(store: &Store, pick: impl Fn(&Stretch) -> i64) -> Answer {
     answer
 }
 
-fn finest(stretch: &Stretch) -> i64 {
+pub(super) fn finest(stretch: &Stretch) -> i64 {
     stretch.resolutions[0]
 }
 
-fn coarsest(stretch: &Stretch) -> i64 {
+pub(super) fn coarsest(stretch: &Stretch) -> i64 {
     stretch.resolutions[stretch.resolutions.len() - 1]
 }
 
-fn assert_same(store: &Store, model: &Contents, what: &str) {
+pub(super) fn assert_same(store: &Store, model: &Contents, what: &str) {
     let expected = expected(model);
     assert_eq!(answer(store, finest), expected, "{what}: the finest");
     assert_eq!(answer(store, coarsest), expected, "{what}: the coarsest");
 }
 
 /// The days that stretches begin and end with, and their resolutions, from day to day.
-fn resolutions(store: &Store, days: std::ops::RangeInclusive<i64>) -> Vec<Vec<i64>> {
+pub(super) fn resolutions(store: &Store, days: std::ops::RangeInclusive<i64>) -> Vec<Vec<i64>> {
     let of = |day: i64| {
         let stretches = store.metrics().stretches(TimeRange { after: (day - 1) * DAY, until: day * DAY });
         assert_eq!(stretches.len(), 1);
@@ -142,7 +136,7 @@ fn resolutions(store: &Store, days: std::ops::RangeInclusive<i64>) -> Vec<Vec<i6
     days.map(of).collect()
 }
 
-fn segments_of(store: &Store, resolution_ms: i64) -> Vec<(i64, u8)> {
+pub(super) fn segments_of(store: &Store, resolution_ms: i64) -> Vec<(i64, u8)> {
     let view = store.view.load();
     let of = view.segments.iter().filter(|s| s.resolution_ms() == resolution_ms);
     of.map(|s| (s.entry.partition / DAY, s.entry.level)).collect()

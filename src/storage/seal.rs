@@ -48,6 +48,11 @@ impl Store {
     /// Seals everything that is in memory now. Samples that arrive meanwhile stay in memory.
     pub fn seal(&self, now: Timestamp) -> Result<(), MaintenanceError> {
         let _one = self.sealing.lock();
+        self.seal_all(now)
+    }
+
+    /// The same; the caller holds `sealing`.
+    pub(super) fn seal_all(&self, now: Timestamp) -> Result<(), MaintenanceError> {
         self.rotate(now)?;
         self.flush_frozen()
     }

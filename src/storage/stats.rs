@@ -26,6 +26,7 @@ pub(super) struct StoreMetrics {
     pub expired_segments: IntCounterVec,
     pub maintenance_failures: IntCounterVec,
     pub roll_ups: IntCounter,
+    pub deleted_rows: IntCounter,
     /// By work.
     pub maintenance_seconds: CounterVec,
     pub tiers: TierMetrics,
@@ -34,6 +35,7 @@ pub(super) struct StoreMetrics {
     unsealed_bytes: IntGauge,
     queued_batches: IntGauge,
     disk_free: IntGauge,
+    tombstones: IntGauge,
     segments: IntGaugeVec,
     segment_bytes: IntGaugeVec,
 }
@@ -121,6 +123,10 @@ impl StoreMetrics {
                 "work",
             ),
             roll_ups: counter("icecore_storage_roll_ups_total", "Days rolled up"),
+            deleted_rows: counter(
+                "icecore_storage_deleted_rows_total",
+                "Rows left out where segments were written anew without them",
+            ),
             maintenance_seconds: seconds,
             tiers: TierMetrics::register(registry),
             series: gauge("icecore_storage_active_series", "Series that were written to recently"),
@@ -131,6 +137,7 @@ impl StoreMetrics {
                 "icecore_storage_disk_free_bytes",
                 "Bytes free on the disk of the data directory",
             ),
+            tombstones: gauge("icecore_storage_tombstones", "Deletions whose rows are still in files"),
             segments: gauges("icecore_storage_segments", "Sealed segments", "level"),
             segment_bytes: gauges("icecore_storage_segment_bytes", "Bytes of sealed segments", "level"),
         }
@@ -231,6 +238,7 @@ impl Store {
         self.metrics.unsealed_bytes.set(stats.unsealed_bytes as i64);
         self.metrics.queued_batches.set(self.shards.iter().map(|s| s.len() as i64).sum());
         let view = self.view.load();
+        self.metrics.tombstones.set(view.tombstones.len() as i64);
         for level in 0..3u8 {
             let of_level = || view.segments.iter().filter(|s| s.entry.level == level);
             let bytes: u64 = of_level().map(|s| s.entry.bytes).sum();

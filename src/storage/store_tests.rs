@@ -66,7 +66,7 @@ pub(super) fn contents(store: &Store) -> Contents {
     contents
 }
 
-fn note(model: &mut Contents, samples: &[(u32, Timestamp, u64)]) {
+pub(super) fn note(model: &mut Contents, samples: &[(u32, Timestamp, u64)]) {
     for &(n, timestamp, bits) in samples {
         model.entry(series(n).to_string()).or_default().insert(timestamp, bits);
     }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use prometheus::{IntGauge, IntGaugeVec, Opts, Registry};
 
@@ -10,6 +11,7 @@ use super::live::View;
 use super::signal::Signal;
 use super::store::Store;
 use super::tier_dirs::tier_name;
+use super::tombstone::Tombstone;
 use crate::model::{TimeRange, Timestamp};
 
 /// What there is of one signal in one resolution.
@@ -37,6 +39,16 @@ pub struct StoreStatus {
     pub tiers: Vec<TierStatus>,
     /// Days that are over and whose samples are not all in rollups, oldest first.
     pub days_to_roll_up: Vec<Timestamp>,
+    /// Deletions that still hide something, oldest first.
+    pub tombstones: Vec<Deletion>,
+}
+
+/// A deletion whose rows are still in files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deletion {
+    /// In PromQL's words.
+    pub selectors: String,
+    pub range: TimeRange,
 }
 
 /// The figures of tiers as metrics.
@@ -98,7 +110,15 @@ impl Store {
             let times = segment.time_range();
             tier.times = Some(tier.times.map_or(times, |all| TimeRange::around([all, times])));
         }
-        StoreStatus { tiers: tiers.into_values().collect(), days_to_roll_up: days_to_roll_up(&view, now) }
+        let deletion = |tombstone: &Arc<Tombstone>| Deletion {
+            selectors: tombstone.to_string(),
+            range: tombstone.range,
+        };
+        StoreStatus {
+            tiers: tiers.into_values().collect(),
+            days_to_roll_up: days_to_roll_up(&view, now),
+            tombstones: view.tombstones.values().map(deletion).collect(),
+        }
     }
 
     pub(super) fn observe_tiers(&self, now: Timestamp) {

@@ -7,6 +7,7 @@ mod common;
 
 mod bad_inputs;
 mod check_data;
+mod deletion;
 mod export;
 mod features;
 mod federate;

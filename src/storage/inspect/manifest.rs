@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use super::{InspectError, Instant};
+use crate::model::TimeRange;
 use crate::storage::manifest::{SegmentEntry, read_edits, version};
 use crate::storage::tier_dirs::{segment_name, tier_name};
 
@@ -27,6 +28,14 @@ pub(super) fn edits(bytes: &[u8], path: &Path, out: &mut impl Write) -> Result<(
         for (resolution_ms, partition) in &edit.floors {
             let resolution = Resolution(*resolution_ms);
             writeln!(out, "  let go: {resolution} up to {}", Instant(*partition))?;
+        }
+        for tombstone in &edit.tombstones {
+            let TimeRange { after, until } = tombstone.range;
+            let (first, last) = (Instant(after.saturating_add(1)), Instant(until));
+            writeln!(out, "  tombstone {}: {tombstone}, {first} to {last}", tombstone.seq)?;
+        }
+        for seq in &edit.forgotten {
+            writeln!(out, "  forget tombstone {seq}")?;
         }
     }
     if end < bytes.len() {

@@ -9,12 +9,13 @@ use super::head::Head;
 use super::merge::{merge_floats, merge_histograms};
 use super::registry::SharedRegistry;
 use super::rollup::merge_rollups;
-use super::segment_reader::MetricsSegment;
 use super::segment_writer::{MetricsSegmentWriter, SeriesData};
+use super::visible::VisibleSegment;
+use super::walk::Walk;
 use crate::codec::Effort;
 use crate::model::{Exemplar, Labels, TimeRange, Timestamp};
 use crate::storage::errors::MergeError;
-use crate::storage::segment::{SegmentError, SegmentMeta};
+use crate::storage::segment::SegmentMeta;
 
 /// Writes a segment of what the heads of all shards hold in `range`; none if that is nothing.
 pub(in crate::storage) fn write_generation<W: Write>(
@@ -53,39 +54,34 @@ pub(in crate::storage) fn write_generation<W: Write>(
 }
 
 /// Writes a segment of what segments of one resolution hold, given in order of sequence: where two have a timestamp, the later one is right.
-/// `is_stopping` is asked before each series.
+/// What is hidden in them is left out. `is_stopping` is asked before each series.
 pub(in crate::storage) fn merge_segments<W: Write>(
-    inputs: &[Arc<MetricsSegment>],
+    inputs: &[Arc<VisibleSegment>],
     (min_seq, max_seq): (u64, u64),
     effort: Effort,
     to: W,
     is_stopping: impl Fn() -> bool,
 ) -> Result<Option<(W, SegmentMeta)>, MergeError> {
-    if inputs.first().is_some_and(|input| input.resolution_ms() > 0) {
+    if inputs.first().is_some_and(|input| input.segment().resolution_ms() > 0) {
         return merge_rollups(inputs, (min_seq, max_seq), to, is_stopping);
     }
     let mut to = MetricsSegmentWriter::new(to, 0, 0).map_err(MergeError::Write)?.with_effort(effort);
-    let mut heads: Vec<(&MetricsSegment, u32, Option<Labels>)> = Vec::new();
-    for input in inputs {
-        heads.push((input, 0, label_at(input, 0)?));
-    }
     let (mut samples, mut run) = (SampleBuffer::default(), SampleBuffer::default());
-    let mut written = 0;
-    while let Some(labels) = heads.iter().filter_map(|head| head.2.as_ref()).min().cloned() {
+    let (mut walk, mut written) = (Walk::new(inputs)?, 0);
+    while let Some((labels, found)) = walk.next()? {
         if is_stopping() {
             return Err(MergeError::Stopped);
         }
         samples.clear();
         let (mut starts, mut exemplars) = (Vec::new(), Vec::new());
-        for (input, ordinal, at) in heads.iter_mut().filter(|head| head.2.as_ref() == Some(&labels)) {
+        for (place, ordinal) in found {
+            let input = &inputs[place];
             run.clear();
-            input.read(*ordinal, TimeRange::ALL, &mut run)?;
+            input.read(ordinal, TimeRange::ALL, &mut run)?;
             merge_floats(&mut samples, &run.float_timestamps, &run.floats);
             merge_histograms(&mut samples, &run.histogram_timestamps, &run.histograms);
-            starts.extend(input.starts(*ordinal)?);
-            exemplars.extend(input.exemplars(*ordinal, TimeRange::ALL)?);
-            *ordinal += 1;
-            *at = label_at(input, *ordinal)?;
+            starts.extend(input.segment().starts(ordinal)?);
+            exemplars.extend(input.exemplars(ordinal, TimeRange::ALL)?);
         }
         settle_starts(&mut starts);
         settle_exemplars(&mut exemplars);
@@ -95,10 +91,6 @@ pub(in crate::storage) fn merge_segments<W: Write>(
         return Ok(None);
     }
     to.finish(min_seq, max_seq).map(Some).map_err(MergeError::Write)
-}
-
-fn label_at(segment: &MetricsSegment, ordinal: u32) -> Result<Option<Labels>, SegmentError> {
-    if ordinal < segment.series_count() { Ok(Some(segment.labels(ordinal)?)) } else { Ok(None) }
 }
 
 fn write_one<W: Write>(

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::SampleBuffer;
 use super::merge::{merge_floats, merge_histograms};
 use super::rollup_columns::{float_columns, histogram_columns};
-use super::segment_reader::MetricsSegment;
 use super::segment_writer::MetricsSegmentWriter;
+use super::visible::VisibleSegment;
 use super::walk::Walk;
 use crate::model::rollup::{Columns, FloatBuckets, HistogramBuckets};
 use crate::model::{Labels, MetricType, TimeRange};
@@ -17,10 +17,10 @@ use crate::storage::segment::SegmentMeta;
 /// What is rolled up.
 pub struct RollUp<'a> {
     /// Segments of samples in order of sequence.
-    pub raw: &'a [Arc<MetricsSegment>],
+    pub raw: &'a [Arc<VisibleSegment>],
     /// Rollups of the finest resolution, in order of sequence, of samples that are gone. They are of other samples than
     /// `raw`, and the states of both are united.
-    pub older: &'a [Arc<MetricsSegment>],
+    pub older: &'a [Arc<VisibleSegment>],
     /// Buckets that end in it; its edges are multiples of all resolutions.
     pub day: TimeRange,
     /// Finest first; each a multiple of the one before.
@@ -99,13 +99,16 @@ fn finest(
 /// Writes a segment of what segments of rollups of one resolution hold, given in order of sequence: where two have a
 /// bucket of a series, the later one is right. `is_stopping` is asked before each series.
 pub(super) fn merge_rollups<W: Write>(
-    inputs: &[Arc<MetricsSegment>],
+    inputs: &[Arc<VisibleSegment>],
     seqs: (u64, u64),
     to: W,
     is_stopping: impl Fn() -> bool,
 ) -> Result<Option<(W, SegmentMeta)>, MergeError> {
-    let resolution = inputs.first().map_or(0, |input| input.resolution_ms());
-    assert!(inputs.iter().all(|input| input.resolution_ms() == resolution), "rollups of one resolution");
+    let resolution = inputs.first().map_or(0, |input| input.segment().resolution_ms());
+    assert!(
+        inputs.iter().all(|input| input.segment().resolution_ms() == resolution),
+        "rollups of one resolution"
+    );
     let mut to = MetricsSegmentWriter::new(to, disk_resolution(resolution), 0).map_err(MergeError::Write)?;
     let mut walk = Walk::new(inputs)?;
     while let Some((labels, found)) = walk.next()? {
@@ -124,7 +127,7 @@ pub(super) fn merge_rollups<W: Write>(
 
 /// Puts the buckets of a later segment in the place of those that are there.
 fn replace_from(
-    segment: &MetricsSegment,
+    segment: &VisibleSegment,
     ordinal: u32,
     range: TimeRange,
     floats: &mut FloatBuckets,

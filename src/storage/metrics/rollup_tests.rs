@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::{MetricsSegment, MetricsSegmentWriter, RollUp, SampleBuffer, SeriesData, roll_up};
+use super::{
+    MetricsSegment, MetricsSegmentWriter, RollUp, SampleBuffer, SeriesData, VisibleSegment, roll_up,
+};
 use crate::codec::Effort;
 use crate::model::histogram::{ResetHint, Span};
 use crate::model::metrics::stale_marker;
@@ -43,7 +45,11 @@ fn open(file: Vec<u8>) -> Arc<MetricsSegment> {
     Arc::new(MetricsSegment::open(Segment::open(Arc::new(Mapped::Heap(file)), "a.seg").unwrap()))
 }
 
-fn raw(samples: &Samples) -> Arc<MetricsSegment> {
+fn whole(segment: Arc<MetricsSegment>) -> Arc<VisibleSegment> {
+    Arc::new(VisibleSegment::whole(segment))
+}
+
+fn raw(samples: &Samples) -> Arc<VisibleSegment> {
     let mut writer = MetricsSegmentWriter::new(Vec::new(), 0, 0).unwrap();
     for (labels, samples) in samples {
         let mut buffer = SampleBuffer::default();
@@ -58,10 +64,10 @@ fn raw(samples: &Samples) -> Arc<MetricsSegment> {
         }
         writer.series(labels, &SeriesData::from(&buffer)).unwrap();
     }
-    open(writer.finish(1, 9).unwrap().0)
+    whole(open(writer.finish(1, 9).unwrap().0))
 }
 
-fn plan<'a>(raw: &'a [Arc<MetricsSegment>], older: &'a [Arc<MetricsSegment>]) -> RollUp<'a> {
+fn plan<'a>(raw: &'a [Arc<VisibleSegment>], older: &'a [Arc<VisibleSegment>]) -> RollUp<'a> {
     let types = &|family: &str| match family {
         "requests" => MetricType::Counter,
         "temperature" => MetricType::Gauge,
@@ -196,7 +202,7 @@ proptest! {
             series.retain(|time, _| !samples.keys().any(|t| (t - 1).div_euclid(MINUTE) == (time - 1).div_euclid(MINUTE)));
             series.extend(samples);
         }
-        let inputs: Vec<_> = [&old, &new].into_iter().flat_map(|s| rolled_up(&plan(&[raw(s)], &[])).into_iter().next()).collect();
+        let inputs: Vec<_> = [&old, &new].into_iter().flat_map(|s| rolled_up(&plan(&[raw(s)], &[])).into_iter().next().map(whole)).collect();
         if !inputs.is_empty() {
             let (file, meta) = merge_segments(&inputs, (1, 9), Effort::Best, Vec::new(), || false).unwrap().unwrap();
             let merged = open(file);
@@ -225,9 +231,9 @@ fn stray_samples_unite_with_the_rollups_of_those_that_are_gone() {
         |samples: &[(Timestamp, f64)]| Samples::from([(labels.clone(), samples.iter().copied().collect())]);
     let gone = series(&[(10_000, 5.0), (20_000, 7.0), (70_000, 1.0)]);
     let stray = series(&[(50_000, 9.0), (130_000, 2.0)]);
-    let older = rolled_up(&plan(&[raw(&gone)], &[]));
+    let older = [whole(rolled_up(&plan(&[raw(&gone)], &[])).remove(0))];
     let raw_stray = [raw(&stray)];
-    let rollups = rolled_up(&plan(&raw_stray, &older[..1]));
+    let rollups = rolled_up(&plan(&raw_stray, &older));
     let mut all = gone[&labels].clone();
     all.extend(&stray[&labels]);
     for (rollup, resolution) in rollups.iter().zip(RESOLUTIONS) {

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use super::merge::{merge_floats, merge_histograms};
 use super::registry::SharedRegistry;
 use super::segment_layout::spread_evenly;
-use super::segment_reader::MetricsSegment;
+use super::visible::VisibleSegment;
 use super::writer::SharedMetadata;
 use crate::model::{Exemplar, Histogram, Labels, Matcher, MetricMetadata, TimeRange, Timestamp};
 use crate::storage::errors::ReadError;
@@ -326,7 +326,8 @@ impl Found {
             }
             if is_there || estimate > 0 {
                 let part = Part::Segment { index, ordinal };
-                self.add(segment.fingerprint(ordinal)?, part, estimate, || Ok(segment.labels(ordinal)?))?;
+                let file = segment.segment();
+                self.add(file.fingerprint(ordinal)?, part, estimate, || Ok(file.labels(ordinal)?))?;
             }
         }
         Ok(())
@@ -376,8 +377,8 @@ impl Found {
     }
 }
 
-fn opened(segment: &LiveSegment) -> Result<&Arc<MetricsSegment>, ReadError> {
-    segment.metrics()
+fn opened(segment: &LiveSegment) -> Result<&Arc<VisibleSegment>, ReadError> {
+    segment.visible()
 }
 
 fn read_from_segment(
@@ -394,7 +395,7 @@ fn starts_from_segment(
     ordinal: u32,
     starts: &mut Vec<(Timestamp, Timestamp)>,
 ) -> Result<(), ReadError> {
-    starts.extend(opened(live)?.starts(ordinal)?);
+    starts.extend(live.metrics()?.starts(ordinal)?);
     Ok(())
 }
 
@@ -403,11 +404,7 @@ fn label_names_in_segment(
     matchers: &[Matcher],
     names: &mut BTreeSet<String>,
 ) -> Result<(), ReadError> {
-    let segment = opened(live)?;
-    names.extend(match matchers {
-        [] => segment.index().label_names()?,
-        _ => segment.index().label_names_of(&segment.select(matchers)?)?,
-    });
+    names.extend(opened(live)?.label_names(matchers)?);
     Ok(())
 }
 
@@ -417,10 +414,6 @@ fn label_values_in_segment(
     matchers: &[Matcher],
     values: &mut BTreeSet<String>,
 ) -> Result<(), ReadError> {
-    let segment = opened(live)?;
-    values.extend(match matchers {
-        [] => segment.index().label_values(name)?,
-        _ => segment.index().label_values_of(name, &segment.select(matchers)?)?,
-    });
+    values.extend(opened(live)?.label_values(name, matchers)?);
     Ok(())
 }

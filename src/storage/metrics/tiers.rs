@@ -76,7 +76,7 @@ impl Buckets {
         range: TimeRange,
         wanted: Columns,
     ) -> Result<(), ReadError> {
-        let segment = segment.metrics()?;
+        let segment = segment.visible()?;
         Ok(segment.read_buckets(ordinal, range, wanted, &mut self.floats, &mut self.histograms)?)
     }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::segment_reader::MetricsSegment;
+use super::visible::VisibleSegment;
 use crate::model::Labels;
 use crate::storage::segment::SegmentError;
 
@@ -16,10 +17,11 @@ pub(super) struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     pub fn new(
-        segments: impl IntoIterator<Item = &'a Arc<MetricsSegment>>,
+        segments: impl IntoIterator<Item = &'a Arc<VisibleSegment>>,
     ) -> Result<Walk<'a>, SegmentError> {
         let mut heads = Vec::new();
         for segment in segments {
+            let segment = segment.segment();
             heads.push((segment.as_ref(), 0, labels_at(segment, 0)?));
         }
         Ok(Walk { heads })

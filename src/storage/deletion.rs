@@ -1,0 +1,140 @@
+//! Deleting series: a tombstone hides what there is of them, and segments are written anew without it.
+//!
+//! What is in memory is sealed first, so that all that was acknowledged before is in segments, whose sequence numbers
+//! are lower than the tombstone's. Merges and roll-ups leave out what is hidden, and so does [`Store::clean_tombstones`]
+//! of segments that nothing else would write anew; what they write has the highest number of what they left out, and
+//! is under those tombstones no more. So rows that are hidden are never mixed with others that are not.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::compaction::FINAL;
+use super::errors::MergeError;
+use super::live::{LiveSegment, View};
+use super::manifest::SegmentEntry;
+use super::metrics;
+use super::pace::Pace;
+use super::publish::{Change, Target};
+use super::seal::MaintenanceError;
+use super::signal::Signal;
+use super::store::Store;
+use super::tombstone::Tombstone;
+use crate::codec::Effort;
+use crate::model::{Matcher, TimeRange, Timestamp};
+
+/// Each is looked up in the index of each segment of its time, once.
+const TOMBSTONES_MAX: usize = 1000;
+
+/// Why nothing was deleted.
+#[derive(Debug, thiserror::Error)]
+pub enum DeletionError {
+    #[error(
+        "{TOMBSTONES_MAX} deletions are kept as tombstones; call /api/v1/admin/tsdb/clean_tombstones, then delete again"
+    )]
+    TooMany,
+    #[error(transparent)]
+    Maintenance(#[from] MaintenanceError),
+}
+
+impl Store {
+    /// Deletes the samples and exemplars in `range` of all series that one of `selectors` lets through. It waits for the merge that
+    /// is under way. Of days whose samples were let go, what rollups say of a bucket that lies only partly in the range stays.
+    pub fn delete_series(
+        &self,
+        selectors: Vec<Vec<Matcher>>,
+        range: TimeRange,
+        now: Timestamp,
+    ) -> Result<(), DeletionError> {
+        // No merge or roll-up may read before the tombstone and write after it, and nothing be sealed between the two.
+        let _one = self.merging.lock();
+        let _sealing = self.sealing.lock();
+        if self.view.load().tombstones.len() >= TOMBSTONES_MAX {
+            return Err(DeletionError::TooMany);
+        }
+        self.seal_all(now)?;
+        let view = self.view.load_full();
+        // Two numbers: what was written meanwhile, and will be sealed, comes after the tombstone.
+        let seq = self.seq.fetch_add(2, Ordering::Relaxed) + 1;
+        view.active().comes_after(seq);
+        let tombstone = Arc::new(Tombstone { seq, range, raw_floor: view.floor(0), selectors });
+        let (marked, unmarked) = rolled_up_before(&view, &tombstone);
+        tracing::info!(series = %tombstone, after = range.after, until = range.until, "deleting series");
+        self.commit(&Change {
+            add: &unmarked,
+            remove: &marked,
+            tombstones: &[tombstone],
+            ..Change::default()
+        })?;
+        self.observe();
+        Ok(())
+    }
+
+    /// Writes every segment anew of which something is hidden, and forgets the tombstones. Returns when done; damage
+    /// met on the way is the answer then, and what it hit stays hidden.
+    pub fn clean_tombstones(&self) -> Result<(), MaintenanceError> {
+        let _one = self.merging.lock();
+        let mut result = Ok(());
+        for segment in self.view.load_full().segments.iter().filter(|segment| segment.hides()) {
+            match self.write_anew(segment) {
+                Err(error @ MaintenanceError::Read(_)) => result = Err(error),
+                other => other?,
+            }
+        }
+        self.forget_tombstones()?;
+        result
+    }
+
+    /// Forgets tombstones whose segments merges or age took.
+    pub(super) fn forget_unneeded_tombstones(&self) -> Result<(), MaintenanceError> {
+        let _one = self.merging.lock();
+        self.forget_tombstones()
+    }
+
+    /// Forgets the tombstones that hide nothing any more; the caller holds `merging`.
+    fn forget_tombstones(&self) -> Result<(), MaintenanceError> {
+        let view = self.view.load_full();
+        let is_needed = |seq: u64| view.segments.iter().any(|segment| segment.is_under(seq));
+        let forgotten: Vec<u64> = view.tombstones.keys().copied().filter(|&seq| !is_needed(seq)).collect();
+        if !forgotten.is_empty() {
+            self.commit(&Change { forgotten: &forgotten, ..Change::default() })?;
+            self.observe();
+        }
+        Ok(())
+    }
+
+    /// Puts a segment of what is to be seen of this one in its place.
+    fn write_anew(&self, segment: &Arc<LiveSegment>) -> Result<(), MaintenanceError> {
+        let SegmentEntry { id, tier, partition, level, min_seq, rolled, .. } = segment.entry;
+        let resolution_ms = segment.resolution_ms();
+        let target = Target { signal: Signal::Metrics, tier, resolution_ms, partition, level };
+        let effort = if level == FINAL { Effort::Best } else { Effort::Fast };
+        let written = self.write_segment(Pace::Background, target, |to| {
+            let visible = segment.visible().map_err(|error| MergeError::Read(error.clone()))?.clone();
+            let seqs = (min_seq, segment.seq_of_a_copy());
+            metrics::merge_segments(&[visible], seqs, effort, to, || self.is_tidying_stopped())
+        })?;
+        // Its rollups say what they said, and are under the same tombstones.
+        let written =
+            written.map(|new| Arc::new(new.with_entry(SegmentEntry { rolled, ..new.entry.clone() })));
+        let rows_left = written.as_ref().map_or(0, |new| new.entry.rows);
+        self.commit(&Change { add: written.as_slice(), remove: &[id], ..Change::default() })?;
+        segment.doom();
+        self.metrics.deleted_rows.inc_by(segment.entry.rows.saturating_sub(rows_left));
+        Ok(())
+    }
+}
+
+/// The segments of samples that lose something and whose rollups say otherwise: by number, and as they are to be listed,
+/// so that their days are rolled up anew.
+fn rolled_up_before(view: &View, tombstone: &Arc<Tombstone>) -> (Vec<u64>, Vec<Arc<LiveSegment>>) {
+    let tombstones = [(tombstone.seq, tombstone.clone())].into();
+    let samples = view.segments_of(Signal::Metrics).map(|(_, segment)| segment);
+    let marked = samples.filter(|segment| {
+        segment.entry.rolled != 0 && segment.with_tombstones(segment.concerned_by(&tombstones)).hides()
+    });
+    let unmark = |segment: &Arc<LiveSegment>| {
+        let entry = SegmentEntry { rolled: 0, ..segment.entry.clone() };
+        (segment.entry.id, Arc::new(segment.with_entry(entry)))
+    };
+    marked.map(unmark).unzip()
+}

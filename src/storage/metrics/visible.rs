@@ -1,0 +1,218 @@
+//! What is to be seen of a segment: all its rows but those that deletions hide.
+//!
+//! Which series a deletion concerns is looked up once, when the segment is first read under it; where none concerns a
+//! segment, reading it is reading it.
+
+use std::sync::Arc;
+
+use roaring::RoaringBitmap;
+
+use super::SampleBuffer;
+use super::segment_reader::MetricsSegment;
+use crate::model::rollup::{Columns, FloatBuckets, HistogramBuckets};
+use crate::model::{Exemplar, Matcher, TimeRange};
+use crate::storage::segment::SegmentError;
+use crate::storage::tombstone::Tombstone;
+
+/// A segment and what of it is hidden.
+pub struct VisibleSegment {
+    segment: Arc<MetricsSegment>,
+    /// Those that hide something.
+    hidden: Vec<Hidden>,
+    /// Series of which nothing is left.
+    gone: RoaringBitmap,
+}
+
+/// What one deletion hides.
+struct Hidden {
+    seq: u64,
+    series: RoaringBitmap,
+    /// Times of rows, or ends of buckets; they do not overlap.
+    times: Vec<TimeRange>,
+}
+
+impl VisibleSegment {
+    /// All of it.
+    pub fn whole(segment: Arc<MetricsSegment>) -> VisibleSegment {
+        VisibleSegment { segment, hidden: Vec::new(), gone: RoaringBitmap::new() }
+    }
+
+    /// What tombstones leave of a segment that was written before they came.
+    pub fn under(
+        segment: Arc<MetricsSegment>,
+        tombstones: &[Arc<Tombstone>],
+    ) -> Result<VisibleSegment, SegmentError> {
+        let mut visible = VisibleSegment::whole(segment);
+        for tombstone in tombstones {
+            let times = tombstone.hidden_ends(visible.segment.resolution_ms());
+            let series = concerned(&visible.segment, &tombstone.selectors, &times)?;
+            if series.is_empty() {
+                continue;
+            }
+            let meta = visible.segment.meta();
+            let all = TimeRange::closed(meta.min_time, meta.max_time);
+            if times.iter().any(|range| range.intersect(&all) == all) {
+                visible.gone |= &series;
+            }
+            visible.hidden.push(Hidden { seq: tombstone.seq, series, times });
+        }
+        Ok(visible)
+    }
+
+    /// Everything that is in the file.
+    pub fn segment(&self) -> &Arc<MetricsSegment> {
+        &self.segment
+    }
+
+    /// Whether anything is hidden.
+    pub fn hides(&self) -> bool {
+        !self.hidden.is_empty()
+    }
+
+    /// Whether the tombstone of this number hides anything.
+    pub fn is_under(&self, seq: u64) -> bool {
+        self.hidden.iter().any(|hidden| hidden.seq == seq)
+    }
+
+    /// The series that all matchers let through and of which something may be left; given up as soon as `is_stopping`.
+    pub fn select_until(
+        &self,
+        matchers: &[Matcher],
+        is_stopping: &dyn Fn() -> bool,
+    ) -> Result<RoaringBitmap, SegmentError> {
+        let found = self.segment.select_until(matchers, is_stopping)?;
+        Ok(if self.gone.is_empty() { found } else { found - &self.gone })
+    }
+
+    pub fn label_names(&self, matchers: &[Matcher]) -> Result<Vec<String>, SegmentError> {
+        let index = self.segment.index();
+        match matchers {
+            [] if self.gone.is_empty() => index.label_names(),
+            _ => index.label_names_of(&self.select_until(matchers, &|| false)?),
+        }
+    }
+
+    pub fn label_values(&self, name: &str, matchers: &[Matcher]) -> Result<Vec<String>, SegmentError> {
+        let index = self.segment.index();
+        match matchers {
+            [] if self.gone.is_empty() => index.label_values(name),
+            _ => index.label_values_of(name, &self.select_until(matchers, &|| false)?),
+        }
+    }
+
+    /// As [`MetricsSegment::sample_count`].
+    pub fn sample_count(&self, ordinal: u32, range: TimeRange) -> Result<u64, SegmentError> {
+        if !self.hides() {
+            return self.segment.sample_count(ordinal, range);
+        }
+        let parts = self.parts(ordinal, range).into_iter();
+        parts.map(|part| self.segment.sample_count(ordinal, part)).sum()
+    }
+
+    /// As [`MetricsSegment::read`].
+    pub fn read(
+        &self,
+        ordinal: u32,
+        range: TimeRange,
+        samples: &mut SampleBuffer,
+    ) -> Result<(), SegmentError> {
+        if !self.hides() {
+            return self.segment.read(ordinal, range, samples);
+        }
+        let mut result = Ok(());
+        for part in self.parts(ordinal, range) {
+            // What is damaged costs no other part.
+            result = result.and(self.segment.read(ordinal, part, samples));
+        }
+        result
+    }
+
+    /// As [`MetricsSegment::read_buckets`].
+    pub fn read_buckets(
+        &self,
+        ordinal: u32,
+        range: TimeRange,
+        wanted: Columns,
+        floats: &mut FloatBuckets,
+        histograms: &mut HistogramBuckets,
+    ) -> Result<(), SegmentError> {
+        if !self.hides() {
+            return self.segment.read_buckets(ordinal, range, wanted, floats, histograms);
+        }
+        let mut result = Ok(());
+        for part in self.parts(ordinal, range) {
+            result = result.and(self.segment.read_buckets(ordinal, part, wanted, floats, histograms));
+        }
+        result
+    }
+
+    /// As [`MetricsSegment::exemplars`].
+    pub fn exemplars(&self, ordinal: u32, range: TimeRange) -> Result<Vec<Exemplar>, SegmentError> {
+        let mut exemplars = self.segment.exemplars(ordinal, range)?;
+        if self.hides() && !exemplars.is_empty() {
+            let parts = self.parts(ordinal, range);
+            exemplars.retain(|exemplar| parts.iter().any(|part| part.contains(exemplar.timestamp)));
+        }
+        Ok(exemplars)
+    }
+
+    /// What of `range` is to be seen of a series, in order of time.
+    fn parts(&self, ordinal: u32, range: TimeRange) -> Vec<TimeRange> {
+        let mut parts = vec![range];
+        for hidden in self.hidden.iter().filter(|hidden| hidden.series.contains(ordinal)) {
+            for gap in &hidden.times {
+                parts = parts.into_iter().flat_map(|part| without(part, gap)).collect();
+            }
+        }
+        parts
+    }
+}
+
+/// The series that one of the selectors lets through and that may have something at these times.
+fn concerned(
+    segment: &MetricsSegment,
+    selectors: &[Vec<Matcher>],
+    times: &[TimeRange],
+) -> Result<RoaringBitmap, SegmentError> {
+    let mut selected = RoaringBitmap::new();
+    for matchers in selectors {
+        selected |= segment.select(matchers)?;
+    }
+    let mut concerned = RoaringBitmap::new();
+    for ordinal in selected {
+        for &range in times {
+            if segment.sample_count(ordinal, range)? > 0 || !segment.exemplars(ordinal, range)?.is_empty() {
+                concerned.insert(ordinal);
+                break;
+            }
+        }
+    }
+    Ok(concerned)
+}
+
+/// What lies before the gap and after it.
+fn without(range: TimeRange, gap: &TimeRange) -> impl Iterator<Item = TimeRange> + use<> {
+    let before = TimeRange { until: range.until.min(gap.after), ..range };
+    let after = TimeRange { after: range.after.max(gap.until), ..range };
+    [before, after].into_iter().filter(|part| !part.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_gap_takes_what_it_holds_and_nothing_else(range in (0..20i64, 0..20i64), gap in (0..20i64, 0..20i64)) {
+            let of = |(after, until): (i64, i64)| TimeRange { after: after.min(until), until: after.max(until) };
+            let (range, gap) = (of(range), of(gap));
+            let parts: Vec<_> = without(range, &gap).collect();
+            for t in -1..21 {
+                let is_in = parts.iter().filter(|part| part.contains(t)).count();
+                prop_assert_eq!(is_in, usize::from(range.contains(t) && !gap.contains(t)));
+            }
+        }
+    }
+}
