@@ -423,13 +423,25 @@ fn log_streams() -> Vec<StreamRows> {
     vec![first, second, other]
 }
 
+/// The same, and so many lines that version 1.2 notes the grams of their words.
+fn log_streams_of_1_2() -> Vec<StreamRows> {
+    let mut streams = log_streams();
+    let mut orders = StreamRows::new(labels_of(&[("app", "shop"), ("pod", "a")]));
+    for i in 0..200i64 {
+        let line = format!("order-{:x} of customer ({i}) was accepted", i * i * 7919);
+        orders.push(NOW * 1_000_000 + i * 1_000_000, &line, []);
+    }
+    streams.push(orders);
+    streams
+}
+
 fn labels_of(pairs: &[(&str, &str)]) -> Labels {
     Labels::from_pairs(pairs.iter().copied()).unwrap()
 }
 
-fn write_logs(store: &Store) {
+fn write_logs(store: &Store, streams: Vec<StreamRows>) {
     let mut batch = LogBatch::new(1);
-    batch.shards[0].streams = log_streams();
+    batch.shards[0].streams = streams;
     let (sender, receiver) = std::sync::mpsc::channel();
     store.append_logs(batch, Box::new(move |result| sender.send(result).unwrap())).unwrap();
     receiver.recv().unwrap().unwrap();
@@ -454,23 +466,32 @@ fn log_entries(store: &Store) -> Vec<String> {
 }
 
 #[test]
-fn a_logs_segment_of_version_1_holds_what_it_held() {
+fn a_logs_segment_of_version_1_0_holds_what_it_held() {
+    assert_logs_segment_holds("v1_logs", log_streams(), false);
+}
+
+#[test]
+fn a_logs_segment_of_version_1_2_holds_what_it_held() {
+    assert_logs_segment_holds("v1_2_logs", log_streams_of_1_2(), is_update());
+}
+
+fn assert_logs_segment_holds(name: &str, streams: Vec<StreamRows>, is_written_anew: bool) {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
-    write_logs(&store);
+    write_logs(&store, streams);
     let written = log_entries(&store);
     store.seal(NOW).unwrap();
     drop(store);
-    let path = dir.path().join("hot/logs-000000000001.seg");
-    if is_update() {
-        std::fs::copy(&path, fixture("v1_logs.seg")).unwrap();
+    let (path, name) = (dir.path().join("hot/logs-000000000001.seg"), format!("{name}.seg"));
+    if is_written_anew {
+        std::fs::copy(&path, fixture(&name)).unwrap();
     }
-    check_text("v1_logs.seg", "v1_logs.txt");
+    check_text(&name, &name.replace(".seg", ".txt"));
 
-    let mapped = Arc::new(Mapped::Heap(std::fs::read(fixture("v1_logs.seg")).unwrap()));
-    LogsSegment::open(Segment::open(mapped, "v1_logs.seg").unwrap()).verify().unwrap();
+    let mapped = Arc::new(Mapped::Heap(std::fs::read(fixture(&name)).unwrap()));
+    LogsSegment::open(Segment::open(mapped, &name).unwrap()).verify().unwrap();
     // In the place of the one that was just written.
-    std::fs::copy(fixture("v1_logs.seg"), path).unwrap();
+    std::fs::copy(fixture(&name), path).unwrap();
     assert_eq!(log_entries(&open(dir.path())), written);
 }
 
@@ -478,7 +499,7 @@ fn a_logs_segment_of_version_1_holds_what_it_held() {
 fn a_log_of_log_entries_of_version_1_replays_to_what_was_written() {
     let (dir, again) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let store = open(dir.path());
-    write_logs(&store);
+    write_logs(&store, log_streams());
     let written = log_entries(&store);
     drop(store);
     if is_update() {

@@ -9,6 +9,7 @@ mod anchor;
 mod buffer;
 mod dictionary;
 mod digits;
+mod grams;
 mod joined;
 mod pattern;
 mod places;
@@ -22,6 +23,7 @@ mod templates;
 
 pub use super::Effort;
 pub use buffer::TextBuffer;
+pub use grams::{GramFilter, Grams};
 
 use super::rows::RowSet;
 use super::varint::write_u64;
@@ -46,13 +48,30 @@ impl Effort {
 
 /// Appends the texts; their count is not written.
 pub fn encode(texts: &TextBuffer, effort: Effort, out: &mut Vec<u8>) {
+    encode_noting(texts, effort, None, out);
+}
+
+/// As [`encode`], and tells the grams of the texts.
+pub fn encode_with_grams(texts: &TextBuffer, effort: Effort, out: &mut Vec<u8>) -> Grams {
+    let mut grams = Grams::new();
+    encode_noting(texts, effort, Some(&mut grams), out);
+    grams
+}
+
+fn encode_noting(texts: &TextBuffer, effort: Effort, mut grams: Option<&mut Grams>, out: &mut Vec<u8>) {
     let texts: Vec<&str> = texts.iter().collect();
     if plain::encode_simple(&texts, effort, out) {
+        if let Some(grams) = grams {
+            grams.add_all(&texts);
+        }
         return;
     }
     let start = out.len();
     out.push(TEMPLATES);
-    let fit = template_writer::encode(&texts, effort, out);
+    let fit = template_writer::encode(&texts, effort, grams.as_deref_mut(), out);
+    if let Some(grams) = grams.filter(|_| fit == Fit::None) {
+        grams.add_all(&texts);
+    }
     if fit != Fit::Good {
         let mut other = Vec::new();
         plain::encode(&texts, effort, &mut other);

@@ -4,8 +4,9 @@ use std::hash::BuildHasher;
 
 use hashbrown::HashTable;
 
+use super::plain::Alphabet;
 use super::split::{SLOT, Variable, context, split};
-use super::{Effort, joined, plain, put_bytes};
+use super::{Effort, Grams, joined, plain, put_bytes};
 use crate::codec::numbers;
 use crate::codec::varint::write_u64;
 
@@ -29,8 +30,8 @@ pub enum Fit {
     None,
 }
 
-/// Appends the texts, unless their templates hardly repeat.
-pub fn encode(texts: &[&str], effort: Effort, out: &mut Vec<u8>) -> Fit {
+/// Appends the texts, unless their templates hardly repeat. Where it does, it adds their grams to `grams`.
+pub fn encode(texts: &[&str], effort: Effort, grams: Option<&mut Grams>, out: &mut Vec<u8>) -> Fit {
     // Early on, even templates that will repeat are new.
     const LOOKED_AT_FIRST: usize = 1024;
     if texts.len() < TEXTS_MIN {
@@ -45,7 +46,7 @@ pub fn encode(texts: &[&str], effort: Effort, out: &mut Vec<u8>) -> Fit {
         }
     }
     let (template_count, variable_count) = (writer.templates.len(), writer.variables.len());
-    writer.finish(effort, out);
+    writer.finish(effort, grams, out);
     match () {
         _ if template_count > texts.len() / 8 || variable_count == 0 => Fit::Doubtful,
         _ => Fit::Good,
@@ -163,7 +164,7 @@ impl<'a> Writer<'a> {
         at
     }
 
-    fn finish(mut self, effort: Effort, out: &mut Vec<u8>) {
+    fn finish(mut self, effort: Effort, mut grams: Option<&mut Grams>, out: &mut Vec<u8>) {
         self.fix_constants();
         let (column_of, column_count) = self.columns();
         write_u64(out, self.templates.len() as u64);
@@ -172,6 +173,9 @@ impl<'a> Writer<'a> {
         let mut bytes = Vec::new();
         joined::encode(&texts, effort, &mut bytes);
         put_bytes(out, &bytes);
+        if let Some(grams) = &mut grams {
+            grams.add_all(&texts);
+        }
 
         write_u64(out, column_count as u64);
         out.push(u8::from(self.whole.is_some()));
@@ -199,6 +203,10 @@ impl<'a> Writer<'a> {
             bytes.clear();
             plain::encode(&column, effort, &mut bytes);
             put_bytes(out, &bytes);
+            // Letters in a row are all of one variable or all of the template, see `split`.
+            if let Some(grams) = grams.as_mut().filter(|_| Alphabet::of(&bytes) == Alphabet::Any) {
+                grams.add_all(&column);
+            }
         }
     }
 

@@ -87,6 +87,9 @@ fn entries(segment: &LogsSegment, out: &mut impl Write) -> Result<(), InspectErr
         writeln!(out, "  group {group}: {rows} lines of {streams} streams, {first} to {last}")?;
         let (raw, lines, all) = (block.line_bytes, block.stored_line_bytes, block.stored_bytes);
         write!(out, "    {all} bytes, {lines} of them for {raw} bytes of lines")?;
+        if block.stored_gram_bytes > 0 {
+            write!(out, "; {} of grams", block.stored_gram_bytes)?;
+        }
         match &block.metadata[..] {
             [] => writeln!(out)?,
             names => writeln!(out, "; metadata {}", names.join(", "))?,

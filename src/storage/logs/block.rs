@@ -32,14 +32,17 @@ pub struct ColumnEntry {
     pub value_bytes: usize,
 }
 
-/// Writes the parts of a block and says what they are. Rows are in order of time; their stream numbers are below
-/// `stream_count`.
+/// A filter of grams pays if it takes no more of the bytes of the lines themselves than one in so many.
+const LINE_BYTES_A_GRAM_BYTE: u64 = 8;
+
+/// Writes the parts of a block and says what they are, and what its lines are made of: the filter of their grams, empty
+/// where it would not pay. Rows are in order of time; their stream numbers are below `stream_count`.
 pub fn write<W: Write>(
     rows: &Rows,
     stream_count: usize,
     effort: Effort,
     to: &mut SegmentWriter<W>,
-) -> io::Result<BlockHeader> {
+) -> io::Result<(BlockHeader, Vec<u8>)> {
     assert!(rows.timestamps.is_sorted(), "rows of a block are in order of time");
     let times = write_part(to, |out| encode_times(&rows.timestamps, out))?;
     let mut lens = PartLens { times, ..PartLens::default() };
@@ -47,7 +50,13 @@ pub fn write<W: Write>(
         let numbers: Vec<i64> = rows.streams.iter().map(|&stream| i64::from(stream)).collect();
         lens.streams = write_part(to, |out| integers::encode(&numbers, out))?;
     }
-    lens.lines = write_part(to, |out| text::encode(&rows.lines, effort, out))?;
+    let mut grams = Vec::new();
+    lens.lines = write_part(to, |out| {
+        text::encode_with_grams(&rows.lines, effort, out).encode(&mut grams);
+    })?;
+    if grams.len() as u64 * LINE_BYTES_A_GRAM_BYTE > lens.lines {
+        grams.clear();
+    }
     if rows.metadata.has_pairs() {
         lens.trace_ids = write_part(to, |out| trace_ids::encode(&rows.metadata, out))?;
         let columns = columns_of(rows);
@@ -62,14 +71,15 @@ pub fn write<W: Write>(
         }
         lens.directory = write_part(to, |out| out.append(&mut directory))?;
     }
-    Ok(BlockHeader {
+    let header = BlockHeader {
         lens,
         row_count: rows.len(),
         line_bytes: rows.lines.bytes.len() as u64,
         min_time: rows.timestamps[0],
         max_time: rows.timestamps[rows.len() - 1],
         is_final: effort == Effort::Best,
-    })
+    };
+    Ok((header, grams))
 }
 
 /// Writes a part and its checksum, or nothing if `encode` adds nothing; answers with its length.

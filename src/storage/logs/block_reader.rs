@@ -8,13 +8,13 @@ use std::sync::atomic::AtomicBool;
 use super::block::{self, ColumnEntry, MetadataColumn};
 use super::names::{is_name_for, rank};
 use super::rows::LogRowsBuffer;
-use super::segment_layout::{BlockHeader, PartLens};
+use super::segment_layout::{BlockHeader, PartLens, Place};
 use super::snapshot::LogAsk;
 use super::trace_ids;
 use crate::codec::Malformed;
 use crate::codec::rows::RowSet;
-use crate::codec::text::{TextBuffer, TextColumn};
-use crate::model::Nanos;
+use crate::codec::text::{GramFilter, TextBuffer, TextColumn};
+use crate::model::{LineFilter, Nanos};
 use crate::storage::segment::{Section, SegmentError};
 
 /// Where the parts of a block lie; all of them within the section.
@@ -22,6 +22,7 @@ pub(super) struct Parts<'a> {
     pub section: Section<'a>,
     pub offset: u64,
     pub lens: PartLens,
+    pub grams: Option<Place>,
     pub are_lines_checked: &'a AtomicBool,
 }
 
@@ -47,6 +48,31 @@ impl<'a> Parts<'a> {
         let offset = self.lines_offset() + self.lens.lines;
         let bytes = self.section.block(offset, self.lens.trace_ids)?;
         trace_ids::may_hold(bytes, id).map_err(|what| self.section.damaged(offset, what))
+    }
+
+    /// Whether the block may have lines that pass all filters.
+    fn may_hold_passing(&self, filters: &[LineFilter]) -> Result<bool, SegmentError> {
+        if filters.is_empty() {
+            return Ok(true);
+        }
+        let grams = self.gram_filter()?;
+        Ok(grams.is_none_or(|grams| filters.iter().all(|filter| grams.may_pass(filter))))
+    }
+
+    /// Whether the block may have all of these lines.
+    pub fn may_hold_all<'l>(&self, mut lines: impl Iterator<Item = &'l str>) -> Result<bool, SegmentError> {
+        let grams = self.gram_filter()?;
+        Ok(grams.is_none_or(|grams| lines.all(|line| grams.may_hold(line))))
+    }
+
+    /// The filter of its grams as it is stored, if it has one.
+    pub fn grams(&self) -> Result<Option<&'a [u8]>, SegmentError> {
+        self.grams.map(|place| self.section.block(place.offset, place.len)).transpose()
+    }
+
+    fn gram_filter(&self) -> Result<Option<GramFilter<'a>>, SegmentError> {
+        let filter = self.grams()?.map(GramFilter::open).transpose();
+        filter.map_err(|what| self.section.damaged(self.grams.map_or(0, |place| place.offset), what))
     }
 
     fn times(&self) -> Result<&'a [u8], SegmentError> {
@@ -86,7 +112,7 @@ pub(super) struct BlockReading<'a> {
 impl BlockReading<'_> {
     /// Appends what is wanted.
     pub fn read(&self, out: &mut LogRowsBuffer) -> Result<(), SegmentError> {
-        if !self.may_hold_trace_ids()? {
+        if !self.parts.may_hold_passing(self.ask.line_filters)? || !self.may_hold_trace_ids()? {
             return Ok(());
         }
         let mut rows = RowSet::all(self.header.row_count);

@@ -87,6 +87,9 @@ fn name_streams<W: Write>(
             plan.groups[group as usize].insert((at, input.group_of(stream)?));
             plan.numbers[at].push(number);
             next[at] = labels_at(input, stream + 1)?;
+            if next[at].as_ref().is_some_and(|next| *next <= labels) {
+                return Err(input.out_of_order().into());
+            }
         }
     }
     Ok(plan)
@@ -157,8 +160,8 @@ impl GroupMerge<'_> {
         // What is being filled stays so: blocks of a group may come in any order.
         let renumbered = |share: &Share| Ok(Share { stream: self.number(input, share.stream)?, ..*share });
         let shares = block.shares().iter().map(renumbered).collect::<Result<Vec<_>, SegmentError>>()?;
-        let parts = self.inputs[input].raw_block(block)?;
-        to.copy(*block.header(), shares, parts).map_err(MergeError::Write)
+        let (parts, grams) = (self.inputs[input].raw_block(block)?, self.inputs[input].raw_grams(block)?);
+        to.copy(*block.header(), shares, parts, grams).map_err(MergeError::Write)
     }
 
     fn decode(&mut self, input: usize, number: u64, block: &FoundBlock) -> Result<(), MergeError> {

@@ -15,6 +15,7 @@ pub const BLOCKS: SectionId = SectionId(2);
 pub const GROUPS: SectionId = SectionId(3);
 pub const STREAMS: SectionId = SectionId(8);
 pub const SOFT_LABELS: SectionId = SectionId(9);
+pub const GRAMS: SectionId = SectionId(10);
 
 /// As a person calls it.
 pub fn section_name(id: SectionId) -> &'static str {
@@ -28,6 +29,7 @@ pub fn section_name(id: SectionId) -> &'static str {
         7 => "names",
         8 => "streams",
         9 => "soft labels",
+        10 => "grams",
         _ => "unknown",
     }
 }
@@ -109,10 +111,19 @@ pub struct BlockRow {
 pub struct Block {
     pub offset: u64,
     pub header: BlockHeader,
+    /// The filter of what its lines are made of; nothing where there is none.
+    pub grams: Option<Place>,
     /// Not stored: whether the checksum of its lines was compared since the table was read.
     pub are_lines_checked: AtomicBool,
     /// In its chunk of the table.
     shares: Range<usize>,
+}
+
+/// Bytes of DATA, their checksum included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    pub offset: u64,
+    pub len: u64,
 }
 
 /// A chunk of the table of blocks.
@@ -168,11 +179,25 @@ impl BlockChunk {
                 return Err(Malformed("a block ends before it begins"));
             }
             let are_lines_checked = AtomicBool::new(false);
-            blocks.push(Block { offset, header, are_lines_checked, shares });
+            blocks.push(Block { offset, header, grams: None, are_lines_checked, shares });
             offset = offset.wrapping_add(lens.total());
         }
         let shares = decode_shares(bytes, &blocks, first_share, stream_count)?;
         Ok(BlockChunk { blocks, shares })
+    }
+
+    /// Takes what the table of grams says of the same blocks, as [`encode_grams`] wrote it.
+    pub fn add_grams(&mut self, bytes: &mut &[u8], count: usize) -> Result<(), Malformed> {
+        if count != self.blocks.len() {
+            return Err(Malformed("the grams are those of other blocks"));
+        }
+        let mut offset = read_u64(bytes)?;
+        for (block, len) in self.blocks.iter_mut().zip(take_integers(bytes, count)?) {
+            let len = len as u64;
+            block.grams = (len > 0).then_some(Place { offset, len });
+            offset = offset.wrapping_add(len);
+        }
+        Ok(())
     }
 }
 
@@ -193,6 +218,12 @@ pub fn encode_blocks(offset: u64, blocks: &[BlockRow], out: &mut Vec<u8>) {
     let but_last = || blocks.iter().flat_map(|b| &b.shares[..b.shares.len() - 1]);
     put(out, but_last().map(|share| share.rows as i64));
     put(out, but_last().map(|share| share.bytes as i64));
+}
+
+/// Appends a chunk of the table of grams: where the filter of the first block that has one lies, and how long each is.
+pub fn encode_grams(offset: u64, lens: &[u64], out: &mut Vec<u8>) {
+    write_u64(out, offset);
+    put(out, lens.iter().map(|&len| len as i64));
 }
 
 fn decode_shares(

@@ -10,7 +10,7 @@ use super::block_reader::{BlockReading, Parts};
 use super::head::Share;
 use super::rows::LogRowsBuffer;
 use super::segment_layout::{
-    self as layout, BLOCKS, Block, BlockChunk, BlockHeader, DATA, GROUPS, PartLens, SOFT_LABELS,
+    self as layout, BLOCKS, Block, BlockChunk, BlockHeader, DATA, GRAMS, GROUPS, PartLens, SOFT_LABELS,
     SOFT_LABELS_BYTES_MAX, STREAMS,
 };
 use super::selection::StreamNumbers;
@@ -64,6 +64,8 @@ pub struct LogBlockSummary {
     /// Bytes on the disk, of its lines and of all of it.
     pub stored_line_bytes: u64,
     pub stored_bytes: u64,
+    /// Of the filter of its grams, which lies elsewhere; 0 if it has none.
+    pub stored_gram_bytes: u64,
     /// Names of metadata.
     pub metadata: Vec<String>,
 }
@@ -132,6 +134,7 @@ impl LogsSegment {
                     last: header.max_time,
                     stored_line_bytes: header.lens.lines,
                     stored_bytes: header.lens.total(),
+                    stored_gram_bytes: block.block().grams.map_or(0, |place| place.len),
                     metadata: self
                         .parts(&block)?
                         .directory()?
@@ -182,7 +185,7 @@ impl LogsSegment {
             let labels = self.index.labels(stream)?;
             let group = self.group_of(stream)?;
             if last.is_some_and(|last| last >= labels) || group > group_count {
-                return Err(self.damaged(STREAMS, Malformed("streams are not in order")));
+                return Err(self.out_of_order());
             }
             group_count = group_count.max(group + 1);
             last = Some(labels);
@@ -213,8 +216,12 @@ impl LogsSegment {
             return Err(self.damaged(BLOCKS, Malformed("a block's streams are not what the table says")));
         }
         let header = block.header();
+        let parts = self.parts(&block)?;
         if header.lens.trace_ids > 0 {
-            self.parts(&block)?.may_hold_trace_id("")?;
+            parts.may_hold_trace_id("")?;
+        }
+        if !parts.may_hold_all(out.lines.iter())? {
+            return Err(self.damaged(GRAMS, Malformed("a line has a gram that its block has not")));
         }
         Ok(*header)
     }
@@ -280,9 +287,14 @@ impl LogsSegment {
         let number_of_chunk = number / CHUNK_ROWS as u64;
         let chunk = self.blocks.get(number_of_chunk, || {
             let table = Table::open(self.segment.section(BLOCKS)?)?;
-            table.chunk(number_of_chunk, |bytes, rows| {
+            let mut chunk = table.chunk(number_of_chunk, |bytes, rows| {
                 BlockChunk::decode(bytes, rows, self.meta().series_count)
-            })
+            })?;
+            // Segments before version 1.2 have none.
+            if let Some(grams) = self.segment.sections().find(|section| section.id() == GRAMS) {
+                Table::open(grams)?.chunk(number_of_chunk, |bytes, rows| chunk.add_grams(bytes, rows))?;
+            }
+            Ok(chunk)
         })?;
         let at = (number % CHUNK_ROWS as u64) as usize;
         if at >= chunk.blocks.len() {
@@ -313,6 +325,11 @@ impl LogsSegment {
         Ok(&self.segment.section(DATA)?.raw()[parts.offset as usize..offset as usize])
     }
 
+    /// The filter of a block's grams, with its right checksum, to be copied; empty if it has none.
+    pub(super) fn raw_grams<'a>(&'a self, block: &'a FoundBlock) -> Result<&'a [u8], SegmentError> {
+        Ok(self.parts(block)?.grams()?.unwrap_or_default())
+    }
+
     /// Appends the entries of a block that belong to the streams in `numbers` and that `ask` wants. On damage nothing is
     /// there.
     pub(super) fn read_block(
@@ -332,12 +349,18 @@ impl LogsSegment {
 
     fn parts<'a>(&'a self, block: &'a FoundBlock) -> Result<Parts<'a>, SegmentError> {
         let section = self.segment.section(DATA)?;
-        let &Block { offset, header, .. } = block.block();
+        let &Block { offset, header, grams, .. } = block.block();
         let end = offset.checked_add(header.lens.total());
         if end.is_none_or(|end| end > section.len()) {
             return Err(section.damaged(offset, Malformed("a block lies behind the end")));
         }
-        Ok(Parts { section, offset, lens: header.lens, are_lines_checked: &block.block().are_lines_checked })
+        let are_lines_checked = &block.block().are_lines_checked;
+        Ok(Parts { section, offset, lens: header.lens, grams, are_lines_checked })
+    }
+
+    /// The error of a stream whose labels do not come behind those of the one before.
+    pub(super) fn out_of_order(&self) -> SegmentError {
+        self.damaged(STREAMS, Malformed("streams are not in order"))
     }
 
     /// The error of a block that names a stream which the segment has not.

@@ -213,8 +213,97 @@ fn large_blocks_are_copied_and_small_ones_put_together() {
     assert!(summaries.iter().all(|block| block.row_count <= BLOCK_ROWS_MAX));
     assert_eq!(
         after.segment().section(DATA).unwrap().len(),
-        summaries.iter().map(|b| b.stored_bytes).sum::<u64>()
+        summaries.iter().map(|b| b.stored_bytes + b.stored_gram_bytes).sum::<u64>()
     );
+    let grams = |segment: &LogsSegment| segment.raw_grams(&segment.block(0).unwrap()).unwrap().to_vec();
+    assert!(!grams(&before).is_empty());
+    assert_eq!(grams(&before), grams(&after), "they go with the block");
+}
+
+/// Two groups, each a block whose lines have words that the other's have not.
+fn worded() -> File {
+    let (mut api, mut db) = (stream("api", "x"), stream("db", "x"));
+    for i in 0..400u64 {
+        let n = i.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        api.push(i as i64 + 1, &format!("request {n:x} was served by the frontend, {n}"), []);
+        db.push(i as i64 + 1, &format!("checkpoint {n:x} written to volume, {n}"), []);
+    }
+    let file = seal(&[head_of(&[vec![api, db]])], 3).into_values().next().unwrap();
+    assert!(open(&file).block_summaries().unwrap().iter().all(|block| block.stored_gram_bytes > 0));
+    file
+}
+
+fn lines_with(file: &File, text: &str) -> (usize, bool) {
+    let filters = [LineFilter::contains(text)];
+    let (found, is_told) = ask(file, &[], &LogAsk { line_filters: &filters, ..LogAsk::all(NanoRange::ALL) });
+    (found.len(), is_told)
+}
+
+#[test]
+fn a_block_without_the_words_of_a_filter_is_not_unpacked() {
+    let mut file = worded();
+    let lines_at = {
+        let segment = open(&file);
+        let block = segment.block(1).unwrap();
+        let parts = segment.raw_block(&block).unwrap();
+        memchr::memmem::find(&file.0, parts).unwrap() + (block.header().lens.times + 9) as usize
+    };
+    assert_eq!(lines_with(&file, "written to VOLUME"), (0, false));
+    assert_eq!(lines_with(&file, "written to volume"), (400, false));
+    file.0[lines_at] ^= 1;
+    assert_eq!(lines_with(&file, "by the frontend"), (400, false));
+    assert_eq!(lines_with(&file, "a backend"), (0, false));
+    assert_eq!(
+        lines_with(&file, "volume"),
+        (0, true),
+        "what may be in the damaged block is told to be missing"
+    );
+    assert_eq!(lines_with(&file, " the "), (400, true), "no word is long enough to tell");
+}
+
+/// The bytes of the first block's grams, and where they lie in DATA.
+fn first_grams(file: &File) -> (Vec<u8>, usize) {
+    let segment = open(file);
+    let grams = segment.raw_grams(&segment.block(0).unwrap()).unwrap().to_vec();
+    let at = memchr::memmem::find(segment.segment().section(DATA).unwrap().raw(), &grams).unwrap();
+    (grams, at)
+}
+
+#[test]
+fn damaged_grams_cost_their_block_and_that_is_told() {
+    let file = worded();
+    let (grams, at) = first_grams(&file);
+    let data_at = memchr::memmem::find(&file.0, &grams).unwrap() - at;
+    for byte in 0..grams.len() + 4 {
+        let mut damaged = file.clone();
+        damaged.0[data_at + at + byte] ^= 1 << (byte % 8);
+        assert_eq!(lines_with(&damaged, "frontend"), (0, true), "byte {byte}");
+        assert_eq!(lines_with(&damaged, "checkpoint"), (400, true));
+        assert!(open(&damaged).verify().is_err());
+    }
+}
+
+#[test]
+fn verify_finds_grams_that_are_not_those_of_the_lines() {
+    let file = worded();
+    let (mut grams, at) = first_grams(&file);
+    let segment = open(&file);
+    let mut writer = SegmentWriter::new(Vec::new()).unwrap();
+    // The last ones are fingerprints.
+    grams.iter_mut().skip(16).for_each(|byte| *byte ^= 0x55);
+    for section in segment.segment().sections() {
+        writer.begin(section.id(), section.checking());
+        if section.id() == DATA {
+            writer.write(&section.raw()[..at]).unwrap();
+            writer.write_block(&grams).unwrap();
+            writer.write(&section.raw()[at + grams.len() + 4..]).unwrap();
+        } else {
+            writer.write(section.raw()).unwrap();
+        }
+        writer.end().unwrap();
+    }
+    let error = open(&(writer.finish(&file.1).unwrap(), file.1.clone())).verify().unwrap_err();
+    assert!(error.to_string().contains("gram"), "{error}");
 }
 
 #[test]

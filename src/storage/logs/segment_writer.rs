@@ -1,5 +1,6 @@
 //! Writes a segment: first its streams are named, in order of their labels, then come the blocks, group by group. Blocks
-//! stream out as they come; what is kept is the index, and some dozen bytes a block of the current chunk.
+//! stream out as they come; what is kept is the index, and of each block of the current chunk some dozen bytes and what
+//! its lines are made of: that of a chunk lies together behind its blocks, since who looks at one looks at all.
 
 use std::collections::{BTreeSet, HashMap};
 use std::io::{self, Write};
@@ -10,7 +11,7 @@ use super::block;
 use super::head::{METADATA_NAMES_MAX, Share};
 use super::rows::Rows;
 use super::segment_layout::{
-    self as layout, BLOCK_ROWS_MAX, BLOCK_TEXT_BYTES, BLOCKS, BlockHeader, BlockRow, DATA, GROUPS,
+    self as layout, BLOCK_ROWS_MAX, BLOCK_TEXT_BYTES, BLOCKS, BlockHeader, BlockRow, DATA, GRAMS, GROUPS,
     SOFT_LABELS, STREAMS,
 };
 use crate::codec::text::Effort;
@@ -44,7 +45,10 @@ pub(super) struct LogsSegmentWriter<W> {
 #[derive(Default)]
 struct BlockTable {
     table: TableWriter,
+    grams: TableWriter,
     pending: Vec<BlockRow>,
+    /// The filter of each pending block, perhaps empty.
+    pending_grams: Vec<Vec<u8>>,
     /// Where the first of the pending ones lies.
     chunk_start: u64,
     count: u64,
@@ -111,21 +115,26 @@ impl<W: Write> LogsSegmentWriter<W> {
         }
         let offset = self.to.section_len();
         let FillingBlock { rows, shares, numbers } = &mut self.filling;
-        let header = block::write(rows, shares.len(), self.effort, &mut self.to)?;
+        let (header, grams) = block::write(rows, shares.len(), self.effort, &mut self.to)?;
         rows.clear();
         numbers.clear();
         let shares = std::mem::take(shares);
-        self.note_block(offset, BlockRow { header, shares });
-        Ok(())
+        self.note_block(offset, BlockRow { header, shares }, grams)
     }
 
-    /// Adds a block as it is; its streams have their numbers here, and stay in the order of their numbers in the block.
-    pub fn copy(&mut self, header: BlockHeader, shares: Vec<Share>, parts: &[u8]) -> io::Result<()> {
+    /// Adds a block as it is, with its grams; its streams have their numbers here, and stay in the order of their numbers
+    /// in the block.
+    pub fn copy(
+        &mut self,
+        header: BlockHeader,
+        shares: Vec<Share>,
+        parts: &[u8],
+        grams: &[u8],
+    ) -> io::Result<()> {
         assert_eq!(header.lens.total(), parts.len() as u64, "a block is as long as its parts");
         let offset = self.to.section_len();
         self.to.write(parts)?;
-        self.note_block(offset, BlockRow { header, shares });
-        Ok(())
+        self.note_block(offset, BlockRow { header, shares }, grams.to_vec())
     }
 
     /// Ends the group that is open; groups come in order of their numbers.
@@ -145,9 +154,10 @@ impl<W: Write> LogsSegmentWriter<W> {
         if self.meta.row_count > 0 {
             (self.meta.min_time, self.meta.max_time) = (to_millis(self.min_time), to_millis(self.max_time));
         }
+        self.blocks.flush(&mut self.to)?;
         self.to.end()?;
-        self.blocks.flush();
         self.blocks.table.finish(BLOCKS, &mut self.to)?;
+        self.blocks.grams.finish(GRAMS, &mut self.to)?;
         let (mut groups, mut first_block) = (TableWriter::default(), 0);
         for counts in self.block_counts.chunks(CHUNK_ROWS) {
             groups.chunk(counts.len(), |out| layout::encode_groups(first_block, counts, out));
@@ -165,32 +175,45 @@ impl<W: Write> LogsSegmentWriter<W> {
         Ok((file, self.meta))
     }
 
-    fn note_block(&mut self, offset: u64, block: BlockRow) {
+    fn note_block(&mut self, offset: u64, block: BlockRow, grams: Vec<u8>) -> io::Result<()> {
         self.meta.row_count += block.header.row_count as u64;
         self.min_time = self.min_time.min(block.header.min_time);
         self.max_time = self.max_time.max(block.header.max_time);
-        self.blocks.add(offset, block);
+        self.blocks.add(offset, block, grams, &mut self.to)
     }
 }
 
 impl BlockTable {
-    fn add(&mut self, offset: u64, block: BlockRow) {
+    fn add<W: Write>(
+        &mut self,
+        offset: u64,
+        block: BlockRow,
+        grams: Vec<u8>,
+        to: &mut SegmentWriter<W>,
+    ) -> io::Result<()> {
         if self.pending.is_empty() {
             self.chunk_start = offset;
         }
         self.pending.push(block);
+        self.pending_grams.push(grams);
         self.count += 1;
-        if self.pending.len() == CHUNK_ROWS {
-            self.flush();
-        }
+        if self.pending.len() == CHUNK_ROWS { self.flush(to) } else { Ok(()) }
     }
 
-    fn flush(&mut self) {
-        if !self.pending.is_empty() {
-            let encode = |out: &mut Vec<u8>| layout::encode_blocks(self.chunk_start, &self.pending, out);
-            self.table.chunk(self.pending.len(), encode);
-            self.pending.clear();
+    /// Ends the chunk, and writes the grams of its blocks behind the last of them.
+    fn flush<W: Write>(&mut self, to: &mut SegmentWriter<W>) -> io::Result<()> {
+        if self.pending.is_empty() {
+            return Ok(());
         }
+        let encode = |out: &mut Vec<u8>| layout::encode_blocks(self.chunk_start, &self.pending, out);
+        self.table.chunk(self.pending.len(), encode);
+        let (offset, mut lens) = (to.section_len(), Vec::with_capacity(self.pending.len()));
+        for grams in self.pending_grams.drain(..) {
+            lens.push(if grams.is_empty() { 0 } else { to.write_block(&grams)? });
+        }
+        self.grams.chunk(self.pending.len(), |out| layout::encode_grams(offset, &lens, out));
+        self.pending.clear();
+        Ok(())
     }
 }
 
