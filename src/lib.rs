@@ -22,11 +22,11 @@
 //!
 //! | part of storage | may import |
 //! |---|---|
-//! | fs, partition, signal, tombstone | nothing of storage |
+//! | fs, partition, signal, tombstone, expiry | nothing of storage |
 //! | wal, segment | fs |
 //! | manifest | fs, tombstone |
 //! | index, errors | segment |
-//! | metrics, logs, traces | segment, index, partition, signal, tombstone, errors, live |
+//! | metrics, logs, traces | segment, index, partition, signal, tombstone, expiry, errors, live |
 
 pub mod clock;
 pub mod codec;

@@ -7,14 +7,16 @@ use crate::storage::check::{CheckReport, Finding, check};
 
 /// Prints the configuration in force, or fails with what is wrong in it.
 pub fn config(args: &ConfigArgs) -> Result<(), CliError> {
-    let lines = args.load()?.entries().into_iter().map(|(key, value)| format!("{key} = {value}\n"));
+    let config = args.load()?;
+    server::storage_options(&config)?;
+    let lines = config.entries().into_iter().map(|(key, value)| format!("{key} = {value}\n"));
     super::print(&lines.collect::<String>());
     Ok(())
 }
 
 /// Prints what is wrong in the data directory, or that nothing is.
 pub fn data(args: &ConfigArgs) -> Result<(), CliError> {
-    let options = server::storage_options(&args.load()?);
+    let options = server::storage_options(&args.load()?)?;
     let mut places = 0;
     let report = check(&options.data_dir, &options.tiers, &mut |finding| match finding {
         Finding::Damage(text) => {

@@ -4,6 +4,7 @@
 
 mod file;
 mod options;
+mod rules;
 mod tiers;
 mod values;
 
@@ -12,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use options::{OPTIONS, OptionSpec};
+pub use rules::{Rule, Rules};
 pub use tiers::{Tier, Tiers};
 pub use values::{ByteSize, Expected, LogFormat, LogLevel, Setting, TranslationStrategy, WalSync};
 
@@ -88,6 +90,7 @@ pub struct Query {
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Retention {
+    pub rules: Rules,
     pub logs: Duration,
     pub traces: Duration,
     /// 0: no limit by size.
@@ -202,6 +205,12 @@ impl Config {
             Some((key, _)) => Err(ConfigError::Zero { key }),
             None => Ok(()),
         }
+    }
+
+    /// Up to this age anything of a sample is kept, and history filled in.
+    pub fn longest_age(&self) -> Duration {
+        let rules = self.retention.rules.as_slice().iter().map(|rule| rule.age);
+        rules.chain([self.tiers.longest_age()]).max().expect("there is a first tier")
     }
 
     /// Every option's key and present value.

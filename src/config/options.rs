@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use super::rules::Rules;
 use super::tiers::Tiers;
 use super::values::{ByteSize, LogFormat, LogLevel, Setting, TranslationStrategy, WalSync};
 use super::{Config, Limits, Otlp, Query, Retention, Seal, Web};
@@ -103,6 +104,7 @@ pub const OPTIONS: &[OptionSpec] = options! {
     "query.lookback-delta" TIME query.lookback: "How far back an instant selector looks for its sample";
     "query.log-file" PATH query.log_file: "A line of JSON for each query goes there, or off; SIGHUP opens it anew";
 
+    "retention.rules" RULES retention.rules: "Series kept for less or for more than the tiers keep all, as SELECTOR:AGE separated by commas, such as {env=\"prod\"}:400d, {env=\"dev\"}:7d; the first that matches counts";
     "retention.logs" TIME retention.logs: "Age up to which log entries are kept and accepted";
     "retention.traces" TIME retention.traces: "Age up to which spans are kept and accepted";
     "retention.size" SIZE retention.size: "Bytes on disk beyond which the oldest data go first; 0 is no such limit";
@@ -137,7 +139,12 @@ impl Default for Config {
             limits: Limits::default(),
             query: Query::default(),
             tiers: Tiers::default(),
-            retention: Retention { logs: days(30), traces: days(7), size: ByteSize(0) },
+            retention: Retention {
+                rules: Rules::default(),
+                logs: days(30),
+                traces: days(7),
+                size: ByteSize(0),
+            },
             web: Web { enable_admin_api: false },
             seal: Seal { samples: 20_000_000, memory: ByteSize(40 << 20), age: Duration::from_secs(15 * 60) },
             otlp: Otlp {

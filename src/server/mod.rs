@@ -36,6 +36,8 @@ pub enum ServeError {
     Bind { option: &'static str, address: SocketAddr, source: std::io::Error },
     #[error("cannot write the query log {} (--query.log-file): {source}", path.display())]
     QueryLog { path: PathBuf, source: std::io::Error },
+    #[error("retention.rules: {selector}: {reason}")]
+    Rule { selector: String, reason: String },
     #[error("cannot start: {0}")]
     Runtime(std::io::Error),
 }
@@ -44,7 +46,8 @@ impl ServeError {
     /// 2: the operator must change something. 1: the machine did not do what it should.
     pub fn exit_code(&self) -> u8 {
         match self {
-            ServeError::Open(_) | ServeError::Bind { .. } | ServeError::QueryLog { .. } => 2,
+            ServeError::Open(_) | ServeError::Bind { .. } => 2,
+            ServeError::QueryLog { .. } | ServeError::Rule { .. } => 2,
             ServeError::Runtime(_) => 1,
         }
     }
@@ -75,7 +78,7 @@ async fn serve(config: &Config) -> Result<(), ServeError> {
     // Open. Who connects meanwhile waits to be accepted.
     let started_at = Clock.now_ms();
     let registry = settings::registry();
-    let store = Store::open(settings::storage(config), &registry, started_at)?;
+    let store = Store::open(settings::storage(config)?, &registry, started_at)?;
     let ingest = Arc::new(Ingest::new(store.clone(), settings::ingest(config), &registry));
     let querier = Arc::new(Querier::new(store.clone(), settings::query(config), &registry));
     let serving = Serving::new(settings::connections(config), shutdown.clone(), &registry);

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use prometheus::{Gauge, Opts, Registry};
 
-use super::features;
 use super::listener::ConnectionLimits;
 use super::machine;
+use super::{ServeError, features};
 use crate::api::{self, SelfTarget};
-use crate::config::{self, Config, Setting, Tier, WalSync};
+use crate::config::{self, Config, Rule, Setting, Tier, WalSync};
 use crate::model::Timestamp;
 use crate::query::budget::Limits;
+use crate::query::promql::parser::{ParseOptions, parse_selector};
 use crate::storage::PerSignal;
 use crate::{ingest, query, storage};
 
@@ -26,8 +27,8 @@ fn cores() -> usize {
     available_parallelism().map_or(1, usize::from)
 }
 
-pub fn storage(config: &Config) -> storage::Options {
-    storage::Options {
+pub fn storage(config: &Config) -> Result<storage::Options, ServeError> {
+    let options = storage::Options {
         shards: if config.shards == 0 { cores() } else { config.shards as usize },
         series_max: config.limits.series_max as usize,
         new_series_burst: config.limits.new_series_burst,
@@ -48,8 +49,16 @@ pub fn storage(config: &Config) -> storage::Options {
         logs_retention_ms: config.retention.logs.as_millis() as i64,
         traces_retention_ms: config.retention.traces.as_millis() as i64,
         size_max: (config.retention.size.0 > 0).then_some(config.retention.size.0),
+        rules: config.retention.rules.as_slice().iter().map(rule).collect::<Result<_, _>>()?,
         ..storage::Options::new(&config.data_dir)
-    }
+    };
+    Ok(options)
+}
+
+fn rule(rule: &Rule) -> Result<storage::RetentionRule, ServeError> {
+    let matchers = parse_selector(&rule.selector, &ParseOptions::default())
+        .map_err(|error| ServeError::Rule { selector: rule.selector.clone(), reason: error.to_string() })?;
+    Ok(storage::RetentionRule { matchers, retention_ms: rule.age.as_millis() as i64 })
 }
 
 fn tier(tier: &Tier) -> storage::TierOptions {
@@ -84,7 +93,7 @@ pub fn ingest(config: &Config) -> ingest::Options {
         metadata_bytes_max: limits.metadata_bytes_max.0 as usize,
         span_bytes_max: limits.span_bytes_max.0 as usize,
         behind_max_ms: behind_max_ms(config),
-        backfill_age_ms: config.tiers.longest_age().as_millis() as i64,
+        backfill_age_ms: config.longest_age().as_millis() as i64,
         otlp: ingest::OtlpOptions {
             translation: translation_strategy(config.otlp.translation_strategy),
             promote_resource_attributes: config.otlp.promote_resource_attributes.clone(),
@@ -145,7 +154,7 @@ pub fn api(config: &Config, address: SocketAddr, started_at: Timestamp) -> api::
         queries_max: config.query.concurrency_max as usize,
         settings: config.entries(),
         data_dir: config.data_dir.clone(),
-        retention: config.tiers.longest_age().show(),
+        retention: config.longest_age().show(),
         started_at,
         admin_api: config.web.enable_admin_api,
         self_target: config

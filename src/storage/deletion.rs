@@ -74,8 +74,9 @@ impl Store {
     pub fn clean_tombstones(&self) -> Result<(), MaintenanceError> {
         let _one = self.merging.lock();
         let mut result = Ok(());
-        for segment in self.view.load_full().segments.iter().filter(|segment| segment.hides()) {
-            match self.write_anew(segment) {
+        for segment in self.view.load_full().segments.iter().filter(|segment| segment.is_under_a_tombstone())
+        {
+            match self.write_anew(segment, "deletion") {
                 Err(error @ MaintenanceError::Read(_)) => result = Err(error),
                 other => other?,
             }
@@ -103,7 +104,11 @@ impl Store {
     }
 
     /// Puts a segment of what is to be seen of this one in its place.
-    fn write_anew(&self, segment: &Arc<LiveSegment>) -> Result<(), MaintenanceError> {
+    pub(super) fn write_anew(
+        &self,
+        segment: &Arc<LiveSegment>,
+        reason: &str,
+    ) -> Result<(), MaintenanceError> {
         let SegmentEntry { id, tier, partition, level, min_seq, rolled, .. } = segment.entry;
         let resolution_ms = segment.resolution_ms();
         let target = Target { signal: Signal::Metrics, tier, resolution_ms, partition, level };
@@ -119,7 +124,8 @@ impl Store {
         let rows_left = written.as_ref().map_or(0, |new| new.entry.rows);
         self.commit(&Change { add: written.as_slice(), remove: &[id], ..Change::default() })?;
         segment.doom();
-        self.metrics.deleted_rows.inc_by(segment.entry.rows.saturating_sub(rows_left));
+        let left_out = segment.entry.rows.saturating_sub(rows_left);
+        self.metrics.left_out_rows.with_label_values(&[reason]).inc_by(left_out);
         Ok(())
     }
 }
@@ -127,10 +133,11 @@ impl Store {
 /// The segments of samples that lose something and whose rollups say otherwise: by number, and as they are to be listed,
 /// so that their days are rolled up anew.
 fn rolled_up_before(view: &View, tombstone: &Arc<Tombstone>) -> (Vec<u64>, Vec<Arc<LiveSegment>>) {
-    let tombstones = [(tombstone.seq, tombstone.clone())].into();
+    let one = [(tombstone.seq, tombstone.clone())].into();
     let samples = view.segments_of(Signal::Metrics).map(|(_, segment)| segment);
     let marked = samples.filter(|segment| {
-        segment.entry.rolled != 0 && segment.with_tombstones(segment.concerned_by(&tombstones)).hides()
+        let masked = || segment.masked(segment.concerned_by(&one), Vec::new());
+        segment.entry.rolled != 0 && masked().is_under(tombstone.seq)
     });
     let unmark = |segment: &Arc<LiveSegment>| {
         let entry = SegmentEntry { rolled: 0, ..segment.entry.clone() };

@@ -161,7 +161,7 @@ fn a_series_that_was_deleted_is_no_longer_listed() {
     assert_eq!(listed(TimeRange::closed(NOON, NOON)), []);
     store.clean_tombstones().unwrap();
     assert_eq!(listed(TimeRange::ALL), [series(2)]);
-    assert_eq!(store.metrics.deleted_rows.get(), 2);
+    assert_eq!(store.metrics.left_out_rows.with_label_values(&["deletion"]).get(), 2);
 }
 
 #[test]
@@ -249,7 +249,7 @@ fn of_days_without_samples_whole_buckets_go_and_those_at_the_edges_stay() {
     assert_eq!(tombstone_count(&store), 0);
     assert_same(&store, &model, "cleaned");
     assert_eq!(
-        store.metrics.deleted_rows.get(),
+        store.metrics.left_out_rows.with_label_values(&["deletion"]).get(),
         2 * (10 + 2),
         "ten buckets of a minute and two of five, twice"
     );

@@ -9,11 +9,12 @@ use std::sync::{Arc, OnceLock};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::errors::ReadError;
+use super::expiry::Expiry;
 use super::fs::Fs;
 use super::generation::Generation;
 use super::logs::LogsSegment;
 use super::manifest::{SegmentEntry, Tombstones};
-use super::metrics::{MetricsSegment, VisibleSegment};
+use super::metrics::{Cause, MetricsSegment, VisibleSegment};
 use super::segment::{SectionId, Segment, SegmentError};
 use super::signal::Signal;
 use super::tombstone::Tombstone;
@@ -27,6 +28,8 @@ pub(super) struct View {
     /// Up to which partition samples of each resolution were let go.
     pub floors: BTreeMap<u32, Timestamp>,
     pub tombstones: Tombstones,
+    /// What rules of retention let go of by now.
+    pub expiries: Arc<[Arc<Expiry>]>,
     /// Oldest first; the last one is being written.
     pub generations: Vec<Arc<Generation>>,
     /// By sequence: where two hold the same timestamp of a series, the later one is right.
@@ -78,15 +81,15 @@ impl View {
         View { segments, ..self.clone() }
     }
 
-    /// The same with these tombstones, each where it may hide something.
-    pub fn with_tombstones(mut self, tombstones: &Tombstones) -> View {
+    /// The same, with its tombstones and expiries told to each segment of which they may hide something.
+    pub fn masked(mut self) -> View {
         for segment in &mut self.segments {
-            let concern = segment.concerned_by(tombstones);
-            if segment.tombstones != concern {
-                *segment = Arc::new(segment.with_tombstones(concern));
+            let tombstones = segment.concerned_by(&self.tombstones);
+            let expiries = segment.let_go_by(&self.expiries);
+            if segment.tombstones != tombstones || segment.expiries != expiries {
+                *segment = Arc::new(segment.masked(tombstones, expiries));
             }
         }
-        self.tombstones.clone_from(tombstones);
         self
     }
 
@@ -102,6 +105,8 @@ pub(super) struct LiveSegment {
     file: Arc<LiveFile>,
     /// Those that may hide something of it, in order of sequence.
     tombstones: Vec<Arc<Tombstone>>,
+    /// As well, by place of their rules.
+    expiries: Vec<Arc<Expiry>>,
     visible: Opened<VisibleSegment>,
 }
 
@@ -116,7 +121,13 @@ impl LiveSegment {
             doomed: AtomicBool::new(false),
             unmergeable: AtomicBool::new(false),
         };
-        LiveSegment { entry, file: Arc::new(file), tombstones: Vec::new(), visible: Opened::default() }
+        LiveSegment {
+            entry,
+            file: Arc::new(file),
+            tombstones: Vec::new(),
+            expiries: Vec::new(),
+            visible: Opened::default(),
+        }
     }
 
     /// The same file, of which the manifest says something else now.
@@ -125,12 +136,25 @@ impl LiveSegment {
             entry,
             file: self.file.clone(),
             tombstones: self.tombstones.clone(),
+            expiries: self.expiries.clone(),
             visible: Opened::default(),
         }
     }
 
-    pub fn with_tombstones(&self, tombstones: Vec<Arc<Tombstone>>) -> LiveSegment {
-        LiveSegment { tombstones, ..self.with_entry(self.entry.clone()) }
+    pub fn masked(&self, tombstones: Vec<Arc<Tombstone>>, expiries: Vec<Arc<Expiry>>) -> LiveSegment {
+        LiveSegment { tombstones, expiries, ..self.with_entry(self.entry.clone()) }
+    }
+
+    /// Those that reach into its times, and are of its resolution.
+    fn let_go_by(&self, expiries: &[Arc<Expiry>]) -> Vec<Arc<Expiry>> {
+        if expiries.is_empty() || self.signal() != Some(Signal::Metrics) {
+            return Vec::new();
+        }
+        let is_hit = |expiry: &&Arc<Expiry>| {
+            let is_of_it = expiry.resolution_ms.is_none_or(|of| of == self.resolution_ms());
+            is_of_it && self.entry.min_time <= expiry.until
+        };
+        expiries.iter().filter(is_hit).cloned().collect()
     }
 
     /// Those that came after all that is in it, and reach into its times.
@@ -173,20 +197,27 @@ impl LiveSegment {
         self.file.metrics.get(|| self.open(Signal::Metrics).map(MetricsSegment::open))
     }
 
-    /// What deletions leave of it.
+    /// What deletions and rules of retention leave of it.
     pub fn visible(&self) -> Result<&Arc<VisibleSegment>, ReadError> {
-        self.visible.get(|| Ok(VisibleSegment::under(self.metrics()?.clone(), &self.tombstones)?))
+        self.visible
+            .get(|| Ok(VisibleSegment::under(self.metrics()?.clone(), &self.tombstones, &self.expiries)?))
     }
 
     /// Whether a tombstone may hide anything of it; where that cannot be read, it may.
     pub fn is_under(&self, seq: u64) -> bool {
         let may_be = self.tombstones.iter().any(|tombstone| tombstone.seq == seq);
-        may_be && self.visible().map_or(true, |visible| visible.is_under(seq))
+        may_be && self.visible().map_or(true, |visible| visible.is_under(Cause::Deletion(seq)))
     }
 
-    /// Whether deletions may hide anything of it.
-    pub fn hides(&self) -> bool {
-        !self.tombstones.is_empty() && self.visible().map_or(true, |visible| visible.hides())
+    /// Whether any may.
+    pub fn is_under_a_tombstone(&self) -> bool {
+        self.tombstones.iter().any(|tombstone| self.is_under(tombstone.seq))
+    }
+
+    /// Whether rules let go of anything in it, and its whole partition is as old as they say.
+    pub fn holds_expired_series(&self) -> bool {
+        let mut due = self.expiries.iter().filter(|expiry| self.entry.partition <= expiry.until);
+        due.any(|expiry| self.visible().is_ok_and(|visible| visible.is_under(Cause::Expiry(expiry.rule))))
     }
 
     pub fn logs(&self) -> Result<&Arc<LogsSegment>, ReadError> {

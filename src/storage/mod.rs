@@ -29,6 +29,7 @@ mod deletion;
 #[cfg(test)]
 mod deletion_tests;
 mod errors;
+mod expiry;
 #[cfg(test)]
 mod failure_tests;
 mod generation;
@@ -49,6 +50,8 @@ mod retention;
 mod rollup;
 #[cfg(test)]
 mod rollup_tests;
+#[cfg(test)]
+mod rule_tests;
 mod seal;
 mod shard;
 mod signal;
@@ -64,6 +67,7 @@ mod wal;
 
 pub use deletion::DeletionError;
 pub use errors::ReadError;
+pub use expiry::RetentionRule;
 pub use manifest::ManifestError;
 pub use open::OpenError;
 pub use seal::MaintenanceError;

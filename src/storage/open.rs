@@ -139,8 +139,14 @@ impl Store {
         let floors = manifest.floors().clone();
         let resolutions = options.tiers.iter().map(|tier| tier.resolution_ms);
         let rollups = Rollups::new(resolutions.filter(|&resolution| resolution > 0).collect());
-        let view = View { rollups, floors, generations, ..View::default() };
-        let mut view = view.with_segments(&segments, &[]).with_tombstones(manifest.tombstones());
+        let view = View {
+            rollups,
+            floors,
+            generations,
+            tombstones: manifest.tombstones().clone(),
+            ..View::default()
+        };
+        let mut view = view.with_segments(&segments, &[]).masked();
         view.generations.push(active);
         let store = Store {
             next_segment_id: AtomicU64::new(manifest.next_segment_id()),
@@ -170,6 +176,7 @@ impl Store {
             dirs,
             options,
         };
+        store.hide_expired(store.now_for_ages(now));
         store.observe();
         Ok(Arc::new(store))
     }

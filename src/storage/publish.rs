@@ -147,7 +147,8 @@ impl Store {
         self.view.rcu(|view| {
             let mut view = view.with_segments(change.add, change.remove);
             view.floors.clone_from(manifest.floors());
-            let view = view.with_tombstones(manifest.tombstones());
+            view.tombstones.clone_from(manifest.tombstones());
+            let view = view.masked();
             match change.wal_done {
                 Some(generation) => view.without_generation(generation),
                 None => view,

@@ -3,10 +3,14 @@
 //! Of each resolution of samples the oldest partition goes first, and the edit that lets go of it says up to where that
 //! resolution is gone now: so a reader knows whether it must look at a rollup. Samples as sent go only when all rollups
 //! that the tiers ask for are there; what is too much goes in any case.
+//!
+//! Series that a rule keeps for less are hidden by the day and written out of each segment once; for the sake of those
+//! that a rule keeps for more, the coarsest tier keeps its segments, without the others.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::expiry::expiries;
 use super::live::{LiveSegment, View};
 use super::publish::Change;
 use super::seal::MaintenanceError;
@@ -28,10 +32,41 @@ impl Store {
     /// Removes what is older than its tier or signal keeps it, then the oldest above the size limit.
     pub(super) fn let_go(&self, now: Timestamp) -> Result<(), MaintenanceError> {
         let _one = self.merging.lock();
-        let view = self.view.load_full();
         let now = self.now_for_ages(now);
+        self.hide_expired(now);
+        let view = self.view.load_full();
         self.remove(expired(&view, &self.options, now), "age")?;
+        self.drop_expired_series()?;
         self.remove(excess(&self.view.load(), self.options.size_max), "size")
+    }
+
+    /// From now on nobody sees what rules let go of up to `now`, by the clock of ages.
+    pub(super) fn hide_expired(&self, now: Timestamp) {
+        let coarsest = self.options.tiers.last().expect("there is a first tier");
+        let default = (coarsest.resolution_ms, coarsest.retention_ms);
+        let expiries = expiries(&self.options.rules, default, now);
+        if self.view.load().expiries.iter().map(|expiry| &**expiry).eq(&expiries) {
+            return;
+        }
+        let expiries: Arc<[_]> = expiries.into_iter().map(Arc::new).collect();
+        self.view.rcu(|view| View { expiries: expiries.clone(), ..(**view).clone() }.masked());
+    }
+
+    /// Writes segments anew without the series that rules let go of, once all of a segment is as old. What was written
+    /// anew holds none of them, and is left alone until another rule comes due.
+    fn drop_expired_series(&self) -> Result<(), MaintenanceError> {
+        let mut result = Ok(());
+        let view = self.view.load_full();
+        for segment in view.segments.iter().filter(|s| !s.is_unmergeable() && s.holds_expired_series()) {
+            match self.write_anew(segment, "rule") {
+                Err(error @ MaintenanceError::Read(_)) => {
+                    segment.set_unmergeable();
+                    result = Err(error);
+                }
+                other => other?,
+            }
+        }
+        result
     }
 
     /// A clock that jumped ahead must not empty the store: what is newest here also tells the time.

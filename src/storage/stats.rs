@@ -26,7 +26,7 @@ pub(super) struct StoreMetrics {
     pub expired_segments: IntCounterVec,
     pub maintenance_failures: IntCounterVec,
     pub roll_ups: IntCounter,
-    pub deleted_rows: IntCounter,
+    pub left_out_rows: IntCounterVec,
     /// By work.
     pub maintenance_seconds: CounterVec,
     pub tiers: TierMetrics,
@@ -123,9 +123,10 @@ impl StoreMetrics {
                 "work",
             ),
             roll_ups: counter("icecore_storage_roll_ups_total", "Days rolled up"),
-            deleted_rows: counter(
-                "icecore_storage_deleted_rows_total",
-                "Rows left out where segments were written anew without them",
+            left_out_rows: counters(
+                "icecore_storage_left_out_rows_total",
+                "Rows that segments lost when they were written anew, deleted or expired by a rule",
+                "reason",
             ),
             maintenance_seconds: seconds,
             tiers: TierMetrics::register(registry),

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
 
+use super::expiry::RetentionRule;
 use super::fs::{DirLock, Fs};
 use super::limiter::SeriesLimiter;
 use super::live::{LiveSegment, View};
@@ -46,6 +47,8 @@ pub struct Options {
     pub idle_series_ms: i64,
     /// Of samples, finest first; the first one is of samples as sent.
     pub tiers: Vec<TierOptions>,
+    /// Series that are kept for less or for more than others.
+    pub rules: Vec<RetentionRule>,
     pub logs_retention_ms: i64,
     pub traces_retention_ms: i64,
     /// Labels that tell the instances of one thing apart. Log streams that differ in these alone share blocks, so that
@@ -90,6 +93,7 @@ impl Options {
             seal_age_ms: 15 * time::MINUTE,
             idle_series_ms: time::HOUR,
             tiers: vec![TierOptions { resolution_ms: 0, retention_ms: 15 * time::DAY, dir: None }],
+            rules: Vec::new(),
             logs_retention_ms: 30 * time::DAY,
             traces_retention_ms: 7 * time::DAY,
             soft_labels: SOFT_LABELS.map(str::to_owned).to_vec(),
@@ -100,15 +104,18 @@ impl Options {
         }
     }
 
-    /// How long samples of a resolution are kept: one that no tier has any more as long as any.
+    /// How long samples of a resolution are kept: one that no tier has any more as long as any, and the coarsest one as
+    /// long as a rule asks for.
     pub(super) fn age_of(&self, resolution_ms: i64) -> i64 {
-        let tier = self.tiers.iter().find(|tier| tier.resolution_ms == resolution_ms);
-        tier.map_or(self.longest_age(), |tier| tier.retention_ms)
+        let finer = self.tiers.iter().rev().skip(1);
+        let mut tier = finer.filter(|tier| tier.resolution_ms == resolution_ms);
+        tier.next().map_or(self.longest_age(), |tier| tier.retention_ms)
     }
 
     /// How long anything of a sample is kept.
     pub fn longest_age(&self) -> i64 {
-        self.tiers.iter().map(|tier| tier.retention_ms).max().unwrap_or(0)
+        let rules = self.rules.iter().map(|rule| rule.retention_ms);
+        self.tiers.iter().map(|tier| tier.retention_ms).chain(rules).max().unwrap_or(0)
     }
 
     /// How long rows are kept as they were sent.

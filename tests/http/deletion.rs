@@ -1,6 +1,6 @@
-//! Deleting series, as Prometheus has it.
+//! Deleting series, as Prometheus has it, and rules of retention.
 
-use crate::common::{Server, now_ms, proto, request};
+use crate::common::{Server, icecore, now_ms, proto, request};
 
 const ALLOWED: [&str; 3] = ["--web.enable-admin-api", "--self-scrape", "off"];
 
@@ -79,4 +79,34 @@ fn a_deletion_that_makes_no_sense_is_refused() {
     assert!(server.get("/api/v1/features").body.contains(r#""admin":true"#));
     let snapshot = server.post("/api/v1/admin/tsdb/snapshot", &[], "").body;
     assert!(snapshot.contains("snapshots disabled"), "{snapshot}");
+}
+
+#[test]
+fn a_series_that_a_rule_keeps_for_less_goes_and_the_others_stay() {
+    let dir = tempfile::tempdir().unwrap();
+    let args =
+        ["--self-scrape", "off", "--tiers", "raw:10d", "--enable-feature", "promql-experimental-functions"];
+    let rules = [&args[..], &["--retention.rules", r#"up{instance="a"}:2d"#]].concat();
+    let (now, old) = (now_ms(), now_ms() - 4 * 86_400_000);
+    let mut server = Server::start_in(dir.path(), &rules);
+    for instance in ["a", "b"] {
+        write(&server, instance, &[(old, 1.0), (now, 1.0)]);
+    }
+    assert_eq!(server.stop().code(), Some(0));
+    let server = Server::start_in(dir.path(), &rules);
+    assert_eq!(counts(&server, old + 1000), "b:1");
+    assert_eq!(counts(&server, now), "a:1 b:1");
+}
+
+#[test]
+fn a_rule_without_a_selector_keeps_the_server_from_starting() {
+    for (rule, reason) in [
+        ("{env=}:7d", "retention.rules: {env=}: 1:6: parse error"),
+        ("{env=\"dev\"}", "expected rules as SELECTOR:AGE"),
+    ] {
+        let output = icecore().args(["check", "config", "--retention.rules", rule]).output().unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{error}");
+        assert!(error.contains(reason), "{error}");
+    }
 }

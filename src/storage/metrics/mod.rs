@@ -42,7 +42,7 @@ pub use segment_reader::{BlockSummary, MetricsSegment, SeriesCursor, StatesSumma
 pub use segment_writer::{MetricsSegmentWriter, SeriesData};
 pub use snapshot::{MetricsSnapshot, SampleBuffer, Series, SeriesExemplars};
 pub use tiers::{ReadPlan, Reading, Stretch, TierCounts};
-pub use visible::VisibleSegment;
+pub use visible::{Cause, VisibleSegment};
 pub(in crate::storage) use writer::{MetricsWriter, SharedMetadata, WriterCounters};
 
 /// A registered series: its shard and its id there.

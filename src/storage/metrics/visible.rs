@@ -1,6 +1,6 @@
-//! What is to be seen of a segment: all its rows but those that deletions hide.
+//! What is to be seen of a segment: all its rows but those that deletions hide, or rules of retention let go of.
 //!
-//! Which series a deletion concerns is looked up once, when the segment is first read under it; where none concerns a
+//! Which series these concern is looked up once, when the segment is first read under them; where none concerns a
 //! segment, reading it is reading it.
 
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use super::SampleBuffer;
 use super::segment_reader::MetricsSegment;
 use crate::model::rollup::{Columns, FloatBuckets, HistogramBuckets};
 use crate::model::{Exemplar, Matcher, TimeRange};
+use crate::storage::expiry::Expiry;
 use crate::storage::segment::SegmentError;
 use crate::storage::tombstone::Tombstone;
 
@@ -23,9 +24,16 @@ pub struct VisibleSegment {
     gone: RoaringBitmap,
 }
 
-/// What one deletion hides.
+/// Why rows are hidden: a tombstone by its sequence number, or a rule by its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    Deletion(u64),
+    Expiry(usize),
+}
+
+/// What one of them hides.
 struct Hidden {
-    seq: u64,
+    cause: Cause,
     series: RoaringBitmap,
     /// Times of rows, or ends of buckets; they do not overlap.
     times: Vec<TimeRange>,
@@ -37,26 +45,43 @@ impl VisibleSegment {
         VisibleSegment { segment, hidden: Vec::new(), gone: RoaringBitmap::new() }
     }
 
-    /// What tombstones leave of a segment that was written before they came.
+    /// What is left of a segment by tombstones that came after it was written, and by rules.
     pub fn under(
         segment: Arc<MetricsSegment>,
         tombstones: &[Arc<Tombstone>],
+        expiries: &[Arc<Expiry>],
     ) -> Result<VisibleSegment, SegmentError> {
         let mut visible = VisibleSegment::whole(segment);
         for tombstone in tombstones {
             let times = tombstone.hidden_ends(visible.segment.resolution_ms());
-            let series = concerned(&visible.segment, &tombstone.selectors, &times)?;
-            if series.is_empty() {
-                continue;
-            }
-            let meta = visible.segment.meta();
-            let all = TimeRange::closed(meta.min_time, meta.max_time);
-            if times.iter().any(|range| range.intersect(&all) == all) {
-                visible.gone |= &series;
-            }
-            visible.hidden.push(Hidden { seq: tombstone.seq, series, times });
+            let series = union(&visible.segment, &tombstone.selectors)?;
+            visible.hide(Cause::Deletion(tombstone.seq), series, times)?;
+        }
+        for expiry in expiries {
+            let times = vec![TimeRange { until: expiry.until, ..TimeRange::ALL }];
+            let series = visible.segment.select(&expiry.matchers)? - union(&visible.segment, &expiry.except)?;
+            visible.hide(Cause::Expiry(expiry.rule), series, times)?;
         }
         Ok(visible)
+    }
+
+    fn hide(
+        &mut self,
+        cause: Cause,
+        selected: RoaringBitmap,
+        times: Vec<TimeRange>,
+    ) -> Result<(), SegmentError> {
+        let series = concerned(&self.segment, selected, &times)?;
+        if series.is_empty() {
+            return Ok(());
+        }
+        let meta = self.segment.meta();
+        let all = TimeRange::closed(meta.min_time, meta.max_time);
+        if times.iter().any(|range| range.intersect(&all) == all) {
+            self.gone |= &series;
+        }
+        self.hidden.push(Hidden { cause, series, times });
+        Ok(())
     }
 
     /// Everything that is in the file.
@@ -69,9 +94,9 @@ impl VisibleSegment {
         !self.hidden.is_empty()
     }
 
-    /// Whether the tombstone of this number hides anything.
-    pub fn is_under(&self, seq: u64) -> bool {
-        self.hidden.iter().any(|hidden| hidden.seq == seq)
+    /// Whether this hides anything.
+    pub fn is_under(&self, cause: Cause) -> bool {
+        self.hidden.iter().any(|hidden| hidden.cause == cause)
     }
 
     /// The series that all matchers let through and of which something may be left; given up as soon as `is_stopping`.
@@ -168,16 +193,21 @@ impl VisibleSegment {
     }
 }
 
-/// The series that one of the selectors lets through and that may have something at these times.
-fn concerned(
-    segment: &MetricsSegment,
-    selectors: &[Vec<Matcher>],
-    times: &[TimeRange],
-) -> Result<RoaringBitmap, SegmentError> {
+/// The series that one of the selectors lets through.
+fn union(segment: &MetricsSegment, selectors: &[Vec<Matcher>]) -> Result<RoaringBitmap, SegmentError> {
     let mut selected = RoaringBitmap::new();
     for matchers in selectors {
         selected |= segment.select(matchers)?;
     }
+    Ok(selected)
+}
+
+/// Those of the series that may have something at these times.
+fn concerned(
+    segment: &MetricsSegment,
+    selected: RoaringBitmap,
+    times: &[TimeRange],
+) -> Result<RoaringBitmap, SegmentError> {
     let mut concerned = RoaringBitmap::new();
     for ordinal in selected {
         for &range in times {
