@@ -5,8 +5,9 @@
 
 use super::bits::{BitReader, BitWriter};
 use super::near_decimals::{self, NearDecimals};
+use super::patches::{self, Patches};
 use super::varint::{read_i64, read_u64, write_i64, write_u64};
-use super::{Effort, Malformed, integers, take, take_count, take_u8};
+use super::{Effort, Malformed, integers, take, take_u8};
 
 const CONSTANT: u8 = 1;
 const CONSTANT_INTEGER: u8 = 2;
@@ -143,15 +144,7 @@ impl Decimals {
 
     fn encode(mut self, effort: Effort, out: &mut Vec<u8>) {
         out.push(DECIMAL);
-        write_u64(out, self.patches.len() as u64);
-        let mut next = 0;
-        for &(at, _) in &self.patches {
-            write_u64(out, (at - next) as u64);
-            next = at + 1;
-        }
-        for (_, bits) in &self.patches {
-            out.extend_from_slice(&bits.to_le_bytes());
-        }
+        patches::put(&self.patches, out);
         out.push(self.exponent as u8);
         let offset = self.integers[0];
         let factor = common_factor(&self.integers, offset);
@@ -192,17 +185,7 @@ pub(super) fn common_factor(integers: &[i64], offset: i64) -> i64 {
 
 fn decode_decimals(bytes: &mut &[u8], count: usize, out: &mut Vec<f64>) -> Result<(), Malformed> {
     let start = out.len();
-    // A patch takes nine bytes at least.
-    let patch_count = take_count(bytes, count.min(bytes.len() / 9))?;
-    let mut positions = Vec::with_capacity(patch_count);
-    let mut next = 0u64;
-    for _ in 0..patch_count {
-        let at = next.checked_add(read_u64(bytes)?).filter(|&at| at < count as u64);
-        let at = at.ok_or(Malformed("a patch lies outside its block"))?;
-        positions.push(at as usize);
-        next = at + 1;
-    }
-    let patches = take(bytes, patch_count * 8)?;
+    let patches = Patches::take(bytes, count)?;
     let exponent = take_u8(bytes)? as usize;
     let power = *POWERS.get(exponent).ok_or(Malformed("an exponent exceeds 18"))?;
     let (offset, factor) = (read_i64(bytes)?, read_u64(bytes)? as i64);
@@ -217,9 +200,7 @@ fn decode_decimals(bytes: &mut &[u8], count: usize, out: &mut Vec<f64>) -> Resul
             out.extend(group.iter().map(|&m| m.wrapping_mul(factor).wrapping_add(offset) as f64 / power))
         })?,
     }
-    for (at, bits) in positions.into_iter().zip(patches.chunks_exact(8)) {
-        out[start + at] = f64::from_bits(u64::from_le_bytes(bits.try_into().expect("eight bytes")));
-    }
+    patches.apply(&mut out[start..]);
     Ok(())
 }
 

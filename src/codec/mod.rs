@@ -12,6 +12,7 @@ pub mod histograms;
 pub mod integers;
 mod near_decimals;
 pub mod numbers;
+mod patches;
 pub mod rows;
 pub mod states;
 pub mod text;

@@ -25,9 +25,15 @@ use crate::model::{Timestamp, time::HOUR};
 
 /// So many of one level make one of the next: eight of 15 min are 2 h.
 const FAN_IN: usize = 8;
+/// Merged rollups of an open partition are merged once more when they are so many: it may be open for months, and who
+/// reads it reads all of its pieces.
+const ROLLUPS_FAN_IN: usize = 4;
 /// A day is final this long after its end; most late samples have come by then.
 pub(super) const SETTLE_MS: i64 = HOUR;
 pub(super) const FINAL: u8 = 2;
+/// As long late data of a final day wait for more of their kind, if the day is to be rolled up: until then it is read as
+/// sent.
+const LATE_MS: i64 = HOUR;
 
 /// What may be merged with one another: segments of one signal, resolution and partition.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,7 +66,7 @@ impl Store {
             let merge = |(kind, inputs)| self.merge(&Plan { kind, level: FINAL, inputs });
             let done = if let Some(run) = raw.into_iter().next() {
                 merge(run)
-            } else if let Some(plan) = self.next_roll_up(now) {
+            } else if let Some(plan) = self.next_to_derive(now).or_else(|| self.next_roll_up(now)) {
                 self.roll_up(&plan)
             } else if let Some(run) = rollups.into_iter().next() {
                 merge(run)
@@ -83,7 +89,7 @@ impl Store {
         let plan = |run: (Kind, Vec<Arc<LiveSegment>>)| self.plan(run, now);
         if let Some(plan) = raw.into_iter().find_map(plan) {
             self.merge(&plan)?;
-        } else if let Some(plan) = self.next_roll_up(now) {
+        } else if let Some(plan) = self.next_to_derive(now).or_else(|| self.next_roll_up(now)) {
             self.roll_up(&plan)?;
         } else if let Some(plan) = rollups.into_iter().find_map(plan) {
             self.merge(&plan)?;
@@ -119,10 +125,11 @@ impl Store {
     fn plan(&self, (kind, inputs): (Kind, Vec<Arc<LiveSegment>>), now: Timestamp) -> Option<Plan> {
         let sizes: Vec<(u8, u64)> = inputs.iter().map(|s| (s.entry.level, s.entry.bytes)).collect();
         let is_settled = kind.partition.saturating_add(SETTLE_MS) <= now;
-        let (from, level) = if inputs.len() > 1 && self.is_roll_up_urgent(&kind, now) {
+        let is_urgent = || self.is_roll_up_urgent(&kind, now) || self.is_late_overdue(&kind, &inputs, now);
+        let (from, level) = if inputs.len() > 1 && is_urgent() {
             (0, FINAL)
         } else {
-            choose(&sizes, is_settled)?
+            choose(&sizes, is_settled, kind.resolution_ms > 0)?
         };
         Some(Plan { kind, level, inputs: inputs[from..].to_vec() })
     }
@@ -134,6 +141,14 @@ impl Store {
         is_raw
             && self.view.load().rollups.mark != 0
             && kind.partition.saturating_add(age) <= self.now_for_ages(now)
+    }
+
+    /// Whether some of what came late for a day that was rolled up has waited long enough for more.
+    fn is_late_overdue(&self, kind: &Kind, inputs: &[Arc<LiveSegment>], now: Timestamp) -> bool {
+        let is_raw = kind.signal == Signal::Metrics && kind.resolution_ms == 0;
+        let is_rolled_up = is_raw && inputs.iter().any(|segment| segment.entry.rolled != 0);
+        let mut late = inputs.iter().filter(|segment| segment.entry.rolled == 0);
+        is_rolled_up && late.any(|segment| segment.waits_since(now).saturating_add(LATE_MS) <= now)
     }
 
     fn merge(&self, plan: &Plan) -> Result<(), MaintenanceError> {
@@ -195,7 +210,7 @@ fn merge_segments(
 
 /// Which segments of a day, from where to the last, to merge into which level. `sizes` are (level, bytes) in order of
 /// sequence.
-fn choose(sizes: &[(u8, u64)], is_settled: bool) -> Option<(usize, u8)> {
+fn choose(sizes: &[(u8, u64)], is_settled: bool, is_rollup: bool) -> Option<(usize, u8)> {
     if let [(level, _)] = *sizes {
         // Alone it is written once more, in the best encoding.
         return (is_settled && level != FINAL).then_some((0, FINAL));
@@ -210,7 +225,12 @@ fn choose(sizes: &[(u8, u64)], is_settled: bool) -> Option<(usize, u8)> {
     // An open day: the youngest run of one level, once it is long enough.
     let (level, _) = *sizes.last()?;
     let run = sizes.iter().rev().take_while(|s| s.0 == level).count();
-    (level == 0 && run >= FAN_IN).then_some((sizes.len() - run, 1))
+    let is_long_enough = match level {
+        0 => run >= FAN_IN,
+        1 => is_rollup && run >= ROLLUPS_FAN_IN,
+        _ => false,
+    };
+    is_long_enough.then_some((sizes.len() - run, 1))
 }
 
 #[cfg(test)]
@@ -219,25 +239,33 @@ mod tests {
 
     #[test]
     fn eight_sealed_segments_of_an_open_day_make_one() {
-        assert_eq!(choose(&[(1, 80), (0, 10)], false), None);
+        assert_eq!(choose(&[(1, 80), (0, 10)], false, false), None);
         let mut sizes = vec![(1, 80)];
         sizes.extend([(0, 10); 7]);
-        assert_eq!(choose(&sizes, false), None);
+        assert_eq!(choose(&sizes, false, false), None);
         sizes.push((0, 10));
-        assert_eq!(choose(&sizes, false), Some((1, 1)));
+        assert_eq!(choose(&sizes, false, false), Some((1, 1)));
+    }
+
+    #[test]
+    fn merged_rollups_of_an_open_partition_are_merged_again_and_samples_are_not() {
+        let merged = [(1, 80), (1, 10), (1, 10), (1, 10)];
+        assert_eq!(choose(&merged, false, true), Some((0, 1)));
+        assert_eq!(choose(&merged[1..], false, true), None);
+        assert_eq!(choose(&merged, false, false), None);
     }
 
     #[test]
     fn a_day_that_is_over_becomes_one_segment() {
-        assert_eq!(choose(&[(1, 80), (1, 80), (0, 10)], true), Some((0, FINAL)));
-        assert_eq!(choose(&[(FINAL, 800)], true), None);
-        assert_eq!(choose(&[(0, 800)], true), Some((0, FINAL)), "one that was sealed alone as well");
-        assert_eq!(choose(&[(0, 800)], false), None);
+        assert_eq!(choose(&[(1, 80), (1, 80), (0, 10)], true, false), Some((0, FINAL)));
+        assert_eq!(choose(&[(FINAL, 800)], true, false), None);
+        assert_eq!(choose(&[(0, 800)], true, false), Some((0, FINAL)), "one that was sealed alone as well");
+        assert_eq!(choose(&[(0, 800)], false, false), None);
     }
 
     #[test]
     fn late_data_wait_until_rewriting_the_day_pays() {
-        assert_eq!(choose(&[(FINAL, 800), (0, 10)], true), None);
-        assert_eq!(choose(&[(FINAL, 800), (0, 100)], true), Some((0, FINAL)));
+        assert_eq!(choose(&[(FINAL, 800), (0, 10)], true, false), None);
+        assert_eq!(choose(&[(FINAL, 800), (0, 100)], true, false), Some((0, FINAL)));
     }
 }

@@ -342,10 +342,10 @@ fn a_power_cut_at_any_step_of_a_deletion_leaves_all_of_it_or_nothing() {
     let more = [(0, (FIRST + 1) * DAY - 12 * HOUR + 5, 1), (3, (FIRST + 1) * DAY - 12 * HOUR, 1)];
     append_and_wait(&store, &more);
     note(&mut model, &more);
-    let before = expected(&model);
+    let before = expected(&model, M5);
     disk.mark(0);
     delete_some(&store, &mut model);
-    let after = expected(&model);
+    let after = expected(&model, M5);
     assert_ne!(before, after);
     disk.mark(1);
     store.clean_tombstones().unwrap();
@@ -363,12 +363,12 @@ fn a_power_cut_at_any_step_of_a_deletion_leaves_all_of_it_or_nothing() {
             let fs: Arc<dyn Fs> = Arc::new(after_power_cut(&log[..cut], &mut choose));
             let what = format!("cut {cut} of {}, variant {variant}", log.len());
             let store = open_with(&fs, tiered(Path::new("/d")));
-            let found = answer(&store, finest);
+            let found = answer(&store, finest, M5);
             assert!(found == after || (cut <= mark(1) && found == before), "{what}: {found:#?}");
-            assert_eq!(answer(&store, coarsest), found, "{what}: the coarsest");
+            assert_eq!(answer(&store, coarsest, M5), found, "{what}: the coarsest");
             store.clean_tombstones().unwrap();
             store.tidy((FIRST + 3) * DAY);
-            assert_eq!(answer(&store, finest), found, "{what}: carried on");
+            assert_eq!(answer(&store, finest, M5), found, "{what}: carried on");
             assert_eq!(tombstone_count(&store), 0, "{what}");
             states += 1;
         }

@@ -168,6 +168,7 @@ impl Store {
             tidying_stopped: false.into(),
             sealing: Mutex::new(()),
             merging: Mutex::new(()),
+            derived: Mutex::default(),
             retired: Mutex::default(),
             tail,
             threads: Mutex::new(threads),

@@ -3,8 +3,10 @@
 
 use crate::model::{
     TimeRange, Timestamp,
-    time::{DAY, MINUTE},
+    time::{DAY, HOUR, MINUTE},
 };
+
+const FIVE_MINUTES: i64 = 5 * MINUTE;
 
 pub(super) fn partition_of(timestamp: Timestamp) -> Timestamp {
     timestamp.saturating_sub(1).div_euclid(DAY).saturating_add(1).saturating_mul(DAY)
@@ -14,9 +16,14 @@ pub(super) fn partition_range(partition: Timestamp) -> TimeRange {
     TimeRange { after: partition.saturating_sub(DAY), until: partition }
 }
 
-/// The partition of the rollups of a day. A day of states of a minute is about a twelfth of its samples every 5 s.
+/// The partition of the rollups of a day. A day of states of a minute is about a twelfth of its samples every 5 s, and
+/// one of states of an hour a sixtieth of that: a query that reads these wants long blocks, since it reads a year.
 pub(super) fn rollup_partition_of(day: Timestamp, resolution_ms: i64) -> Timestamp {
-    let length = if resolution_ms < 5 * MINUTE { 8 * DAY } else { 32 * DAY };
+    let length = match resolution_ms {
+        ..FIVE_MINUTES => 8 * DAY,
+        FIVE_MINUTES..HOUR => 32 * DAY,
+        _ => 128 * DAY,
+    };
     day.saturating_sub(1).div_euclid(length).saturating_add(1).saturating_mul(length)
 }
 
@@ -38,5 +45,6 @@ mod tests {
         let of = |day: i64, resolution| rollup_partition_of(day * DAY, resolution) / DAY;
         assert_eq!([1, 8, 9, 32, 33].map(|day| of(day, MINUTE)), [8, 8, 16, 32, 40]);
         assert_eq!([1, 8, 9, 32, 33].map(|day| of(day, 5 * MINUTE)), [32, 32, 32, 32, 64]);
+        assert_eq!([1, 128, 129].map(|day| of(day, HOUR)), [128, 128, 256]);
     }
 }

@@ -16,22 +16,33 @@ use super::live::{LiveSegment, View};
 use super::manifest::SegmentEntry;
 use super::metrics::{self, RollUp, VisibleSegment};
 use super::pace::Pace;
-use super::partition::{partition_range, rollup_partition_of};
+use super::partition::{partition_of, partition_range, rollup_partition_of};
 use super::publish::{Change, Target};
 use super::seal::MaintenanceError;
 use super::signal::Signal;
 use super::store::Store;
-use crate::model::{MetricType, Timestamp};
+use crate::model::{MetricType, TimeRange, Timestamp};
 
-/// A day that is to be rolled up.
+/// What is to be rolled up.
 pub(super) struct Plan {
-    day: Timestamp,
+    /// A day; without samples, days of one partition.
+    range: TimeRange,
     /// In order of sequence.
     raw: Vec<Arc<LiveSegment>>,
-    /// Rollups of samples of the day that are gone, in the finest of `resolutions`.
+    /// Rollups of samples of these days that are gone.
     older: Vec<Arc<LiveSegment>>,
-    /// Finest first.
+    older_resolution: i64,
+    /// Finest first; each a multiple of that of `older`.
     resolutions: Vec<i64>,
+}
+
+/// From which resolution to which, and of which days: after the first, up to the last.
+pub(super) type Derived = (i64, i64, Timestamp, Timestamp);
+
+impl Plan {
+    fn derived(&self) -> Derived {
+        (self.older_resolution, self.resolutions[0], self.range.after, self.range.until)
+    }
 }
 
 impl Store {
@@ -53,11 +64,67 @@ impl Store {
         due.find_map(|(day, raw)| {
             let resolutions = self.resolutions_kept(&view, day, age_now);
             let finest = *resolutions.first()?;
-            let older = if day <= view.floor(0) { rollups_of(&view, day, finest) } else { Vec::new() };
+            let older = if day <= view.floor(0) {
+                rollups_of(&view, partition_range(day), finest)
+            } else {
+                Vec::new()
+            };
             // What is damaged would take what is left of it along.
             let is_whole = older.iter().all(|rollup| !rollup.is_unmergeable());
-            is_whole.then_some(Plan { day, raw, older, resolutions })
+            let range = partition_range(day);
+            is_whole.then_some(Plan { range, raw, older, older_resolution: finest, resolutions })
         })
+    }
+
+    /// Days whose samples are gone and that have no rollup of a resolution of the options, but a finer one. Not twice the
+    /// same: where deletions hide what there is, nothing comes of it.
+    pub(super) fn next_to_derive(&self, now: Timestamp) -> Option<Plan> {
+        let view = self.view.load_full();
+        let now = self.now_for_ages(now);
+        view.rollups.resolutions.iter().find_map(|&coarse| {
+            let lacking = self.partitions_lacking(&view, coarse, now);
+            // Of the coarsest of the finer ones, which is the least work.
+            lacking.into_iter().rev().find_map(|((resolution, _), range)| {
+                let older = rollups_of(&view, range, resolution);
+                let is_whole = older.iter().all(|rollup| !rollup.is_unmergeable());
+                let plan = Plan {
+                    range,
+                    raw: Vec::new(),
+                    older,
+                    older_resolution: resolution,
+                    resolutions: vec![coarse],
+                };
+                (is_whole && !self.derived.lock().contains(&plan.derived())).then_some(plan)
+            })
+        })
+    }
+
+    /// By finer resolution and partition: the days of it that have no states of the coarse one. What a segment has in
+    /// between its first and its last bucket is not known here, but it is made at once.
+    fn partitions_lacking(
+        &self,
+        view: &View,
+        coarse: i64,
+        now: Timestamp,
+    ) -> BTreeMap<(i64, Timestamp), TimeRange> {
+        let mut lacking = BTreeMap::<_, TimeRange>::new();
+        let (floor, age) = (view.floor(0), self.options.age_of(coarse));
+        let finer = view.segments_of(Signal::Metrics).filter(|(_, segment)| {
+            segment.is_rollup() && segment.resolution_ms() < coarse && coarse % segment.resolution_ms() == 0
+        });
+        for (_, segment) in finer {
+            let [first, last] = [segment.entry.min_time, segment.entry.max_time].map(partition_of);
+            let is_there = |day: Timestamp| !rollups_of(view, partition_range(day), coarse).is_empty();
+            let is_kept = first > view.floor(coarse) && first.saturating_add(age) > now;
+            if !is_kept || first > floor || is_there(first) && (last > floor || is_there(last)) {
+                continue;
+            }
+            let key = (segment.resolution_ms(), rollup_partition_of(first, coarse));
+            let days = TimeRange { after: partition_range(first).after, until: last.min(floor) };
+            let known = lacking.entry(key).or_insert(days);
+            *known = TimeRange { after: known.after.min(days.after), until: known.until.max(days.until) };
+        }
+        lacking
     }
 
     /// Those that would not let go of the day at once.
@@ -83,7 +150,7 @@ impl Store {
 
     fn roll_up_intact(&self, plan: &Plan) -> Result<(), MaintenanceError> {
         let targets: Vec<Target> =
-            plan.resolutions.iter().map(|&of| self.rollup_target(plan.day, of)).collect();
+            plan.resolutions.iter().map(|&of| self.rollup_target(plan.range.until, of)).collect();
         // A number of its own, so that of two rollups of a day the later one is right.
         let seq = self.seq.fetch_add(1, Ordering::Relaxed) + 1;
         let types = |family: &str| self.metric_type(family);
@@ -92,7 +159,8 @@ impl Store {
             let day = RollUp {
                 raw: &raw,
                 older: &older,
-                day: partition_range(plan.day),
+                older_resolution: plan.older_resolution,
+                range: plan.range,
                 resolutions: &plan.resolutions,
                 types: &types,
                 seqs: (seq, seq),
@@ -101,7 +169,7 @@ impl Store {
         })?;
         let view = self.view.load_full();
         let removed: Vec<u64> = plan.raw.iter().map(|s| s.entry.id).collect();
-        let is_gone = plan.day <= view.floor(0);
+        let is_gone = plan.range.until <= view.floor(0);
         let marked = plan.raw.iter().filter(|_| !is_gone).map(|segment| {
             let entry = SegmentEntry { rolled: view.rollups.mark, ..segment.entry.clone() };
             Arc::new(segment.with_entry(entry))
@@ -109,6 +177,9 @@ impl Store {
         let added: Vec<_> = pieces.into_iter().chain(marked).collect();
         self.commit(&Change { add: &added, remove: &removed, ..Change::default() })?;
         self.metrics.roll_ups.inc();
+        if plan.raw.is_empty() {
+            self.derived.lock().insert(plan.derived());
+        }
         if is_gone {
             plan.raw.iter().for_each(|segment| segment.doom());
         }
@@ -144,11 +215,11 @@ fn is_due(view: &View, day: Timestamp, raw: &[Arc<LiveSegment>]) -> bool {
     !is_rolled && raw.iter().all(|segment| segment.entry.level == FINAL)
 }
 
-fn rollups_of(view: &View, day: Timestamp, resolution_ms: i64) -> Vec<Arc<LiveSegment>> {
-    let of_day = view.segments_of(Signal::Metrics).filter(|(_, segment)| {
-        segment.resolution_ms() == resolution_ms && segment.time_range().overlaps(&partition_range(day))
+fn rollups_of(view: &View, range: TimeRange, resolution_ms: i64) -> Vec<Arc<LiveSegment>> {
+    let found = view.segments_of(Signal::Metrics).filter(|(_, segment)| {
+        segment.resolution_ms() == resolution_ms && segment.time_range().overlaps(&range)
     });
-    of_day.map(|(_, segment)| segment.clone()).collect()
+    found.map(|(_, segment)| segment.clone()).collect()
 }
 
 fn opened(segments: &[Arc<LiveSegment>]) -> Result<Vec<Arc<VisibleSegment>>, MergeError> {

@@ -56,7 +56,7 @@ pub(super) fn take(store: &Store, model: &mut Contents, samples: &[(u32, Timesta
     note(model, samples);
 }
 
-/// All that is known of each series in steps of five minutes, sums of whole numbers among it.
+/// All that is known of each series in steps of some minutes, sums of whole numbers among it.
 pub(super) type Answer = BTreeMap<String, Vec<String>>;
 
 fn rows(buckets: &FloatBuckets) -> Vec<String> {
@@ -82,19 +82,19 @@ fn rows(buckets: &FloatBuckets) -> Vec<String> {
     (0..buckets.len()).map(row).collect()
 }
 
-pub(super) fn expected(model: &Contents) -> Answer {
+pub(super) fn expected(model: &Contents, step_ms: i64) -> Answer {
     let of_series = |samples: &BTreeMap<Timestamp, u64>| {
         let (times, values): (Vec<_>, Vec<_>) =
             samples.iter().map(|(&t, &bits)| (t, f64::from_bits(bits))).unzip();
         let mut buckets = FloatBuckets::new(Columns::ALL);
-        buckets.fold(&times, &values, M5);
+        buckets.fold(&times, &values, step_ms);
         rows(&buckets)
     };
     model.iter().map(|(labels, samples)| (labels.clone(), of_series(samples))).collect()
 }
 
 /// The same, read in the resolution that `pick` takes of those of each stretch.
-pub(super) fn answer(store: &Store, pick: impl Fn(&Stretch) -> i64) -> Answer {
+pub(super) fn answer(store: &Store, pick: impl Fn(&Stretch) -> i64, step_ms: i64) -> Answer {
     let snapshot = store.metrics();
     let range = TimeRange { after: (FIRST - 10) * DAY, until: (FIRST + 100) * DAY };
     let stretches = snapshot.stretches(range);
@@ -104,7 +104,7 @@ pub(super) fn answer(store: &Store, pick: impl Fn(&Stretch) -> i64) -> Answer {
     let mut answer = Answer::new();
     for series in snapshot.select_planned(&[], &plan, &|| false).unwrap() {
         snapshot.read_buckets(&series, &plan, &mut floats, &mut histograms).unwrap();
-        let previous = answer.insert(series.labels.to_string(), rows(&floats.coarsen(M5)));
+        let previous = answer.insert(series.labels.to_string(), rows(&floats.coarsen(step_ms)));
         assert!(previous.is_none(), "{} was found twice", series.labels);
     }
     assert_eq!(snapshot.warnings(), Vec::<String>::new());
@@ -121,9 +121,13 @@ pub(super) fn coarsest(stretch: &Stretch) -> i64 {
 }
 
 pub(super) fn assert_same(store: &Store, model: &Contents, what: &str) {
-    let expected = expected(model);
-    assert_eq!(answer(store, finest), expected, "{what}: the finest");
-    assert_eq!(answer(store, coarsest), expected, "{what}: the coarsest");
+    assert_same_in(store, model, M5, what);
+}
+
+fn assert_same_in(store: &Store, model: &Contents, step_ms: i64, what: &str) {
+    let expected = expected(model, step_ms);
+    assert_eq!(answer(store, finest, step_ms), expected, "{what}: the finest");
+    assert_eq!(answer(store, coarsest, step_ms), expected, "{what}: the coarsest");
 }
 
 /// The days that stretches begin and end with, and their resolutions, from day to day.
@@ -227,6 +231,31 @@ fn a_day_for_which_samples_come_late_is_rolled_up_anew() {
 }
 
 #[test]
+fn what_comes_late_for_a_day_that_was_rolled_up_waits_an_hour_for_more() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, mut model) = (open_real(dir.path()), Contents::new());
+    // A sample is far less than an eighth of that.
+    let start = FIRST * DAY - 20 * HOUR;
+    let many: Vec<_> = (0..9_000i64)
+        .map(|k| (0, start + k * 5 * SECOND, ((k * k * 7919 % 100_003) as f64 / 7.0).trunc().to_bits()))
+        .collect();
+    take(&store, &mut model, &many);
+    take(&store, &mut model, &day_of_samples(FIRST + 1));
+    let now = FIRST * DAY + 12 * HOUR;
+    store.tidy(now);
+    assert_eq!(resolutions(&store, FIRST..=FIRST), [[0, M1, M5]]);
+    take(&store, &mut model, &[(0, start + 1, 1e6f64.to_bits())]);
+    store.tidy(now);
+    take(&store, &mut model, &[(0, start + 2, 2e6f64.to_bits())]);
+    store.tidy(now + HOUR - 1);
+    assert_eq!(resolutions(&store, FIRST..=FIRST), [[0]], "more may come");
+    assert_same(&store, &model, "while they wait");
+    store.tidy(now + HOUR);
+    assert_eq!(resolutions(&store, FIRST..=FIRST), [[0, M1, M5]], "the first has waited long enough");
+    assert_same(&store, &model, "rolled up anew");
+}
+
+#[test]
 fn history_of_days_that_were_let_go_is_united_with_their_rollups() {
     let dir = tempfile::tempdir().unwrap();
     let (store, mut model) = (open_real(dir.path()), Contents::new());
@@ -259,7 +288,7 @@ fn other_tiers_than_before_roll_up_anew_and_take_nothing_away() {
     let dir = tempfile::tempdir().unwrap();
     let fs: Arc<dyn Fs> = Arc::new(RealFs);
     let (store, mut model) = (open_real(dir.path()), Contents::new());
-    for day in [FIRST, FIRST + 5, FIRST + 6] {
+    for day in [FIRST, FIRST + 1, FIRST + 5, FIRST + 6] {
         take(&store, &mut model, &day_of_samples(day));
     }
     store.tidy((FIRST + 7) * DAY);
@@ -270,12 +299,13 @@ fn other_tiers_than_before_roll_up_anew_and_take_nothing_away() {
     assert_eq!(resolutions(&store, FIRST..=FIRST), [[M1, M5]]);
     store.tidy((FIRST + 7) * DAY);
     assert_eq!(resolutions(&store, FIRST + 5..=FIRST + 5), [[0, M5, HOUR]]);
+    assert_eq!(resolutions(&store, FIRST..=FIRST + 1), [[M1, M5, HOUR], [M1, M5, HOUR]]);
     assert_eq!(
-        resolutions(&store, FIRST..=FIRST),
-        [[M1, M5]],
-        "of samples that are gone nothing new can be made"
+        segments_of(&store, HOUR).len(),
+        3,
+        "the days that were left at once, and two that have samples"
     );
-    assert_eq!(answer(&store, finest), expected(&model));
+    assert_same_in(&store, &model, HOUR, "made anew, and of finer ones where samples are gone");
 }
 
 #[test]
@@ -366,7 +396,7 @@ fn a_power_cut_at_any_step_of_maintenance_leaves_the_old_or_the_new_and_never_bo
     let early = (FIRST * DAY - 11 * HOUR)..(FIRST * DAY - 10 * HOUR);
     let mut before = model.clone();
     before.values_mut().for_each(|samples| samples.retain(|t, _| !early.contains(t)));
-    let (before, after) = (expected(&before), expected(&model));
+    let (before, after) = (expected(&before, M5), expected(&model, M5));
     assert_ne!(before, after);
     let log = disk.log();
     let mark = |n: u64| log.iter().position(|op| matches!(op, Op::Mark(m) if *m == n)).unwrap();
@@ -381,7 +411,7 @@ fn a_power_cut_at_any_step_of_maintenance_leaves_the_old_or_the_new_and_never_bo
             let fs: Arc<dyn Fs> = Arc::new(after_power_cut(&log[..cut], &mut choose));
             let what = format!("cut {cut} of {}, variant {variant}", log.len());
             let store = open_with(&fs, tiered(Path::new("/d")));
-            let found = answer(&store, finest);
+            let found = answer(&store, finest, M5);
             // What was being written may be there or not.
             let is_right = match cut {
                 cut if cut <= mark(1) => found == before,
@@ -389,9 +419,9 @@ fn a_power_cut_at_any_step_of_maintenance_leaves_the_old_or_the_new_and_never_bo
                 _ => found == before || found == after,
             };
             assert!(is_right, "{what}: {found:#?}");
-            assert_eq!(answer(&store, coarsest), found, "{what}: the coarsest");
+            assert_eq!(answer(&store, coarsest, M5), found, "{what}: the coarsest");
             store.tidy((FIRST + 11) * DAY);
-            assert_eq!(answer(&store, finest), found, "{what}: carried on");
+            assert_eq!(answer(&store, finest, M5), found, "{what}: carried on");
             states += 1;
         }
     }

@@ -1,6 +1,7 @@
 //! The store: everything durable behind one door. Opening is in `open.rs`; sealing, merging and letting go are in
 //! files of their own.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -18,6 +19,7 @@ use super::logs::{LogBatch, LogTail, LogsSnapshot, TailHub, group_fingerprint};
 use super::manifest::Manifest;
 use super::metrics::{MetricBatch, MetricsSnapshot, Refusal, SeriesRef, SharedMetadata, SharedRegistry};
 use super::pressure::{Pressure, WAIT_FOR_SEAL};
+use super::rollup::Derived;
 use super::shard::{Rows, ShardQueue};
 use super::signal::Signal;
 use super::stats::StoreMetrics;
@@ -192,6 +194,8 @@ pub struct Store {
     /// One seal, one merge at a time.
     pub(super) sealing: Mutex<()>,
     pub(super) merging: Mutex<()>,
+    /// What was made of rollups since the start, where samples are gone; see `Store::next_to_derive`.
+    pub(super) derived: Mutex<BTreeSet<Derived>>,
     pub(super) retired: Mutex<Vec<super::idle::RetiredIds>>,
     pub(super) tail: Arc<TailHub>,
     pub(super) threads: Mutex<Vec<JoinHandle<()>>>,

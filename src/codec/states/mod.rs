@@ -15,7 +15,7 @@ mod times;
 #[cfg(test)]
 mod tests;
 
-pub use floats::{decode as decode_floats, encode as encode_floats};
+pub use floats::{Forms, decode as decode_floats, encode as encode_floats};
 pub use histograms::{decode as decode_histograms, encode as encode_histograms};
 pub use parts::columns;
 pub use times::BucketTimes;

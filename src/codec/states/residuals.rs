@@ -2,8 +2,8 @@
 
 use super::put_integers;
 use super::scale::Scale;
-use crate::codec::varint::{read_u64, write_u64};
-use crate::codec::{Malformed, integers, take, take_count};
+use crate::codec::patches::{self, Patches};
+use crate::codec::{Malformed, integers};
 
 /// Values in terms of a scale and of what was expected there.
 pub struct Residuals {
@@ -39,15 +39,7 @@ impl Residuals {
     }
 
     pub fn put(&self, out: &mut Vec<u8>) {
-        write_u64(out, self.patches.len() as u64);
-        let mut next = 0;
-        for &(at, _) in &self.patches {
-            write_u64(out, (at - next) as u64);
-            next = at + 1;
-        }
-        for (_, bits) in &self.patches {
-            out.extend_from_slice(&bits.to_le_bytes());
-        }
+        patches::put(&self.patches, out);
         self.scale.put(out);
         put_integers(&self.residuals, out);
     }
@@ -56,8 +48,7 @@ impl Residuals {
 /// A column as it is on disk, but for what was expected.
 pub struct Packed<'a> {
     pub scale: Scale,
-    positions: Vec<usize>,
-    patches: &'a [u8],
+    patches: Patches<'a>,
     residuals: &'a [u8],
 }
 
@@ -65,19 +56,9 @@ impl<'a> Packed<'a> {
     /// `bytes` hold `count` values and nothing else.
     pub fn open(mut bytes: &'a [u8], count: usize) -> Result<Packed<'a>, Malformed> {
         let bytes = &mut bytes;
-        // A patch takes nine bytes at least.
-        let patch_count = take_count(bytes, count.min(bytes.len() / 9))?;
-        let mut positions = Vec::with_capacity(patch_count);
-        let mut next = 0u64;
-        for _ in 0..patch_count {
-            let at = next.checked_add(read_u64(bytes)?).filter(|&at| at < count as u64);
-            let at = at.ok_or(Malformed("a patch lies outside its column"))?;
-            positions.push(at as usize);
-            next = at + 1;
-        }
-        let patches = take(bytes, patch_count * 8)?;
+        let patches = Patches::take(bytes, count)?;
         let scale = Scale::take(bytes)?;
-        Ok(Packed { scale, positions, patches, residuals: bytes })
+        Ok(Packed { scale, patches, residuals: bytes })
     }
 
     /// Appends the values: `value` makes one of its place and its integer.
@@ -100,9 +81,7 @@ impl<'a> Packed<'a> {
         if !self.residuals.is_empty() {
             return Err(Malformed("bytes after a column"));
         }
-        for (at, bits) in self.positions.into_iter().zip(self.patches.chunks_exact(8)) {
-            out[start + at] = f64::from_bits(u64::from_le_bytes(bits.try_into().expect("eight bytes")));
-        }
+        self.patches.apply(&mut out[start..]);
         Ok(())
     }
 }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Columns, NEVER, greater, keep_rows, lesser, runs};
+use super::{Columns, NEVER, greater, lesser, rows_of, runs};
 use crate::model::metrics::is_stale;
 use crate::model::{CompensatedSum, Timestamp};
 
@@ -169,7 +169,10 @@ impl FloatBuckets {
 
     /// Forgets all buckets; these are the columns of what comes.
     pub fn clear(&mut self, has: Columns) {
-        self.keep(0..0);
+        self.narrow(Columns::NONE);
+        self.ends.clear();
+        self.counts.clear();
+        self.stale_at.clear();
         self.has = has.union(Columns::COUNT);
     }
 
@@ -236,9 +239,33 @@ impl FloatBuckets {
         }
     }
 
-    /// Appends one sample, or stale marker, as a bucket of its own that ends with it.
-    pub fn push_sample(&mut self, time: Timestamp, value: f64) {
-        self.push(time, &FloatState::of(time, value));
+    /// Appends samples and stale markers, in order of time, as buckets of their own that end with them.
+    pub fn extend_samples(&mut self, timestamps: &[Timestamp], values: &[f64]) {
+        let (has, start, count) = (self.has, self.len(), timestamps.len());
+        self.ends.extend_from_slice(timestamps);
+        self.counts.resize(start + count, 1);
+        self.stale_at.resize(start + count, NEVER);
+        let floats = [
+            (Columns::SUM, &mut self.sums),
+            (Columns::MIN, &mut self.mins),
+            (Columns::MAX, &mut self.maxs),
+            (Columns::FIRST, &mut self.firsts),
+            (Columns::LAST, &mut self.lasts),
+        ];
+        floats.into_iter().filter(|(c, _)| has.contains(*c)).for_each(|(_, to)| to.extend_from_slice(values));
+        let times = [(Columns::FIRST, &mut self.first_times), (Columns::LAST, &mut self.last_times)];
+        times
+            .into_iter()
+            .filter(|(c, _)| has.contains(*c))
+            .for_each(|(_, to)| to.extend_from_slice(timestamps));
+        if has.contains(Columns::LOST) {
+            self.lost.resize(start + count, 0.0);
+        }
+        let numbers = [(Columns::RESETS, &mut self.resets), (Columns::CHANGES, &mut self.changes)];
+        numbers.into_iter().filter(|(c, _)| has.contains(*c)).for_each(|(_, to)| to.resize(start + count, 0));
+        for (at, _) in values.iter().enumerate().filter(|(_, value)| is_stale(**value)) {
+            (self.counts[start + at], self.stale_at[start + at]) = (0, timestamps[at]);
+        }
     }
 
     /// Appends the buckets of samples that lie behind all buckets here.
@@ -319,17 +346,24 @@ impl FloatBuckets {
         numbers.into_iter().filter(|(c, _)| !has.contains(*c)).for_each(|(_, column)| column.clear());
     }
 
-    /// Drops all buckets but these.
-    pub fn keep(&mut self, rows: Range<usize>) {
-        let floats = [&mut self.sums, &mut self.mins, &mut self.maxs];
-        floats.into_iter().for_each(|column| keep_rows(column, &rows));
-        let floats = [&mut self.firsts, &mut self.lasts, &mut self.lost];
-        floats.into_iter().for_each(|column| keep_rows(column, &rows));
-        let times = [&mut self.ends, &mut self.first_times, &mut self.last_times, &mut self.stale_at];
-        times.into_iter().for_each(|column| keep_rows(column, &rows));
-        let numbers = [&mut self.resets, &mut self.changes];
-        numbers.into_iter().for_each(|column| keep_rows(column, &rows));
-        keep_rows(&mut self.counts, &rows);
+    /// A copy of these buckets alone.
+    pub fn part(&self, rows: Range<usize>) -> FloatBuckets {
+        FloatBuckets {
+            has: self.has,
+            ends: rows_of(&self.ends, &rows),
+            counts: rows_of(&self.counts, &rows),
+            sums: rows_of(&self.sums, &rows),
+            mins: rows_of(&self.mins, &rows),
+            maxs: rows_of(&self.maxs, &rows),
+            firsts: rows_of(&self.firsts, &rows),
+            first_times: rows_of(&self.first_times, &rows),
+            lasts: rows_of(&self.lasts, &rows),
+            last_times: rows_of(&self.last_times, &rows),
+            lost: rows_of(&self.lost, &rows),
+            resets: rows_of(&self.resets, &rows),
+            changes: rows_of(&self.changes, &rows),
+            stale_at: rows_of(&self.stale_at, &rows),
+        }
     }
 
     /// Appends buckets that lie behind all buckets here. Only columns of both are left.

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::{Arc, LazyLock};
 
-use super::{Columns, NEVER, keep_rows, runs};
+use super::{Columns, NEVER, rows_of, runs};
 use crate::model::{Histogram, Timestamp};
 
 /// What is known of the histograms of one series in a span of time. A histogram has no extremes.
@@ -180,7 +180,10 @@ impl HistogramBuckets {
 
     /// Forgets all buckets; these are the columns of what comes.
     pub fn clear(&mut self, has: Columns) {
-        self.keep(0..0);
+        self.narrow(Columns::NONE);
+        self.ends.clear();
+        self.counts.clear();
+        self.stale_at.clear();
         self.has = has.union(Columns::COUNT);
     }
 
@@ -332,17 +335,22 @@ impl HistogramBuckets {
         }
     }
 
-    /// Drops all buckets but these.
-    pub fn keep(&mut self, rows: Range<usize>) {
-        let times = [&mut self.ends, &mut self.first_times, &mut self.last_times, &mut self.stale_at];
-        times.into_iter().for_each(|column| keep_rows(column, &rows));
-        keep_rows(&mut self.counts, &rows);
-        keep_rows(&mut self.firsts, &rows);
-        keep_rows(&mut self.lasts, &rows);
-        keep_rows(&mut self.sums, &rows);
-        keep_rows(&mut self.lost, &rows);
-        keep_rows(&mut self.resets, &rows);
-        keep_rows(&mut self.changes, &rows);
+    /// A copy of these buckets alone.
+    pub fn part(&self, rows: Range<usize>) -> HistogramBuckets {
+        HistogramBuckets {
+            has: self.has,
+            ends: rows_of(&self.ends, &rows),
+            counts: rows_of(&self.counts, &rows),
+            sums: rows_of(&self.sums, &rows),
+            firsts: rows_of(&self.firsts, &rows),
+            first_times: rows_of(&self.first_times, &rows),
+            lasts: rows_of(&self.lasts, &rows),
+            last_times: rows_of(&self.last_times, &rows),
+            lost: rows_of(&self.lost, &rows),
+            resets: rows_of(&self.resets, &rows),
+            changes: rows_of(&self.changes, &rows),
+            stale_at: rows_of(&self.stale_at, &rows),
+        }
     }
 
     /// Appends buckets that lie behind all buckets here. Only columns of both are left.

@@ -106,10 +106,7 @@ fn runs(
     })
 }
 
-/// Keeps these rows of a column, which is empty where it is not there.
-fn keep_rows<T>(column: &mut Vec<T>, rows: &std::ops::Range<usize>) {
-    if !column.is_empty() {
-        column.truncate(rows.end);
-        column.drain(..rows.start);
-    }
+/// These rows of a column, which is empty where it is not there.
+fn rows_of<T: Clone>(column: &[T], rows: &std::ops::Range<usize>) -> Vec<T> {
+    column.get(rows.clone()).unwrap_or(&[]).to_vec()
 }

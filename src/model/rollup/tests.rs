@@ -153,7 +153,7 @@ proptest! {
     #[test]
     fn samples_are_buckets_of_their_own(samples in samples()) {
         let mut buckets = FloatBuckets::new(Columns::ALL);
-        samples.iter().for_each(|&(time, value)| buckets.push_sample(time, value));
+        samples.iter().for_each(|&(time, value)| buckets.extend_samples(&[time], &[value]));
         assert_same(&buckets.merged(0..buckets.len()), &plain(&samples), magnitude(&samples));
         let coarse = buckets.coarsen(60_000);
         prop_assert_eq!(coarse.ends, fold(&samples, 60_000).ends);
@@ -181,9 +181,7 @@ proptest! {
     fn a_slice_and_the_rest_are_the_whole(samples in samples(), at: prop::sample::Index) {
         let whole = fold(&samples, 60_000);
         let at = at.index(whole.len() + 1);
-        let (mut head, mut tail) = (whole.clone(), whole.clone());
-        head.keep(0..at);
-        tail.keep(at..whole.len());
+        let (mut head, tail) = (whole.part(0..at), whole.part(at..whole.len()));
         head.extend(&tail);
         prop_assert_eq!(format!("{head:?}"), format!("{whole:?}"));
     }

@@ -18,12 +18,13 @@ use crate::storage::segment::SegmentMeta;
 pub struct RollUp<'a> {
     /// Segments of samples in order of sequence.
     pub raw: &'a [Arc<VisibleSegment>],
-    /// Rollups of the finest resolution, in order of sequence, of samples that are gone. They are of other samples than
-    /// `raw`, and the states of both are united.
+    /// Rollups of one resolution, in order of sequence, of samples that are gone. They are of other samples than `raw`, and
+    /// the states of both are united.
     pub older: &'a [Arc<VisibleSegment>],
+    pub older_resolution: i64,
     /// Buckets that end in it; its edges are multiples of all resolutions.
-    pub day: TimeRange,
-    /// Finest first; each a multiple of the one before.
+    pub range: TimeRange,
+    /// Finest first; each a multiple of the one before, and of that of `older`.
     pub resolutions: &'a [i64],
     /// The type of a metric family.
     pub types: &'a dyn Fn(&str) -> MetricType,
@@ -54,7 +55,7 @@ pub fn roll_up<W: Write>(
         }
         let (mut floats, mut histograms) = finest(plan, &labels, &found)?;
         for (writer, &resolution) in writers.iter_mut().zip(plan.resolutions) {
-            if resolution != plan.resolutions[0] {
+            if resolution != plan.older_resolution {
                 (floats, histograms) = (floats.coarsen(resolution), histograms.coarsen(resolution));
             }
             write_one(&labels, &floats, &histograms, writer)?;
@@ -63,26 +64,26 @@ pub fn roll_up<W: Write>(
     writers.into_iter().map(|writer| finish(writer, plan.seqs)).collect()
 }
 
-/// The buckets of a series in the finest resolution; `found` says where in `plan.raw` and then `plan.older` it is.
+/// The buckets of a series in the resolution of `plan.older`; `found` says where in `plan.raw` and then `plan.older` it is.
 fn finest(
     plan: &RollUp<'_>,
     labels: &Labels,
     found: &[(usize, u32)],
 ) -> Result<(FloatBuckets, HistogramBuckets), MergeError> {
-    let resolution = plan.resolutions[0];
+    let resolution = plan.older_resolution;
     let (mut samples, mut run) = (SampleBuffer::default(), SampleBuffer::default());
     let (mut floats, mut histograms) = (FloatBuckets::new(Columns::ALL), HistogramBuckets::new(Columns::ALL));
     for &(place, ordinal) in found {
         match plan.raw.get(place) {
             Some(raw) => {
                 run.clear();
-                raw.read(ordinal, plan.day, &mut run)?;
+                raw.read(ordinal, plan.range, &mut run)?;
                 merge_floats(&mut samples, &run.float_timestamps, &run.floats);
                 merge_histograms(&mut samples, &run.histogram_timestamps, &run.histograms);
             }
             None => {
                 let older = &plan.older[place - plan.raw.len()];
-                replace_from(older, ordinal, plan.day, &mut floats, &mut histograms)?;
+                replace_from(older, ordinal, plan.range, &mut floats, &mut histograms)?;
             }
         }
     }

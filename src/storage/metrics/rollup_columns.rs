@@ -61,7 +61,7 @@ mod tests {
 
     fn columns(name: &str, told: MetricType, family: &str, values: &[f64]) -> Columns {
         let mut buckets = FloatBuckets::new(Columns::ALL);
-        values.iter().zip(1..).for_each(|(&value, time)| buckets.push_sample(time, value));
+        values.iter().zip(1..).for_each(|(&value, time)| buckets.extend_samples(&[time], &[value]));
         let labels = Labels::from_pairs([("__name__", name)]).unwrap();
         let types = |asked: &str| if asked == family { told } else { MetricType::Unknown };
         float_columns(&labels, &types, &buckets)

@@ -73,7 +73,15 @@ fn plan<'a>(raw: &'a [Arc<VisibleSegment>], older: &'a [Arc<VisibleSegment>]) ->
         "temperature" => MetricType::Gauge,
         _ => MetricType::Unknown,
     };
-    RollUp { raw, older, day: TODAY, resolutions: &RESOLUTIONS, types, seqs: (1, 9) }
+    RollUp {
+        raw,
+        older,
+        older_resolution: RESOLUTIONS[0],
+        range: TODAY,
+        resolutions: &RESOLUTIONS,
+        types,
+        seqs: (1, 9),
+    }
 }
 
 /// One segment of each resolution; none if there is nothing to roll up.
@@ -171,8 +179,8 @@ proptest! {
         for rollup in &rollups {
             for ordinal in 0..rollup.series_count() {
                 let (mut floats, mut histograms) = read(rollup, ordinal, TimeRange::ALL);
-                floats.keep(range.slice_of(&floats.ends.clone()));
-                histograms.keep(range.slice_of(&histograms.ends.clone()));
+                floats = floats.part(range.slice_of(&floats.ends));
+                histograms = histograms.part(range.slice_of(&histograms.ends));
                 let found = read(rollup, ordinal, range);
                 // Blocks that were not read cannot say which columns they lack.
                 floats.has = found.0.has;

@@ -80,6 +80,26 @@ impl Buckets {
         Ok(segment.read_buckets(ordinal, range, wanted, &mut self.floats, &mut self.histograms)?)
     }
 
+    fn clear(&mut self, has: Columns) {
+        self.floats.clear(has);
+        self.histograms.clear(has);
+    }
+
+    /// Appends buckets that lie behind all buckets here.
+    fn extend(&mut self, later: &Buckets) {
+        if !later.floats.is_empty() {
+            self.floats.extend(&later.floats);
+        }
+        if !later.histograms.is_empty() {
+            self.histograms.extend(&later.histograms);
+        }
+    }
+
+    fn last_end(&self) -> Timestamp {
+        let last = |ends: &[Timestamp]| ends.last().copied().unwrap_or(Timestamp::MIN);
+        last(&self.floats.ends).max(last(&self.histograms.ends))
+    }
+
     fn count(&self) -> u64 {
         (self.floats.len() + self.histograms.len()) as u64
     }
@@ -216,60 +236,80 @@ impl MetricsSnapshot {
         floats: &mut FloatBuckets,
         histograms: &mut HistogramBuckets,
     ) -> Result<TierCounts, ReadError> {
-        floats.clear(plan.wanted);
-        histograms.clear(plan.wanted);
+        // What is found first needs no copy, and nearly all is in one reading.
+        let mut all = Buckets { floats: std::mem::take(floats), histograms: std::mem::take(histograms) };
+        all.clear(plan.wanted);
         let mut counts = TierCounts::default();
         for reading in &plan.readings {
-            let mut found = self.read_one(series, reading, reading.resolution, plan.wanted);
-            counts.add(reading.resolution, found.count());
-            if let Some(finer) = reading.fallback.filter(|_| found.lacks(plan.wanted)) {
-                found = self.read_one(series, reading, finer, plan.wanted);
-                counts.add(finer, found.count());
+            if all.count() == 0 {
+                self.read_reading(series, reading, plan.wanted, &mut all, &mut counts);
+                continue;
             }
-            if !found.floats.is_empty() {
-                floats.extend(&found.floats);
-            }
-            if !found.histograms.is_empty() {
-                histograms.extend(&found.histograms);
-            }
+            let mut found = Buckets::new(plan.wanted);
+            self.read_reading(series, reading, plan.wanted, &mut found, &mut counts);
+            all.extend(&found);
         }
+        (*floats, *histograms) = (all.floats, all.histograms);
         Ok(counts)
     }
 
-    fn read_one(&self, series: &Series, reading: &Reading, resolution: i64, wanted: Columns) -> Buckets {
-        let mut found = Buckets::new(wanted);
+    /// Replaces the content of `to` by what there is in a reading: in its finer resolution, if the other lacks a column.
+    fn read_reading(
+        &self,
+        series: &Series,
+        reading: &Reading,
+        wanted: Columns,
+        to: &mut Buckets,
+        counts: &mut TierCounts,
+    ) {
+        self.read_one(series, reading, reading.resolution, wanted, to);
+        counts.add(reading.resolution, to.count());
+        if let Some(finer) = reading.fallback.filter(|_| to.lacks(wanted)) {
+            self.read_one(series, reading, finer, wanted, to);
+            counts.add(finer, to.count());
+        }
+    }
+
+    fn read_one(
+        &self,
+        series: &Series,
+        reading: &Reading,
+        resolution: i64,
+        wanted: Columns,
+        to: &mut Buckets,
+    ) {
+        to.clear(wanted);
+        let mut samples = SampleBuffer::default();
         if resolution == 0 {
-            let mut samples = SampleBuffer::default();
             self.read_samples(series, reading.range, |_| true, &mut samples);
-            let floats = samples.float_timestamps.iter().zip(&samples.floats);
-            floats.for_each(|(&time, &value)| found.floats.push_sample(time, value));
+            to.floats.extend_samples(&samples.float_timestamps, &samples.floats);
             let histograms = samples.histogram_timestamps.iter().zip(&samples.histograms);
-            histograms.for_each(|(&time, histogram)| found.histograms.push_sample(time, histogram));
-            return found;
+            histograms.for_each(|(&time, histogram)| to.histograms.push_sample(time, histogram));
+            return;
         }
         let mut later = Buckets::new(wanted);
         for (segment, ordinal) in self.segments_of(series) {
             if segment.resolution_ms() != resolution || !segment.time_range().overlaps(&reading.range) {
                 continue;
             }
-            later.floats.clear(wanted);
-            later.histograms.clear(wanted);
+            if to.last_end() < segment.entry.min_time {
+                self.or_warn(to.read(segment, ordinal, reading.range, wanted));
+                continue;
+            }
+            later.clear(wanted);
             self.or_warn(later.read(segment, ordinal, reading.range, wanted));
-            found.floats.replace_with(&later.floats);
-            found.histograms.replace_with(&later.histograms);
+            to.floats.replace_with(&later.floats);
+            to.histograms.replace_with(&later.histograms);
         }
-        let mut samples = SampleBuffer::default();
         let strays = self.range_of_samples(reading);
         self.read_samples(series, strays, |segment| self.is_stray(segment), &mut samples);
         if !samples.is_empty() {
-            later.floats.clear(wanted);
-            later.histograms.clear(wanted);
+            later.clear(wanted);
             later.floats.fold(&samples.float_timestamps, &samples.floats, resolution);
             later.histograms.fold(&samples.histogram_timestamps, &samples.histograms, resolution);
-            found.floats.unite_with(&later.floats);
-            found.histograms.unite_with(&later.histograms);
+            to.floats.unite_with(&later.floats);
+            to.histograms.unite_with(&later.histograms);
         }
-        found
     }
 
     fn segments_of<'a>(&'a self, series: &'a Series) -> impl Iterator<Item = (&'a LiveSegment, u32)> {

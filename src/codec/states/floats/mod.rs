@@ -3,11 +3,33 @@
 mod pack;
 mod unpack;
 
+use std::borrow::Cow;
+
 pub use pack::encode;
 pub use unpack::decode;
 
+use super::EFFORT;
 use super::scale::Scale;
-use crate::codec::Malformed;
+use crate::codec::{Effort, Malformed};
+
+/// What columns are chosen by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forms {
+    /// The fewest bytes.
+    Smallest,
+    /// Columns that are unpacked by themselves and quickly, where they are not half as large again.
+    Quick,
+}
+
+impl Forms {
+    /// Of columns in plain form.
+    fn effort(self) -> Effort {
+        match self {
+            Forms::Smallest => EFFORT,
+            Forms::Quick => Effort::Fast,
+        }
+    }
+}
 
 /// Forms of a column of floats: as they are, or as integers more than expected.
 const PLAIN: u8 = 0;
@@ -25,8 +47,8 @@ const UNKNOWN_FORM: Malformed = Malformed("unknown form of a column");
 
 /// The buckets that have samples. A column that is not there, or not yet unpacked, is empty.
 #[derive(Default)]
-struct Filled {
-    counts: Vec<u64>,
+struct Filled<'a> {
+    counts: Cow<'a, [u64]>,
     lasts: Vec<f64>,
     firsts: Vec<f64>,
     mins: Vec<f64>,
@@ -37,7 +59,7 @@ struct Filled {
     changes: Vec<i64>,
 }
 
-impl Filled {
+impl Filled<'_> {
     /// First values if all steps from the last one of the bucket before to the last one of the bucket are equal.
     fn expected_firsts(&self, scale: Scale) -> Vec<i64> {
         let lasts = scale.integers_of(&self.lasts);
@@ -47,7 +69,7 @@ impl Filled {
         self.stepped_firsts(scale)
             .into_iter()
             .zip(lasts)
-            .zip(&self.counts)
+            .zip(self.counts.iter())
             .map(|((b, l), &c)| step((b, l, c)))
             .collect()
     }
@@ -71,12 +93,15 @@ impl Filled {
     /// As if all samples were between the first and the last.
     fn expected_sums(&self) -> Vec<f64> {
         let middle = self.ends(|first, last| first * 0.5 + last * 0.5);
-        middle.zip(&self.counts).map(|(middle, &count)| middle * count as f64).collect()
+        middle.zip(self.counts.iter()).map(|(middle, &count)| middle * count as f64).collect()
     }
 
     fn expected_integer_sums(&self, scale: Scale) -> Vec<i64> {
         let both = self.integer_ends(scale, i64::wrapping_add);
-        both.into_iter().zip(&self.counts).map(|(both, &count)| both.wrapping_mul(count as i64) / 2).collect()
+        both.into_iter()
+            .zip(self.counts.iter())
+            .map(|(both, &count)| both.wrapping_mul(count as i64) / 2)
+            .collect()
     }
 
     /// As if the value before each reset was the maximum.
@@ -87,7 +112,8 @@ impl Filled {
 
     /// As if the value before each reset was the mean.
     fn lost_of_mean(&self, scale: Scale) -> Vec<i64> {
-        let rows = self.sums.iter().zip(&self.counts).zip(&self.resets).filter(|(_, resets)| **resets != 0);
+        let rows =
+            self.sums.iter().zip(self.counts.iter()).zip(&self.resets).filter(|(_, resets)| **resets != 0);
         let lost = rows.map(|((&sum, &count), &resets)| {
             let mean = scale.of_sums(count).integer_of(sum).wrapping_div((count as i64).max(1));
             mean.wrapping_mul(resets)

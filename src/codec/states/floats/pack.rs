@@ -5,7 +5,8 @@ use std::cell::OnceCell;
 use super::super::residuals::Residuals;
 use super::super::scale::{Scale, from_rounded_bits, to_rounded_bits};
 use super::super::{parts, put_floats, put_integers, tellable};
-use super::{EXPECTED, Filled, OF_MEAN, PLAIN, ROUNDED, SOME, STEPPED};
+use super::{EXPECTED, Filled, Forms, OF_MEAN, PLAIN, ROUNDED, SOME, STEPPED};
+use crate::codec::floats;
 use crate::model::rollup::{Columns, FloatBuckets, greater, lesser};
 
 /// As far as a stored sum may be from the one it stands for, in terms of its size: 2^-45. Sums are promised to 1e-12, 2^-40, of
@@ -13,7 +14,7 @@ use crate::model::rollup::{Columns, FloatBuckets, greater, lesser};
 const SUM_ERROR: f64 = 1.0 / (1u64 << 45) as f64;
 
 /// Appends the states of `buckets`, without their times and counts.
-pub fn encode(buckets: &FloatBuckets, out: &mut Vec<u8>) {
+pub fn encode(buckets: &FloatBuckets, forms: Forms, out: &mut Vec<u8>) {
     let filled: Vec<usize> = (0..buckets.len()).filter(|&row| buckets.counts[row] > 0).collect();
     let pick = |column: &[f64]| match column.is_empty() {
         true => Vec::new(),
@@ -24,7 +25,7 @@ pub fn encode(buckets: &FloatBuckets, out: &mut Vec<u8>) {
         false => filled.iter().map(|&row| i64::from(column[row])).collect::<Vec<_>>(),
     };
     let states = Filled {
-        counts: filled.iter().map(|&row| buckets.counts[row]).collect(),
+        counts: filled.iter().map(|&row| buckets.counts[row]).collect::<Vec<_>>().into(),
         lasts: pick(&buckets.lasts),
         firsts: pick(&buckets.firsts),
         mins: pick(&buckets.mins),
@@ -34,12 +35,13 @@ pub fn encode(buckets: &FloatBuckets, out: &mut Vec<u8>) {
         lost: pick(&buckets.lost),
         changes: pick_numbers(&buckets.changes),
     };
-    let packer = Packer { states: &states, scale: OnceCell::new() };
+    let packer = Packer { states: &states, forms, scale: OnceCell::new() };
     parts::put(tellable(buckets.has), |column| packer.column(column), out);
 }
 
 struct Packer<'a> {
-    states: &'a Filled,
+    states: &'a Filled<'a>,
+    forms: Forms,
     /// Of all columns; most series never need it.
     scale: OnceCell<Scale>,
 }
@@ -49,7 +51,7 @@ impl Packer<'_> {
     fn column(&self, column: Columns) -> Option<Vec<u8>> {
         let states = self.states;
         match column {
-            Columns::LAST => Some(with_plain(&states.lasts, [])),
+            Columns::LAST => Some(self.with_plain(&states.lasts, [])),
             Columns::FIRST => self.firsts(),
             Columns::MIN => self.extreme(&states.mins, lesser, i64::min),
             Columns::MAX => self.extreme(&states.maxs, greater, i64::max),
@@ -77,7 +79,7 @@ impl Packer<'_> {
     fn firsts(&self) -> Option<Vec<u8>> {
         let values = &self.states.firsts;
         if !self.has_ends() {
-            return Some(with_plain(values, []));
+            return Some(self.with_plain(values, []));
         }
         if same_bits(values.iter().copied(), self.states.lasts.iter().copied()) {
             return None;
@@ -87,7 +89,7 @@ impl Packer<'_> {
             (EXPECTED, exact(scale, values, &self.states.expected_firsts(scale))),
             (STEPPED, exact(scale, values, &self.states.stepped_firsts(scale))),
         ];
-        Some(with_plain(values, forms))
+        Some(self.with_plain(values, forms))
     }
 
     fn extreme(
@@ -97,7 +99,7 @@ impl Packer<'_> {
         of_integers: fn(i64, i64) -> i64,
     ) -> Option<Vec<u8>> {
         if !self.has_ends() {
-            return Some(with_plain(values, []));
+            return Some(self.with_plain(values, []));
         }
         let ends = || self.states.ends(of_floats);
         if same_bits(values.iter().copied(), ends()) {
@@ -105,16 +107,16 @@ impl Packer<'_> {
         }
         let scale = self.scale();
         if scale == Scale::Bits {
-            return Some(smaller(some_column(values, ends()), with_plain(values, [])));
+            return Some(self.chosen(self.with_plain(values, []), some_column(values, ends())));
         }
         let residuals = exact(scale, values, &self.states.integer_ends(scale, of_integers));
-        Some(with_plain(values, [(EXPECTED, residuals)]))
+        Some(self.with_plain(values, [(EXPECTED, residuals)]))
     }
 
     fn sums(&self) -> Option<Vec<u8>> {
         let states = self.states;
         if !self.has_ends() {
-            return Some(with_plain(&states.sums, []));
+            return Some(self.with_plain(&states.sums, []));
         }
         let expected = states.expected_sums();
         if states
@@ -149,7 +151,22 @@ impl Packer<'_> {
                 (ROUNDED, Residuals::of(scale, &states.sums, &expected, integer))
             }
         };
-        Some(with_plain(&states.sums, [form]))
+        let rounded = match (self.forms, scale) {
+            (Forms::Quick, Scale::Decimal { .. }) => self.rounded_sums(scale),
+            _ => states.sums.clone(),
+        };
+        Some(self.with_plain(&rounded, [form]))
+    }
+
+    /// Sums as the decimals that they are near, which take fewer bits.
+    fn rounded_sums(&self, scale: Scale) -> Vec<f64> {
+        let sums = self.states.sums.iter().zip(self.states.counts.iter()).enumerate();
+        let rounded = sums.map(|(at, (&sum, &count))| {
+            let scale = scale.of_sums(count);
+            let near = scale.value_of(scale.integer_of(sum));
+            if self.is_close(at, sum, near) { near } else { sum }
+        });
+        rounded.collect()
     }
 
     /// Whether `stored` may stand for the sum of bucket `at`.
@@ -177,22 +194,35 @@ impl Packer<'_> {
         };
         let of_max = form(EXPECTED, states.lost_of_max(scale));
         let of_mean = form(OF_MEAN, states.lost_of_mean(scale));
-        Some(with_plain(&lost, [of_max, of_mean]))
+        Some(self.with_plain(&lost, [of_max, of_mean]))
     }
-}
 
-/// The smallest of these forms and the plain one.
-fn with_plain(values: &[f64], forms: impl IntoIterator<Item = (u8, Option<Residuals>)>) -> Vec<u8> {
-    let mut smallest = vec![PLAIN];
-    put_floats(values, &mut smallest);
-    for (form, residuals) in forms {
-        if let Some(residuals) = residuals {
+    /// The smallest of these forms and the plain one, or the plain one if it is quicker and not much larger.
+    fn with_plain(
+        &self,
+        values: &[f64],
+        forms: impl IntoIterator<Item = (u8, Option<Residuals>)>,
+    ) -> Vec<u8> {
+        let mut plain = vec![PLAIN];
+        floats::encode_with(values, self.forms.effort(), &mut plain);
+        let packed = forms.into_iter().filter_map(|(form, residuals)| {
             let mut bytes = vec![form];
-            residuals.put(&mut bytes);
-            smallest = smaller(bytes, smallest);
+            residuals?.put(&mut bytes);
+            Some(bytes)
+        });
+        match packed.min_by_key(Vec::len) {
+            Some(packed) => self.chosen(plain, packed),
+            None => plain,
         }
     }
-    smallest
+
+    fn chosen(&self, plain: Vec<u8>, packed: Vec<u8>) -> Vec<u8> {
+        let plain_max = match self.forms {
+            Forms::Smallest => packed.len(),
+            Forms::Quick => packed.len() + packed.len() / 2,
+        };
+        if plain.len() <= plain_max { plain } else { packed }
+    }
 }
 
 fn some_column(values: &[f64], expected: impl Iterator<Item = f64>) -> Vec<u8> {
@@ -222,10 +252,6 @@ fn numbers(values: Vec<i64>) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     put_integers(&values, &mut bytes);
     Some(bytes)
-}
-
-fn smaller(a: Vec<u8>, b: Vec<u8>) -> Vec<u8> {
-    if a.len() < b.len() { a } else { b }
 }
 
 fn same_bits(a: impl Iterator<Item = f64>, b: impl Iterator<Item = f64>) -> bool {

@@ -1,5 +1,6 @@
 //! Bytes to columns of states of floats: those that are asked for, and what they follow from.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use super::super::parts::Parts;
@@ -20,8 +21,7 @@ pub fn decode(
     to: &mut FloatBuckets,
 ) -> Result<(), Malformed> {
     let parts = Parts::open(bytes)?;
-    let counts = times.counts.iter().copied().filter(|&count| count > 0).collect();
-    let mut states = Filled { counts, ..Filled::default() };
+    let mut states = Filled { counts: filled(&times.counts), ..Filled::default() };
     let wanted = wanted.intersection(parts.has);
     states.take(&parts, needed(&parts, wanted))?;
     to.narrow(wanted);
@@ -55,6 +55,14 @@ pub fn decode(
     Ok(())
 }
 
+/// The counts of those buckets that have samples: nearly always all.
+fn filled(counts: &[u64]) -> Cow<'_, [u64]> {
+    if counts.iter().all(|&count| count > 0) {
+        return counts.into();
+    }
+    counts.iter().copied().filter(|&count| count > 0).collect()
+}
+
 /// Puts a zero where a bucket has no samples.
 fn spread(counts: &[u64], values: Vec<f64>) -> Vec<f64> {
     if values.len() == counts.len() {
@@ -85,7 +93,7 @@ fn needed(parts: &Parts<'_>, wanted: Columns) -> Columns {
     needed.intersection(parts.has)
 }
 
-impl Filled {
+impl Filled<'_> {
     /// Unpacks these columns, each after those it follows from.
     fn take(&mut self, parts: &Parts<'_>, needed: Columns) -> Result<(), Malformed> {
         let count = self.counts.len();

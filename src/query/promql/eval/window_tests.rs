@@ -272,7 +272,7 @@ mod buckets {
         let old: Vec<_> = samples.iter().copied().filter(|(t, _)| *t <= until).collect();
         let old = buffer(&old);
         floats.fold(&old.float_timestamps, &old.floats, RESOLUTION);
-        samples.iter().filter(|(t, _)| *t > until).for_each(|(t, v)| floats.push_sample(*t, *v));
+        samples.iter().filter(|(t, _)| *t > until).for_each(|(t, v)| floats.extend_samples(&[*t], &[*v]));
         let reading = |after, until, resolution| Reading {
             range: TimeRange { after, until },
             resolution,

@@ -1,6 +1,7 @@
 //! Writes the buckets of series, in a segment of rollups (`storage-format.md` §5.8).
 
 use std::io::{self, Write};
+use std::ops::Range;
 
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
@@ -8,9 +9,12 @@ use super::super::segment_layout::{
     BLOCK_BUCKETS_MAX, BLOCK_HISTOGRAM_BUCKETS_MAX, BUCKET_TIMES_CODEC, Column, STATES_CODEC, SeriesRow,
 };
 use super::MetricsSegmentWriter;
-use crate::codec::states::{self, BucketTimes};
+use crate::codec::states::{self, BucketTimes, Forms};
 use crate::model::rollup::{FloatBuckets, HistogramBuckets};
-use crate::model::{Labels, Timestamp};
+use crate::model::{Labels, Timestamp, time::HOUR};
+
+/// States of an hour are few, and who reads them reads a year: they are told so that each column is read by itself.
+const QUICK_FROM_MS: u32 = HOUR as u32;
 
 impl<W: Write> MetricsSegmentWriter<W> {
     /// Adds the buckets of a series; series come in strictly increasing order of labels. The segment is one of rollups,
@@ -27,29 +31,18 @@ impl<W: Write> MetricsSegmentWriter<W> {
             self.cover(ends.first().copied().into_iter().chain(ends.last().copied()));
             self.meta.row_count += ends.len() as u64;
         }
-        for from in (0..floats.len()).step_by(BLOCK_BUCKETS_MAX) {
-            let mut block = floats.clone();
-            block.keep(from..floats.len().min(from + BLOCK_BUCKETS_MAX));
-            let column = self.put_bucket_times(&times_of(
-                &block.ends,
-                &block.counts,
-                [&block.first_times, &block.last_times, &block.stale_at],
-            ))?;
-            self.put_block(column, |out| {
-                out.push(STATES_CODEC);
-                states::encode_floats(&block, out);
+        let forms = if self.meta.tier_resolution_ms < QUICK_FROM_MS { Forms::Smallest } else { Forms::Quick };
+        for rows in blocks(floats.len(), BLOCK_BUCKETS_MAX) {
+            let block = floats.part(rows);
+            let times = [&block.first_times[..], &block.last_times, &block.stale_at];
+            self.put_states(&times_of(&block.ends, &block.counts, times), |out| {
+                states::encode_floats(&block, forms, out);
             })?;
         }
-        for from in (0..histograms.len()).step_by(BLOCK_HISTOGRAM_BUCKETS_MAX) {
-            let mut block = histograms.clone();
-            block.keep(from..histograms.len().min(from + BLOCK_HISTOGRAM_BUCKETS_MAX));
-            let column = self.put_bucket_times(&times_of(
-                &block.ends,
-                &block.counts,
-                [&block.first_times, &block.last_times, &block.stale_at],
-            ))?;
-            self.put_block(column, |out| {
-                out.push(STATES_CODEC);
+        for rows in blocks(histograms.len(), BLOCK_HISTOGRAM_BUCKETS_MAX) {
+            let block = histograms.part(rows);
+            let times = [&block.first_times[..], &block.last_times, &block.stale_at];
+            self.put_states(&times_of(&block.ends, &block.counts, times), |out| {
                 states::encode_histograms(&block, out);
             })?;
         }
@@ -59,6 +52,14 @@ impl<W: Write> MetricsSegmentWriter<W> {
             ..SeriesRow::default()
         });
         Ok(())
+    }
+
+    fn put_states(&mut self, times: &BucketTimes, encode: impl FnOnce(&mut Vec<u8>)) -> io::Result<()> {
+        let column = self.put_bucket_times(times)?;
+        self.put_block(column, |out| {
+            out.push(STATES_CODEC);
+            encode(out);
+        })
     }
 
     /// Writes the times of buckets unless equal ones are there; answers with the number of the column.
@@ -76,6 +77,10 @@ impl<W: Write> MetricsSegmentWriter<W> {
         let (first, last) = (times.ends[0], times.ends[times.len() - 1]);
         Ok(self.columns.add(hash, Column { offset, len, sample_count: times.len(), first, last }))
     }
+}
+
+fn blocks(len: usize, max: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..len).step_by(max).map(move |from| from..len.min(from + max))
 }
 
 fn times_of(ends: &[Timestamp], counts: &[u64], others: [&[Timestamp]; 3]) -> BucketTimes {
