@@ -268,8 +268,8 @@ impl Querier {
             strict: ask.strict,
         };
         let began = Instant::now();
-        let snapshot = self.store.metrics();
-        let mut context = Context::new(shape, &snapshot, budget);
+        let snapshot = Arc::new(self.store.metrics());
+        let mut context = Context::new(shape, snapshot.clone(), budget);
         if ask.per_step_stats && self.options.per_step_stats {
             context = context.telling_steps();
         }

@@ -122,7 +122,10 @@ fn statistics_tell_what_was_read_of_which_tier() {
     let tiers = |question: &str, asked| twins.rolled.ask(question, asked).unwrap().stats.tiers;
     let whole = tiers("max_over_time(gauge[1h])", range(FIRST + HOUR, LAST, HOUR));
     let resolutions: Vec<i64> = whole.iter().map(|tier| tier.0).collect();
-    assert_eq!(resolutions, [0, 5 * MINUTE], "the last day is as sent, what can be is coarse");
+    assert_eq!(resolutions, [0, HOUR], "the last day is as sent, what can be is coarse");
+    let of_minutes = tiers("max_over_time(gauge[55m])", range(FIRST + HOUR, LAST, 35 * MINUTE));
+    let resolutions: Vec<i64> = of_minutes.iter().map(|tier| tier.0).collect();
+    assert_eq!(resolutions, [0, 5 * MINUTE], "no window cuts through a bucket");
     let to_the_second = tiers("max_over_time(gauge[1h])", range(FIRST + HOUR + 1_000, LAST, HOUR));
     let resolutions: Vec<i64> = to_the_second.iter().map(|tier| tier.0).collect();
     assert_eq!(resolutions, [0, MINUTE, 5 * MINUTE], "the finest that there is");
@@ -147,4 +150,39 @@ fn late_samples_are_in_the_answers_at_once_and_in_rollups_later() {
     check("sealed");
     twins.compact();
     check("rolled up anew");
+}
+
+#[test]
+fn what_threads_read_ahead_is_what_one_reads() {
+    // Enough of them that series are read by threads, of samples and of states of minutes.
+    const SERIES: i64 = 64;
+    const STEP_MS: i64 = 40 * SECOND;
+    let days = 6;
+    let sent = twins::Server::open(twins::tiers(&[(0, 400)]));
+    let rolled = twins::Server::open(twins::tiers(&[(0, 1), (MINUTE, 400)]));
+    for series in 0..SERIES {
+        let value = |at: i64| ((at / STEP_MS * (series + 1)) % (977 + series)) as f64;
+        let samples: Vec<_> =
+            (1..=days * DAY / STEP_MS).map(|i| (FIRST + i * STEP_MS, value(FIRST + i * STEP_MS))).collect();
+        [&sent, &rolled].iter().for_each(|server| server.append(&twins::numbered("many", series), &samples));
+    }
+    for server in [&sent, &rolled] {
+        server.store.seal(FIRST + days * DAY).unwrap();
+        server.store.tidy(FIRST + days * DAY + 2 * HOUR);
+    }
+    let asked = range(FIRST + HOUR, FIRST + days * DAY, HOUR);
+    for function in ["max_over_time(many{}[1h])", "rate(many{}[1h])", "many{}"] {
+        for server in [&sent, &rolled] {
+            let all = twins::points(&server.ask(&function.replace("{}", ""), asked).unwrap());
+            for series in 0..SERIES {
+                let one = function.replace("{}", &format!("{{number=\"{series}\"}}"));
+                let one = twins::points(&server.ask(&one, asked).unwrap());
+                assert_eq!(one.len() as i64, days * DAY / HOUR, "{function} of {series}");
+                one.iter().for_each(|(at, value)| assert_eq!(all[at], *value, "{function} at {at:?}"));
+            }
+            let total = server.ask(&format!("sum({})", function.replace("{}", "")), asked).unwrap();
+            let again = server.ask(&format!("sum({})", function.replace("{}", "")), asked).unwrap();
+            assert_eq!(twins::points(&total), twins::points(&again), "to the last bit");
+        }
+    }
 }

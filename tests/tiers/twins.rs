@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
-use icecore::model::time::{DAY, MINUTE};
+use icecore::model::time::{DAY, HOUR, MINUTE};
 use icecore::model::{Labels, LabelsBuilder, Timestamp};
 use icecore::query::budget::Limits;
 use icecore::query::{self, Answer, Budget, Querier, QueryError, QueryValue, RangeQuery};
@@ -75,6 +75,12 @@ pub fn named(name: &str) -> Labels {
     labels.build()
 }
 
+pub fn numbered(name: &str, number: i64) -> Labels {
+    let mut labels = LabelsBuilder::default();
+    labels.set("__name__", name).set("number", &number.to_string());
+    labels.build()
+}
+
 /// The floats of a matrix by series and time.
 pub fn points(answer: &Answer) -> BTreeMap<(String, Timestamp), f64> {
     let QueryValue::Matrix(matrix) = &answer.value else { panic!("a range query has a matrix") };
@@ -97,9 +103,10 @@ impl Twins {
         &TWINS
     }
 
-    /// All samples are in both; of one the first days are kept as 5 m, later ones as 1 m, the last as sent.
+    /// All samples are in both; of one the first days are kept as 5 m, later ones as 1 m, the last as sent, and of all there
+    /// are states of hours.
     pub fn new() -> Twins {
-        let rolled = Server::open(tiers(&[(0, 2), (MINUTE, 4), (5 * MINUTE, 400)]));
+        let rolled = Server::open(tiers(&[(0, 2), (MINUTE, 4), (5 * MINUTE, 400), (HOUR, 400)]));
         let twins = Twins { rolled, sent: Server::open(tiers(&[(0, 400)])) };
         KINDS.iter().for_each(|kind| twins.append(kind, &samples(kind)));
         twins.seal();

@@ -57,13 +57,13 @@ impl BucketWalk<'_> {
 
 /// The rows of the window before; windows move forwards, but for one that was widened.
 #[derive(Default)]
-struct Edges {
+pub struct Edges {
     after: usize,
     until: usize,
 }
 
 impl Edges {
-    fn advance(&mut self, ends: &[Timestamp], range: TimeRange) -> Range<usize> {
+    pub fn advance(&mut self, ends: &[Timestamp], range: TimeRange) -> Range<usize> {
         // Behind the end of a stretch with wide windows the next window may begin before the last one did.
         if self.after > 0 && ends[self.after - 1] > range.after {
             self.after = ends[..self.after].partition_point(|&end| end <= range.after);

@@ -4,11 +4,12 @@
 use std::ops::Range;
 
 use crate::model::rollup::{FloatBuckets, HistogramBuckets, HistogramState};
-use crate::model::{CompensatedSum, TimeRange, Timestamp};
+use crate::model::{TimeRange, Timestamp};
 use crate::query::promql::functions_table::Function;
 use crate::query::promql::histogram_rate::histogram_change_of;
 
 use super::annotations::Note;
+use super::float_window::{FloatWindow, share_asked};
 use super::histogram_fold::HistogramFoldKind;
 use super::rate::{Change, RateKind, extrapolation};
 use super::row::Cell;
@@ -36,19 +37,19 @@ pub fn bucket_function(function: Function) -> Option<BucketFunction> {
         Function::PresentOverTime | Function::AbsentOverTime => |_, _| Some(Cell::Float(1.0)),
         Function::SumOverTime => |w, notes| w.fold(HistogramFoldKind::Sum, notes),
         Function::AvgOverTime => |w, notes| w.fold(HistogramFoldKind::Average, notes),
-        Function::MinOverTime => |w, notes| w.extreme(&w.floats.mins, |value, best| value < best, notes),
-        Function::MaxOverTime => |w, notes| w.extreme(&w.floats.maxs, |value, best| value > best, notes),
+        Function::MinOverTime => |w, notes| w.extreme(w.of_floats().min(), notes),
+        Function::MaxOverTime => |w, notes| w.extreme(w.of_floats().max(), notes),
         Function::FirstOverTime => |w, _| w.first(),
         Function::LastOverTime => |w, _| w.last(),
         Function::TsOfFirstOverTime => |w, _| Some(in_seconds(w.first_time()?)),
         Function::TsOfLastOverTime => |w, _| Some(in_seconds(w.last_time()?)),
         Function::Resets => |w, _| {
             let histograms = u64::from(w.histograms.merged(w.histogram_rows.clone()).resets);
-            Some(Cell::Float((u64::from(w.floats.merged(w.rows.clone()).resets) + histograms) as f64))
+            Some(Cell::Float((w.of_floats().resets() + histograms) as f64))
         },
         Function::Changes => |w, _| {
             let histograms = u64::from(w.histograms.merged(w.histogram_rows.clone()).changes);
-            Some(Cell::Float((u64::from(w.floats.merged(w.rows.clone()).changes) + histograms) as f64))
+            Some(Cell::Float((w.of_floats().changes() + histograms) as f64))
         },
         Function::Rate => |w, notes| w.change(RateKind { is_per_second: true, ..COUNTER }, notes),
         Function::Increase => |w, notes| w.change(COUNTER, notes),
@@ -60,6 +61,16 @@ pub fn bucket_function(function: Function) -> Option<BucketFunction> {
 impl BucketWindow<'_> {
     fn float_count(&self) -> u64 {
         self.floats.counts[self.rows.clone()].iter().sum()
+    }
+
+    fn of_floats(&self) -> FloatWindow<'_> {
+        FloatWindow {
+            floats: self.floats,
+            rows: self.rows.clone(),
+            count: self.float_count(),
+            range: self.range,
+            asked_ms: self.asked_ms,
+        }
     }
 
     fn histogram_count(&self) -> u64 {
@@ -75,11 +86,6 @@ impl BucketWindow<'_> {
         !self.histogram_rows.is_empty() && self.float_count() > 0 && self.histogram_count() > 0
     }
 
-    /// The rows that hold a sample and not only a stale marker.
-    fn float_rows(&self) -> impl DoubleEndedIterator<Item = usize> {
-        self.rows.clone().filter(|&row| self.floats.counts[row] > 0)
-    }
-
     fn rows_of_histograms(&self) -> impl DoubleEndedIterator<Item = usize> {
         self.histogram_rows.clone().filter(|&row| self.histograms.counts[row] > 0)
     }
@@ -92,11 +98,9 @@ impl BucketWindow<'_> {
         if self.histogram_count() > 0 {
             return self.fold_histograms(kind, notes);
         }
-        let mut sum = CompensatedSum::default();
-        self.float_rows().for_each(|row| sum.add(self.floats.sums[row]));
         Some(Cell::Float(match kind {
-            HistogramFoldKind::Sum => sum.total(),
-            HistogramFoldKind::Average => sum.total() / self.float_count() as f64,
+            HistogramFoldKind::Sum => self.of_floats().sum(),
+            HistogramFoldKind::Average => self.of_floats().mean(),
         }))
     }
 
@@ -114,17 +118,8 @@ impl BucketWindow<'_> {
         Some(Cell::Histogram(sum))
     }
 
-    /// NaN wins only if there is nothing else.
-    fn extreme(
-        &self,
-        column: &[f64],
-        is_better: impl Fn(f64, f64) -> bool,
-        notes: &Notes<'_>,
-    ) -> Option<Cell> {
-        let values = self.float_rows().map(|row| column[row]);
-        let better =
-            |best: f64, value: f64| if is_better(value, best) || best.is_nan() { value } else { best };
-        let best = values.reduce(better)?;
+    fn extreme(&self, of_floats: Option<f64>, notes: &Notes<'_>) -> Option<Cell> {
+        let best = of_floats?;
         if self.histogram_count() > 0 {
             notes.add(Note::HistogramIgnoredInRange { metric: notes.metric() });
         }
@@ -132,13 +127,13 @@ impl BucketWindow<'_> {
     }
 
     fn first_time(&self) -> Option<Timestamp> {
-        let float = self.float_rows().next().map(|row| self.floats.first_times[row]);
+        let float = self.of_floats().first().map(|(time, _)| time);
         let histogram = self.rows_of_histograms().next().map(|row| self.histograms.first_times[row]);
         float.into_iter().chain(histogram).min()
     }
 
     fn last_time(&self) -> Option<Timestamp> {
-        let float = self.float_rows().next_back().map(|row| self.floats.last_times[row]);
+        let float = self.of_floats().last().map(|(time, _)| time);
         let histogram = self.rows_of_histograms().next_back().map(|row| self.histograms.last_times[row]);
         float.max(histogram)
     }
@@ -148,7 +143,7 @@ impl BucketWindow<'_> {
         let histogram = self.rows_of_histograms().next();
         match histogram.filter(|&row| self.histograms.first_times[row] == time) {
             Some(row) => Some(Cell::Histogram(self.histograms.firsts[row].clone())),
-            None => self.float_rows().next().map(|row| Cell::Float(self.floats.firsts[row])),
+            None => self.of_floats().first().map(|(_, value)| Cell::Float(value)),
         }
     }
 
@@ -157,7 +152,7 @@ impl BucketWindow<'_> {
         let histogram = self.rows_of_histograms().next_back();
         match histogram.filter(|&row| self.histograms.last_times[row] == time) {
             Some(row) => Some(Cell::Histogram(self.histograms.lasts[row].clone())),
-            None => self.float_rows().next_back().map(|row| Cell::Float(self.floats.lasts[row])),
+            None => self.of_floats().last().map(|(_, value)| Cell::Float(value)),
         }
     }
 
@@ -170,40 +165,7 @@ impl BucketWindow<'_> {
         if self.histogram_count() > 0 {
             return self.histogram_change(kind, notes);
         }
-        let first = self.float_rows().next()?;
-        let last = self.float_rows().next_back()?;
-        let samples = self.float_count();
-        if samples < 2 {
-            return None;
-        }
-        let (floats, start) = (self.floats, self.floats.firsts[first]);
-        let mut change = floats.lasts[last] - start;
-        if kind.is_counter {
-            change += self.lost();
-        }
-        let shape = Change {
-            first: floats.first_times[first],
-            last: floats.last_times[last],
-            samples,
-            begun: None,
-            range: self.range,
-        };
-        let factor = extrapolation(kind, &shape, start, change) * self.share_asked(kind);
-        Some(Cell::Float(change * factor))
-    }
-
-    /// What a counter lost in resets inside buckets and between them.
-    fn lost(&self) -> f64 {
-        let mut lost = 0.0;
-        let mut before: Option<f64> = None;
-        for row in self.float_rows() {
-            if let Some(before) = before.filter(|before| self.floats.firsts[row] < *before) {
-                lost += before;
-            }
-            lost += self.floats.lost[row];
-            before = Some(self.floats.lasts[row]);
-        }
-        lost
+        self.of_floats().change(kind).map(Cell::Float)
     }
 
     fn histogram_change(&self, kind: RateKind, notes: &Notes<'_>) -> Option<Cell> {
@@ -221,18 +183,10 @@ impl BucketWindow<'_> {
             begun: None,
             range: self.range,
         };
-        let factor = extrapolation(kind, &shape, state.first.count, change.count) * self.share_asked(kind);
+        let factor = extrapolation(kind, &shape, state.first.count, change.count)
+            * share_asked(kind, self.range, self.asked_ms);
         change.mul(factor);
         Some(Cell::Histogram(change.into()))
-    }
-
-    /// A change over a window that had to be widened is brought down to what was asked for; a rate is what it is.
-    fn share_asked(&self, kind: RateKind) -> f64 {
-        let seen_ms = self.range.until - self.range.after;
-        if kind.is_per_second || seen_ms <= self.asked_ms {
-            return 1.0;
-        }
-        self.asked_ms as f64 / seen_ms as f64
     }
 }
 

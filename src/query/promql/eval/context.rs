@@ -4,21 +4,21 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::model::{Labels, Matcher, TimeRange, Timestamp};
-use crate::query::buckets::Buckets;
 use crate::query::budget::Budget;
 use crate::query::promql::ast::PositionRange;
 use crate::query::promql::duration::QueryTimes;
 use crate::query::sorting::sort_within;
 use crate::query::{MatrixSeries, QueryError, Timings};
-use crate::storage::ReadError;
-use crate::storage::metrics::{MetricsSnapshot, ReadPlan, SampleBuffer, Series, Stretch};
+use crate::storage::metrics::{MetricsSnapshot, ReadPlan, Series, Stretch};
 
 use super::annotations::{Annotations, Note};
 use super::row::{Grid, OutputSeries, Row};
 use super::scalar::Scalar;
+use super::series_reader::read_error;
 use super::tally::{Part, Tally};
 
 /// The query as it was asked; operators below see other grids.
@@ -53,7 +53,7 @@ pub struct Context<'q> {
     pub query: QueryShape,
     pub budget: &'q Budget,
     /// Without one nothing selects: LogQL's operators stand on rows of its own.
-    snapshot: Option<&'q MetricsSnapshot>,
+    snapshot: Option<Arc<MetricsSnapshot>>,
     annotations: RefCell<Annotations>,
     /// The last few selections: dashboards divide a metric by itself. Few, so a list will do.
     selections: RefCell<Vec<Selection>>,
@@ -74,7 +74,7 @@ struct Selection {
     matchers: Vec<Matcher>,
     range: TimeRange,
     plan: Option<ReadPlan>,
-    series: Rc<[Series]>,
+    series: Arc<[Series]>,
 }
 
 /// Memory that is accounted for as long as this lives.
@@ -84,7 +84,7 @@ pub struct Held<'q> {
 }
 
 impl<'q> Context<'q> {
-    pub fn new(query: QueryShape, snapshot: &'q MetricsSnapshot, budget: &'q Budget) -> Context<'q> {
+    pub fn new(query: QueryShape, snapshot: Arc<MetricsSnapshot>, budget: &'q Budget) -> Context<'q> {
         Context { snapshot: Some(snapshot), ..Context::without_samples(query, budget) }
     }
 
@@ -132,13 +132,13 @@ impl<'q> Context<'q> {
         matchers: &[Matcher],
         range: TimeRange,
         plan: Option<&ReadPlan>,
-    ) -> Result<Rc<[Series]>, QueryError> {
+    ) -> Result<Arc<[Series]>, QueryError> {
         self.budget.check()?;
         let same = |s: &&Selection| s.range == range && s.matchers == matchers && s.plan.as_ref() == plan;
         if let Some(made) = self.selections.borrow().iter().find(same) {
             return Ok(made.series.clone());
         }
-        let series: Rc<[Series]> = {
+        let series: Arc<[Series]> = {
             let is_stopping = || self.budget.check().is_err();
             let found = match plan {
                 Some(plan) => self.snapshot().select_planned(matchers, plan, &is_stopping),
@@ -156,8 +156,8 @@ impl<'q> Context<'q> {
         Ok(series)
     }
 
-    fn snapshot(&self) -> &'q MetricsSnapshot {
-        self.snapshot.expect("only PromQL has selectors, and gives a snapshot")
+    pub fn snapshot(&self) -> &Arc<MetricsSnapshot> {
+        self.snapshot.as_ref().expect("only PromQL has selectors, and gives a snapshot")
     }
 
     /// Refuses a read before it begins, from what the index knows.
@@ -166,40 +166,11 @@ impl<'q> Context<'q> {
         Ok(self.budget.expect_samples(estimate)?)
     }
 
-    /// The samples of one series, stale markers included.
-    pub fn read(
-        &self,
-        series: &Series,
-        range: TimeRange,
-        samples: &mut SampleBuffer,
-    ) -> Result<(), QueryError> {
-        self.budget.check()?;
-        self.snapshot().read(series, range, samples).map_err(read_error)?;
-        let count = (samples.floats.len() + samples.histograms.len()) as u64;
+    /// Counts what was read of one series in one resolution.
+    pub fn take_read(&self, resolution_ms: i64, count: u64) -> Result<(), QueryError> {
         self.budget.take_samples(count)?;
-        self.note_tier(0, count);
-        Ok(())
-    }
-
-    /// What is known of the samples of one series, from the tiers that were planned.
-    pub fn read_buckets(
-        &self,
-        series: &Series,
-        plan: &ReadPlan,
-        buckets: &mut Buckets,
-    ) -> Result<(), QueryError> {
-        self.budget.check()?;
-        let read = self.snapshot().read_buckets(series, plan, &mut buckets.floats, &mut buckets.histograms);
-        let counts = read.map_err(read_error)?;
-        for (&resolution_ms, &count) in &counts.0 {
-            self.budget.take_samples(count)?;
-            self.note_tier(resolution_ms, count);
-        }
-        Ok(())
-    }
-
-    fn note_tier(&self, resolution_ms: i64, count: u64) {
         *self.tiers.borrow_mut().entry(resolution_ms).or_default() += count;
+        Ok(())
     }
 
     /// How many samples (resolution 0) and states of each resolution were read, finest first.
@@ -321,10 +292,6 @@ pub fn strip_name(labels: &Labels) -> Labels {
     // A clone shares the text.
     let has_any = labels.iter().any(|(name, _)| OF_METRIC.contains(&name));
     if has_any { labels.without(&OF_METRIC) } else { labels.clone() }
-}
-
-fn read_error(error: ReadError) -> QueryError {
-    QueryError::Internal(error.to_string())
 }
 
 impl Held<'_> {

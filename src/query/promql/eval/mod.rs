@@ -5,8 +5,8 @@
 //! folded into what its operator keeps. What can grow is paid for before it does, and loops ask the budget as they go.
 //!
 //! * `row`, `scalar`, `source`, `announced`: what flows and how; `context`: snapshot, budget and annotations of one query
-//! * `tiers`, `selected`: which tier a selector reads; `select`, `window`: samples to steps; `bucket_walk`,
-//!   `bucket_window`: the same from rollups; `over_time`, `rate`, `changes`, `trend`: the window functions
+//! * `tiers`, `selected`: which tier a selector reads; `series_reader`, `read_ahead`: reading it, if it is much on threads
+//!   of their own; `select`, `window`: samples to steps; `bucket_walk`, `bucket_window`, `float_window`: the same from rollups; `over_time`, `rate`, `changes`, `trend`: the window functions
 //! * `extended`, `smoothed`: the modifiers that look beyond the edges of a window
 //! * `aggregate`, `choose`, `grouping`: groups of series; `binary`, `matching`, `turns`, `join`, `sets`: operators
 //! * `elementwise`, `relabel`, `quantiles`, `info`: functions; `build`, `call`, `range_vector`: from the tree to operators
@@ -26,6 +26,7 @@ pub(in crate::query) mod choose;
 mod context;
 mod elementwise;
 mod extended;
+mod float_window;
 pub(in crate::query) mod grouping;
 mod histogram_fold;
 #[cfg(test)]
@@ -39,12 +40,14 @@ pub(in crate::query) mod over_time;
 mod quantiles;
 mod range_vector;
 mod rate;
+mod read_ahead;
 pub(in crate::query) mod relabel;
 pub(in crate::query) mod result;
 pub(in crate::query) mod row;
 pub(in crate::query) mod scalar;
 mod select;
 mod selected;
+mod series_reader;
 pub(in crate::query) mod sets;
 mod smoothed;
 pub(in crate::query) mod source;

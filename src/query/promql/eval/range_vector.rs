@@ -47,6 +47,9 @@ impl<'q> Builder<'q> {
             is_computed: matches!(argument.kind, ExprKind::Subquery(_)),
             of_buckets: bucket_function(call.function),
         };
+        if traits.of_buckets.is_some() && !self.context.tally().tells_steps() {
+            source.walk(call.function, &shape, &grid)?;
+        }
         let function = match edges {
             Edges::Plain => self.window_function(call, grid)?,
             edges => extended_function(call.function, edges)?,

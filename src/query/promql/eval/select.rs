@@ -9,17 +9,20 @@ use crate::model::{Histogram, Matcher, TimeRange, Timestamp};
 use crate::query::QueryError;
 use crate::query::buckets::without_reset_hint;
 use crate::query::promql::ast::PositionRange;
+use crate::query::promql::functions_table::Function;
 use crate::storage::metrics::{SampleBuffer, Series};
 
 use super::announced::Announced;
 use super::context::{Context, Held};
 use super::elementwise::seconds;
+use super::float_window::FilledSteps;
 use super::row::{Cell, Grid, OutputSeries, Row};
-use super::selected::{Rolled, Selected};
+use super::selected::{Came, Rolled, Selected};
 use super::source::{BoxedSource, Source};
 use super::starts::start_at;
 use super::tally::{Samples, Tally};
 use super::tiers::{Look, Need};
+use super::window::WindowShape;
 
 /// From the time of a step to the time of the data it asks for: `@` pins, then `offset` shifts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -78,7 +81,7 @@ impl<'q> InstantSelector<'q> {
         position: PositionRange,
     ) -> Result<InstantSelector<'q>, QueryError> {
         let covered = time.covered(&grid, context.query.lookback_ms, 0);
-        let found = match yields {
+        let mut found = match yields {
             // Only what was sent has starts; they are told once, and that may be long ago.
             Yield::StartTimestamp => Selected::as_sent(context, matchers, covered, Timestamp::MIN, position)?,
             _ => {
@@ -88,6 +91,9 @@ impl<'q> InstantSelector<'q> {
         };
         let announced = announced(context, found.series())?;
         let lookback_ms = context.query.lookback_ms.saturating_add(found.reach_ms());
+        if yields == Yield::Value && !context.tally().tells_steps() {
+            found.walk_newest(time, &grid, lookback_ms)?;
+        }
         let samples = SampleBuffer::default();
         let tells_resets = context.tells_resets();
         Ok(InstantSelector {
@@ -112,7 +118,12 @@ impl Source for InstantSelector<'_> {
     }
 
     fn next(&mut self, row: &mut Row) -> Result<(), QueryError> {
-        self.found.read(self.given, &mut self.samples)?;
+        if let Came::Steps(steps) = self.found.read_or_walk(&mut self.samples)? {
+            self.given += 1;
+            *row = Row::of(steps.values);
+            self.tally.add(0, steps.samples);
+            return Ok(());
+        }
         if self.yields == Yield::StartTimestamp {
             self.samples.starts = self.context.starts(&self.found.series()[self.given]);
         }
@@ -190,13 +201,27 @@ pub fn count_until(timestamps: &[Timestamp], at: Timestamp) -> usize {
     })
 }
 
+/// In what form the next series of a range vector comes.
+pub enum Seen<'a> {
+    /// In the buffer that was given.
+    Samples,
+    /// In buckets, which tell all that is needed.
+    Buckets(Rolled<'a>),
+    /// As the values that were to be computed of it.
+    Steps(FilledSteps),
+}
+
 /// An operator whose output is a range vector: for each series the samples all windows need.
 pub trait RangeSource {
     fn series(&self) -> &[OutputSeries];
 
-    /// Replaces `samples` by those of the next series; stale markers are gone. Where what is known of them tells all
-    /// that is needed, they stay away, and that is the answer.
-    fn next(&mut self, samples: &mut SampleBuffer) -> Result<Option<Rolled<'_>>, QueryError>;
+    /// The next series: replaces `samples` by those of it, stale markers gone, or answers with what stands for them.
+    fn next(&mut self, samples: &mut SampleBuffer) -> Result<Seen<'_>, QueryError>;
+
+    /// From now on what a function makes of floats in buckets may come in their place. Only of selectors.
+    fn walk(&mut self, _function: Function, _shape: &WindowShape, _grid: &Grid) -> Result<(), QueryError> {
+        Ok(())
+    }
 
     /// From now on samples come with their starts; those that were computed have none.
     fn tell_starts(&mut self) {}
@@ -225,10 +250,16 @@ impl RangeSource for RangeSelector<'_> {
         &self.announced
     }
 
-    fn next(&mut self, samples: &mut SampleBuffer) -> Result<Option<Rolled<'_>>, QueryError> {
+    fn walk(&mut self, function: Function, shape: &WindowShape, grid: &Grid) -> Result<(), QueryError> {
+        self.found.walk(function, shape, grid)
+    }
+
+    fn next(&mut self, samples: &mut SampleBuffer) -> Result<Seen<'_>, QueryError> {
         self.given += 1;
-        if self.found.read_for_windows(self.given - 1, samples)? {
-            return Ok(self.found.rolled());
+        match self.found.read_for_windows(samples)? {
+            Came::Samples => {}
+            Came::Buckets => return Ok(Seen::Buckets(self.found.rolled())),
+            Came::Steps(steps) => return Ok(Seen::Steps(steps)),
         }
         if self.tells_starts {
             samples.starts = self.context.starts(&self.found.series()[self.given - 1]);
@@ -237,7 +268,7 @@ impl RangeSource for RangeSelector<'_> {
         if self.tells_resets {
             tell_resets(&mut samples.histograms);
         }
-        Ok(None)
+        Ok(Seen::Samples)
     }
 
     fn tell_starts(&mut self) {
@@ -307,7 +338,7 @@ impl RangeSource for SubqueryRange<'_> {
         self.inner.series()
     }
 
-    fn next(&mut self, samples: &mut SampleBuffer) -> Result<Option<Rolled<'_>>, QueryError> {
+    fn next(&mut self, samples: &mut SampleBuffer) -> Result<Seen<'_>, QueryError> {
         self.inner.next(&mut self.row)?;
         samples.clear();
         for step in 0..self.row.len() {
@@ -324,7 +355,7 @@ impl RangeSource for SubqueryRange<'_> {
                 None => {}
             }
         }
-        Ok(None)
+        Ok(Seen::Samples)
     }
 }
 

@@ -1,27 +1,48 @@
 //! What a selector found: its series, and how their samples are read.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
-use crate::model::rollup::Columns;
 use crate::model::{Matcher, TimeRange, Timestamp};
 use crate::query::QueryError;
 use crate::query::buckets::Buckets;
 use crate::query::promql::ast::PositionRange;
-use crate::storage::metrics::{ReadPlan, SampleBuffer, Series};
+use crate::query::promql::functions_table::Function;
+use crate::storage::metrics::{SampleBuffer, Series};
 
 use super::annotations::Note;
-use super::context::Context;
+use super::context::{Context, Held};
+use super::float_window::{FilledSteps, FloatWalk, NewestWalk};
+use super::read_ahead::{ReadAhead, SAMPLES_MIN, in_flight_max, thread_count};
+use super::row::Grid;
+use super::select::DataTime;
+use super::series_reader::{Found, Read, Reads, SeriesReader};
 use super::tiers::{self, Look, Need, Shortfall, Tiers};
+use super::window::WindowShape;
 
-/// Series, and from which tiers they are read.
+/// Series, and from which tiers they are read, one after the other.
 pub struct Selected<'q> {
     context: &'q Context<'q>,
-    series: Rc<[Series]>,
+    series: Arc<[Series]>,
     range: TimeRange,
     position: PositionRange,
     need: Need,
     tiers: Option<Tiers>,
-    buckets: Buckets,
+    /// What steps see of buckets of floats, if they are all that is asked for.
+    walk: Option<FloatWalk>,
+    newest: Option<NewestWalk>,
+    /// Of the values that walking makes of a series.
+    row_bytes: u64,
+    reading: Reading,
+    given: usize,
+    buckets: Box<Buckets>,
+    held: Vec<Held<'q>>,
+}
+
+/// Who reads.
+enum Reading {
+    NotBegun,
+    Here(Box<SeriesReader>),
+    Ahead(ReadAhead<Read>),
 }
 
 /// A series in buckets, and where the windows over them lie.
@@ -29,6 +50,14 @@ pub struct Selected<'q> {
 pub struct Rolled<'a> {
     pub buckets: &'a Buckets,
     pub tiers: &'a Tiers,
+}
+
+/// In what form a series came.
+pub enum Came {
+    Samples,
+    /// Those that [`Selected::rolled`] shows.
+    Buckets,
+    Steps(FilledSteps),
 }
 
 impl<'q> Selected<'q> {
@@ -52,7 +81,7 @@ impl<'q> Selected<'q> {
         if let Some(shortfall) = shortfall.filter(|_| !series.is_empty()) {
             context.fall_short(shortfall, position)?;
         }
-        Ok(Selected { context, series, range, position, need, tiers, buckets: Buckets::default() })
+        Ok(Selected { need, tiers, ..Selected::unread(context, series, range, position) })
     }
 
     /// As they were sent, whatever else there is: the samples of a range, of series that have any from a time on.
@@ -64,8 +93,30 @@ impl<'q> Selected<'q> {
         position: PositionRange,
     ) -> Result<Selected<'q>, QueryError> {
         let series = context.select(matchers, TimeRange { after: since, ..range }, None)?;
-        let (need, tiers, buckets) = (Need::NEWEST, None, Buckets::default());
-        Ok(Selected { context, series, range, position, need, tiers, buckets })
+        Ok(Selected::unread(context, series, range, position))
+    }
+
+    fn unread(
+        context: &'q Context<'q>,
+        series: Arc<[Series]>,
+        range: TimeRange,
+        position: PositionRange,
+    ) -> Selected<'q> {
+        Selected {
+            context,
+            series,
+            range,
+            position,
+            need: Need::NEWEST,
+            tiers: None,
+            walk: None,
+            newest: None,
+            row_bytes: 0,
+            reading: Reading::NotBegun,
+            given: 0,
+            buckets: Box::default(),
+            held: Vec::new(),
+        }
     }
 
     pub fn series(&self) -> &[Series] {
@@ -77,39 +128,145 @@ impl<'q> Selected<'q> {
         self.tiers.as_ref().map_or(0, |tiers| tiers.reach_ms)
     }
 
-    /// The samples of one series, stale markers included; the last sample of a bucket stands for all.
-    pub fn read(&mut self, at: usize, samples: &mut SampleBuffer) -> Result<(), QueryError> {
-        let Some(tiers) = &self.tiers else {
-            return self.context.read(&self.series[at], self.range, samples);
+    /// What the steps of a function see of buckets of floats is computed where they are read, and comes as
+    /// [`Came::Steps`].
+    pub fn walk(&mut self, function: Function, shape: &WindowShape, grid: &Grid) -> Result<(), QueryError> {
+        let Some(tiers) = self.tiers.as_ref().filter(|_| matches!(self.need, Need::States(..))) else {
+            return Ok(());
         };
-        self.context.read_buckets(&self.series[at], &tiers.plan, &mut self.buckets)?;
-        self.buckets.put_last_samples(samples);
+        self.held.push(self.context.hold(FloatWalk::bytes(grid.len, thread_count()))?);
+        let window = |step| tiers.window(shape.time.at(grid.at(step)), shape.range_ms);
+        let windows: Arc<[TimeRange]> = (0..grid.len).map(window).collect();
+        self.row_bytes = 8 * grid.len as u64;
+        self.walk = Some(FloatWalk::new(function, windows, shape.range_ms));
         Ok(())
     }
 
-    /// The same for windows, but where buckets tell all that is needed: then the answer is yes, and they are what
-    /// [`Selected::rolled`] shows.
-    pub fn read_for_windows(&mut self, at: usize, samples: &mut SampleBuffer) -> Result<bool, QueryError> {
-        let (Some(tiers), Need::States(function, columns)) = (&self.tiers, self.need) else {
-            return self.read(at, samples).map(|()| false);
-        };
-        self.context.read_buckets(&self.series[at], &tiers.plan, &mut self.buckets)?;
-        if self.buckets.has().contains(columns) {
-            return Ok(true);
+    /// The same for what an instant selector sees of them.
+    pub fn walk_newest(&mut self, time: DataTime, grid: &Grid, lookback_ms: i64) -> Result<(), QueryError> {
+        if self.tiers.is_some() {
+            self.held.push(self.context.hold(NewestWalk::bytes(grid.len))?);
+            let times: Arc<[Timestamp]> = (0..grid.len).map(|step| time.at(grid.at(step))).collect();
+            self.row_bytes = 8 * grid.len as u64;
+            self.newest = Some(NewestWalk::new(times, lookback_ms));
         }
-        let coarsest = tiers.plan.readings.iter().map(|reading| reading.resolution).max();
-        let resolution_ms = coarsest.expect("a plan reads something");
-        self.context.fall_short(Shortfall::Approximate { function, resolution_ms }, self.position)?;
-        let last = ReadPlan { wanted: Columns::LAST, ..tiers.plan.clone() };
-        self.context.read_buckets(&self.series[at], &last, &mut self.buckets)?;
-        self.buckets.put_last_samples(samples);
-        Ok(false)
+        Ok(())
     }
 
-    /// What was read of a series in buckets.
-    pub fn rolled(&self) -> Option<Rolled<'_>> {
-        self.tiers.as_ref().map(|tiers| Rolled { buckets: &self.buckets, tiers })
+    /// The samples of the next series, stale markers included; the last sample of a bucket stands for all. Or the values
+    /// of all steps, where these were asked for.
+    pub fn read_or_walk(&mut self, samples: &mut SampleBuffer) -> Result<Came, QueryError> {
+        if let Reading::Here(reader) = &mut self.reading {
+            reader.reuse(std::mem::take(samples));
+        }
+        match self.next(false)? {
+            Found::Sent(found) | Found::LastSamples(found) => *samples = found,
+            Found::Steps(steps) => return Ok(Came::Steps(steps)),
+            _ => unreachable!("nobody asked for buckets"),
+        }
+        Ok(Came::Samples)
     }
+
+    /// The samples, where no steps were asked for.
+    pub fn read(&mut self, samples: &mut SampleBuffer) -> Result<(), QueryError> {
+        self.read_or_walk(samples).map(|_| ())
+    }
+
+    /// The same for windows, but where buckets tell all that is needed, these.
+    pub fn read_for_windows(&mut self, samples: &mut SampleBuffer) -> Result<Came, QueryError> {
+        let (Some(tiers), Need::States(function, _)) = (&self.tiers, self.need) else {
+            return self.read(samples).map(|()| Came::Samples);
+        };
+        let coarsest = tiers.plan.readings.iter().map(|reading| reading.resolution).max();
+        if let Reading::Here(reader) = &mut self.reading {
+            reader.reuse(std::mem::take(samples));
+            reader.reuse_buckets(std::mem::take(&mut self.buckets));
+        }
+        match self.next(true)? {
+            Found::Sent(found) | Found::LastSamples(found) => *samples = found,
+            Found::LastSamplesOnly(found) => {
+                let resolution_ms = coarsest.expect("a plan reads something");
+                self.context.fall_short(Shortfall::Approximate { function, resolution_ms }, self.position)?;
+                *samples = found;
+            }
+            Found::Buckets(buckets) => {
+                self.buckets = buckets;
+                return Ok(Came::Buckets);
+            }
+            Found::Steps(steps) => return Ok(Came::Steps(steps)),
+        }
+        Ok(Came::Samples)
+    }
+
+    /// The series that came last, in buckets.
+    pub fn rolled(&self) -> Rolled<'_> {
+        let tiers = self.tiers.as_ref().expect("without tiers nothing comes in buckets");
+        Rolled { buckets: &self.buckets, tiers }
+    }
+
+    /// What there is of the next series. All are read in the way the first is.
+    fn next(&mut self, is_for_windows: bool) -> Result<Found, QueryError> {
+        if matches!(self.reading, Reading::NotBegun) {
+            self.reading = self.begin(is_for_windows);
+        }
+        let read = match &mut self.reading {
+            Reading::Here(reader) => reader.read(self.given),
+            Reading::Ahead(ahead) => ahead.next().unwrap_or_else(|| Err(ended_early())),
+            Reading::NotBegun => unreachable!("it has begun"),
+        };
+        self.given += 1;
+        let (found, counts) = read?;
+        if let Found::Sent(samples) = &found {
+            self.context.take_read(0, (samples.floats.len() + samples.histograms.len()) as u64)?;
+        }
+        for (&resolution_ms, &count) in &counts.0 {
+            self.context.take_read(resolution_ms, count)?;
+        }
+        Ok(found)
+    }
+
+    fn begin(&mut self, is_for_windows: bool) -> Reading {
+        let reads = match &self.tiers {
+            None => Reads::Sent(self.range),
+            Some(tiers) if is_for_windows => Reads::Buckets(tiers.plan.clone(), self.walk.take()),
+            Some(tiers) => Reads::Last(tiers.plan.clone(), self.newest.take()),
+        };
+        let is_worth_threads = self.is_worth_threads();
+        let (budget, snapshot, series) = (self.context.budget, self.context.snapshot(), &self.series);
+        let reader = || SeriesReader::new(budget, snapshot, series, reads.clone());
+        if !is_worth_threads {
+            return Reading::Here(Box::new(reader()));
+        }
+        let ahead = ReadAhead::start(series.len(), || {
+            let mut reader = reader();
+            move |at| reader.read(at)
+        });
+        ahead.map_or_else(|| Reading::Here(Box::new(reader())), Reading::Ahead)
+    }
+
+    /// Whether it is much, and what threads may hold at once can be paid for.
+    fn is_worth_threads(&mut self) -> bool {
+        let estimates = || self.series.iter().map(|series| series.sample_count_estimate);
+        if thread_count() == 1
+            || self.series.len() < in_flight_max()
+            || estimates().sum::<u64>() < SAMPLES_MIN
+        {
+            return false;
+        }
+        let largest = estimates().max().unwrap_or(0);
+        let bytes = largest.saturating_mul(BYTES_PER_SAMPLE).saturating_add(self.row_bytes);
+        self.context
+            .hold(bytes.saturating_mul(in_flight_max() as u64))
+            .map(|held| self.held.push(held))
+            .is_ok()
+    }
+}
+
+/// Time and value, or what is known of a bucket.
+const BYTES_PER_SAMPLE: u64 = 48;
+
+fn ended_early() -> QueryError {
+    QueryError::Internal("a thread that reads series ended early".into())
 }
 
 impl Context<'_> {

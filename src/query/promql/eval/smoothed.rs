@@ -104,7 +104,7 @@ impl Source for SmoothedSelector<'_> {
     }
 
     fn next(&mut self, row: &mut Row) -> Result<(), QueryError> {
-        self.found.read(self.given, &mut self.samples)?;
+        self.found.read(&mut self.samples)?;
         drop_stale(&mut self.samples);
         let labels = &self.found.series()[self.given].labels;
         let notes = Notes::new(self.context, self.position, labels.metric_name());

@@ -82,6 +82,11 @@ impl Tally {
         matches!(part, Part::Windows { .. }) && self.grid.len > 1
     }
 
+    /// Whether it matters to which step something is added.
+    pub fn tells_steps(&self) -> bool {
+        self.tells_steps
+    }
+
     pub fn add(&self, step: usize, samples: Samples) {
         let mut whole = self.whole.get();
         whole += samples;

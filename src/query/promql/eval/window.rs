@@ -14,6 +14,7 @@ use super::bucket_walk::BucketWalk;
 use super::bucket_window::BucketFunction;
 use super::context::Context;
 use super::row::{Cell, Grid, OutputSeries, Row};
+use super::select::Seen;
 use super::select::{DataTime, RangeSource, count_until};
 use super::source::Source;
 use super::starts::{Starts, counted, is_reset};
@@ -231,14 +232,21 @@ impl Source for WindowCall<'_> {
         self.given += 1;
         let metric = labels.metric_name();
         let notes = Notes::new(self.context, self.position, metric);
-        row.reset(self.grid.len);
         match self.input.next(&mut self.samples)? {
-            Some(rolled) => {
+            Seen::Steps(steps) => {
+                *row = Row::of(steps.values);
+                self.tally.add(0, steps.samples);
+            }
+            Seen::Buckets(rolled) => {
+                row.reset(self.grid.len);
                 let function = self.traits.of_buckets.expect("what needs states has a form that takes them");
                 let walk = BucketWalk { shape: self.shape, grid: self.grid, function, tally: &self.tally };
                 walk.fill(rolled, &notes, row)?;
             }
-            None => self.fill(&notes, row)?,
+            Seen::Samples => {
+                row.reset(self.grid.len);
+                self.fill(&notes, row)?;
+            }
         }
         if self.traits.wants_counter {
             self.note_missing_suffix(metric, row);

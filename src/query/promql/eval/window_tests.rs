@@ -35,7 +35,7 @@ fn with_context<T>(test: impl FnOnce(&Context<'_>) -> T) -> T {
         use_start_timestamps: false,
         strict: false,
     };
-    test(&Context::new(query, &snapshot, &budget))
+    test(&Context::new(query, snapshot.into(), &budget))
 }
 
 fn buffer(samples: &[(i64, f64)]) -> SampleBuffer {
