@@ -10,8 +10,8 @@ use icecore::codec::Effort;
 use icecore::model::histogram::{self, ResetHint};
 use icecore::model::rollup::{Columns, FloatBuckets, HistogramBuckets};
 use icecore::model::{
-    Exemplar, Histogram, Labels, MatchOp, Matcher, MetricMetadata, MetricType, NanoRange, TimeRange, TraceId,
-    time::DAY,
+    Exemplar, Histogram, Labels, Lookout, MatchOp, Matcher, MetricMetadata, MetricType, NanoRange, StopSign,
+    TimeRange, TraceId, time::DAY,
 };
 use icecore::storage::fs::Mapped;
 use icecore::storage::logs::{LogAsk, LogBatch, LogRowsBuffer, LogsSegment, StreamRows};
@@ -320,7 +320,7 @@ fn a_traces_segment_of_version_1_holds_what_it_held() {
         segment.verify().unwrap();
         let mut found = Vec::new();
         for trace in 1..=3 {
-            segment.trace(TraceId([trace; 16]), &mut found).unwrap();
+            segment.trace(TraceId([trace; 16]), &Lookout::new(&StopSign::never()), &mut found).unwrap();
         }
         assert!(found.iter().all(|span| span.origin.service_name() == Some("cart")));
         assert_eq!(found.into_iter().map(|found| found.span).collect::<Vec<_>>(), spans());

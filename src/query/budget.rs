@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use super::memory_pool::MemoryPool;
+use crate::model::StopSign;
 
 /// The limits of one query and what it has used so far; shared by the threads that work on it. The only reading
 /// of a clock in this layer is that of the monotonic one, against the deadline it was given.
@@ -138,6 +139,12 @@ impl Budget {
             return Err(Exceeded::Deadline);
         }
         Ok(())
+    }
+
+    /// For storage, which knows no budgets. Whoever asks it looks at the budget again before he uses what it found.
+    pub fn stop_sign(&self) -> StopSign {
+        let budget = self.clone();
+        StopSign::new(move || budget.check().is_err())
     }
 
     pub fn take_samples(&self, count: u64) -> Result<(), Exceeded> {

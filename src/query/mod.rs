@@ -3,6 +3,7 @@
 mod buckets;
 pub mod budget;
 pub mod lexical;
+mod listing;
 pub mod logql;
 pub mod logs;
 pub mod memory_pool;
@@ -11,6 +12,8 @@ pub mod promql;
 mod running;
 mod samples;
 pub mod sorting;
+#[cfg(test)]
+mod stopping_tests;
 pub mod traceql;
 pub mod traces;
 
@@ -20,9 +23,12 @@ use std::time::{Duration, Instant};
 use crate::model::regex::RegexCache;
 use crate::model::time::MINUTE;
 use crate::model::{Histogram, Labels, Matcher, MetricMetadata, TimeRange, Timestamp};
+use crate::storage::logs::LogsSnapshot;
 use crate::storage::metrics::{MetricsSnapshot, SeriesExemplars};
+use crate::storage::traces::TracesSnapshot;
 use crate::storage::{ReadError, Store};
 pub use budget::{Budget, Exceeded};
+pub use listing::Listing;
 use metrics::{QueryKind, QueryMetrics};
 use promql::ast::{Expr, ExprKind};
 pub use promql::eval::Samples;
@@ -133,7 +139,9 @@ pub enum QueryValue {
 pub struct QueryStats {
     pub timings: Timings,
     pub samples: Samples,
-    /// Values that this engine held at once at most; it does not hold what Prometheus holds.
+    /// How many values of 8 bytes there would have been at most in the memory that rows, windows and results took at
+    /// once. Prometheus counts the samples of all series that it holds; here one series is held at a time, so that an
+    /// aggregation peaks at its groups, whatever it reads.
     pub samples_peak: u64,
     /// The samples of each step, where they were asked for.
     pub steps: Vec<(Timestamp, Samples)>,
@@ -173,14 +181,6 @@ pub struct Answer {
     pub warnings: Vec<String>,
     pub infos: Vec<String>,
     pub stats: QueryStats,
-}
-
-/// A list that may have been cut by a limit (then `truncated`).
-#[derive(Clone, Debug)]
-pub struct Listing<T> {
-    pub items: Vec<T>,
-    pub truncated: bool,
-    pub warnings: Vec<String>,
 }
 
 #[derive(Clone, Debug, thiserror::Error)]
@@ -268,7 +268,7 @@ impl Querier {
             strict: ask.strict,
         };
         let began = Instant::now();
-        let snapshot = Arc::new(self.store.metrics());
+        let snapshot = Arc::new(self.metrics_until_over(budget));
         let mut context = Context::new(shape, snapshot.clone(), budget);
         if ask.per_step_stats && self.options.per_step_stats {
             context = context.telling_steps();
@@ -308,75 +308,6 @@ impl Querier {
         Ok(parsed)
     }
 
-    /// Label sets that any of the selectors lets through, sorted. `limit` 0: all.
-    pub fn series(
-        &self,
-        selectors: &[Vec<Matcher>],
-        range: TimeRange,
-        limit: usize,
-        budget: &Budget,
-    ) -> Result<Listing<Labels>, QueryError> {
-        self.metrics.observe(QueryKind::Series, budget, || {
-            self.listing(selectors, limit, budget, |snapshot, matchers| {
-                snapshot.series_labels(matchers, range)
-            })
-        })
-    }
-
-    pub fn label_names(
-        &self,
-        selectors: &[Vec<Matcher>],
-        range: TimeRange,
-        limit: usize,
-        budget: &Budget,
-    ) -> Result<Listing<String>, QueryError> {
-        self.metrics.observe(QueryKind::Labels, budget, || {
-            self.listing(selectors, limit, budget, |snapshot, matchers| snapshot.label_names(matchers, range))
-        })
-    }
-
-    pub fn label_values(
-        &self,
-        name: &str,
-        selectors: &[Vec<Matcher>],
-        range: TimeRange,
-        limit: usize,
-        budget: &Budget,
-    ) -> Result<Listing<String>, QueryError> {
-        self.metrics.observe(QueryKind::Labels, budget, || {
-            self.listing(selectors, limit, budget, |snapshot, matchers| {
-                snapshot.label_values(name, matchers, range)
-            })
-        })
-    }
-
-    /// The union over the selectors of what `list` finds, sorted, each once; no selector stands for everything.
-    fn listing<T: Ord>(
-        &self,
-        selectors: &[Vec<Matcher>],
-        limit: usize,
-        budget: &Budget,
-        list: impl Fn(&MetricsSnapshot, &[Matcher]) -> Result<Vec<T>, ReadError>,
-    ) -> Result<Listing<T>, QueryError> {
-        let snapshot = self.store.metrics();
-        let everything = [Vec::new()];
-        let selectors = if selectors.is_empty() { &everything[..] } else { selectors };
-        let mut items = Vec::new();
-        for matchers in selectors {
-            budget.check()?;
-            let found = list(&snapshot, matchers).map_err(|e| QueryError::Internal(e.to_string()))?;
-            budget.take_series(found.len() as u64)?;
-            items.extend(found);
-        }
-        items.sort_unstable();
-        items.dedup();
-        let truncated = limit > 0 && items.len() > limit;
-        if truncated {
-            items.truncate(limit);
-        }
-        Ok(Listing { items, truncated, warnings: snapshot.warnings() })
-    }
-
     /// Exemplars of every selector in the expression; `None` if it has none.
     pub fn exemplars(
         &self,
@@ -395,12 +326,11 @@ impl Querier {
             if selectors.is_empty() {
                 return Ok(None);
             }
-            let snapshot = self.store.metrics();
+            let snapshot = self.metrics_until_over(budget);
             let mut found: Vec<SeriesExemplars> = Vec::new();
             for matchers in selectors {
                 budget.check()?;
-                let more = snapshot.exemplars(matchers, range);
-                found.extend(more.map_err(|e| QueryError::Internal(e.to_string()))?);
+                found.extend(settled(snapshot.exemplars(matchers, range), budget)?);
                 budget.take_series(found.len() as u64)?;
             }
             found.retain(|series| !series.exemplars.is_empty());
@@ -416,6 +346,25 @@ impl Querier {
         families.retain(|(name, _)| metric.is_none_or(|wanted| wanted == name));
         families
     }
+
+    /// Samples as they are now, read until the query is over.
+    fn metrics_until_over(&self, budget: &Budget) -> MetricsSnapshot {
+        self.store.metrics().until(budget.stop_sign())
+    }
+
+    fn logs_until_over(&self, budget: &Budget) -> LogsSnapshot {
+        self.store.logs().until(budget.stop_sign())
+    }
+
+    fn traces_until_over(&self, budget: &Budget) -> TracesSnapshot {
+        self.store.traces().until(budget.stop_sign())
+    }
+}
+
+/// What storage found, if it came to an end with it before the query was over.
+fn settled<T>(found: Result<T, ReadError>, budget: &Budget) -> Result<T, QueryError> {
+    budget.check()?;
+    found.map_err(|error| QueryError::Internal(error.to_string()))
 }
 
 #[derive(Clone, Copy)]

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use super::buckets::Buckets;
 use super::budget::HeldBytes;
 use super::metrics::QueryKind;
-use super::{Budget, Querier, QueryError, SampleValue, VectorSample};
+use super::sorting::sort_within;
+use super::{Budget, Querier, QueryError, SampleValue, VectorSample, settled};
 use crate::model::metrics::is_stale;
 use crate::model::rollup::Columns;
 use crate::model::{Histogram, Labels, MatchOp, Matcher, TimeRange, Timestamp};
@@ -48,7 +49,7 @@ impl Querier {
         mut take: impl FnMut(&Labels, &SampleBuffer) -> ControlFlow<B>,
     ) -> Result<ControlFlow<B>, QueryError> {
         self.metrics.observe(QueryKind::RemoteRead, budget, || {
-            let snapshot = self.store.metrics();
+            let snapshot = self.metrics_until_over(budget);
             let plan = plan(&snapshot, range);
             let series = match &plan {
                 Some(plan) => select_planned(&snapshot, matchers, plan, budget)?,
@@ -81,24 +82,25 @@ impl Querier {
         budget: &Budget,
     ) -> Result<Vec<VectorSample>, QueryError> {
         self.metrics.observe(QueryKind::Federate, budget, || {
-            let snapshot = self.store.metrics();
+            let snapshot = self.metrics_until_over(budget);
             let range = TimeRange::closed(now.saturating_sub(self.options.lookback_ms), now);
             let mut found = Vec::new();
             for matchers in selectors {
                 found.extend(select(&snapshot, matchers, range, budget)?);
             }
-            found.sort_by(|a, b| {
+            let by_name = |a: &Series, b: &Series| {
                 let names = a.labels.metric_name().cmp(b.labels.metric_name());
                 names.then_with(|| a.labels.cmp(&b.labels))
-            });
+            };
+            found = sort_within(budget, found, &by_name)?;
             found.dedup_by(|a, b| a.labels == b.labels);
-            let mut held = HeldBytes::none(budget);
             let mut samples = SampleBuffer::default();
             let mut newest = Vec::new();
             for series in &found {
                 let _held = read(&snapshot, series, range, budget, &mut samples)?;
                 if let Some(sample) = last_sample(&series.labels, &samples) {
-                    held.grow((size_of::<VectorSample>() + series.labels.text_len()) as u64)?;
+                    // Held until the answer is written.
+                    budget.take_bytes((size_of::<VectorSample>() + series.labels.text_len()) as u64)?;
                     newest.push(sample);
                 }
             }
@@ -125,8 +127,7 @@ fn select_planned(
     plan: &ReadPlan,
     budget: &Budget,
 ) -> Result<Vec<Series>, QueryError> {
-    let is_stopping = || budget.check().is_err();
-    in_order(snapshot.select_planned(matchers, plan, &is_stopping), budget)
+    in_order(snapshot.select_planned(matchers, plan), budget)
 }
 
 fn select(
@@ -135,16 +136,16 @@ fn select(
     range: TimeRange,
     budget: &Budget,
 ) -> Result<Vec<Series>, QueryError> {
-    let is_stopping = || budget.check().is_err();
-    in_order(snapshot.select_until(matchers, range, &is_stopping), budget)
+    in_order(snapshot.select(matchers, range), budget)
 }
 
 fn in_order(selected: Result<Vec<Series>, ReadError>, budget: &Budget) -> Result<Vec<Series>, QueryError> {
-    let mut series = selected.map_err(|error| QueryError::Internal(error.to_string()))?;
-    budget.check()?;
+    let series = settled(selected, budget)?;
     budget.take_series(series.len() as u64)?;
-    series.sort_unstable_by(|a, b| a.labels.cmp(&b.labels));
-    Ok(series)
+    // Held until the answer is written.
+    let bytes = |series: &Series| size_of::<Series>() + series.labels.text_len();
+    budget.take_bytes(series.iter().map(bytes).sum::<usize>() as u64)?;
+    Ok(sort_within(budget, series, &|a, b| a.labels.cmp(&b.labels))?)
 }
 
 /// The memory of what was read is held until the answer is dropped.

@@ -102,7 +102,7 @@ pub(super) fn answer(store: &Store, pick: impl Fn(&Stretch) -> i64, step_ms: i64
     let plan = ReadPlan { readings: stretches.iter().map(reading).collect(), wanted: Columns::ALL };
     let (mut floats, mut histograms) = (FloatBuckets::default(), HistogramBuckets::default());
     let mut answer = Answer::new();
-    for series in snapshot.select_planned(&[], &plan, &|| false).unwrap() {
+    for series in snapshot.select_planned(&[], &plan).unwrap() {
         snapshot.read_buckets(&series, &plan, &mut floats, &mut histograms).unwrap();
         let previous = answer.insert(series.labels.to_string(), rows(&floats.coarsen(step_ms)));
         assert!(previous.is_none(), "{} was found twice", series.labels);

@@ -2,7 +2,7 @@
 
 use memchr::memmem::Finder;
 
-use super::pattern::{Pattern, Patterns};
+use super::pattern::Patterns;
 use super::span::{PADDING, Span};
 use super::{Effort, NOT_UTF8, TOO_LONG, put_bytes, take_bytes};
 use crate::codec::rows::RowSet;
@@ -160,11 +160,7 @@ impl Joined {
         }
         let mut found = RowSet::none(self.count());
         for pattern in &patterns.alternatives {
-            let is_match = |row| match pattern {
-                Pattern::Literal(_) => true,
-                Pattern::Regex { regex, .. } => regex.is_match(self.get(row).as_bytes()),
-            };
-            self.find(pattern.required(), is_match, &mut found);
+            self.find(pattern.required(), |row| pattern.is_in_candidate(self.get(row)), &mut found);
         }
         if patterns.is_negated {
             rows.subtract(&found);

@@ -28,7 +28,7 @@ pub use grams::{GramFilter, Grams};
 use super::rows::RowSet;
 use super::varint::write_u64;
 use super::{Malformed, take_count};
-use crate::model::LineFilter;
+use crate::model::{LineFilter, Lookout};
 use pattern::Patterns;
 use plain::Plain;
 use template_writer::Fit;
@@ -125,9 +125,14 @@ impl<'a> TextColumn<'a> {
         }
     }
 
-    /// Leaves the rows whose text the filter holds for.
-    pub fn filter(&self, filter: &LineFilter, rows: &mut RowSet) -> Result<(), Malformed> {
-        let patterns = Patterns::new(filter);
+    /// Leaves the rows whose text the filter holds for. What is left means nothing once the lookout has given up.
+    pub fn filter(
+        &self,
+        filter: &LineFilter,
+        lookout: &Lookout<'_>,
+        rows: &mut RowSet,
+    ) -> Result<(), Malformed> {
+        let patterns = Patterns::new(filter, lookout);
         match &self.form {
             Form::Plain(plain) => {
                 plain.filter(&patterns, rows);

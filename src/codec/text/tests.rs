@@ -3,7 +3,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::LinePattern;
+use crate::model::{LinePattern, Lookout, StopSign};
 
 const MAX: usize = 1 << 24;
 
@@ -43,7 +43,7 @@ fn check(texts: &[String], filters: &[LineFilter]) {
         for filter in filters {
             for from in [RowSet::all(texts.len()), odd.clone()] {
                 let (mut rows, mut expected) = (from.clone(), from);
-                column.filter(filter, &mut rows).unwrap();
+                column.filter(filter, &Lookout::new(&StopSign::never()), &mut rows).unwrap();
                 expected.retain(|row| filter.matches(&texts[row]));
                 assert_eq!(rows, expected, "{filter:?} on {texts:?}");
             }
@@ -248,7 +248,7 @@ proptest! {
             let _ = column.decode(&mut out);
             prop_assert!(out.bytes.len() <= MAX);
             for filter in filters(&[literal("error"), literal("12"), literal(""), literal("a-1"), literal("7-k")]) {
-                let _ = column.filter(&filter, &mut RowSet::all(count));
+                let _ = column.filter(&filter, &Lookout::new(&StopSign::never()), &mut RowSet::all(count));
             }
             let _ = column.equals("error", &mut RowSet::all(count));
         }

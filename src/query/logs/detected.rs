@@ -61,7 +61,7 @@ impl Querier {
             ));
         };
         let own_parsers = parsers_of(&expr);
-        let snapshot = self.store.logs();
+        let snapshot = self.logs_until_over(budget);
         let ask = EntriesAsk {
             range: NanoRange::closed(request.start, request.end),
             direction: Direction::Backward,

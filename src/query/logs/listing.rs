@@ -2,11 +2,12 @@
 
 use super::{DetectedLabel, SelectionStats};
 use crate::model::{Labels, Matcher, NanoRange};
+use crate::query::listing::{sorted_once, take_listed};
 use crate::query::logql::ast::Expr;
 use crate::query::logql::parse_selector;
 use crate::query::metrics::QueryKind;
-use crate::query::{Budget, Listing, Querier, QueryError};
-use crate::storage::logs::{LogSelection, LogsSnapshot};
+use crate::query::{Budget, Listing, Querier, QueryError, settled};
+use crate::storage::logs::{LogPart, LogSelection, LogsSnapshot};
 
 impl Querier {
     /// The matchers of a selector, which may let every stream through; what follows it is ignored.
@@ -35,8 +36,9 @@ impl Querier {
     ) -> Result<Listing<String>, QueryError> {
         self.metrics.observe(QueryKind::LogLabels, budget, || {
             let matchers = self.optional_matchers(expr)?;
-            let snapshot = self.store.logs();
-            let items = snapshot.label_names(&matchers, range).map_err(internal)?;
+            let snapshot = self.logs_until_over(budget);
+            let items = settled(snapshot.label_names(&matchers, range), budget)?;
+            take_listed(budget, &items)?;
             Ok(whole(items, &snapshot))
         })
     }
@@ -50,8 +52,9 @@ impl Querier {
     ) -> Result<Listing<String>, QueryError> {
         self.metrics.observe(QueryKind::LogLabels, budget, || {
             let matchers = self.optional_matchers(expr)?;
-            let snapshot = self.store.logs();
-            let items = snapshot.label_values(name, &matchers, range).map_err(internal)?;
+            let snapshot = self.logs_until_over(budget);
+            let items = settled(snapshot.label_values(name, &matchers, range), budget)?;
+            take_listed(budget, &items)?;
             Ok(whole(items, &snapshot))
         })
     }
@@ -69,14 +72,12 @@ impl Querier {
             if parsed.is_empty() {
                 parsed.push(Vec::new());
             }
-            let snapshot = self.store.logs();
+            let snapshot = self.logs_until_over(budget);
             let mut items: Vec<Labels> = Vec::new();
             for matchers in parsed {
                 items.extend(select(&snapshot, &matchers, range, budget)?.streams);
             }
-            items.sort_unstable();
-            items.dedup();
-            Ok(whole(items, &snapshot))
+            Ok(whole(sorted_once(budget, items)?, &snapshot))
         })
     }
 
@@ -87,7 +88,7 @@ impl Querier {
         budget: &Budget,
     ) -> Result<SelectionStats, QueryError> {
         self.metrics.observe(QueryKind::LogVolume, budget, || {
-            let snapshot = self.store.logs();
+            let snapshot = self.logs_until_over(budget);
             let selection = select(&snapshot, &self.log_matchers(expr)?, range, budget)?;
             let size = snapshot.size(&selection);
             Ok(SelectionStats {
@@ -108,12 +109,12 @@ impl Querier {
     ) -> Result<Vec<DetectedLabel>, QueryError> {
         self.metrics.observe(QueryKind::LogLabels, budget, || {
             let matchers = self.optional_matchers(expr)?;
-            let snapshot = self.store.logs();
-            let names = snapshot.label_names(&matchers, range).map_err(internal)?;
+            let snapshot = self.logs_until_over(budget);
+            let names = settled(snapshot.label_names(&matchers, range), budget)?;
+            take_listed(budget, &names)?;
             let mut found = Vec::with_capacity(names.len());
             for label in names {
-                budget.check()?;
-                let values = snapshot.label_values(&label, &matchers, range).map_err(internal)?;
+                let values = settled(snapshot.label_values(&label, &matchers, range), budget)?;
                 found.push(DetectedLabel { label, cardinality: values.len() as u64 });
             }
             Ok(found)
@@ -121,15 +122,19 @@ impl Querier {
     }
 }
 
-pub(super) fn select(
+/// The streams that a query selects are held until its answer is written.
+pub(in crate::query) fn select(
     snapshot: &LogsSnapshot,
     matchers: &[Matcher],
     range: NanoRange,
     budget: &Budget,
 ) -> Result<LogSelection, QueryError> {
     budget.check()?;
-    let selection = snapshot.select(matchers, range).map_err(internal)?;
+    let selection = settled(snapshot.select(matchers, range), budget)?;
     budget.take_series(selection.streams.len() as u64)?;
+    take_listed(budget, &selection.streams)?;
+    let parts = selection.parts.len() * size_of::<LogPart>();
+    budget.take_bytes(parts as u64)?;
     Ok(selection)
 }
 

@@ -12,13 +12,14 @@ mod order_tests;
 mod query;
 mod tail;
 #[cfg(test)]
-mod testing;
+pub(super) mod testing;
 #[cfg(test)]
 mod tests;
 mod volume;
 
 use super::QueryValue;
 use crate::model::{Labels, Nanos};
+pub(super) use listing::select;
 pub use tail::LogTail;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

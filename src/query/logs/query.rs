@@ -16,7 +16,7 @@ impl Querier {
         self.metrics.observe(QueryKind::Logs, budget, || {
             let started = Instant::now();
             let expr = self.parse_logs(&request.expr)?;
-            let snapshot = self.store.logs();
+            let snapshot = self.logs_until_over(budget);
             let scan = Scan { snapshot: &snapshot, budget };
             let value = match &expr {
                 Expr::Log(expr) => LogValue::Streams(self.entries(scan, expr, request)?),

@@ -21,7 +21,7 @@ impl Querier {
         self.metrics.observe(QueryKind::LogVolume, budget, || {
             let started = Instant::now();
             let matchers = self.log_matchers(&request.expr)?;
-            let snapshot = self.store.logs();
+            let snapshot = self.logs_until_over(budget);
             let range = NanoRange::closed(request.start, request.end);
             let selection = select(&snapshot, &matchers, range, budget)?;
             let names_of = Names::new(request, &matchers);

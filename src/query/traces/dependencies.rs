@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::search::internal;
 use super::trace::Trace;
 use crate::model::NanoRange;
 use crate::query::budget::Budget;
 use crate::query::metrics::QueryKind;
-use crate::query::{Querier, QueryError};
+use crate::query::{Querier, QueryError, settled};
 use crate::storage::traces::SpanCondition;
 
 /// Spans of one service right below spans of another.
@@ -29,16 +28,16 @@ impl Querier {
         budget: &Budget,
     ) -> Result<Vec<Dependency>, QueryError> {
         self.metrics.observe(QueryKind::TraceSearch, budget, || {
-            let snapshot = self.store.traces();
+            let snapshot = self.traces_until_over(budget);
             let mut calls = BTreeMap::new();
             let mut candidates = snapshot.candidates(range, EVERYTHING);
             while let Some(candidate) = candidates.next(|| budget.check())? {
-                budget.check()?;
-                let spans = snapshot.trace(candidate.id).map_err(internal)?;
+                let spans = settled(snapshot.trace(candidate.id), budget)?;
                 if let Some(trace) = Trace::new(candidate.id, spans) {
                     count(&trace, &mut calls);
                 }
             }
+            budget.check()?;
             let dependency = |((parent, child), calls)| Dependency { parent, child, calls };
             Ok(calls.into_iter().map(dependency).collect())
         })

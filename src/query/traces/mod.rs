@@ -7,7 +7,7 @@ mod dependencies;
 pub mod evaluate;
 mod fields;
 #[cfg(test)]
-mod fixture;
+pub(super) mod fixture;
 mod forms;
 mod relations;
 mod search;
@@ -27,10 +27,10 @@ use super::budget::Budget;
 use super::metrics::QueryKind;
 use super::traceql::ast::{Field, FieldName, Intrinsic, Pipeline, Query, SpansetExpr, Stage};
 use super::traceql::{self, Value};
-use super::{Querier, QueryError};
+use super::{Querier, QueryError, settled};
 use crate::model::{NanoRange, Nanos, SpanId, TraceId};
 use fields::field_value;
-use search::{Found, internal, search};
+use search::{Found, search};
 
 /// A search as Tempo's API knows it.
 #[derive(Clone, Debug)]
@@ -109,8 +109,8 @@ impl Querier {
     /// One trace by its id.
     pub fn trace(&self, id: TraceId, budget: &Budget) -> Result<TraceById, QueryError> {
         self.metrics.observe(QueryKind::Trace, budget, || {
-            let snapshot = self.store.traces();
-            let trace = Trace::new(id, snapshot.trace(id).map_err(internal)?);
+            let snapshot = self.traces_until_over(budget);
+            let trace = Trace::new(id, settled(snapshot.trace(id), budget)?);
             Ok(TraceById { trace, warnings: snapshot.warnings() })
         })
     }
@@ -118,7 +118,7 @@ impl Querier {
     pub fn search_traces(&self, request: &TraceQuery, budget: &Budget) -> Result<TraceAnswer, QueryError> {
         self.metrics.observe(QueryKind::TraceSearch, budget, || {
             let pipeline = self.pipeline(&request.what)?;
-            let snapshot = self.store.traces();
+            let snapshot = self.traces_until_over(budget);
             let matches = search(&snapshot, &pipeline, request.range, request.limit, budget)?;
             let asked = asked_fields(&pipeline);
             let shown = |found: &Found| answer(found, &asked, request.spans_per_spanset);
@@ -139,7 +139,7 @@ impl Querier {
     ) -> Result<Vec<Trace>, QueryError> {
         self.metrics.observe(QueryKind::TraceSearch, budget, || {
             let pipeline = Pipeline::filter(Some(form.condition()));
-            let matches = search(&self.store.traces(), &pipeline, range, limit, budget)?;
+            let matches = search(&self.traces_until_over(budget), &pipeline, range, limit, budget)?;
             Ok(matches.found.into_iter().map(|found| found.trace).collect())
         })
     }

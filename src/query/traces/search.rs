@@ -10,7 +10,7 @@ use super::trace::Trace;
 use crate::model::{NanoRange, Nanos, TraceId};
 use crate::query::budget::Budget;
 use crate::query::traceql::ast::Pipeline;
-use crate::query::{Exceeded, QueryError};
+use crate::query::{Exceeded, QueryError, settled};
 use crate::storage::traces::{Candidate, StoredSpan, TracesSnapshot};
 
 /// A trace is in the range if it overlaps it, even where the span that matches does not; but it is looked for only as
@@ -38,7 +38,7 @@ pub fn search(
     limit: usize,
     budget: &Budget,
 ) -> Result<Matches, QueryError> {
-    let load = |id| snapshot.trace(id).map_err(internal);
+    let load = |id| settled(snapshot.trace(id), budget);
     if let Some(id) = named_trace(pipeline) {
         let mut named = Some(Candidate { id, start: Nanos::MAX });
         return newest(|| Ok(named.take()), load, pipeline, range, limit, budget);
@@ -87,6 +87,8 @@ fn newest(
             budget.give_bytes(held_bytes(&dropped.trace));
         }
     }
+    // Candidates may have ended because the query did.
+    budget.check()?;
     Ok(Matches { found: found.into_values().collect(), inspected })
 }
 
@@ -100,10 +102,6 @@ const SPAN_BYTES: u64 = 1_024;
 
 fn held_bytes(trace: &Trace) -> u64 {
     trace.spans.len() as u64 * SPAN_BYTES
-}
-
-pub fn internal(error: impl std::fmt::Display) -> QueryError {
-    QueryError::Internal(error.to_string())
 }
 
 #[cfg(test)]

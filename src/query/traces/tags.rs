@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 
 use super::conditions::span_field;
 use super::fields::field_value;
-use super::search::{internal, search};
+use super::search::search;
 use crate::model::NanoRange;
 use crate::query::budget::Budget;
 use crate::query::metrics::QueryKind;
 use crate::query::traceql::ast::{Field, FieldName, Intrinsic, Pipeline, SpansetExpr, Stage};
 use crate::query::traceql::{self, Kind, Status, Value};
-use crate::query::{Querier, QueryError};
+use crate::query::{Querier, QueryError, settled};
 use crate::storage::traces::{AttributeScope, FieldValue, SpanField};
 
 /// Traces whose values are told where a filter narrows the question; the newest.
@@ -66,7 +66,8 @@ impl Querier {
             TagScope::Instrumentation => AttributeScope::Instrumentation,
         };
         self.metrics.observe(QueryKind::TraceTags, budget, || {
-            let mut keys = self.store.traces().attribute_keys(range, scope).map_err(internal)?;
+            let found = self.traces_until_over(budget).attribute_keys(range, scope);
+            let mut keys = settled(found, budget)?;
             keys.retain(|key| !key.is_empty());
             Ok(keys)
         })
@@ -85,7 +86,7 @@ impl Querier {
             let filter = traceql::matchers(&request.filter, self.trace_parsing());
             let is_filtered = !matches!(filter.0[..], [Stage::Spansets(SpansetExpr::Filter(None))]);
             let values = match span_field(&request.field) {
-                Some(field) if !is_filtered => self.all_values(&field, request)?,
+                Some(field) if !is_filtered => self.all_values(&field, request, budget)?,
                 _ => self.values_beside(&filter, request, budget)?,
             };
             Ok(values.into_iter().take(request.limit).collect())
@@ -96,9 +97,10 @@ impl Querier {
         &self,
         field: &SpanField,
         request: &TagValuesQuery,
+        budget: &Budget,
     ) -> Result<BTreeSet<TagValue>, QueryError> {
-        let found = self.store.traces().values(field, request.range, request.limit).map_err(internal)?;
-        Ok(found.into_iter().map(told).collect())
+        let found = self.traces_until_over(budget).values(field, request.range, request.limit);
+        Ok(settled(found, budget)?.into_iter().map(told).collect())
     }
 
     /// Values of spans that pass the filter, in its newest traces.
@@ -108,7 +110,7 @@ impl Querier {
         request: &TagValuesQuery,
         budget: &Budget,
     ) -> Result<BTreeSet<TagValue>, QueryError> {
-        let snapshot = self.store.traces();
+        let snapshot = self.traces_until_over(budget);
         let matches = search(&snapshot, filter, request.range, FILTERED_TRACES_MAX, budget)?;
         let mut values = BTreeSet::new();
         for found in &matches.found {
@@ -121,8 +123,9 @@ impl Querier {
 
     /// Sorted names of services.
     pub fn trace_services(&self, range: NanoRange, budget: &Budget) -> Result<Vec<String>, QueryError> {
-        self.metrics
-            .observe(QueryKind::TraceTags, budget, || self.store.traces().services(range).map_err(internal))
+        self.metrics.observe(QueryKind::TraceTags, budget, || {
+            settled(self.traces_until_over(budget).services(range), budget)
+        })
     }
 
     /// Sorted names of a service's spans.
@@ -133,7 +136,7 @@ impl Querier {
         budget: &Budget,
     ) -> Result<Vec<String>, QueryError> {
         self.metrics.observe(QueryKind::TraceTags, budget, || {
-            self.store.traces().operations(service, range).map_err(internal)
+            settled(self.traces_until_over(budget).operations(service, range), budget)
         })
     }
 }

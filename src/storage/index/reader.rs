@@ -11,8 +11,8 @@ use super::forward::{self, ForwardChunk};
 use super::{DICTIONARY, NAMES, POSTINGS, SERIES, postings};
 use crate::codec::varint::read_u64;
 use crate::codec::{Malformed, take_count, take_text};
-use crate::model::Labels;
 use crate::model::labels::label_hash;
+use crate::model::{Labels, Lookout};
 use crate::storage::segment::{CHUNK_ROWS, ChunkCache, Segment, SegmentError, Table};
 
 /// The values of a name are kept decoded up to this many; at 40 bytes each that is 640 KiB.
@@ -74,10 +74,17 @@ impl Index {
     }
 
     /// The names of the labels that any of these series has, sorted.
-    pub fn label_names_of(&self, series: &RoaringBitmap) -> Result<Vec<String>, SegmentError> {
+    pub fn label_names_of(
+        &self,
+        series: &RoaringBitmap,
+        lookout: &Lookout<'_>,
+    ) -> Result<Vec<String>, SegmentError> {
         let names = self.names()?;
         let mut is_used = vec![false; names.entries.len()];
         for ordinal in series {
+            if lookout.gives_up_before(0) {
+                break;
+            }
             let (chunk, row) = self.row(ordinal)?;
             chunk.labels(row).iter().for_each(|label| is_used[label.0 as usize] = true);
         }
@@ -86,10 +93,13 @@ impl Index {
     }
 
     /// All values of a label, sorted.
-    pub fn label_values(&self, name: &str) -> Result<Vec<String>, SegmentError> {
+    pub fn label_values(&self, name: &str, lookout: &Lookout<'_>) -> Result<Vec<String>, SegmentError> {
         let mut values = Vec::new();
         if let Some(name) = self.name(name)? {
             self.dictionary(name)?.scan_from("", |_, value, _| {
+                if lookout.gives_up_before(value.len()) {
+                    return ControlFlow::Break(());
+                }
                 values.push(value.to_owned());
                 ControlFlow::Continue(())
             })?;
@@ -98,14 +108,23 @@ impl Index {
     }
 
     /// The values of a label that any of these series has, sorted.
-    pub fn label_values_of(&self, name: &str, series: &RoaringBitmap) -> Result<Vec<String>, SegmentError> {
+    pub fn label_values_of(
+        &self,
+        name: &str,
+        series: &RoaringBitmap,
+        lookout: &Lookout<'_>,
+    ) -> Result<Vec<String>, SegmentError> {
         let Some(name) = self.name(name)? else { return Ok(Vec::new()) };
         let mut ids = RoaringBitmap::new();
         for ordinal in series {
+            if lookout.gives_up_before(0) {
+                break;
+            }
             let (chunk, row) = self.row(ordinal)?;
             ids.extend(chunk.value_of(row, name));
         }
-        ids.iter().map(|id| self.with_value(name, id, |text, _| text.to_owned())).collect()
+        let wanted = ids.iter().take_while(|_| !lookout.gives_up_before(0));
+        wanted.map(|id| self.with_value(name, id, |text, _| text.to_owned())).collect()
     }
 
     /// How many series have each value of a label: (value, count), sorted by value.

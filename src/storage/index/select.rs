@@ -10,33 +10,21 @@ use roaring::RoaringBitmap;
 
 use super::Index;
 use super::dictionary::{Dictionary, Holders};
-use crate::model::Matcher;
+use crate::model::{Lookout, Matcher};
 use crate::storage::segment::SegmentError;
 
 /// Looking at one series costs about as much as looking at this many values of a dictionary.
 const VALUES_PER_SERIES: u64 = 4;
 
-/// How many values are looked at before asking whether to go on: some tens of microseconds.
-const VALUES_PER_LOOK: usize = 256;
-
 impl Index {
     /// The series that all matchers let through.
-    pub fn select(&self, matchers: &[Matcher]) -> Result<RoaringBitmap, SegmentError> {
-        self.select_until(matchers, &|| false)
-    }
-
-    /// The same, given up as soon as `is_stopping`: what is then found means nothing.
-    pub fn select_until(
-        &self,
-        matchers: &[Matcher],
-        is_stopping: &dyn Fn() -> bool,
-    ) -> Result<RoaringBitmap, SegmentError> {
+    pub fn select(&self, matchers: &[Matcher], lookout: &Lookout<'_>) -> Result<RoaringBitmap, SegmentError> {
         let mut found: Option<RoaringBitmap> = None;
         // What is one look-up comes first: it leaves the others less to do.
         let (cheap, dear): (Vec<_>, Vec<_>) = matchers.iter().partition(|m| m.literal_values().is_some());
         for matcher in cheap.into_iter().chain(dear) {
-            let narrowed = self.narrow(found, matcher, is_stopping)?;
-            if narrowed.is_empty() || is_stopping() {
+            let narrowed = self.narrow(found, matcher, lookout)?;
+            if narrowed.is_empty() || lookout.has_given_up() {
                 return Ok(narrowed);
             }
             found = Some(narrowed);
@@ -55,7 +43,7 @@ impl Index {
         &self,
         found: Option<RoaringBitmap>,
         matcher: &Matcher,
-        is_stopping: &dyn Fn() -> bool,
+        lookout: &Lookout<'_>,
     ) -> Result<RoaringBitmap, SegmentError> {
         let accepts_absent = matcher.matches_empty();
         let Some(name) = self.name(&matcher.name)? else {
@@ -70,13 +58,13 @@ impl Index {
             && is_scan
             && found.len() * VALUES_PER_SERIES < u64::from(self.value_count(name)?)
         {
-            return self.filter(found, name, matcher, is_stopping);
+            return self.filter(found, name, matcher, lookout);
         }
         if accepts_absent {
-            let refused = self.holders(name, &matcher.inverse(), is_stopping)?;
+            let refused = self.holders(name, &matcher.inverse(), lookout)?;
             return Ok(found.unwrap_or_else(|| self.all()) - refused);
         }
-        let accepted = self.holders(name, matcher, is_stopping)?;
+        let accepted = self.holders(name, matcher, lookout)?;
         Ok(match found {
             Some(found) => found & accepted,
             None => accepted,
@@ -88,7 +76,7 @@ impl Index {
         &self,
         name: u32,
         matcher: &Matcher,
-        is_stopping: &dyn Fn() -> bool,
+        lookout: &Lookout<'_>,
     ) -> Result<RoaringBitmap, SegmentError> {
         let dictionary = self.dictionary(name)?;
         let mut holders = Vec::new();
@@ -98,17 +86,20 @@ impl Index {
                     holders.extend(dictionary.find(value)?.map(|(_, who)| who));
                 }
             }
-            None => scan(&dictionary, matcher, is_stopping, &mut holders)?,
+            None => scan(&dictionary, matcher, lookout, &mut holders)?,
         }
-        self.union(&holders)
+        self.union(&holders, lookout)
     }
 
-    fn union(&self, holders: &[Holders]) -> Result<RoaringBitmap, SegmentError> {
+    fn union(&self, holders: &[Holders], lookout: &Lookout<'_>) -> Result<RoaringBitmap, SegmentError> {
         let (mut singles, mut union) = (Vec::new(), RoaringBitmap::new());
         for &who in holders {
             match who {
                 Holders::One(ordinal) => singles.push(ordinal),
-                Holders::List { .. } => union |= self.ordinals(who)?,
+                Holders::List { count, .. } if !lookout.gives_up_before(count as usize) => {
+                    union |= self.ordinals(who)?;
+                }
+                Holders::List { .. } => break,
             }
         }
         singles.sort_unstable();
@@ -122,13 +113,13 @@ impl Index {
         found: &RoaringBitmap,
         name: u32,
         matcher: &Matcher,
-        is_stopping: &dyn Fn() -> bool,
+        lookout: &Lookout<'_>,
     ) -> Result<RoaringBitmap, SegmentError> {
         let accepts_absent = matcher.matches_empty();
         let mut verdicts: HashMap<u32, bool> = HashMap::new();
         let mut kept = RoaringBitmap::new();
-        for (i, ordinal) in found.iter().enumerate() {
-            if i.is_multiple_of(VALUES_PER_LOOK) && is_stopping() {
+        for ordinal in found {
+            if lookout.gives_up_before(0) {
                 break;
             }
             let (chunk, row) = self.row(ordinal)?;
@@ -137,7 +128,9 @@ impl Index {
                 Some(value) => match verdicts.get(&value) {
                     Some(&verdict) => verdict,
                     None => {
-                        let verdict = self.with_value(name, value, |text, _| matcher.matches(text))?;
+                        let verdict = self.with_value(name, value, |text, _| {
+                            !lookout.gives_up_before(text.len()) && matcher.matches(text)
+                        })?;
                         verdicts.insert(value, verdict);
                         verdict
                     }
@@ -154,13 +147,12 @@ impl Index {
 fn scan(
     dictionary: &Dictionary<'_>,
     matcher: &Matcher,
-    is_stopping: &dyn Fn() -> bool,
+    lookout: &Lookout<'_>,
     holders: &mut Vec<Holders>,
 ) -> Result<(), SegmentError> {
     let prefix = matcher.prefix().unwrap_or("");
-    dictionary.scan_from(prefix, |id, value, who| {
-        let is_over = (id as usize).is_multiple_of(VALUES_PER_LOOK) && is_stopping();
-        if is_over || !value.starts_with(prefix) {
+    dictionary.scan_from(prefix, |_, value, who| {
+        if lookout.gives_up_before(value.len()) || !value.starts_with(prefix) {
             return ControlFlow::Break(());
         }
         if matcher.matches(value) {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::{Index, IndexWriter};
-use crate::model::{Labels, MatchOp, Matcher};
+use crate::model::{Labels, Lookout, MatchOp, Matcher, StopSign};
 use crate::storage::fs::Mapped;
 use crate::storage::segment::{Segment, SegmentMeta, SegmentWriter};
 
@@ -35,7 +35,9 @@ fn filter(series: &BTreeSet<Labels>, matchers: &[Matcher]) -> Vec<u32> {
 fn check(series: &BTreeSet<Labels>, matchers: &[Matcher]) {
     let index = index_of(series);
     index.verify().unwrap();
-    let found = index.select(matchers).unwrap();
+    let never = StopSign::never();
+    let lookout = &Lookout::new(&never);
+    let found = index.select(matchers, lookout).unwrap();
     assert_eq!(found.iter().collect::<Vec<_>>(), filter(series, matchers), "{matchers:?}");
     for (ordinal, labels) in series.iter().enumerate() {
         assert_eq!(&index.labels(ordinal as u32).unwrap(), labels);
@@ -46,15 +48,15 @@ fn check(series: &BTreeSet<Labels>, matchers: &[Matcher]) {
     assert_eq!(index.label_names().unwrap(), names.iter().copied().collect::<Vec<_>>());
     let chosen: Vec<&Labels> = found.iter().map(|o| all[o as usize]).collect();
     let names_of: BTreeSet<&str> = chosen.iter().flat_map(|l| l.iter().map(|(name, _)| name)).collect();
-    assert_eq!(index.label_names_of(&found).unwrap(), names_of.into_iter().collect::<Vec<_>>());
+    assert_eq!(index.label_names_of(&found, lookout).unwrap(), names_of.into_iter().collect::<Vec<_>>());
     for name in names {
         let values = |series: &[&Labels]| -> Vec<String> {
             let values: BTreeSet<&str> =
                 series.iter().map(|l| l.get(name)).filter(|v| !v.is_empty()).collect();
             values.into_iter().map(str::to_owned).collect()
         };
-        assert_eq!(index.label_values(name).unwrap(), values(&all));
-        assert_eq!(index.label_values_of(name, &found).unwrap(), values(&chosen));
+        assert_eq!(index.label_values(name, lookout).unwrap(), values(&all));
+        assert_eq!(index.label_values_of(name, &found, lookout).unwrap(), values(&chosen));
     }
 }
 
@@ -148,7 +150,7 @@ fn large_dictionaries_are_searched_and_not_kept() {
             Matcher::new("id", MatchOp::Regex, ".+").unwrap(),
         ],
     ] {
-        let found = index.select(&matchers).unwrap();
+        let found = index.select(&matchers, &Lookout::new(&StopSign::never())).unwrap();
         assert_eq!(found.iter().collect::<Vec<_>>(), filter(&series, &matchers), "{matchers:?}");
     }
     for (ordinal, labels) in series.iter().enumerate().step_by(997) {

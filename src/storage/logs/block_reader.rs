@@ -14,7 +14,7 @@ use super::trace_ids;
 use crate::codec::Malformed;
 use crate::codec::rows::RowSet;
 use crate::codec::text::{GramFilter, TextBuffer, TextColumn};
-use crate::model::{LineFilter, Nanos};
+use crate::model::{LineFilter, Lookout, Nanos};
 use crate::storage::segment::{Section, SegmentError};
 
 /// Where the parts of a block lie; all of them within the section.
@@ -107,6 +107,7 @@ pub(super) struct BlockReading<'a> {
     pub numbers: Vec<Option<u32>>,
     pub parts: Parts<'a>,
     pub ask: &'a LogAsk<'a>,
+    pub lookout: &'a Lookout<'a>,
 }
 
 impl BlockReading<'_> {
@@ -227,7 +228,7 @@ impl BlockReading<'_> {
         let lines = TextColumn::open(bytes, self.header.row_count, self.header.line_bytes as usize);
         let lines = lines.map_err(|what| self.parts.damaged(what))?;
         for filter in self.ask.line_filters {
-            lines.filter(filter, rows).map_err(|what| self.parts.damaged(what))?;
+            lines.filter(filter, self.lookout, rows).map_err(|what| self.parts.damaged(what))?;
         }
         Ok(Some(lines))
     }

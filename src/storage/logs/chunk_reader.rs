@@ -5,6 +5,7 @@ use super::names::{is_name_for, rank};
 use super::rows::LogRowsBuffer;
 use super::selection::StreamNumbers;
 use super::snapshot::LogAsk;
+use crate::model::{LineFilter, Lookout};
 
 /// Appends those of the first `row_count` rows that belong to selected streams and that are asked for.
 pub(super) fn read(
@@ -12,6 +13,7 @@ pub(super) fn read(
     row_count: usize,
     numbers: &StreamNumbers,
     ask: &LogAsk<'_>,
+    lookout: &Lookout<'_>,
     out: &mut LogRowsBuffer,
 ) {
     let selected: Vec<Option<u32>> = chunk.shares.iter().map(|share| numbers.get(share.stream)).collect();
@@ -19,7 +21,7 @@ pub(super) fn read(
     let wanted = |row: usize| {
         ask.range.contains(rows.timestamps[row])
             && selected[rows.streams[row] as usize].is_some()
-            && ask.line_filters.iter().all(|filter| filter.matches(rows.lines.get(row)))
+            && passes(ask.line_filters, rows.lines.get(row), lookout)
             && ask.metadata_equals.iter().all(|(name, value)| has_metadata(chunk, row, name, value))
     };
     let mut found: Vec<usize> = (0..row_count.min(rows.len())).filter(|&row| wanted(row)).collect();
@@ -44,6 +46,10 @@ pub(super) fn read(
             out.metadata.push(rows.metadata.of(row).filter(|(name, _)| is_wanted(name)));
         }
     }
+}
+
+fn passes(filters: &[LineFilter], line: &str, lookout: &Lookout<'_>) -> bool {
+    filters.iter().all(|filter| !lookout.gives_up_before(line.len()) && filter.matches(line))
 }
 
 fn has_metadata(chunk: &Chunk, row: usize, name: &str, value: &str) -> bool {

@@ -15,7 +15,7 @@ use super::segment_writer::LogsSegmentWriter;
 use super::selection::StreamNumbers;
 use super::snapshot::LogAsk;
 use crate::codec::text::Effort;
-use crate::model::{Labels, NanoRange, Nanos};
+use crate::model::{Labels, Lookout, NanoRange, Nanos, StopSign};
 use crate::storage::errors::MergeError;
 use crate::storage::segment::{SegmentError, SegmentMeta};
 
@@ -167,7 +167,9 @@ impl GroupMerge<'_> {
     fn decode(&mut self, input: usize, number: u64, block: &FoundBlock) -> Result<(), MergeError> {
         let mut read = LogRowsBuffer::default();
         let numbers = StreamNumbers::all(block.shares());
-        self.inputs[input].read_block(block, &numbers, &LogAsk::all(NanoRange::ALL), &mut read)?;
+        let never = StopSign::never();
+        let lookout = Lookout::new(&never);
+        self.inputs[input].read_block(block, &numbers, &LogAsk::all(NanoRange::ALL), &lookout, &mut read)?;
         let mut streams = Vec::new();
         for share in block.shares() {
             streams.push(self.number(input, share.stream)?);

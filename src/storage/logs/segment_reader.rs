@@ -17,7 +17,7 @@ use super::selection::StreamNumbers;
 use super::snapshot::LogAsk;
 use crate::codec::{Malformed, compressed, take_count, take_text};
 use crate::model::nanos::to_millis;
-use crate::model::{Labels, Matcher, NanoRange, Nanos};
+use crate::model::{Labels, Lookout, Matcher, NanoRange, Nanos, StopSign};
 use crate::storage::index::Index;
 use crate::storage::segment::{CHUNK_ROWS, ChunkCache, SectionId, Segment, SegmentError, SegmentMeta, Table};
 
@@ -201,7 +201,9 @@ impl LogsSegment {
         let block = self.block(number)?;
         let mut out = LogRowsBuffer::default();
         let numbers = StreamNumbers::all(block.shares());
-        self.read_block(&block, &numbers, &LogAsk::all(NanoRange::ALL), &mut out)?;
+        let never = StopSign::never();
+        let lookout = Lookout::new(&never);
+        self.read_block(&block, &numbers, &LogAsk::all(NanoRange::ALL), &lookout, &mut out)?;
         let mut told = vec![(0, 0); block.shares().len()];
         for (stream, len) in out.streams.iter().zip(&out.line_lens) {
             told[*stream as usize].0 += 1;
@@ -232,8 +234,12 @@ impl LogsSegment {
     }
 
     /// The streams that all matchers let through.
-    pub(super) fn select(&self, matchers: &[Matcher]) -> Result<RoaringBitmap, SegmentError> {
-        self.index.select(matchers)
+    pub(super) fn select(
+        &self,
+        matchers: &[Matcher],
+        lookout: &Lookout<'_>,
+    ) -> Result<RoaringBitmap, SegmentError> {
+        self.index.select(matchers, lookout)
     }
 
     /// Calls `each` with the number of each block that overlaps `range` and has entries of any of these streams.
@@ -241,15 +247,22 @@ impl LogsSegment {
         &self,
         streams: &RoaringBitmap,
         range: NanoRange,
+        lookout: &Lookout<'_>,
         mut each: impl FnMut(u64, &FoundBlock),
     ) -> Result<(), SegmentError> {
         let mut groups = RoaringBitmap::new();
         for stream in streams {
+            if lookout.gives_up_before(0) {
+                break;
+            }
             groups.insert(self.group_of(stream)?);
         }
         for group in groups {
             for number in self.group_blocks(group.into())? {
                 let block = self.block(number)?;
+                if lookout.gives_up_before(block.shares().len()) {
+                    return Ok(());
+                }
                 if block.header().overlaps(range)
                     && block.shares().iter().any(|share| streams.contains(share.stream))
                 {
@@ -337,10 +350,12 @@ impl LogsSegment {
         block: &FoundBlock,
         numbers: &StreamNumbers,
         ask: &LogAsk<'_>,
+        lookout: &Lookout<'_>,
         out: &mut LogRowsBuffer,
     ) -> Result<(), SegmentError> {
         let numbers = block.shares().iter().map(|share| numbers.get(share.stream)).collect();
-        let read = BlockReading { header: block.header(), numbers, parts: self.parts(block)?, ask }.read(out);
+        let read = BlockReading { header: block.header(), numbers, parts: self.parts(block)?, ask, lookout }
+            .read(out);
         if read.is_err() {
             out.clear();
         }

@@ -6,7 +6,7 @@ use foldhash::fast::RandomState;
 use roaring::RoaringBitmap;
 
 use super::head::{LogHead, Share};
-use crate::model::{Labels, Matcher, NanoRange};
+use crate::model::{Labels, Lookout, Matcher, NanoRange};
 use crate::storage::errors::ReadError;
 use crate::storage::live::LiveSegment;
 
@@ -113,8 +113,12 @@ impl LogPart {
     }
 }
 
-pub(super) fn matches(matchers: &[Matcher], labels: &Labels) -> bool {
-    matchers.iter().all(|matcher| matcher.matches(labels.get(&matcher.name)))
+/// Whether the labels are such that all matchers let them through; false where the lookout gives up.
+pub(super) fn matches(matchers: &[Matcher], labels: &Labels, lookout: &Lookout<'_>) -> bool {
+    matchers.iter().all(|matcher| {
+        let value = labels.get(&matcher.name);
+        !lookout.gives_up_before(value.len()) && matcher.matches(value)
+    })
 }
 
 /// A selection, as the sources are gone through.
@@ -145,18 +149,27 @@ impl Found {
         Ok(number)
     }
 
-    pub fn select_in_head(&mut self, source: Source, head: &LogHead, matchers: &[Matcher]) {
+    pub fn select_in_head(
+        &mut self,
+        source: Source,
+        head: &LogHead,
+        matchers: &[Matcher],
+        lookout: &Lookout<'_>,
+    ) {
         // In order, so that what lies in the same instant comes in the same order each time.
         let mut groups: BTreeMap<u32, BTreeSet<u32>> = BTreeMap::new();
         let mut candidates = Vec::new();
         head.for_each_stream(|id, stream| {
-            if matches(matchers, &stream.labels) {
+            if matches(matchers, &stream.labels, lookout) {
                 candidates.push((id, stream.fingerprint, stream.labels.clone()));
                 groups.entry(stream.group).or_default().insert(id);
             }
         });
         let mut has_entries = BTreeSet::new();
         for (number, wanted) in groups {
+            if lookout.gives_up_before(wanted.len()) {
+                break;
+            }
             let group = head.group(number);
             for chunk in group.summaries(self.selection.range, |stream| wanted.contains(&stream)) {
                 has_entries.extend(chunk.shares.iter().map(|share| share.stream));
@@ -180,14 +193,15 @@ pub(super) fn select_in_segment(
     live: &LiveSegment,
     source: Source,
     matchers: &[Matcher],
+    lookout: &Lookout<'_>,
     found: &mut Found,
 ) -> Result<(), ReadError> {
     let segment = live.logs()?;
-    let selected = segment.select(matchers)?;
+    let selected = segment.select(matchers, lookout)?;
     let mut has_entries = RoaringBitmap::new();
     let mut blocks = Vec::new();
     let range = found.selection.range;
-    let all = segment.for_each_block(&selected, range, |number, block| {
+    let all = segment.for_each_block(&selected, range, lookout, |number, block| {
         let shares = block.shares().iter().filter(|share| selected.contains(share.stream));
         let shares: Vec<Share> = shares.copied().collect();
         has_entries.extend(shares.iter().map(|share| share.stream));
@@ -195,6 +209,9 @@ pub(super) fn select_in_segment(
     });
     let mut numbers = StreamNumbers::default();
     for ordinal in has_entries {
+        if lookout.gives_up_before(0) {
+            break;
+        }
         let fingerprint = segment.fingerprint(ordinal)?;
         let number = found.number(fingerprint, || Ok(segment.index().labels(ordinal)?))?;
         numbers.by_source.push((ordinal, number));

@@ -12,7 +12,7 @@ use super::selection::{
     Found, LogPart, LogSelection, Place, SelectionSize, Source, StreamNumbers, StreamShare, matches,
     select_in_segment,
 };
-use crate::model::{Labels, LineFilter, Matcher, NanoRange};
+use crate::model::{Labels, LineFilter, Lookout, Matcher, NanoRange, StopSign};
 use crate::storage::errors::ReadError;
 use crate::storage::live::{LiveSegment, View};
 use crate::storage::signal::Signal;
@@ -23,6 +23,7 @@ pub struct LogsSnapshot {
     heads: Vec<Arc<LogHead>>,
     segments: Vec<Arc<LiveSegment>>,
     warnings: Mutex<BTreeSet<String>>,
+    stop: StopSign,
 }
 
 /// What to read of a part.
@@ -65,18 +66,28 @@ impl LogsSnapshot {
 
     /// Of heads and segments, both oldest first.
     pub(in crate::storage) fn of(heads: Vec<Arc<LogHead>>, segments: Vec<Arc<LiveSegment>>) -> LogsSnapshot {
-        LogsSnapshot { heads, segments, warnings: Mutex::default() }
+        LogsSnapshot { heads, segments, warnings: Mutex::default(), stop: StopSign::never() }
+    }
+
+    /// The same, for a reader that may have had enough: what is found while the sign is up means nothing.
+    pub fn until(self, stop: StopSign) -> LogsSnapshot {
+        LogsSnapshot { stop, ..self }
+    }
+
+    /// For loops over what was read.
+    pub fn lookout(&self) -> Lookout<'_> {
+        Lookout::new(&self.stop)
     }
 
     /// The streams that all `matchers` let through and that may have entries in `range`. Damaged segments are skipped and
     /// reported by [`LogsSnapshot::warnings`].
     pub fn select(&self, matchers: &[Matcher], range: NanoRange) -> Result<LogSelection, ReadError> {
-        let mut found = Found::new(range);
+        let (mut found, lookout) = (Found::new(range), self.lookout());
         for (number, live) in self.segments_in(range) {
-            self.or_warn(select_in_segment(live, Source::Segment(number), matchers, &mut found));
+            self.or_warn(select_in_segment(live, Source::Segment(number), matchers, &lookout, &mut found));
         }
         for (number, head) in self.heads_in(range) {
-            found.select_in_head(Source::Head(number), head, matchers);
+            found.select_in_head(Source::Head(number), head, matchers, &lookout);
         }
         Ok(found.selection)
     }
@@ -96,10 +107,11 @@ impl LogsSnapshot {
         match (part.source, part.place) {
             (Source::Head(head), Place::Chunk { group, chunk, row_count }) => {
                 let chunk = self.heads[head as usize].group(group).chunk(chunk);
-                chunk_reader::read(&chunk, row_count as usize, numbers, ask, out);
+                chunk_reader::read(&chunk, row_count as usize, numbers, ask, &self.lookout(), out);
             }
             (Source::Segment(segment), Place::Block(number)) => {
-                self.or_warn(read_block(&self.segments[segment as usize], number, numbers, ask, out));
+                let live = &self.segments[segment as usize];
+                self.or_warn(read_block(live, number, numbers, ask, &self.lookout(), out));
             }
             (Source::Head(_), Place::Block(_)) | (Source::Segment(_), Place::Chunk { .. }) => {
                 unreachable!("heads have chunks, segments have blocks")
@@ -145,11 +157,11 @@ impl LogsSnapshot {
 
     /// Sorted names of the labels on streams that match (all streams, if no matcher is given).
     pub fn label_names(&self, matchers: &[Matcher], range: NanoRange) -> Result<Vec<String>, ReadError> {
-        let mut names = BTreeSet::new();
+        let (mut names, lookout) = (BTreeSet::new(), self.lookout());
         for (_, live) in self.segments_in(range) {
-            names.extend(self.or_warn(names_in_segment(live, matchers)).unwrap_or_default());
+            names.extend(self.or_warn(names_in_segment(live, matchers, &lookout)).unwrap_or_default());
         }
-        self.for_each_matching_in_heads(matchers, range, |labels| {
+        self.for_each_matching_in_heads(matchers, range, &lookout, |labels| {
             for (name, _) in labels {
                 if !names.contains(name) {
                     names.insert(name.to_owned());
@@ -166,11 +178,12 @@ impl LogsSnapshot {
         matchers: &[Matcher],
         range: NanoRange,
     ) -> Result<Vec<String>, ReadError> {
-        let mut values = BTreeSet::new();
+        let (mut values, lookout) = (BTreeSet::new(), self.lookout());
         for (_, live) in self.segments_in(range) {
-            values.extend(self.or_warn(values_in_segment(live, name, matchers)).unwrap_or_default());
+            let found = self.or_warn(values_in_segment(live, name, matchers, &lookout)).unwrap_or_default();
+            values.extend(found.into_iter().take_while(|value| !lookout.gives_up_before(value.len())));
         }
-        self.for_each_matching_in_heads(matchers, range, |labels| {
+        self.for_each_matching_in_heads(matchers, range, &lookout, |labels| {
             let value = labels.get(name);
             if !value.is_empty() && !values.contains(value) {
                 values.insert(value.to_owned());
@@ -210,11 +223,12 @@ impl LogsSnapshot {
         &self,
         matchers: &[Matcher],
         range: NanoRange,
+        lookout: &Lookout<'_>,
         mut each: impl FnMut(&Labels),
     ) {
         for (_, head) in self.heads_in(range) {
             head.for_each_stream(|_, stream| {
-                if matches(matchers, &stream.labels) {
+                if !lookout.gives_up_before(0) && matches(matchers, &stream.labels, lookout) {
                     each(&stream.labels);
                 }
             });
@@ -227,24 +241,34 @@ fn read_block(
     number: u64,
     numbers: &StreamNumbers,
     ask: &LogAsk<'_>,
+    lookout: &Lookout<'_>,
     out: &mut LogRowsBuffer,
 ) -> Result<(), ReadError> {
     let segment = live.logs()?;
-    Ok(segment.read_block(&segment.block(number)?, numbers, ask, out)?)
+    Ok(segment.read_block(&segment.block(number)?, numbers, ask, lookout, out)?)
 }
 
-fn names_in_segment(live: &LiveSegment, matchers: &[Matcher]) -> Result<Vec<String>, ReadError> {
+fn names_in_segment(
+    live: &LiveSegment,
+    matchers: &[Matcher],
+    lookout: &Lookout<'_>,
+) -> Result<Vec<String>, ReadError> {
     let index = live.logs()?.index();
     Ok(match matchers {
         [] => index.label_names()?,
-        _ => index.label_names_of(&index.select(matchers)?)?,
+        _ => index.label_names_of(&index.select(matchers, lookout)?, lookout)?,
     })
 }
 
-fn values_in_segment(live: &LiveSegment, name: &str, matchers: &[Matcher]) -> Result<Vec<String>, ReadError> {
+fn values_in_segment(
+    live: &LiveSegment,
+    name: &str,
+    matchers: &[Matcher],
+    lookout: &Lookout<'_>,
+) -> Result<Vec<String>, ReadError> {
     let index = live.logs()?.index();
     Ok(match matchers {
-        [] => index.label_values(name)?,
-        _ => index.label_values_of(name, &index.select(matchers)?)?,
+        [] => index.label_values(name, lookout)?,
+        _ => index.label_values_of(name, &index.select(matchers, lookout)?, lookout)?,
     })
 }

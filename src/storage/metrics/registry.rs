@@ -11,10 +11,7 @@ use parking_lot::RwLock;
 use roaring::RoaringBitmap;
 
 use super::symbols::Symbols;
-use crate::model::{Labels, MatchOp, Matcher};
-
-/// How many values or series are looked at before asking whether to go on: some tens of microseconds.
-const VALUES_PER_LOOK: usize = 256;
+use crate::model::{Labels, Lookout, MatchOp, Matcher};
 
 #[derive(Default)]
 pub(in crate::storage) struct Registry(RwLock<Inner>);
@@ -95,17 +92,16 @@ impl Registry {
         }
     }
 
-    /// The series that all matchers let through, with their fingerprints and labels; given up as soon as
-    /// `is_stopping`.
+    /// The series that all matchers let through, with their fingerprints and labels.
     pub fn select(
         &self,
         matchers: &[Matcher],
-        is_stopping: &dyn Fn() -> bool,
+        lookout: &Lookout<'_>,
         mut visit: impl FnMut(u32, u128, &dyn Fn() -> Labels),
     ) {
         let inner = self.0.read();
-        for (i, id) in inner.select(matchers, is_stopping).into_iter().enumerate() {
-            if i.is_multiple_of(VALUES_PER_LOOK) && is_stopping() {
+        for id in inner.select(matchers, lookout) {
+            if lookout.gives_up_before(0) {
                 return;
             }
             if let Some(entry) = inner.entry(id) {
@@ -115,13 +111,16 @@ impl Registry {
     }
 
     /// The label names on series that match.
-    pub fn label_names(&self, matchers: &[Matcher], mut visit: impl FnMut(&str)) {
+    pub fn label_names(&self, matchers: &[Matcher], lookout: &Lookout<'_>, mut visit: impl FnMut(&str)) {
         let inner = self.0.read();
         if matchers.is_empty() {
             return inner.postings.keys().for_each(|&name| visit(inner.symbols.text(name)));
         }
         let mut names = RoaringBitmap::new();
-        for id in inner.select(matchers, &|| false) {
+        for id in inner.select(matchers, lookout) {
+            if lookout.gives_up_before(0) {
+                return;
+            }
             let labels = inner.entry(id).map_or(&[][..], |entry| &entry.labels);
             names.extend(labels.iter().map(|(name, _)| *name));
         }
@@ -129,11 +128,20 @@ impl Registry {
     }
 
     /// The values of one label on series that match.
-    pub fn label_values(&self, name: &str, matchers: &[Matcher], mut visit: impl FnMut(&str)) {
+    pub fn label_values(
+        &self,
+        name: &str,
+        matchers: &[Matcher],
+        lookout: &Lookout<'_>,
+        mut visit: impl FnMut(&str),
+    ) {
         let inner = self.0.read();
         let Some(values) = inner.values(name) else { return };
-        let selected = (!matchers.is_empty()).then(|| inner.select(matchers, &|| false));
+        let selected = (!matchers.is_empty()).then(|| inner.select(matchers, lookout));
         for (&value, postings) in values {
+            if lookout.gives_up_before(0) {
+                return;
+            }
             if selected.as_ref().is_none_or(|s| !s.is_disjoint(postings)) {
                 visit(inner.symbols.text(value));
             }
@@ -235,13 +243,13 @@ impl Inner {
         self.postings.get(&self.symbols.find(name)?)
     }
 
-    fn select(&self, matchers: &[Matcher], is_stopping: &dyn Fn() -> bool) -> RoaringBitmap {
+    fn select(&self, matchers: &[Matcher], lookout: &Lookout<'_>) -> RoaringBitmap {
         // What demands a label narrows the set; it goes first, equalities before regexes.
         let (mut narrowing, excluding): (Vec<_>, Vec<_>) = matchers.iter().partition(|m| !m.matches(""));
         narrowing.sort_by_key(|m| m.op != MatchOp::Equal);
         let mut selected: Option<RoaringBitmap> = None;
         for matcher in narrowing {
-            let matched = self.postings_where(matcher, |m, value| m.matches(value), is_stopping);
+            let matched = self.postings_where(matcher, |m, value| m.matches(value), lookout);
             selected = Some(match selected {
                 None => matched,
                 Some(before) => before & matched,
@@ -252,7 +260,7 @@ impl Inner {
         }
         let mut selected = selected.unwrap_or_else(|| self.all.clone());
         for matcher in excluding {
-            selected -= self.postings_where(matcher, |m, value| !m.matches(value), is_stopping);
+            selected -= self.postings_where(matcher, |m, value| !m.matches(value), lookout);
         }
         selected
     }
@@ -262,7 +270,7 @@ impl Inner {
         &self,
         matcher: &Matcher,
         wanted: impl Fn(&Matcher, &str) -> bool,
-        is_stopping: &dyn Fn() -> bool,
+        lookout: &Lookout<'_>,
     ) -> RoaringBitmap {
         let Some(values) = self.values(&matcher.name) else { return RoaringBitmap::new() };
         // `=` names its value, and `!=` (asked for what it does not match) excludes one.
@@ -271,11 +279,12 @@ impl Inner {
             return symbol.and_then(|s| values.get(&s)).cloned().unwrap_or_default();
         }
         let mut matched = RoaringBitmap::new();
-        for (i, (&value, postings)) in values.iter().enumerate() {
-            if i.is_multiple_of(VALUES_PER_LOOK) && is_stopping() {
+        for (&value, postings) in values {
+            let text = self.symbols.text(value);
+            if lookout.gives_up_before(text.len()) {
                 break;
             }
-            if wanted(matcher, self.symbols.text(value)) {
+            if wanted(matcher, text) {
                 matched |= postings;
             }
         }
@@ -289,6 +298,7 @@ pub(in crate::storage) type SharedRegistry = Arc<Registry>;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::StopSign;
 
     fn labels(text: &str) -> Labels {
         Labels::from_pairs(text.split(',').map(|pair| pair.split_once('=').unwrap())).unwrap()
@@ -302,7 +312,7 @@ mod tests {
     fn select(registry: &Registry, matchers: &[(&str, MatchOp, &str)]) -> Vec<String> {
         let matchers: Vec<_> = matchers.iter().map(|(n, op, v)| Matcher::new(*n, *op, *v).unwrap()).collect();
         let mut found = Vec::new();
-        registry.select(&matchers, &|| false, |_, fingerprint, labels| {
+        registry.select(&matchers, &Lookout::new(&StopSign::never()), |_, fingerprint, labels| {
             assert_eq!(labels().fingerprint(), fingerprint);
             found.push(labels().to_string());
         });

@@ -18,7 +18,7 @@ use crate::codec::varint::read_u64;
 use crate::codec::{
     Malformed, compressed, floats, histograms, integers, take, take_count, take_text, take_u8, timestamps,
 };
-use crate::model::{Exemplar, Histogram, Labels, Matcher, MetricMetadata, TimeRange, Timestamp};
+use crate::model::{Exemplar, Histogram, Labels, Lookout, Matcher, MetricMetadata, TimeRange, Timestamp};
 use crate::storage::index::Index;
 use crate::storage::segment::{CHUNK_ROWS, ChunkCache, Segment, SegmentError, SegmentMeta, Table};
 
@@ -60,16 +60,8 @@ impl MetricsSegment {
     }
 
     /// The series that all matchers let through.
-    pub fn select(&self, matchers: &[Matcher]) -> Result<RoaringBitmap, SegmentError> {
-        self.index.select(matchers)
-    }
-
-    pub fn select_until(
-        &self,
-        matchers: &[Matcher],
-        is_stopping: &dyn Fn() -> bool,
-    ) -> Result<RoaringBitmap, SegmentError> {
-        self.index.select_until(matchers, is_stopping)
+    pub fn select(&self, matchers: &[Matcher], lookout: &Lookout<'_>) -> Result<RoaringBitmap, SegmentError> {
+        self.index.select(matchers, lookout)
     }
 
     pub fn labels(&self, ordinal: u32) -> Result<Labels, SegmentError> {

@@ -10,7 +10,8 @@ use super::{MetricsSegment, MetricsSegmentWriter, SampleBuffer, SeriesData};
 use crate::codec::Effort;
 use crate::model::histogram::{ResetHint, Span};
 use crate::model::{
-    Exemplar, Histogram, Labels, MatchOp, Matcher, MetricMetadata, MetricType, TimeRange, Timestamp,
+    Exemplar, Histogram, Labels, Lookout, MatchOp, Matcher, MetricMetadata, MetricType, StopSign, TimeRange,
+    Timestamp,
 };
 use crate::storage::fs::Mapped;
 use crate::storage::segment::{Segment, SegmentError, SegmentMeta};
@@ -108,7 +109,7 @@ fn ask(segment: &MetricsSegment, model: &Model, ranges: &[TimeRange], matchers: 
     }
     let passes = |labels: &&Labels| matchers.iter().all(|m| m.matches(labels.get(&m.name)));
     let expected = model.keys().enumerate().filter(|(_, l)| passes(l)).map(|(at, _)| at as u32);
-    match segment.select(matchers) {
+    match segment.select(matchers, &Lookout::new(&StopSign::never())) {
         Ok(found) => assert_eq!(found.iter().collect::<Vec<_>>(), expected.collect::<Vec<_>>()),
         Err(_) => errors += 1,
     }
@@ -306,7 +307,8 @@ fn foreign_bytes_behind_right_checksums_never_panic() {
                 let _ = segment.exemplars(ordinal, TimeRange::ALL);
                 let _ = segment.starts(ordinal);
             }
-            let _ = segment.select(&[Matcher::new("instance", MatchOp::Regex, ".*[2-7]").unwrap()]);
+            let matcher = Matcher::new("instance", MatchOp::Regex, ".*[2-7]").unwrap();
+            let _ = segment.select(&[matcher], &Lookout::new(&StopSign::never()));
             let _ = segment.metadata();
             let _ = segment.verify();
         }

@@ -11,7 +11,9 @@ use super::registry::SharedRegistry;
 use super::segment_layout::spread_evenly;
 use super::visible::VisibleSegment;
 use super::writer::SharedMetadata;
-use crate::model::{Exemplar, Histogram, Labels, Matcher, MetricMetadata, TimeRange, Timestamp};
+use crate::model::{
+    Exemplar, Histogram, Labels, Lookout, Matcher, MetricMetadata, StopSign, TimeRange, Timestamp,
+};
 use crate::storage::errors::ReadError;
 use crate::storage::live::{LiveSegment, View};
 use crate::storage::signal::Signal;
@@ -22,6 +24,7 @@ pub struct MetricsSnapshot {
     pub(super) registries: Vec<SharedRegistry>,
     metadata: SharedMetadata,
     warnings: Mutex<BTreeSet<String>>,
+    stop: StopSign,
 }
 
 /// One series that a selection found, and where its samples lie.
@@ -90,37 +93,37 @@ impl MetricsSnapshot {
             registries: registries.to_vec(),
             metadata: metadata.clone(),
             warnings: Mutex::default(),
+            stop: StopSign::never(),
         }
+    }
+
+    /// The same, for a reader that may have had enough: what is found while the sign is up means nothing.
+    pub fn until(self, stop: StopSign) -> MetricsSnapshot {
+        MetricsSnapshot { stop, ..self }
+    }
+
+    pub(super) fn lookout(&self) -> Lookout<'_> {
+        Lookout::new(&self.stop)
     }
 
     /// The series that all `matchers` let through and that may have samples as sent in `range`, each once, in storage
     /// order (no promise). Damaged segments are skipped and reported by [`MetricsSnapshot::warnings`].
     pub fn select(&self, matchers: &[Matcher], range: TimeRange) -> Result<Vec<Series>, ReadError> {
-        self.select_until(matchers, range, &|| false)
-    }
-
-    /// The same, given up as soon as `is_stopping`: what is then found means nothing.
-    pub fn select_until(
-        &self,
-        matchers: &[Matcher],
-        range: TimeRange,
-        is_stopping: &dyn Fn() -> bool,
-    ) -> Result<Vec<Series>, ReadError> {
-        let mut found = Found::default();
+        let (mut found, lookout) = (Found::default(), self.lookout());
         for (index, segment) in self.segments_in(range).filter(|(_, segment)| !segment.is_rollup()) {
-            self.or_warn(found.add_segment(segment, index, matchers, (&[range], &[]), is_stopping));
+            self.or_warn(found.add_segment(segment, index, matchers, (&[range], &[]), &lookout));
         }
-        found.add_heads(self, matchers, &[range], is_stopping);
+        found.add_heads(self, matchers, &[range], &lookout);
         Ok(found.series)
     }
 
     /// The labels of series that all `matchers` let through and that may have anything in `range`, in any resolution.
     pub fn series_labels(&self, matchers: &[Matcher], range: TimeRange) -> Result<Vec<Labels>, ReadError> {
-        let mut found = Found::default();
+        let (mut found, lookout) = (Found::default(), self.lookout());
         for (index, segment) in self.listed_in(range) {
-            self.or_warn(found.add_segment(segment, index, matchers, (&[range], &[]), &|| false));
+            self.or_warn(found.add_segment(segment, index, matchers, (&[range], &[]), &lookout));
         }
-        found.add_heads(self, matchers, &[range], &|| false);
+        found.add_heads(self, matchers, &[range], &lookout);
         Ok(found.series.into_iter().map(|series| series.labels).collect())
     }
 
@@ -192,12 +195,12 @@ impl MetricsSnapshot {
 
     /// Sorted names of the labels on series that match (all series, if no matcher is given).
     pub fn label_names(&self, matchers: &[Matcher], range: TimeRange) -> Result<Vec<String>, ReadError> {
-        let mut names = BTreeSet::new();
+        let (mut names, lookout) = (BTreeSet::new(), self.lookout());
         for (_, segment) in self.listed_in(range) {
-            self.or_warn(label_names_in_segment(segment, matchers, &mut names));
+            self.or_warn(label_names_in_segment(segment, matchers, &lookout, &mut names));
         }
         self.registries.iter().for_each(|registry| {
-            registry.label_names(matchers, |name| {
+            registry.label_names(matchers, &lookout, |name| {
                 names.insert(name.to_owned());
             });
         });
@@ -211,12 +214,12 @@ impl MetricsSnapshot {
         matchers: &[Matcher],
         range: TimeRange,
     ) -> Result<Vec<String>, ReadError> {
-        let mut values = BTreeSet::new();
+        let (mut values, lookout) = (BTreeSet::new(), self.lookout());
         for (_, segment) in self.listed_in(range) {
-            self.or_warn(label_values_in_segment(segment, name, matchers, &mut values));
+            self.or_warn(label_values_in_segment(segment, name, matchers, &lookout, &mut values));
         }
         self.registries.iter().for_each(|registry| {
-            registry.label_values(name, matchers, |value| {
+            registry.label_values(name, matchers, &lookout, |value| {
                 if !values.contains(value) {
                     values.insert(value.to_owned());
                 }
@@ -230,8 +233,11 @@ impl MetricsSnapshot {
         matchers: &[Matcher],
         range: TimeRange,
     ) -> Result<Vec<SeriesExemplars>, ReadError> {
-        let mut found = Vec::new();
+        let (mut found, lookout) = (Vec::new(), self.lookout());
         for series in self.select(matchers, range)? {
+            if lookout.gives_up_before(EXEMPLARS_BYTES) {
+                break;
+            }
             let mut exemplars = Vec::new();
             for part in &series.parts {
                 exemplars.extend(self.exemplars_of(*part, range));
@@ -291,8 +297,8 @@ impl MetricsSnapshot {
     }
 }
 
-/// How many series are added before asking whether to go on: some hundred microseconds.
-const SERIES_PER_LOOK: usize = 256;
+/// Looking for the exemplars of a series takes about as long as looking at so many bytes.
+const EXEMPLARS_BYTES: usize = 256;
 
 /// Series by fingerprint, as the sources are gone through.
 #[derive(Default)]
@@ -310,11 +316,11 @@ impl Found {
         index: u32,
         matchers: &[Matcher],
         (counted, others): (&[TimeRange], &[TimeRange]),
-        is_stopping: &dyn Fn() -> bool,
+        lookout: &Lookout<'_>,
     ) -> Result<(), ReadError> {
         let segment = opened(live)?;
-        for (i, ordinal) in segment.select_until(matchers, is_stopping)?.into_iter().enumerate() {
-            if i.is_multiple_of(SERIES_PER_LOOK) && is_stopping() {
+        for ordinal in segment.select(matchers, lookout)? {
+            if lookout.gives_up_before(0) {
                 break;
             }
             let (mut estimate, mut is_there) = (0, false);
@@ -339,10 +345,10 @@ impl Found {
         snapshot: &MetricsSnapshot,
         matchers: &[Matcher],
         ranges: &[TimeRange],
-        is_stopping: &dyn Fn() -> bool,
+        lookout: &Lookout<'_>,
     ) {
         for (shard, registry) in snapshot.registries.iter().enumerate() {
-            registry.select(matchers, is_stopping, |id, fingerprint, labels| {
+            registry.select(matchers, lookout, |id, fingerprint, labels| {
                 for (generation, heads) in snapshot.view.generations.iter().enumerate() {
                     let head = &heads.metrics[shard];
                     let range = head.time_range();
@@ -402,9 +408,10 @@ fn starts_from_segment(
 fn label_names_in_segment(
     live: &LiveSegment,
     matchers: &[Matcher],
+    lookout: &Lookout<'_>,
     names: &mut BTreeSet<String>,
 ) -> Result<(), ReadError> {
-    names.extend(opened(live)?.label_names(matchers)?);
+    names.extend(opened(live)?.label_names(matchers, lookout)?);
     Ok(())
 }
 
@@ -412,8 +419,10 @@ fn label_values_in_segment(
     live: &LiveSegment,
     name: &str,
     matchers: &[Matcher],
+    lookout: &Lookout<'_>,
     values: &mut BTreeSet<String>,
 ) -> Result<(), ReadError> {
-    values.extend(opened(live)?.label_values(name, matchers)?);
+    let found = opened(live)?.label_values(name, matchers, lookout)?;
+    values.extend(found.into_iter().take_while(|value| !lookout.gives_up_before(value.len())));
     Ok(())
 }

@@ -186,14 +186,8 @@ impl MetricsSnapshot {
     }
 
     /// The series that all `matchers` let through and that may have something in the readings of a plan, each once.
-    /// Given up as soon as `is_stopping`: what is then found means nothing.
-    pub fn select_planned(
-        &self,
-        matchers: &[Matcher],
-        plan: &ReadPlan,
-        is_stopping: &dyn Fn() -> bool,
-    ) -> Result<Vec<Series>, ReadError> {
-        let mut found = Found::default();
+    pub fn select_planned(&self, matchers: &[Matcher], plan: &ReadPlan) -> Result<Vec<Series>, ReadError> {
+        let (mut found, lookout) = (Found::default(), self.lookout());
         let range = TimeRange::around(plan.readings.iter().map(|reading| reading.range));
         for (index, segment) in self.segments_in(range) {
             let ranges = |serves: &dyn Fn(&Reading) -> bool| {
@@ -203,10 +197,10 @@ impl MetricsSnapshot {
             let others = ranges(&|reading| {
                 reading.fallback.is_some_and(|fallback| self.is_part(segment, reading, fallback))
             });
-            self.or_warn(found.add_segment(segment, index, matchers, (&counted, &others), is_stopping));
+            self.or_warn(found.add_segment(segment, index, matchers, (&counted, &others), &lookout));
         }
         let in_heads: Vec<TimeRange> = plan.readings.iter().map(|r| self.range_of_samples(r)).collect();
-        found.add_heads(self, matchers, &in_heads, is_stopping);
+        found.add_heads(self, matchers, &in_heads, &lookout);
         Ok(found.series)
     }
 

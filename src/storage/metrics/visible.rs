@@ -10,7 +10,7 @@ use roaring::RoaringBitmap;
 use super::SampleBuffer;
 use super::segment_reader::MetricsSegment;
 use crate::model::rollup::{Columns, FloatBuckets, HistogramBuckets};
-use crate::model::{Exemplar, Matcher, TimeRange};
+use crate::model::{Exemplar, Lookout, Matcher, StopSign, TimeRange};
 use crate::storage::expiry::Expiry;
 use crate::storage::segment::SegmentError;
 use crate::storage::tombstone::Tombstone;
@@ -59,7 +59,8 @@ impl VisibleSegment {
         }
         for expiry in expiries {
             let times = vec![TimeRange { until: expiry.until, ..TimeRange::ALL }];
-            let series = visible.segment.select(&expiry.matchers)? - union(&visible.segment, &expiry.except)?;
+            let selected = union(&visible.segment, std::slice::from_ref(&expiry.matchers))?;
+            let series = selected - union(&visible.segment, &expiry.except)?;
             visible.hide(Cause::Expiry(expiry.rule), series, times)?;
         }
         Ok(visible)
@@ -99,29 +100,34 @@ impl VisibleSegment {
         self.hidden.iter().any(|hidden| hidden.cause == cause)
     }
 
-    /// The series that all matchers let through and of which something may be left; given up as soon as `is_stopping`.
-    pub fn select_until(
-        &self,
-        matchers: &[Matcher],
-        is_stopping: &dyn Fn() -> bool,
-    ) -> Result<RoaringBitmap, SegmentError> {
-        let found = self.segment.select_until(matchers, is_stopping)?;
+    /// The series that all matchers let through and of which something may be left.
+    pub fn select(&self, matchers: &[Matcher], lookout: &Lookout<'_>) -> Result<RoaringBitmap, SegmentError> {
+        let found = self.segment.select(matchers, lookout)?;
         Ok(if self.gone.is_empty() { found } else { found - &self.gone })
     }
 
-    pub fn label_names(&self, matchers: &[Matcher]) -> Result<Vec<String>, SegmentError> {
+    pub fn label_names(
+        &self,
+        matchers: &[Matcher],
+        lookout: &Lookout<'_>,
+    ) -> Result<Vec<String>, SegmentError> {
         let index = self.segment.index();
         match matchers {
             [] if self.gone.is_empty() => index.label_names(),
-            _ => index.label_names_of(&self.select_until(matchers, &|| false)?),
+            _ => index.label_names_of(&self.select(matchers, lookout)?, lookout),
         }
     }
 
-    pub fn label_values(&self, name: &str, matchers: &[Matcher]) -> Result<Vec<String>, SegmentError> {
+    pub fn label_values(
+        &self,
+        name: &str,
+        matchers: &[Matcher],
+        lookout: &Lookout<'_>,
+    ) -> Result<Vec<String>, SegmentError> {
         let index = self.segment.index();
         match matchers {
-            [] if self.gone.is_empty() => index.label_values(name),
-            _ => index.label_values_of(name, &self.select_until(matchers, &|| false)?),
+            [] if self.gone.is_empty() => index.label_values(name, lookout),
+            _ => index.label_values_of(name, &self.select(matchers, lookout)?, lookout),
         }
     }
 
@@ -197,7 +203,7 @@ impl VisibleSegment {
 fn union(segment: &MetricsSegment, selectors: &[Vec<Matcher>]) -> Result<RoaringBitmap, SegmentError> {
     let mut selected = RoaringBitmap::new();
     for matchers in selectors {
-        selected |= segment.select(matchers)?;
+        selected |= segment.select(matchers, &Lookout::new(&StopSign::never()))?;
     }
     Ok(selected)
 }

@@ -13,7 +13,7 @@ use super::segment_layout::{AttributePart, Part, service_bit};
 use super::span::{Origin, SERVICE_NAME, nanos};
 use crate::codec::rows::RowSet;
 use crate::codec::text::{TextBuffer, TextColumn};
-use crate::model::{NanoRange, Nanos, TraceId};
+use crate::model::{Lookout, NanoRange, Nanos, TraceId};
 use crate::storage::segment::SegmentError;
 
 /// The origins that a search met, decoded: blocks have them in common.
@@ -43,15 +43,16 @@ impl OriginCache {
 /// A block that is searched, with the columns that several conditions may be about.
 pub(super) struct BlockSearch<'a> {
     pub(super) block: BlockReader<'a>,
+    pub(super) lookout: &'a Lookout<'a>,
     traces: OnceCell<Traces>,
     origins: OnceCell<Origins>,
     shapes: OnceCell<(Shapes, Vec<usize>)>,
 }
 
 impl<'a> BlockSearch<'a> {
-    pub fn new(block: BlockReader<'a>) -> BlockSearch<'a> {
+    pub fn new(block: BlockReader<'a>, lookout: &'a Lookout<'a>) -> BlockSearch<'a> {
         let (traces, origins, shapes) = Default::default();
-        BlockSearch { block, traces, origins, shapes }
+        BlockSearch { block, lookout, traces, origins, shapes }
     }
 
     /// The traces with a span that overlaps `range` and meets all conditions of one of the lists, each with its earliest
@@ -185,7 +186,9 @@ impl<'a> BlockSearch<'a> {
 
     fn keep_texts(&self, part: Part, test: &Test, rows: &mut RowSet) -> Result<(), SegmentError> {
         match self.block.texts(part)? {
-            Some(column) => keep_texts(&column, test, rows).map_err(|what| self.block.damaged(part, what)),
+            Some(column) => {
+                keep_texts(&column, test, self.lookout, rows).map_err(|what| self.block.damaged(part, what))
+            }
             None => {
                 if !test.is_met_by(ValueRef::Text("")) {
                     rows.clear();
@@ -224,7 +227,8 @@ impl<'a> BlockSearch<'a> {
     ) -> Result<(), SegmentError> {
         if part.value_type == ValueType::Text {
             let column = self.block.attribute_texts(part, count)?;
-            return keep_texts(&column, test, values).map_err(|what| self.block.damaged_at(part.place, what));
+            return keep_texts(&column, test, self.lookout, values)
+                .map_err(|what| self.block.damaged_at(part.place, what));
         }
         match self.block.values(part, count, None)? {
             Values::Integers(all) => keep_integers(&all, test, values),
@@ -234,7 +238,8 @@ impl<'a> BlockSearch<'a> {
                 let is_shared = self.is_shared(part);
                 values.retain(|at| {
                     ValueRef::of_encoded(all.get(at), |own_key, value| {
-                        (!is_shared || own_key == key) && value.is_some_and(|value| test.is_met_by(value))
+                        (!is_shared || own_key == key)
+                            && value.is_some_and(|value| test.is_met_within(value, self.lookout))
                     })
                 });
             }
@@ -253,8 +258,8 @@ impl<'a> BlockSearch<'a> {
         meet: &mut RowSet,
     ) -> Result<(), SegmentError> {
         let origins = self.origins()?;
-        let verdicts: Vec<bool> =
-            origins.list.iter().map(|origin| cache.get(origin).meets(scope, key, test)).collect();
+        let meets = |origin| cache.get(origin).meets(scope, key, test, self.lookout);
+        let verdicts: Vec<bool> = origins.list.iter().map(meets).collect();
         if verdicts.contains(&true) {
             let mut rows = RowSet::all(self.row_count());
             rows.retain_values(&origins.of_row, |origin| verdicts[*origin as usize]);
@@ -318,8 +323,10 @@ fn keep_integers(values: &[i64], test: &Test, rows: &mut RowSet) {
 fn keep_texts(
     column: &TextColumn<'_>,
     test: &Test,
+    lookout: &Lookout<'_>,
     rows: &mut RowSet,
 ) -> Result<(), crate::codec::Malformed> {
+    let is_met = |text: &str| test.is_met_within(ValueRef::Text(text), lookout);
     match test {
         Test::Exists => return Ok(()),
         Test::Equals(FieldValue::Text(text)) => return column.equals(text, rows),
@@ -327,7 +334,7 @@ fn keep_texts(
     }
     if let Some(distinct) = column.distinct() {
         // Where all or none of them meet it, no row needs to be looked at.
-        let met = distinct.iter().filter(|text| test.is_met_by(ValueRef::Text(text))).count();
+        let met = distinct.iter().filter(|text| is_met(text)).count();
         if met == 0 {
             rows.clear();
         }
@@ -337,7 +344,7 @@ fn keep_texts(
     }
     let mut texts = TextBuffer::default();
     column.decode_rows(rows, &mut texts)?;
-    rows.retain(|row| test.is_met_by(ValueRef::Text(texts.get(row))));
+    rows.retain(|row| is_met(texts.get(row)));
     Ok(())
 }
 

@@ -97,7 +97,8 @@ impl<'s> Candidates<'s> {
 
     fn open_segment(&mut self) {
         self.unopened -= 1;
-        let newest = segment_search::newest_starts(&self.segments, self.unopened, self.range);
+        let newest =
+            segment_search::newest_starts(&self.segments, self.unopened, self.range, &self.snapshot.stop);
         self.blocks.extend(self.snapshot.with_warnings(newest).into_iter().flatten());
     }
 
@@ -111,7 +112,8 @@ impl<'s> Candidates<'s> {
         {
             batch.push(PeekMut::pop(block).1);
         }
-        let found = segment_search::candidates(&self.segments, batch, self.range, self.any_of);
+        let stop = &self.snapshot.stop;
+        let found = segment_search::candidates(&self.segments, batch, self.range, self.any_of, stop);
         let found_before = self.found.len();
         self.snapshot.with_warnings(found).into_iter().for_each(|found| self.add(found));
         if self.found.len() - found_before < self.batch {

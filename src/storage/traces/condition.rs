@@ -11,6 +11,7 @@ use opentelemetry_proto::tonic::common::v1::any_value::Value as AnyValue;
 use prost::Message;
 
 use super::span::{Origin, SERVICE_NAME};
+use crate::model::Lookout;
 use crate::model::regex::LabelRegex;
 
 /// A property of a span.
@@ -121,6 +122,14 @@ impl Test {
             Test::GreaterOrEqual(FieldValue::Integer(to)) => *to..=i64::MAX,
             _ => return None,
         })
+    }
+}
+
+impl Test {
+    /// The same, but false once the lookout has given up: a regular expression may take its time for a long text.
+    pub(super) fn is_met_within(&self, value: ValueRef<'_>, lookout: &Lookout<'_>) -> bool {
+        let bytes = if let ValueRef::Text(text) = value { text.len() } else { 0 };
+        !lookout.gives_up_before(bytes) && self.is_met_by(value)
     }
 }
 
@@ -241,9 +250,9 @@ impl Origin {
     }
 
     /// Whether an attribute of the origin meets the test.
-    pub(super) fn meets(&self, scope: AttributeScope, key: &str, test: &Test) -> bool {
+    pub(super) fn meets(&self, scope: AttributeScope, key: &str, test: &Test, lookout: &Lookout<'_>) -> bool {
         let of_key = self.attributes(scope).iter().filter(|attribute| attribute.key == key);
-        of_key.filter_map(ValueRef::of).any(|value| test.is_met_by(value))
+        of_key.filter_map(ValueRef::of).any(|value| test.is_met_within(value, lookout))
     }
 }
 

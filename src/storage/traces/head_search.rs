@@ -7,15 +7,23 @@ use super::first_values::FirstValues;
 use super::head::SpanHead;
 use super::span::Origin;
 use super::view::SpanView;
-use crate::model::{NanoRange, Nanos, TraceId};
+use crate::model::{Lookout, NanoRange, Nanos, TraceId};
 
-/// Calls `visit` for the spans that overlap `range`.
-fn for_each_span(head: &SpanHead, range: NanoRange, mut visit: impl FnMut(&SpanView<'_>, &Origin)) {
+/// Calls `visit` for the spans that overlap `range`, until the lookout gives up.
+fn for_each_span(
+    head: &SpanHead,
+    range: NanoRange,
+    lookout: &Lookout<'_>,
+    mut visit: impl FnMut(&SpanView<'_>, &Origin),
+) {
     if !head.time_range().overlaps(&range.to_millis()) {
         return;
     }
     let rows = head.all_rows();
     for (row, encoded) in rows.chunks.iter().flat_map(|chunk| chunk.rows()) {
+        if lookout.gives_up_before(encoded.len()) {
+            return;
+        }
         if !NanoRange::closed(row.start, row.end.max(row.start)).overlaps(&range) {
             continue;
         }
@@ -30,12 +38,13 @@ pub(super) fn candidates(
     head: &SpanHead,
     range: NanoRange,
     any_of: &[Vec<SpanCondition>],
+    lookout: &Lookout<'_>,
     found: &mut Vec<(TraceId, Nanos)>,
 ) {
     let mut ids = BTreeSet::new();
-    for_each_span(head, range, |span, origin| {
+    for_each_span(head, range, lookout, |span, origin| {
         if !ids.contains(&span.trace_id)
-            && any_of.iter().any(|conditions| conditions.iter().all(|c| span.meets(c, origin)))
+            && any_of.iter().any(|conditions| conditions.iter().all(|c| span.meets(c, origin, lookout)))
         {
             ids.insert(span.trace_id);
         }
@@ -43,13 +52,19 @@ pub(super) fn candidates(
     found.extend(ids.into_iter().filter_map(|id| Some((id, head.first_start(id)?))));
 }
 
-pub(super) fn keys(head: &SpanHead, range: NanoRange, scope: AttributeScope, keys: &mut BTreeSet<String>) {
+pub(super) fn keys(
+    head: &SpanHead,
+    range: NanoRange,
+    scope: AttributeScope,
+    lookout: &Lookout<'_>,
+    keys: &mut BTreeSet<String>,
+) {
     let mut add = |key: &str| {
         if !keys.contains(key) {
             keys.insert(key.to_owned());
         }
     };
-    for_each_span(head, range, |span, origin| {
+    for_each_span(head, range, lookout, |span, origin| {
         let of_span = span.attributes.iter().filter(|_| scope.holds_span()).map(|a| a.key);
         of_span.for_each(&mut add);
         origin.attributes(scope).iter().for_each(|a| add(&a.key));
@@ -62,10 +77,11 @@ pub(super) fn values(
     range: NanoRange,
     field: &SpanField,
     conditions: &[SpanCondition],
+    lookout: &Lookout<'_>,
     values: &mut FirstValues,
 ) {
-    for_each_span(head, range, |span, origin| {
-        if !conditions.iter().all(|c| span.meets(c, origin)) {
+    for_each_span(head, range, lookout, |span, origin| {
+        if !conditions.iter().all(|c| span.meets(c, origin, lookout)) {
             return;
         }
         match field {

@@ -10,7 +10,7 @@ use super::span::{Origin, StoredSpan};
 use crate::codec::Malformed;
 use crate::codec::fuse::FuseFilter;
 use crate::codec::rows::RowSet;
-use crate::model::TraceId;
+use crate::model::{Lookout, TraceId};
 use crate::storage::segment::{CHUNK_ROWS, ChunkCache, Section, Segment, SegmentError, SegmentMeta, Table};
 
 /// A sealed segment of spans. Blocks are numbered from 0, in order of their first trace ids.
@@ -30,6 +30,9 @@ pub struct BlockSummary {
     /// The parts by name, with their bytes.
     pub parts: Vec<(String, u64)>,
 }
+
+/// To put the spans of a block together takes as long as to look at so many bytes at least.
+const BLOCK_BYTES: usize = 1 << 12;
 
 impl TracesSegment {
     /// Reads nothing yet.
@@ -112,12 +115,20 @@ impl TracesSegment {
 
     /// Appends the spans of a trace. Where a block is damaged, those of others are still appended, and the first damage
     /// is the answer.
-    pub fn trace(&self, id: TraceId, spans: &mut Vec<StoredSpan>) -> Result<(), SegmentError> {
+    pub fn trace(
+        &self,
+        id: TraceId,
+        lookout: &Lookout<'_>,
+        spans: &mut Vec<StoredSpan>,
+    ) -> Result<(), SegmentError> {
         if !self.may_hold(id)? {
             return Ok(());
         }
         let mut result = Ok(());
         for block in self.blocks_of(id)? {
+            if lookout.gives_up_before(BLOCK_BYTES) {
+                break;
+            }
             let (chunk, at) = self.entry(block)?;
             result = result.and(trace_in_block(&self.block(&chunk, at)?, id, spans));
         }

@@ -10,7 +10,7 @@ use super::block_search::{BlockSearch, OriginCache};
 use super::condition::{AttributeScope, SpanCondition, SpanField};
 use super::first_values::FirstValues;
 use super::segment_reader::TracesSegment;
-use crate::model::{NanoRange, Nanos, TraceId};
+use crate::model::{Lookout, NanoRange, Nanos, StopSign, TraceId};
 use crate::storage::segment::SegmentError;
 
 /// A thread costs some ten microseconds, as a block does.
@@ -23,6 +23,8 @@ static CORES: LazyLock<usize> =
 
 /// A block: the place of its segment in a list, and its number there.
 pub(super) type BlockAt = (usize, u64);
+/// To open a block takes as long as to look at so many bytes at least.
+const BLOCK_BYTES: usize = 1 << 12;
 
 /// What was found, and what could not be read: that is left out.
 pub(super) struct Found<T> {
@@ -35,9 +37,10 @@ pub(super) fn newest_starts(
     segments: &[Arc<TracesSegment>],
     segment: usize,
     range: NanoRange,
+    stop: &StopSign,
 ) -> Found<Vec<(Nanos, BlockAt)>> {
     let blocks = blocks_of(segments, segment..segment + 1);
-    for_each_block(segments, blocks, range, Vec::new, |block, search, _, found| {
+    for_each_block(segments, blocks, range, stop, Vec::new, |block, search, _, found| {
         found.extend(search.newest_start(range)?.map(|start| (start, block)));
         Ok(())
     })
@@ -49,9 +52,10 @@ pub(super) fn candidates(
     blocks: Vec<BlockAt>,
     range: NanoRange,
     any_of: &[Vec<SpanCondition>],
+    stop: &StopSign,
 ) -> Found<Vec<(TraceId, Nanos)>> {
     let blocks = Found { found: blocks, damage: Vec::new() };
-    for_each_block(segments, blocks, range, Vec::new, |_, search, origins, found| {
+    for_each_block(segments, blocks, range, stop, Vec::new, |_, search, origins, found| {
         search.candidates(range, any_of, origins, found)
     })
 }
@@ -60,9 +64,10 @@ pub(super) fn keys(
     segments: &[Arc<TracesSegment>],
     range: NanoRange,
     scope: AttributeScope,
+    stop: &StopSign,
 ) -> Found<BTreeSet<String>> {
     let blocks = blocks_of(segments, 0..segments.len());
-    for_each_block(segments, blocks, range, BTreeSet::new, |_, search, origins, found| {
+    for_each_block(segments, blocks, range, stop, BTreeSet::new, |_, search, origins, found| {
         search.keys(scope, origins, found)
     })
 }
@@ -74,10 +79,11 @@ pub(super) fn values(
     field: &SpanField,
     conditions: &[SpanCondition],
     limit: usize,
+    stop: &StopSign,
 ) -> Found<FirstValues> {
     let new = || FirstValues::new(limit);
     let blocks = blocks_of(segments, 0..segments.len());
-    for_each_block(segments, blocks, range, new, |_, search, origins, found| {
+    for_each_block(segments, blocks, range, stop, new, |_, search, origins, found| {
         let rows = search.rows(range, conditions, origins)?;
         search.values(field, &rows, origins, found)
     })
@@ -95,11 +101,13 @@ fn blocks_of(segments: &[Arc<TracesSegment>], places: Range<usize>) -> Found<Blo
     blocks
 }
 
-/// Calls `visit` for those of the blocks that may hold spans of `range`; each thread fills a `new` value of its own.
+/// Calls `visit` for those of the blocks that may hold spans of `range`; each thread fills a `new` value of its own, and
+/// gives up when the sign is up.
 fn for_each_block<T: Send>(
     segments: &[Arc<TracesSegment>],
     blocks: Found<BlockAt>,
     range: NanoRange,
+    stop: &StopSign,
     new: impl Fn() -> T + Sync,
     visit: impl Fn(BlockAt, &BlockSearch<'_>, &mut OriginCache, &mut T) -> Result<(), SegmentError> + Sync,
 ) -> Found<T> {
@@ -107,9 +115,13 @@ fn for_each_block<T: Send>(
     let next = AtomicUsize::new(0);
     let work = || {
         let (mut found, mut damage, mut origins) = (new(), Vec::new(), OriginCache::default());
+        let lookout = Lookout::new(stop);
         while let Some(&block) = blocks.get(next.fetch_add(1, Ordering::Relaxed)) {
+            if lookout.gives_up_before(BLOCK_BYTES) {
+                break;
+            }
             let visit = |search: &BlockSearch<'_>| visit(block, search, &mut origins, &mut found);
-            let visited = in_block(&segments[block.0], block.1, range, visit);
+            let visited = in_block(&segments[block.0], block.1, range, &lookout, visit);
             damage.extend(visited.err());
         }
         (found, damage)
@@ -133,9 +145,10 @@ fn in_block(
     segment: &TracesSegment,
     block: u64,
     range: NanoRange,
+    lookout: &Lookout<'_>,
     visit: impl FnOnce(&BlockSearch<'_>) -> Result<(), SegmentError>,
 ) -> Result<(), SegmentError> {
     let (chunk, at) = segment.entry(block)?;
     let block = segment.block(&chunk, at)?;
-    if block.entry.range().overlaps(&range) { visit(&BlockSearch::new(block)) } else { Ok(()) }
+    if block.entry.range().overlaps(&range) { visit(&BlockSearch::new(block, lookout)) } else { Ok(()) }
 }

@@ -16,7 +16,7 @@ use super::test_spans::{START, all, any_span, rows};
 use super::view::SpanView;
 use super::*;
 use crate::model::regex::LabelRegex;
-use crate::model::{NanoRange, TimeRange, TraceId};
+use crate::model::{Lookout, NanoRange, StopSign, TimeRange, TraceId};
 use crate::storage::fs::Mapped;
 use crate::storage::segment::Segment;
 
@@ -131,7 +131,10 @@ fn scan(spans: &[(Span, usize)], range: NanoRange, any_of: &[Vec<SpanCondition>]
         let origin = Origin::decode(&test_spans::origin_bytes(SERVICES[*service])).unwrap();
         let encoded = span.encode_to_vec();
         let view = SpanView::parse(&encoded).unwrap();
-        let meets = |conditions: &Vec<SpanCondition>| conditions.iter().all(|c| view.meets(c, &origin));
+        let never = StopSign::never();
+        let lookout = Lookout::new(&never);
+        let meets =
+            |conditions: &Vec<SpanCondition>| conditions.iter().all(|c| view.meets(c, &origin, &lookout));
         if NanoRange::closed(start, end.max(start)).overlaps(&range) && any_of.iter().any(meets) {
             found.insert(view.trace_id);
         }

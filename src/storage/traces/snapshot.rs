@@ -16,7 +16,7 @@ use super::head_search;
 use super::segment_reader::TracesSegment;
 use super::segment_search::{self, Found};
 use super::span::{Origin, StoredSpan};
-use crate::model::{NanoRange, TimeRange, TraceId};
+use crate::model::{Lookout, NanoRange, StopSign, TimeRange, TraceId};
 use crate::storage::errors::ReadError;
 
 /// The spans at one instant. Drop it when the query ends.
@@ -24,6 +24,7 @@ pub struct TracesSnapshot {
     heads: Vec<Arc<SpanHead>>,
     segments: Vec<Arc<TracesSegment>>,
     warnings: Mutex<BTreeSet<String>>,
+    pub(super) stop: StopSign,
 }
 
 impl TracesSnapshot {
@@ -32,7 +33,8 @@ impl TracesSnapshot {
         heads: Vec<Arc<SpanHead>>,
         segments: impl IntoIterator<Item = Result<Arc<TracesSegment>, ReadError>>,
     ) -> TracesSnapshot {
-        let mut snapshot = TracesSnapshot { heads, segments: Vec::new(), warnings: Mutex::default() };
+        let (segments_open, warnings, stop) = (Vec::new(), Mutex::default(), StopSign::never());
+        let mut snapshot = TracesSnapshot { heads, segments: segments_open, warnings, stop };
         for segment in segments {
             match segment {
                 Ok(segment) => snapshot.segments.push(segment),
@@ -42,17 +44,30 @@ impl TracesSnapshot {
         snapshot
     }
 
+    /// The same, for a reader that may have had enough: what is found while the sign is up means nothing.
+    pub fn until(self, stop: StopSign) -> TracesSnapshot {
+        TracesSnapshot { stop, ..self }
+    }
+
+    /// For loops over what was read.
+    pub fn lookout(&self) -> Lookout<'_> {
+        Lookout::new(&self.stop)
+    }
+
     /// The spans of a trace by their start; empty if there are none. What was sent twice, the same in every byte, is here
     /// once.
     pub fn trace(&self, id: TraceId) -> Result<Vec<StoredSpan>, ReadError> {
-        let mut spans = Vec::new();
+        let (mut spans, lookout) = (Vec::new(), self.lookout());
         for segment in &self.segments {
-            if let Err(error) = segment.trace(id, &mut spans) {
+            if let Err(error) = segment.trace(id, &lookout, &mut spans) {
                 self.warn(&error.into());
             }
         }
         for head in &self.heads {
             for (encoded, origin) in head.trace(id) {
+                if lookout.gives_up_before(encoded.len()) {
+                    break;
+                }
                 let span = Span::decode(&*encoded).expect("receivers and replay check what they hand over");
                 spans.push(StoredSpan { origin, span });
             }
@@ -63,18 +78,22 @@ impl TracesSnapshot {
 
     /// Traces with a span that overlaps `range` and, as far as storage can tell, meets all conditions of one of the lists; the
     /// newest first. An empty list of conditions is met by every span; without any list nothing is found.
+    /// Where the sign is up they may end before they should.
     pub fn candidates<'s>(&'s self, range: NanoRange, any_of: &'s [Vec<SpanCondition>]) -> Candidates<'s> {
-        let mut found = Vec::new();
-        self.heads.iter().for_each(|head| head_search::candidates(head, range, any_of, &mut found));
+        let (mut found, lookout) = (Vec::new(), self.lookout());
+        for head in &self.heads {
+            head_search::candidates(head, range, any_of, &lookout, &mut found);
+        }
         Candidates::new(self, self.segments_in(range), found, range, any_of)
     }
 
     /// Sorted keys of the attributes that spans in `range` have, and perhaps some of those near it.
     pub fn attribute_keys(&self, range: NanoRange, scope: AttributeScope) -> Result<Vec<String>, ReadError> {
         let segments = self.segments_in(range);
-        let parts = self.with_warnings(segment_search::keys(&segments, range, scope));
+        let parts = self.with_warnings(segment_search::keys(&segments, range, scope, &self.stop));
         let mut keys: BTreeSet<String> = parts.into_iter().flatten().collect();
-        self.heads.iter().for_each(|head| head_search::keys(head, range, scope, &mut keys));
+        let lookout = self.lookout();
+        self.heads.iter().for_each(|head| head_search::keys(head, range, scope, &lookout, &mut keys));
         Ok(keys.into_iter().collect())
     }
 
@@ -110,12 +129,14 @@ impl TracesSnapshot {
         limit: usize,
     ) -> Result<Vec<FieldValue>, ReadError> {
         let segments = self.segments_in(range);
-        let parts = self.with_warnings(segment_search::values(&segments, range, field, conditions, limit));
+        let parts = segment_search::values(&segments, range, field, conditions, limit, &self.stop);
+        let parts = self.with_warnings(parts);
         let mut values = FirstValues::new(limit);
         let sorted = parts.into_iter().flat_map(FirstValues::into_sorted);
         sorted.for_each(|value| values.add(value.as_ref()));
+        let lookout = self.lookout();
         for head in &self.heads {
-            head_search::values(head, range, field, conditions, &mut values);
+            head_search::values(head, range, field, conditions, &lookout, &mut values);
         }
         Ok(values.into_sorted())
     }

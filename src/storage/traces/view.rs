@@ -14,7 +14,7 @@ use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_f
 use super::condition::{AttributeScope, SpanCondition, SpanField, Test, ValueRef};
 use super::span::{Origin, duration_ns};
 use crate::codec::{Malformed, take};
-use crate::model::{SpanId, TraceId};
+use crate::model::{Lookout, SpanId, TraceId};
 
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct SpanView<'a> {
@@ -117,18 +117,19 @@ impl<'a> SpanView<'a> {
         }
     }
 
-    pub fn meets(&self, condition: &SpanCondition, origin: &Origin) -> bool {
+    pub fn meets(&self, condition: &SpanCondition, origin: &Origin, lookout: &Lookout<'_>) -> bool {
         match &condition.field {
             SpanField::Attribute { scope, key } => {
-                self.attribute_meets(*scope, key, &condition.test)
-                    || origin.meets(*scope, key, &condition.test)
+                self.attribute_meets(*scope, key, &condition.test, lookout)
+                    || origin.meets(*scope, key, &condition.test, lookout)
             }
-            field => condition.test.is_met_by(self.intrinsic(field)),
+            field => condition.test.is_met_within(self.intrinsic(field), lookout),
         }
     }
 
-    fn attribute_meets(&self, scope: AttributeScope, key: &str, test: &Test) -> bool {
-        let is_met = |value: Option<ValueRef<'_>>| value.is_some_and(|value| test.is_met_by(value));
+    fn attribute_meets(&self, scope: AttributeScope, key: &str, test: &Test, lookout: &Lookout<'_>) -> bool {
+        let is_met =
+            |value: Option<ValueRef<'_>>| value.is_some_and(|value| test.is_met_within(value, lookout));
         scope.holds_span() && self.attributes.iter().any(|a| a.key == key && a.value.show(is_met))
     }
 

@@ -13,7 +13,7 @@ use crate::query::QueryError;
 use crate::query::budget::HeldBytes;
 use crate::query::logql::ast::LogExpr;
 use crate::query::logql::stages::{Category, EntryState, Wanted};
-use crate::query::logs::{Direction, LogLine, StreamAnswer};
+use crate::query::logs::{Direction, LogLine, StreamAnswer, select};
 use crate::storage::logs::{LogAsk, LogPart, LogRowsBuffer, LogSelection, identity};
 
 use super::found::{Found, Place, places_by_labels, settle};
@@ -67,11 +67,7 @@ fn first_entries(scan: Scan<'_>, expr: &LogExpr, ask: EntriesAsk) -> Result<Vec<
     if ask.range.is_empty() || ask.limit == 0 {
         return Ok(Vec::new());
     }
-    let selection = scan
-        .snapshot
-        .select(&expr.matchers, ask.range)
-        .map_err(|error| QueryError::Internal(error.to_string()))?;
-    scan.budget.take_series(selection.streams.len() as u64)?;
+    let selection = select(scan.snapshot, &expr.matchers, ask.range, scan.budget)?;
     let mut plan = Plan::new(&expr.stages, Wanted::All, &selection.streams, ask.now);
     plan.wants_lines = true;
     plan.metadata = MetadataUse::All;
@@ -216,7 +212,7 @@ impl<'q, 'a> Search<'q, 'a> {
         let Finder { rows, state, found, of_instant, held } = finder;
         let (count, bound) = (rows.len(), self.bound.load(Ordering::Relaxed));
         let mut left = self.ask.limit;
-        let mut instant = None;
+        let (mut instant, lookout) = (None, self.scan.snapshot.lookout());
         for at in 0..count {
             let row = match self.ask.direction {
                 Direction::Forward => at,
@@ -229,6 +225,9 @@ impl<'q, 'a> Search<'q, 'a> {
                 }
                 instant = Some(time);
                 of_instant.clear();
+            }
+            if lookout.gives_up_before(self.plan.line(rows, row).len()) {
+                self.scan.budget.check()?;
             }
             if !self.plan.pass(self.selection, rows, row, state) {
                 continue;

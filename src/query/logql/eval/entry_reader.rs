@@ -56,7 +56,11 @@ impl EntryReader {
         mut visit: impl FnMut(PassedEntry<'_>, f64) -> Result<(), QueryError>,
     ) -> Result<(), QueryError> {
         let EntryReader { rows, state, cursor } = self;
+        let lookout = reading.lookout();
         for row in 0..rows.len() {
+            if lookout.gives_up_before(reading.plan.line(rows, row).len()) {
+                reading.budget().check()?;
+            }
             let seen_by = cursor.seen_by(rows.timestamps[row]);
             if seen_by.is_empty() || !reading.plan.pass(reading.selection, rows, row, state) {
                 continue;

@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 
-use crate::model::{Labels, Nanos};
+use crate::model::{Labels, Lookout, Nanos};
 use crate::query::QueryError;
 use crate::query::budget::{Budget, HeldBytes};
 use crate::query::logql::ast::{Grouping, LogRange, RangeAggregation, RangeOp, Unwrap};
 use crate::query::logql::stages::labels::{ERROR, ERROR_DETAILS};
 use crate::query::logql::stages::{EntryState, add_filter_names, asks_for_errors};
+use crate::query::logs::select;
 use crate::query::promql::eval::row::Row;
 use crate::storage::logs::{LogPart, LogRowsBuffer, LogSelection};
 
@@ -38,11 +39,7 @@ pub fn range_rows<'q>(
     held: &mut HeldBytes<'q>,
 ) -> Result<RangeRows, QueryError> {
     let log = &aggregation.log;
-    let selection = scan
-        .snapshot
-        .select(&log.matchers, windows.covered())
-        .map_err(|error| QueryError::Internal(error.to_string()))?;
-    scan.budget.take_series(selection.streams.len() as u64)?;
+    let selection = select(scan.snapshot, &log.matchers, windows.covered(), scan.budget)?;
     let reading = Reading::new(scan, aggregation, grouping, windows, &selection, now);
     let made = match (&log.unwrap, reading.is_by_stream()) {
         (Some(unwrap), _) => reading.sampled(unwrap, held)?,
@@ -128,8 +125,12 @@ impl<'q, 'a> Reading<'q, 'a> {
         self.selection.parts.iter().collect()
     }
 
-    fn budget(&self) -> &'q Budget {
+    pub fn budget(&self) -> &'q Budget {
         self.scan.budget
+    }
+
+    pub fn lookout(&self) -> Lookout<'q> {
+        self.scan.snapshot.lookout()
     }
 
     fn counted_by_stream(&self, held: &mut HeldBytes<'q>) -> Result<RangeRows, QueryError> {

@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use crate::query::{Budget, QueryError};
+use crate::query::{Budget, QueryError, settled};
 use crate::storage::logs::{LogAsk, LogPart, LogRowsBuffer, LogSelection, LogsSnapshot};
 
 /// Fewer entries are read sooner than a thread starts.
@@ -30,9 +30,7 @@ impl Scan<'_> {
         self.budget.check()?;
         let looks_at_lines = ask.wants_lines || !ask.line_filters.is_empty();
         self.budget.take_log_lines(part.rows, if looks_at_lines { part.bytes } else { 0 })?;
-        self.snapshot
-            .read(selection, part, ask, rows)
-            .map_err(|error| QueryError::Internal(error.to_string()))
+        settled(self.snapshot.read(selection, part, ask, rows), self.budget)
     }
 
     /// Gives each part, in this order, to one of several workers, each on a thread of its own, and the workers back,

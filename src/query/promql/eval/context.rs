@@ -12,13 +12,12 @@ use crate::query::budget::Budget;
 use crate::query::promql::ast::PositionRange;
 use crate::query::promql::duration::QueryTimes;
 use crate::query::sorting::sort_within;
-use crate::query::{MatrixSeries, QueryError, Timings};
+use crate::query::{MatrixSeries, QueryError, Timings, settled};
 use crate::storage::metrics::{MetricsSnapshot, ReadPlan, Series, Stretch};
 
 use super::annotations::{Annotations, Note};
 use super::row::{Grid, OutputSeries, Row};
 use super::scalar::Scalar;
-use super::series_reader::read_error;
 use super::tally::{Part, Tally};
 
 /// The query as it was asked; operators below see other grids.
@@ -138,15 +137,11 @@ impl<'q> Context<'q> {
         if let Some(made) = self.selections.borrow().iter().find(same) {
             return Ok(made.series.clone());
         }
-        let series: Arc<[Series]> = {
-            let is_stopping = || self.budget.check().is_err();
-            let found = match plan {
-                Some(plan) => self.snapshot().select_planned(matchers, plan, &is_stopping),
-                None => self.snapshot().select_until(matchers, range, &is_stopping),
-            };
-            found.map_err(read_error)?.into()
+        let found = match plan {
+            Some(plan) => self.snapshot().select_planned(matchers, plan),
+            None => self.snapshot().select(matchers, range),
         };
-        self.budget.check()?;
+        let series: Arc<[Series]> = settled(found, self.budget)?.into();
         self.budget.take_series(series.len() as u64)?;
         // Kept as long as the query runs.
         let bytes = |series: &Series| size_of::<Series>() + series.labels.text_len();

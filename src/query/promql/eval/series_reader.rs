@@ -6,10 +6,9 @@ use std::sync::Arc;
 
 use crate::model::TimeRange;
 use crate::model::rollup::Columns;
-use crate::query::QueryError;
 use crate::query::buckets::Buckets;
 use crate::query::budget::Budget;
-use crate::storage::ReadError;
+use crate::query::{QueryError, settled};
 use crate::storage::metrics::{MetricsSnapshot, ReadPlan, SampleBuffer, Series, TierCounts};
 
 use super::float_window::{FilledSteps, FloatWalk, NewestWalk};
@@ -77,11 +76,11 @@ impl SeriesReader {
         let series = &self.series[at];
         let (plan, walk) = match &mut self.reads {
             Reads::Sent(range) => {
-                self.snapshot.read(series, *range, &mut self.samples).map_err(read_error)?;
+                settled(self.snapshot.read(series, *range, &mut self.samples), &self.budget)?;
                 return Ok((Found::Sent(take(&mut self.samples)), TierCounts::default()));
             }
             Reads::Last(plan, newest) => {
-                let counts = read_buckets(&self.snapshot, series, plan, &mut self.buckets)?;
+                let counts = read_buckets(&self.snapshot, series, plan, &self.budget, &mut self.buckets)?;
                 if let Some(newest) = newest.as_ref().filter(|_| self.buckets.histograms.is_empty()) {
                     return Ok((Found::Steps(newest.fill(&self.buckets.floats)), counts));
                 }
@@ -90,10 +89,10 @@ impl SeriesReader {
             }
             Reads::Buckets(plan, walk) => (plan, walk),
         };
-        let mut counts = read_buckets(&self.snapshot, series, plan, &mut self.buckets)?;
+        let mut counts = read_buckets(&self.snapshot, series, plan, &self.budget, &mut self.buckets)?;
         if !self.buckets.has().contains(plan.wanted) {
             let last = ReadPlan { wanted: Columns::LAST, ..plan.clone() };
-            counts.add_all(&read_buckets(&self.snapshot, series, &last, &mut self.buckets)?);
+            counts.add_all(&read_buckets(&self.snapshot, series, &last, &self.budget, &mut self.buckets)?);
             self.buckets.put_last_samples(&mut self.samples);
             return Ok((Found::LastSamplesOnly(take(&mut self.samples)), counts));
         }
@@ -111,11 +110,8 @@ fn read_buckets(
     snapshot: &MetricsSnapshot,
     series: &Series,
     plan: &ReadPlan,
+    budget: &Budget,
     to: &mut Buckets,
 ) -> Result<TierCounts, QueryError> {
-    snapshot.read_buckets(series, plan, &mut to.floats, &mut to.histograms).map_err(read_error)
-}
-
-pub fn read_error(error: ReadError) -> QueryError {
-    QueryError::Internal(error.to_string())
+    settled(snapshot.read_buckets(series, plan, &mut to.floats, &mut to.histograms), budget)
 }
