@@ -1,4 +1,4 @@
-//! `/api/v1/status/tsdb`: which metrics, labels and values have the most series.
+//! `/api/v1/status/tsdb`: which metrics, labels and values have the most series, and what is sealed.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use super::error::ApiError;
 use super::form::Form;
 use super::prometheus::on_worker;
 use super::status::success;
-use crate::storage::{Cardinality, Store};
+use crate::storage::{Cardinality, SealedSamples, Store};
 
 const LIMIT_DEFAULT: usize = 10;
 const LIMIT_MAX: i64 = 10_000;
@@ -48,6 +48,30 @@ fn show(store: &Store, limit: usize) -> Value {
         "memoryInBytesByLabelName": list(&series.bytes_by_label),
         "seriesCountByLabelValuePair": list(&series.series_by_pair),
     })
+}
+
+/// `/api/v1/status/tsdb/blocks`: our segments of samples, in the form of Prometheus's blocks.
+pub async fn blocks(State(api): State<Arc<Api>>) -> Response {
+    success(json!({"blocks": api.store.sealed_samples().iter().map(block).collect::<Vec<_>>()}))
+}
+
+fn block(segment: &SealedSamples) -> Value {
+    json!({
+        "ulid": ulid(segment.id.into()),
+        "minTime": segment.min_time,
+        // Theirs ends before its `maxTime`.
+        "maxTime": segment.max_time.saturating_add(1),
+        "stats": {"numSamples": segment.samples, "numSeries": segment.series},
+        "compaction": {"level": segment.level + 1},
+        // Of this description.
+        "version": 1,
+    })
+}
+
+/// A number as readers of blocks expect their ids: 26 digits of five bits.
+fn ulid(number: u128) -> String {
+    const DIGITS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+    (0..26).rev().map(|digit| char::from(DIGITS[(number >> (digit * 5)) as usize & 31])).collect()
 }
 
 fn list(counts: &[Cardinality]) -> Value {

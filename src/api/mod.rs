@@ -24,6 +24,7 @@ mod result;
 mod room;
 mod rules;
 mod running;
+mod self_metrics;
 mod status;
 mod syntax;
 mod targets;
@@ -219,6 +220,8 @@ pub fn routes(api: &Arc<Api>) -> Router {
         .route("/api/v1/status/buildinfo", get(status::buildinfo))
         .route("/api/v1/status/runtimeinfo", get(status::runtimeinfo))
         .route("/api/v1/status/tsdb", get(cardinality::tsdb))
+        .route("/api/v1/status/tsdb/blocks", get(cardinality::blocks))
+        .route("/api/v1/status/self_metrics", get(self_metrics::self_metrics))
         .route("/api/v1/status/walreplay", get(status::walreplay))
         .route("/api/v1/status/active_queries", get(running::list))
         .route("/api/v1/status/tiers", get(status::tiers))

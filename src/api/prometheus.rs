@@ -14,7 +14,7 @@ use super::form::{Form, quoted};
 use super::json::{JsonWriter, push_labels, push_string};
 use super::limits::{content_encoding, read_body};
 use super::number::{push_sample, push_timestamp};
-use super::query_log::LogEntry;
+use super::query_log::{LogEntry, Waiting};
 use super::query_stats::StatsWish;
 use super::result::push_answer;
 use super::running::{query_text, running_query};
@@ -40,7 +40,7 @@ pub async fn query(State(api): State<Arc<Api>>, uri: Uri, headers: HeaderMap, bo
         strict,
     };
     let entry = LogEntry::new(&api, &request.expr, request.time, request.time, 0);
-    on_worker(&api, &form, move |api, budget| {
+    on_worker_logged(&api, &form, entry, move |api, budget, entry| {
         let result = api.querier.instant(&request, budget);
         finish_query(api, budget, entry, stats, result)
     })
@@ -80,7 +80,7 @@ pub async fn query_range(State(api): State<Arc<Api>>, uri: Uri, headers: HeaderM
         strict,
     };
     let entry = LogEntry::new(&api, &request.expr, start, end, step_ms);
-    on_worker(&api, &form, move |api, budget| {
+    on_worker_logged(&api, &form, entry, move |api, budget, entry| {
         let result = api.querier.range(&request, budget);
         finish_query(api, budget, entry, stats, result)
     })
@@ -271,18 +271,29 @@ pub async fn on_worker<T: Send + 'static>(
     form: &Form,
     job: impl FnOnce(&Api, &Budget) -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, ApiError> {
+    on_worker_logged(api, form, None, move |api, budget, _| job(api, budget)).await
+}
+
+/// The same for a query that the query log will have: `job` writes the entry, but for one that gets no turn.
+pub async fn on_worker_logged<T: Send + 'static>(
+    api: &Arc<Api>,
+    form: &Form,
+    entry: Option<LogEntry>,
+    job: impl FnOnce(&Api, &Budget, Option<LogEntry>) -> Result<T, ApiError> + Send + 'static,
+) -> Result<T, ApiError> {
     let asked = form.optional_duration("timeout")?.map(|ms| Duration::from_millis(ms.max(0) as u64));
     let timeout = asked.unwrap_or(Duration::MAX).min(api.options.query_timeout);
     let deadline = Instant::now() + timeout;
     let budget = Budget::new(deadline, api.options.query_limits).drawing_on(&api.memory);
     let listed = api.running.enter(running_query(api, query_text(form)), &budget);
-    let worker = api.clone();
+    let waiting = Waiting::new(api, &budget, entry);
+    let (worker, begins) = (api.clone(), waiting.clone());
     let job = move |budget: &Budget| {
         // Listed until it is done: that may be after its client stopped waiting.
         let _listed = listed;
-        job(&worker, budget)
+        job(&worker, budget, begins.begins())
     };
-    api.workers.query(budget, deadline, job).await?
+    api.workers.query(budget, job).await.inspect_err(|error| waiting.ends(error))?
 }
 
 fn finish<T>(json: JsonWriter, listing: Listing<T>) -> Response {

@@ -2,20 +2,24 @@
 //!
 //! At most [`LINES_MAX`] lines wait for that thread; who comes then does not wait, and his line is lost and counted.
 
+use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam::channel::{Receiver, Sender, bounded, select};
+use parking_lot::Mutex;
 use prometheus::{IntCounter, Registry};
 
 use super::Api;
+use super::error::ApiError;
 use super::json::push_string;
 use super::origin::Origin;
 use super::query_stats::stats_text;
 use crate::model::Timestamp;
-use crate::query::{Budget, QueryError, QueryStats};
+use crate::query::{Budget, Exceeded, QueryStats};
 
 /// With queries as long as they may be, 16 MiB.
 const LINES_MAX: usize = 1_024;
@@ -143,14 +147,19 @@ impl LogEntry {
     }
 
     /// Logs how it ended. Engines without statistics of their own have what the budget counted.
-    pub fn write(&self, api: &Api, budget: &Budget, result: Result<Option<&QueryStats>, &QueryError>) {
+    pub fn write<E: fmt::Display>(
+        &self,
+        api: &Api,
+        budget: &Budget,
+        result: Result<Option<&QueryStats>, &E>,
+    ) {
         let Some(log) = &api.query_log else { return };
         let of_budget = QueryStats::of_budget(budget);
         let stats = result.ok().flatten().unwrap_or(&of_budget);
-        log.write(self.line(api.clock.now_ms(), stats, result.err()));
+        log.write(self.line(api.clock.now_ms(), stats, result.err().map(E::to_string)));
     }
 
-    fn line(&self, now: Timestamp, stats: &QueryStats, error: Option<&QueryError>) -> String {
+    fn line(&self, now: Timestamp, stats: &QueryStats, error: Option<String>) -> String {
         let mut line = format!(
             "{{\"time\":\"{}\",\"level\":\"INFO\",\"msg\":\"{} query logged\",\"params\":{{\"end\":\"{}\",\"query\":",
             date(now),
@@ -161,7 +170,7 @@ impl LogEntry {
         line += &format!(",\"start\":\"{}\",\"step\":{}}}", date(self.start), self.step_ms / 1_000);
         if let Some(error) = error {
             line += ",\"error\":";
-            push_string(&mut line, &error.to_string());
+            push_string(&mut line, &error);
         }
         line += &format!(",\"stats\":{},\"httpRequest\":{{\"clientIP\":", stats_text(stats));
         let client = self.origin.client.map_or_else(String::new, |client| client.to_string());
@@ -171,6 +180,48 @@ impl LogEntry {
         line += ",\"path\":";
         push_string(&mut line, self.origin.uri.path());
         line + "}}\n"
+    }
+}
+
+/// The entry of a query that waits for its turn. Whoever runs the query takes it; otherwise the last to let go of it
+/// logs that the query was cancelled, which is what becomes of it when its client leaves.
+#[derive(Clone)]
+pub struct Waiting(Arc<Inner>);
+
+struct Inner {
+    api: Arc<Api>,
+    budget: Budget,
+    entry: Mutex<Option<LogEntry>>,
+}
+
+impl Waiting {
+    pub fn new(api: &Arc<Api>, budget: &Budget, entry: Option<LogEntry>) -> Waiting {
+        let (api, budget, entry) = (api.clone(), budget.clone(), Mutex::new(entry));
+        Waiting(Arc::new(Inner { api, budget, entry }))
+    }
+
+    /// The query has its turn.
+    pub fn begins(&self) -> Option<LogEntry> {
+        self.0.entry.lock().take()
+    }
+
+    /// The query got no turn, if nobody took its entry.
+    pub fn ends(&self, why: &ApiError) {
+        self.0.log(why);
+    }
+}
+
+impl Inner {
+    fn log(&self, why: &impl fmt::Display) {
+        if let Some(entry) = self.entry.lock().take() {
+            entry.write(&self.api, &self.budget, Err(why));
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.log(&Exceeded::CancelledInQueue);
     }
 }
 
@@ -201,8 +252,8 @@ mod tests {
 
     #[test]
     fn a_line_is_one_object_whatever_the_query_is() {
-        let error = QueryError::Execution("no \"way\"".to_owned());
-        let line = entry("up{a=\"\n\u{1}\"}").line(0, &QueryStats::default(), Some(&error));
+        let error = Some("no \"way\"".to_owned());
+        let line = entry("up{a=\"\n\u{1}\"}").line(0, &QueryStats::default(), error);
         assert!(line.ends_with('\n') && line.lines().count() == 1, "{line}");
         let read: serde_json::Value = serde_json::from_str(&line).unwrap();
         assert_eq!(read["time"], "1970-01-01T00:00:00.000Z");

@@ -17,6 +17,17 @@ const WAITING_PER_RUNNING: usize = 16;
 /// How soon a query that waits notices that it was cancelled.
 pub const QUEUE_CHECK: Duration = Duration::from_millis(20);
 
+/// Waits for a turn for as long as the budget lasts.
+pub async fn within<T>(budget: &Budget, turn: impl Future<Output = T>) -> Result<T, ApiError> {
+    let mut turn = pin!(turn);
+    loop {
+        budget.check().map_err(|exceeded| ApiError::from(exceeded.in_queue()))?;
+        if let Ok(turn) = tokio::time::timeout(QUEUE_CHECK, &mut turn).await {
+            return Ok(turn);
+        }
+    }
+}
+
 pub struct Workers {
     writes: Pool,
     queries: Pool,
@@ -56,18 +67,10 @@ impl Workers {
     pub async fn query<T: Send + 'static>(
         &self,
         budget: Budget,
-        deadline: Instant,
         job: impl FnOnce(&Budget) -> T + Send + 'static,
     ) -> Result<T, ApiError> {
         let queued_at = Instant::now();
-        let mut turn = pin!(self.queries.queue()?.turn());
-        let turn = loop {
-            budget.check().map_err(|exceeded| ApiError::from(exceeded.in_queue()))?;
-            let next_check = deadline.min(Instant::now() + QUEUE_CHECK);
-            if let Ok(turn) = tokio::time::timeout_at(next_check.into(), &mut turn).await {
-                break turn;
-            }
-        };
+        let turn = within(&budget, self.queries.queue()?.turn()).await?;
         budget.begins(queued_at.elapsed());
         let _gone = CancelOnDrop(budget.clone());
         turn.run(move || job(&budget)).await
@@ -151,10 +154,9 @@ mod tests {
     use crate::query::Exceeded;
     use crate::query::budget::Limits;
 
-    fn budget() -> (Budget, Instant) {
-        let deadline = Instant::now() + Duration::from_millis(50);
+    fn budget(time: Duration) -> Budget {
         let limits = Limits { samples_max: 1, series_max: 1, bytes_max: 1, log_bytes_max: 1 };
-        (Budget::new(deadline, limits), deadline)
+        Budget::new(Instant::now() + time, limits)
     }
 
     #[tokio::test]
@@ -182,11 +184,10 @@ mod tests {
     async fn a_query_that_waits_past_its_deadline_times_out() {
         let workers = Arc::new(Workers::new(1, 1, &Registry::new()));
         let (release, wait) = mpsc::channel::<()>();
-        let (first, (long, deadline)) = (workers.clone(), budget());
-        let running = tokio::spawn(async move { first.query(long, deadline, move |_| wait.recv()).await });
+        let (first, long) = (workers.clone(), budget(Duration::from_secs(9)));
+        let running = tokio::spawn(async move { first.query(long, move |_| wait.recv()).await });
         tokio::time::sleep(Duration::from_millis(10)).await;
-        let (short, deadline) = budget();
-        let late = workers.query(short, deadline, |_| ()).await;
+        let late = workers.query(budget(Duration::from_millis(50)), |_| ()).await;
         assert_eq!(late.unwrap_err().to_string(), "query timed out in query queue");
         release.send(()).unwrap();
         assert!(running.await.unwrap().is_ok());
@@ -195,10 +196,10 @@ mod tests {
     #[tokio::test]
     async fn a_client_that_leaves_cancels_its_query() {
         let workers = Workers::new(1, 1, &Registry::new());
-        let (budget, deadline) = (budget().0, Instant::now() + Duration::from_secs(9));
+        let budget = budget(Duration::from_secs(9));
         let seen = budget.clone();
         let (started, is_running) = tokio::sync::oneshot::channel();
-        let query = workers.query(budget, deadline, move |budget| {
+        let query = workers.query(budget, move |budget| {
             started.send(()).unwrap();
             while budget.check() != Err(Exceeded::Cancelled) {
                 std::thread::sleep(Duration::from_millis(1));

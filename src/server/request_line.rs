@@ -1,6 +1,7 @@
 //! The first request line of a connection as people type it: `curl -g 'http://…/api/v1/query?query=up{job="a"}>0'` sends
 //! `"`, `<`, `>` and bytes beyond ASCII as they are. Go's servers take that, hyper does not; so they are percent-encoded
-//! before hyper reads them. Programs, which keep connections, encode what they send.
+//! before hyper reads them. Only the first line: to find the next one, one would have to know where a body ends, as hyper
+//! does, and of two opinions about that requests are smuggled. Programs, which keep connections, encode what they send.
 
 use std::io;
 use std::pin::Pin;

@@ -72,7 +72,7 @@ pub use manifest::ManifestError;
 pub use open::OpenError;
 pub use seal::MaintenanceError;
 pub use signal::{PerSignal, Signal};
-pub use stats::{Cardinality, SeriesStats, StoreStats};
+pub use stats::{Cardinality, SealedSamples, SeriesStats, StoreStats};
 pub use store::{Busy, Completion, Options, Store, WriteError};
 pub use sync::SyncMode;
 pub use tier_dirs::TierOptions;

@@ -10,7 +10,7 @@ use super::signal::Signal;
 use super::store::Store;
 use super::sync::SyncMetrics;
 use super::tier_status::TierMetrics;
-use crate::model::TimeRange;
+use crate::model::{TimeRange, Timestamp};
 
 /// The store's own metrics.
 pub(super) struct StoreMetrics {
@@ -160,6 +160,19 @@ pub struct StoreStats {
     pub missing_segments: u64,
 }
 
+/// A sealed segment of samples.
+#[derive(Clone, Copy, Debug)]
+pub struct SealedSamples {
+    /// Of the segment, for as long as there is a store.
+    pub id: u64,
+    /// How often its samples were merged.
+    pub level: u8,
+    pub min_time: Timestamp,
+    pub max_time: Timestamp,
+    pub samples: u64,
+    pub series: u64,
+}
+
 /// One row of a list of what is most numerous.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cardinality {
@@ -194,6 +207,26 @@ impl Store {
             damaged_wal_records: self.metrics.corrupt_records.get(),
             missing_segments: self.metrics.missing_segments.get(),
         }
+    }
+
+    /// The sealed segments of samples as sent, in order of time.
+    pub fn sealed_samples(&self) -> Vec<SealedSamples> {
+        let view = self.view.load();
+        let as_sent = view.segments_of(Signal::Metrics).filter(|(_, segment)| !segment.is_rollup());
+        let sealed = as_sent.map(|(_, segment)| {
+            let entry = &segment.entry;
+            SealedSamples {
+                id: entry.id,
+                level: entry.level,
+                min_time: entry.min_time,
+                max_time: entry.max_time,
+                samples: entry.rows,
+                series: entry.series,
+            }
+        });
+        let mut sealed: Vec<SealedSamples> = sealed.collect();
+        sealed.sort_by_key(|segment| (segment.min_time, segment.id));
+        sealed
     }
 
     /// What heads hold.

@@ -106,6 +106,60 @@ fn what_prometheus_has_only_if_told_so_is_disabled() {
 }
 
 #[test]
+fn what_is_sealed_is_listed_as_blocks() {
+    let server = Server::start(&[]);
+    let blocks = || {
+        let body = server.get("/api/v1/status/tsdb/blocks").body;
+        serde_json::from_str::<Value>(&body).unwrap()["data"]["blocks"].take()
+    };
+    assert_eq!(blocks(), json!([]));
+    let now = now_ms();
+    let samples = [(now - 10_000, 1.0), (now, 2.0)];
+    assert_eq!(server.write(&proto::v1(&[("__name__", "up")], &samples)).status, 204);
+    assert_eq!(server.post("/api/v1/admin/flush", &[], "").status, 204);
+    let mut sealed = blocks();
+    let sealed = sealed.as_array_mut().unwrap();
+    // Two where midnight lies between the samples.
+    let sum = |name: &str| sealed.iter().map(|block| block["stats"][name].as_u64().unwrap()).sum::<u64>();
+    assert_eq!((sum("numSamples"), sum("numSeries")), (2, sealed.len() as u64));
+    assert_eq!(sealed[0]["minTime"], now - 10_000);
+    assert_eq!(sealed.last().unwrap()["maxTime"], now + 1);
+    assert_eq!((&sealed[0]["compaction"]["level"], &sealed[0]["version"]), (&json!(1), &json!(1)));
+    let ulid = sealed[0]["ulid"].as_str().unwrap();
+    assert!(ulid.len() == 26 && ulid.ends_with('1'), "{ulid}");
+}
+
+#[test]
+fn own_metrics_are_told_as_json_for_those_that_cannot_read_the_text() {
+    let server = Server::start(&[]);
+    let asked = |pattern: &str| {
+        let answer = server.get(&format!("/api/v1/status/self_metrics?metric_name_pattern={pattern}"));
+        (answer.status, serde_json::from_str::<Value>(&answer.body).unwrap())
+    };
+    let (status, body) = asked("icecore_query_held_.*|icecore_worker_jobs");
+    let names: Vec<&str> =
+        body["data"].as_array().unwrap().iter().map(|family| family["name"].as_str().unwrap()).collect();
+    assert_eq!((status, names), (200, vec!["icecore_query_held_bytes", "icecore_worker_jobs"]));
+    assert_eq!(body["data"][0]["type"], "GAUGE");
+    assert_eq!(body["data"][0]["metric"], json!([{"gauge": {"value": 0.0}}]));
+    let of_queries = json!({"label": [{"name": "pool", "value": "query"}], "gauge": {"value": 0.0}});
+    assert!(body["data"][1]["metric"].as_array().unwrap().contains(&of_queries), "{body}");
+    let (_, body) = asked("icecore_wal_sync_seconds");
+    let histogram = &body["data"][0]["metric"][0]["histogram"];
+    assert!(histogram["sampleCount"].is_string() && histogram["bucket"][0]["upperBound"] == 0.0005, "{body}");
+    assert!(asked("").1["data"].as_array().unwrap().len() > 20);
+    let (status, body) = asked("(");
+    let error = "invalid metric_name_pattern: error parsing regexp: missing closing ): `(`";
+    assert_eq!((status, &body["errorType"], &body["error"]), (400, &json!("bad_data"), &json!(error)));
+}
+
+#[test]
+fn no_description_of_the_api_is_served_that_would_be_anothers() {
+    let server = Server::start(&[]);
+    assert_eq!(server.get("/api/v1/openapi.yaml").status, 404);
+}
+
+#[test]
 fn limits_of_metadata_count_from_zero_and_below_it_there_is_none() {
     let server = Server::start(&[]);
     let family = |name: &[u8]| proto::Message::new().varint(1, 1).bytes(2, name).bytes(4, b"help");

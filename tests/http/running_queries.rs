@@ -1,5 +1,7 @@
 //! The list of running queries and their cancellation, and the query log.
 
+use std::io::Write;
+use std::net::TcpStream;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -76,6 +78,105 @@ fn queries_of_every_language_are_listed_and_can_be_cancelled_running_or_waiting(
     assert!(status == 404 && body.contains("not_found"), "{body}");
     assert_eq!(server.post("/api/v1/admin/queries/x/cancel", &[], "").status, 404);
     assert_eq!(server.get("/api/v1/query?query=1").status, 200, "the worker is free again");
+}
+
+/// The dearest expression that is compiled, and a text that it looks at to the end in vain: milliseconds each.
+const HOSTILE: &str = "^(?:[a-z0-9 ]{0,60}){20}!$";
+
+fn looked_at_in_vain(i: usize) -> String {
+    let letter = |at: usize| char::from(b'a' + ((i + 1) * (at * at + 7) % 25) as u8);
+    (0..800).map(letter).collect::<String>() + "!x"
+}
+
+const TEXTS: usize = 2_000;
+
+fn push_lines(server: &Server) {
+    let now = now_ms();
+    let values: Vec<Value> =
+        (0..TEXTS).map(|i| json!([format!("{now}{i:06}"), looked_at_in_vain(i)])).collect();
+    let body = json!({"streams": [{"stream": {"app": "shop"}, "values": values}]}).to_string();
+    let pushed = server.post("/loki/api/v1/push", &[("content-type", "application/json")], body);
+    assert_eq!(pushed.status, 204, "{}", pushed.body);
+}
+
+fn push_spans(server: &Server) {
+    let now = now_ms() as u64 * 1_000_000;
+    let span = |i: usize| {
+        json!({"traceId": format!("{:032x}", i + 1), "spanId": format!("{:016x}", i + 1),
+            "name": looked_at_in_vain(i), "kind": 2, "startTimeUnixNano": now.to_string(),
+            "endTimeUnixNano": (now + 1_000).to_string()})
+    };
+    let spans: Vec<Value> = (0..TEXTS).map(span).collect();
+    let body = json!({"resourceSpans": [{"resource": {}, "scopeSpans": [{"scope": {}, "spans": spans}]}]});
+    let headers = [("content-type", "application/json")];
+    let pushed = server.post("/v1/traces", &headers, body.to_string());
+    assert_eq!(pushed.status, 200, "{}", pushed.body);
+}
+
+#[test]
+fn a_query_of_lines_or_spans_is_cancelled_in_the_middle_of_its_work() {
+    let server = Server::start(&[]);
+    push_lines(&server);
+    push_spans(&server);
+    let expr = format!("{{app=\"shop\"}} |~ \"{HOSTILE}\"");
+    let traceql = format!("{{ name =~ \"{HOSTILE}\" }}");
+    for (path, kind) in [
+        (format!("/loki/api/v1/query_range?query={}", encode(&expr)), "logql"),
+        (format!("/api/search?q={}", encode(&traceql)), "traceql"),
+    ] {
+        let slow = asked(&server, &path);
+        let running = wait_for(|| list(&server).into_iter().find(|query| query["state"] == "running"));
+        assert_eq!(running["kind"], kind);
+        assert_eq!(cancel(&server, &running), (204, String::new()));
+        let answer = slow.join().unwrap();
+        let error = (answer.status, answer.body.as_str());
+        assert_eq!(error, (499, "query was canceled in expression evaluation"), "{kind}");
+        wait_for(|| list(&server).is_empty().then_some(()));
+    }
+}
+
+fn logged(path: &std::path::Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn a_query_that_ends_in_the_queue_is_in_the_query_log_with_the_reason() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("queries.json");
+    let server = Server::start(&["--query.max-concurrency", "1", "--query.log-file", path.to_str().unwrap()]);
+    let slow =
+        asked(&server, &format!("/api/v1/query_range?query={}&start=0&end=10000&step=1", encode(SLOW)));
+    let running = wait_for(|| list(&server).into_iter().find(|query| query["state"] == "running"));
+    let listed = |text: &str| list(&server).into_iter().find(|query| query["query"] == text);
+
+    assert_eq!(server.get("/api/v1/query?query=late&timeout=10ms").status, 503);
+    let unwanted = asked(&server, "/api/v1/query?query=unwanted");
+    cancel(&server, &wait_for(|| listed("unwanted")));
+    assert_eq!(unwanted.join().unwrap().status, 499);
+    let mut leaving = TcpStream::connect(server.address()).unwrap();
+    leaving
+        .write_all(b"GET /loki/api/v1/query_range?query={app=\"left\"} HTTP/1.1\r\nHost: a\r\n\r\n")
+        .unwrap();
+    wait_for(|| listed("{app=\"left\"}"));
+    drop(leaving);
+    wait_for(|| listed("{app=\"left\"}").is_none().then_some(()));
+
+    let lines = wait_for(|| Some(logged(&path)).filter(|lines| lines.len() >= 3));
+    let told: Vec<(&str, &str)> = lines
+        .iter()
+        .map(|line| (line["params"]["query"].as_str().unwrap(), line["error"].as_str().unwrap()))
+        .collect();
+    let cancelled = "query was canceled in query queue";
+    let expected =
+        [("late", "query timed out in query queue"), ("unwanted", cancelled), ("{app=\"left\"}", cancelled)];
+    assert_eq!(told, expected);
+    assert_eq!(lines[2]["msg"], "logql query logged");
+    cancel(&server, &running);
+    assert_eq!(slow.join().unwrap().status, 499);
+    let lines = wait_for(|| Some(logged(&path)).filter(|lines| lines.len() >= 4));
+    assert_eq!(lines[3]["error"], "query was canceled in expression evaluation");
+    assert_eq!(lines.len(), 4, "each once");
 }
 
 #[test]

@@ -21,7 +21,8 @@ use super::prometheus::on_worker;
 use crate::model::histogram::ResetHint;
 use crate::model::labels::METRIC_NAME;
 use crate::model::{Histogram, Labels};
-use crate::query::{SampleValue, VectorSample};
+use crate::query::budget::HeldBytes;
+use crate::query::{Budget, SampleValue, VectorSample};
 use format::{Format, Shape};
 
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -42,22 +43,45 @@ async fn answer(api: &Arc<Api>, uri: &Uri, headers: &HeaderMap) -> Result<Respon
         let mut samples = api.querier.newest(&selectors, now, budget).map_err(ApiError::Query)?;
         samples.retain(|sample| !sample.labels.metric_name().is_empty() && format.shape.can_show(sample));
         let bytes_max = api.options.response_bytes_max;
-        let mut page = Vec::new();
+        let mut page = Page::new(bytes_max, budget);
         for family in families(&samples) {
             match format.shape {
-                Shape::Text => text::push_family(&mut page, &family, format.escaping),
-                Shape::Protobuf => protobuf::push_family(&mut page, &family, format.escaping),
-            }
-            if page.len() > bytes_max {
-                break;
+                Shape::Text => text::push_family(&mut page, &family, format.escaping)?,
+                Shape::Protobuf => protobuf::push_family(&mut page, &family, format.escaping)?,
             }
         }
-        let mut response = whole_body(page, TEXT, bytes_max, &api.answers)?;
+        let mut response = whole_body(page.bytes, TEXT, bytes_max, &api.answers)?;
         let content_type = HeaderValue::from_str(&format.content_type()).expect("it is ASCII");
         response.headers_mut().insert(header::CONTENT_TYPE, content_type);
         Ok(response)
     })
     .await
+}
+
+/// The page while it grows, paid for sample by sample.
+struct Page<'b> {
+    bytes: Vec<u8>,
+    bytes_max: usize,
+    bytes_paid: usize,
+    held: HeldBytes<'b>,
+    budget: &'b Budget,
+}
+
+impl<'b> Page<'b> {
+    fn new(bytes_max: usize, budget: &'b Budget) -> Page<'b> {
+        Page { bytes: Vec::new(), bytes_max, bytes_paid: 0, held: HeldBytes::none(budget), budget }
+    }
+
+    /// To be called after each sample.
+    fn pay(&mut self) -> Result<(), ApiError> {
+        if self.bytes.len() > self.bytes_max {
+            return Err(ApiError::ResponseTooLarge { max: self.bytes_max });
+        }
+        self.budget.check()?;
+        self.held.grow((self.bytes.len() - self.bytes_paid) as u64)?;
+        self.bytes_paid = self.bytes.len();
+        Ok(())
+    }
 }
 
 /// What all samples of a family are; of floats nothing is known.
@@ -117,12 +141,14 @@ fn classic_buckets(histogram: &Histogram) -> Vec<(f64, f64)> {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::time::{Duration, Instant};
 
     use prost::Message;
 
     use super::format::Escaping;
     use super::*;
     use crate::model::histogram::{CUSTOM_BUCKETS_SCHEMA, Span};
+    use crate::query::budget::Limits;
     use crate::wire::metric_family::{MetricFamily, MetricType};
 
     fn sample(labels: &[(&str, &str)], value: SampleValue) -> VectorSample {
@@ -162,10 +188,35 @@ mod tests {
         }
     }
 
+    fn budget() -> Budget {
+        let limits = Limits { samples_max: 0, series_max: 0, bytes_max: 1 << 20, log_bytes_max: 0 };
+        Budget::new(Instant::now() + Duration::from_secs(600), limits)
+    }
+
     fn text(samples: &[VectorSample], escaping: Escaping) -> String {
-        let mut page = Vec::new();
-        families(samples).for_each(|family| text::push_family(&mut page, &family, escaping));
-        String::from_utf8(page).unwrap()
+        let budget = budget();
+        let mut page = Page::new(1 << 20, &budget);
+        families(samples).for_each(|family| text::push_family(&mut page, &family, escaping).unwrap());
+        String::from_utf8(page.bytes).unwrap()
+    }
+
+    #[test]
+    fn a_page_ends_within_a_family_where_its_room_does() {
+        let samples: Vec<VectorSample> =
+            (0..1_000).map(|i| float(&[("__name__", "a"), ("i", &i.to_string())], 1.0)).collect();
+        let family = families(&samples).next().unwrap();
+        for push in [text::push_family, protobuf::push_family] {
+            let budget = budget();
+            let mut page = Page::new(2_000, &budget);
+            let refused = push(&mut page, &family, Escaping::None).unwrap_err().to_string();
+            assert_eq!(refused, "answer is longer than 2000 bytes (--query.max-response-bytes)");
+            assert!(page.bytes.len() < 2_100, "{}", page.bytes.len());
+            let mut page = Page::new(1 << 20, &budget);
+            budget.take_bytes((1 << 20) - 2_000).unwrap();
+            let refused = push(&mut page, &family, Escaping::None).unwrap_err().to_string();
+            assert!(refused.ends_with("(--query.max-bytes)"), "{refused}");
+            assert!(page.bytes.len() < 2_100, "{}", page.bytes.len());
+        }
     }
 
     #[test]
@@ -218,10 +269,11 @@ mod tests {
             histogram(&[("__name__", "m"), ("i", "2")], Histogram { hint: ResetHint::Gauge, ..native() }),
             float(&[("__name__", "m"), ("i", "3")], 1.0),
         ];
-        let mut page = Vec::new();
+        let budget = budget();
+        let mut page = Page::new(1 << 20, &budget);
         families(&samples)
-            .for_each(|family| protobuf::push_family(&mut page, &family, Escaping::Underscores));
-        let (mut rest, mut read) = (&page[..], Vec::new());
+            .for_each(|family| protobuf::push_family(&mut page, &family, Escaping::Underscores).unwrap());
+        let (mut rest, mut read) = (&page.bytes[..], Vec::new());
         while !rest.is_empty() {
             read.push(MetricFamily::decode_length_delimited(&mut rest).unwrap());
         }

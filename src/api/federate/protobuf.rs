@@ -3,7 +3,8 @@
 use prost::Message;
 
 use super::format::{Escaping, escaped};
-use super::{Family, Kind, classic_buckets, shown_labels};
+use super::{Family, Kind, Page, classic_buckets, shown_labels};
+use crate::api::error::ApiError;
 use crate::model::Histogram;
 use crate::model::histogram::Span;
 use crate::query::{SampleValue, VectorSample};
@@ -11,19 +12,34 @@ use crate::wire::metric_family::{
     Bucket, BucketSpan, Histogram as WireHistogram, LabelPair, Metric, MetricFamily, MetricType, Untyped,
 };
 
-pub fn push_family(page: &mut Vec<u8>, family: &Family, escaping: Escaping) {
+/// The key of a family's metrics: field 4, messages.
+const METRIC: u8 = 4 << 3 | 2;
+
+/// The length of the whole comes first: so each metric is made twice, and none is held beside the page.
+pub fn push_family(page: &mut Page<'_>, family: &Family<'_>, escaping: Escaping) -> Result<(), ApiError> {
     let kind = match family.kind {
         Kind::Untyped => MetricType::Untyped,
         Kind::Histogram => MetricType::Histogram,
         Kind::GaugeHistogram => MetricType::GaugeHistogram,
     };
-    let message = MetricFamily {
-        name: Some(escaped(family.name, escaping)),
-        r#type: Some(kind.into()),
-        metric: family.samples.iter().map(|sample| metric(sample, escaping)).collect(),
-    };
-    message.encode_length_delimited(page).expect("a vector grows");
+    let name = Some(escaped(family.name, escaping));
+    let head = MetricFamily { name, r#type: Some(kind.into()), metric: Vec::new() };
+    let mut len = head.encoded_len();
+    for sample in family.samples {
+        let metric_len = metric(sample, escaping).encoded_len();
+        len += 1 + prost::length_delimiter_len(metric_len) + metric_len;
+    }
+    prost::encode_length_delimiter(len, &mut page.bytes).expect(GROWS);
+    head.encode(&mut page.bytes).expect(GROWS);
+    for sample in family.samples {
+        page.bytes.push(METRIC);
+        metric(sample, escaping).encode_length_delimited(&mut page.bytes).expect(GROWS);
+        page.pay()?;
+    }
+    Ok(())
 }
+
+const GROWS: &str = "a vector grows";
 
 fn metric(sample: &VectorSample, escaping: Escaping) -> Metric {
     let pair = |(name, value): (&str, &str)| LabelPair {

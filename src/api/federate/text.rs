@@ -1,13 +1,14 @@
 //! A family in Prometheus's text format, version 0.0.4.
 
 use super::format::{Escaping, escaped, is_plain};
-use super::{Family, Kind, classic_buckets, shown_labels};
+use super::{Family, Kind, Page, classic_buckets, shown_labels};
+use crate::api::error::ApiError;
 use crate::api::number::push_shortest;
 use crate::model::Histogram;
 use crate::query::{SampleValue, VectorSample};
 
-pub fn push_family(page: &mut Vec<u8>, family: &Family, escaping: Escaping) {
-    let mut text = Page { text: String::new(), name: escaped(family.name, escaping), escaping };
+pub fn push_family(page: &mut Page<'_>, family: &Family<'_>, escaping: Escaping) -> Result<(), ApiError> {
+    let mut text = Lines { text: String::new(), name: escaped(family.name, escaping), escaping };
     text.text.push_str("# TYPE ");
     push_name(&mut text.text, &text.name);
     text.text.push_str(match family.kind {
@@ -20,18 +21,22 @@ pub fn push_family(page: &mut Vec<u8>, family: &Family, escaping: Escaping) {
             SampleValue::Float(value) => text.push_line(sample, "", None, *value),
             SampleValue::Histogram(histogram) => text.push_histogram(sample, histogram),
         }
+        page.bytes.extend_from_slice(text.text.as_bytes());
+        page.pay()?;
+        text.text.clear();
     }
-    page.extend_from_slice(text.text.as_bytes());
+    Ok(())
 }
 
-struct Page {
+/// Those of one sample.
+struct Lines {
     text: String,
     /// The family's, escaped.
     name: String,
     escaping: Escaping,
 }
 
-impl Page {
+impl Lines {
     fn push_histogram(&mut self, sample: &VectorSample, histogram: &Histogram) {
         for (bound, count) in classic_buckets(histogram) {
             self.push_line(sample, "_bucket", Some(bound), count);

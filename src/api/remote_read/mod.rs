@@ -7,7 +7,6 @@ mod samples;
 mod stream;
 
 use std::ops::ControlFlow;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -21,7 +20,7 @@ use super::Api;
 use super::error::ApiError;
 use super::limits::read_body;
 use super::running::running_query;
-use super::workers::QUEUE_CHECK;
+use super::workers::within;
 use crate::model::{Labels, MatchOp, Matcher, TimeRange};
 use crate::query::{Budget, Exceeded, Listed, QueryError};
 use crate::storage::metrics::SampleBuffer;
@@ -116,10 +115,9 @@ impl RangeOfSeries {
     }
 }
 
-/// The right to read, and the time it must be done by; waiting counts.
+/// The right to read within a budget, whose time runs while it is waited for.
 struct Turn {
     permit: OwnedSemaphorePermit,
-    deadline: Instant,
     budget: Budget,
     /// Among the queries that run.
     listed: Listed,
@@ -129,16 +127,16 @@ impl Turn {
     async fn wait(api: &Api, queries: &[RangeOfSeries]) -> Result<Turn, ApiError> {
         let deadline = Instant::now() + api.options.query_timeout;
         let budget = Budget::new(deadline, api.options.query_limits).drawing_on(&api.memory);
-        let texts: Vec<String> = queries.iter().map(RangeOfSeries::text).collect();
-        let listed = api.running.enter(running_query(api, texts.join(" ")), &budget);
-        let mut permit = pin!(api.reads.clone().acquire_owned());
-        let permit = loop {
-            if let Ok(permit) = tokio::time::timeout(QUEUE_CHECK, &mut permit).await {
-                break permit.expect("the semaphore is never closed");
+        let mut texts: Vec<String> = Vec::new();
+        for text in queries.iter().map(RangeOfSeries::text) {
+            // Of several ranges of the same series, say.
+            if !texts.contains(&text) {
+                texts.push(text);
             }
-            budget.check().map_err(|exceeded| ApiError::from(exceeded.in_queue()))?;
-        };
-        Ok(Turn { permit, deadline, budget, listed })
+        }
+        let listed = api.running.enter(running_query(api, texts.join(" ")), &budget);
+        let permit = within(&budget, api.reads.clone().acquire_owned()).await?;
+        Ok(Turn { permit: permit.expect("the semaphore is never closed"), budget, listed })
     }
 
     /// Runs the reading in the query pool.
@@ -153,7 +151,7 @@ impl Turn {
             let _held = held;
             job(&worker, budget)
         };
-        api.workers.query(self.budget, self.deadline, job).await?
+        api.workers.query(self.budget, job).await?
     }
 }
 

@@ -2,70 +2,61 @@
 
 use super::functions_table::ValueType;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UnaryOp {
-    Plus,
-    Minus,
+/// An enum whose variants are words of the language: one list says what there is and how it is written.
+macro_rules! words {
+    ($(#[$outer:meta])* $name:ident { $($(#[$inner:meta])* $variant:ident = $text:literal,)* }) => {
+        $(#[$outer])*
+        pub enum $name {
+            $($(#[$inner])* $variant,)*
+        }
+
+        impl $name {
+            pub const ALL: &[$name] = &[$($name::$variant),*];
+
+            pub fn text(self) -> &'static str {
+                match self {
+                    $($name::$variant => $text,)*
+                }
+            }
+        }
+    };
 }
 
-impl UnaryOp {
-    pub fn text(self) -> &'static str {
-        match self {
-            UnaryOp::Plus => "+",
-            UnaryOp::Minus => "-",
-        }
+words! {
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    UnaryOp {
+        Plus = "+",
+        Minus = "-",
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum BinaryOp {
-    Add,
-    Subtract,
-    Multiply,
-    Divide,
-    Modulo,
-    Power,
-    Atan2,
-    Equal,
-    NotEqual,
-    Less,
-    LessEqual,
-    Greater,
-    GreaterEqual,
-    And,
-    Or,
-    Unless,
-    /// `</`: the part of a histogram below a value.
-    TrimUpper,
-    /// `>/`: the part of a histogram above a value.
-    TrimLower,
+words! {
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    BinaryOp {
+        Add = "+",
+        Subtract = "-",
+        Multiply = "*",
+        Divide = "/",
+        Modulo = "%",
+        Power = "^",
+        Atan2 = "atan2",
+        Equal = "==",
+        NotEqual = "!=",
+        Less = "<",
+        LessEqual = "<=",
+        Greater = ">",
+        GreaterEqual = ">=",
+        And = "and",
+        Or = "or",
+        Unless = "unless",
+        /// The part of a histogram below a value.
+        TrimUpper = "</",
+        /// The part of a histogram above a value.
+        TrimLower = ">/",
+    }
 }
 
 impl BinaryOp {
-    pub const ALL: [BinaryOp; 18] = {
-        use BinaryOp::*;
-        [
-            Add,
-            Subtract,
-            Multiply,
-            Divide,
-            Modulo,
-            Power,
-            Atan2,
-            Equal,
-            NotEqual,
-            Less,
-            LessEqual,
-            Greater,
-            GreaterEqual,
-            And,
-            Or,
-            Unless,
-            TrimUpper,
-            TrimLower,
-        ]
-    };
-
     pub fn is_comparison(self) -> bool {
         use BinaryOp::*;
         matches!(self, Equal | NotEqual | Less | LessEqual | Greater | GreaterEqual)
@@ -78,89 +69,29 @@ impl BinaryOp {
     pub fn is_trim(self) -> bool {
         matches!(self, BinaryOp::TrimUpper | BinaryOp::TrimLower)
     }
-
-    pub fn text(self) -> &'static str {
-        match self {
-            BinaryOp::Add => "+",
-            BinaryOp::Subtract => "-",
-            BinaryOp::Multiply => "*",
-            BinaryOp::Divide => "/",
-            BinaryOp::Modulo => "%",
-            BinaryOp::Power => "^",
-            BinaryOp::Atan2 => "atan2",
-            BinaryOp::Equal => "==",
-            BinaryOp::NotEqual => "!=",
-            BinaryOp::Less => "<",
-            BinaryOp::LessEqual => "<=",
-            BinaryOp::Greater => ">",
-            BinaryOp::GreaterEqual => ">=",
-            BinaryOp::And => "and",
-            BinaryOp::Or => "or",
-            BinaryOp::Unless => "unless",
-            BinaryOp::TrimUpper => "</",
-            BinaryOp::TrimLower => ">/",
-        }
-    }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum AggregateOp {
-    Sum,
-    Avg,
-    Count,
-    Min,
-    Max,
-    Group,
-    Stddev,
-    Stdvar,
-    Topk,
-    Bottomk,
-    CountValues,
-    Quantile,
-    Limitk,
-    LimitRatio,
+words! {
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    AggregateOp {
+        Sum = "sum",
+        Avg = "avg",
+        Count = "count",
+        Min = "min",
+        Max = "max",
+        Group = "group",
+        Stddev = "stddev",
+        Stdvar = "stdvar",
+        Topk = "topk",
+        Bottomk = "bottomk",
+        CountValues = "count_values",
+        Quantile = "quantile",
+        Limitk = "limitk",
+        LimitRatio = "limit_ratio",
+    }
 }
 
 impl AggregateOp {
-    pub const ALL: [AggregateOp; 14] = {
-        use AggregateOp::*;
-        [
-            Sum,
-            Avg,
-            Count,
-            Min,
-            Max,
-            Group,
-            Stddev,
-            Stdvar,
-            Topk,
-            Bottomk,
-            CountValues,
-            Quantile,
-            Limitk,
-            LimitRatio,
-        ]
-    };
-
-    pub fn text(self) -> &'static str {
-        match self {
-            AggregateOp::Sum => "sum",
-            AggregateOp::Avg => "avg",
-            AggregateOp::Count => "count",
-            AggregateOp::Min => "min",
-            AggregateOp::Max => "max",
-            AggregateOp::Group => "group",
-            AggregateOp::Stddev => "stddev",
-            AggregateOp::Stdvar => "stdvar",
-            AggregateOp::Topk => "topk",
-            AggregateOp::Bottomk => "bottomk",
-            AggregateOp::CountValues => "count_values",
-            AggregateOp::Quantile => "quantile",
-            AggregateOp::Limitk => "limitk",
-            AggregateOp::LimitRatio => "limit_ratio",
-        }
-    }
-
     /// The type of the parameter before the vector, where the operator takes one.
     pub fn param_type(self) -> Option<ValueType> {
         use AggregateOp::*;
@@ -176,25 +107,14 @@ impl AggregateOp {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DurationOp {
-    Add,
-    Subtract,
-    Multiply,
-    Divide,
-    Modulo,
-    Power,
-}
-
-impl DurationOp {
-    pub fn text(self) -> &'static str {
-        match self {
-            DurationOp::Add => "+",
-            DurationOp::Subtract => "-",
-            DurationOp::Multiply => "*",
-            DurationOp::Divide => "/",
-            DurationOp::Modulo => "%",
-            DurationOp::Power => "^",
-        }
+words! {
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    DurationOp {
+        Add = "+",
+        Subtract = "-",
+        Multiply = "*",
+        Divide = "/",
+        Modulo = "%",
+        Power = "^",
     }
 }
