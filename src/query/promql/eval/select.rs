@@ -1,5 +1,6 @@
 //! Selectors: from matchers to series, from samples to the values an instant vector or a window sees.
 
+use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -133,15 +134,25 @@ impl Source for InstantSelector<'_> {
         }
         row.reset(self.grid.len);
         let mut newest = Newest::default();
-        for step in 0..self.grid.len {
-            self.context.check_every(step)?;
+        for steps in self.context.pieces(self.grid.len) {
+            self.fill(steps?, &mut newest, row);
+        }
+        Ok(())
+    }
+}
+
+impl InstantSelector<'_> {
+    /// Sets these steps of the row.
+    fn fill(&self, steps: Range<usize>, newest: &mut Newest, row: &mut Row) {
+        let mut tally = self.tally.of_series();
+        // Who asks for times alone never sees the histogram.
+        let is_value = matches!(self.yields, Yield::Value | Yield::FloatTimestamp);
+        for step in steps {
             let at = self.time.at(self.grid.at(step));
             let Some((t, cell)) = newest.advance(&self.samples, at, self.lookback_ms) else {
                 continue;
             };
-            // Who asks for times alone never sees the histogram.
-            let is_value = matches!(self.yields, Yield::Value | Yield::FloatTimestamp);
-            self.tally.add(step, Samples::new(if is_value { cell.sample_count() } else { 1 }));
+            tally.add(step, Samples::new(if is_value { cell.sample_count() } else { 1 }));
             match self.yields {
                 Yield::Value => row.set(step, Some(cell)),
                 Yield::FloatTimestamp if cell.float().is_none() => row.set(step, Some(cell)),
@@ -149,7 +160,6 @@ impl Source for InstantSelector<'_> {
                 Yield::Timestamp | Yield::FloatTimestamp => row.set_float(step, seconds(t)),
             }
         }
-        Ok(())
     }
 }
 

@@ -88,9 +88,15 @@ impl Tally {
     }
 
     pub fn add(&self, step: usize, samples: Samples) {
-        let mut whole = self.whole.get();
-        whole += samples;
-        self.whole.set(whole);
+        self.of_series().add(step, samples);
+    }
+
+    /// For the steps of one series.
+    pub fn of_series(&self) -> SeriesTally<'_> {
+        SeriesTally { tally: self, whole: Samples::default() }
+    }
+
+    fn add_to_step(&self, step: usize, samples: Samples) {
         if self.tells_steps {
             // A subquery may have no step at all.
             self.steps.borrow_mut().get_mut(step).into_iter().for_each(|of_step| *of_step += samples);
@@ -129,6 +135,28 @@ impl Tally {
         let step = after_start.saturating_add(self.grid.step_ms - 1) / self.grid.step_ms;
         let step = (step as usize).min(self.grid.len - 1);
         (time > self.grid.at(step).saturating_sub(range_ms)).then_some(step)
+    }
+}
+
+/// The counts of one series. There is one for each of millions of steps, so what all of them come to is kept at hand and
+/// joins the rest when this is dropped.
+pub struct SeriesTally<'t> {
+    tally: &'t Tally,
+    whole: Samples,
+}
+
+impl SeriesTally<'_> {
+    pub fn add(&mut self, step: usize, samples: Samples) {
+        self.whole += samples;
+        self.tally.add_to_step(step, samples);
+    }
+}
+
+impl Drop for SeriesTally<'_> {
+    fn drop(&mut self) {
+        let mut whole = self.tally.whole.get();
+        whole += self.whole;
+        self.tally.whole.set(whole);
     }
 }
 

@@ -181,6 +181,7 @@ impl<'q> WindowCall<'q> {
         self.starts.find(&self.samples);
         self.decreases.find(&self.samples, &self.starts.floats);
         let mut walk = Walk::default();
+        let mut tally = self.tally.of_series();
         let mut seen = 0;
         for step in 0..self.grid.len {
             // Windows far longer than the step multiply the work: time is checked by samples, too, not only by steps.
@@ -195,7 +196,7 @@ impl<'q> WindowCall<'q> {
                 continue;
             }
             row.set(step, (self.function)(&window, notes)?);
-            self.tally.add(step, self.looked_at(&window));
+            tally.add(step, self.looked_at(&window));
         }
         Ok(())
     }
