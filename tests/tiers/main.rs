@@ -1,6 +1,7 @@
 //! Tiers as who asks sees them: answers from rollups are those from the samples, or say in what they are not.
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+mod histograms;
 mod series;
 mod twins;
 mod year;

@@ -9,6 +9,7 @@ use crate::query::promql::functions_table::Function;
 use crate::query::promql::histogram_rate::histogram_change_of;
 
 use super::annotations::Note;
+use super::bucket_turns::{changes_of_both, resets_of_both};
 use super::float_window::{FloatWindow, share_asked};
 use super::histogram_fold::HistogramFoldKind;
 use super::rate::{Change, RateKind, extrapolation};
@@ -44,10 +45,16 @@ pub fn bucket_function(function: Function) -> Option<BucketFunction> {
         Function::TsOfFirstOverTime => |w, _| Some(in_seconds(w.first_time()?)),
         Function::TsOfLastOverTime => |w, _| Some(in_seconds(w.last_time()?)),
         Function::Resets => |w, _| {
+            if w.is_mixed() {
+                return Some(Cell::Float(resets_of_both(w) as f64));
+            }
             let histograms = u64::from(w.histograms.merged(w.histogram_rows.clone()).resets);
             Some(Cell::Float((w.of_floats().resets() + histograms) as f64))
         },
         Function::Changes => |w, _| {
+            if w.is_mixed() {
+                return Some(Cell::Float(changes_of_both(w) as f64));
+            }
             let histograms = u64::from(w.histograms.merged(w.histogram_rows.clone()).changes);
             Some(Cell::Float((w.of_floats().changes() + histograms) as f64))
         },

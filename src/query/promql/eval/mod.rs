@@ -17,6 +17,7 @@ pub(in crate::query) mod aggregate;
 mod annotations;
 pub(in crate::query) mod announced;
 pub(in crate::query) mod binary;
+mod bucket_turns;
 mod bucket_walk;
 mod bucket_window;
 mod build;
