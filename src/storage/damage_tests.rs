@@ -267,7 +267,7 @@ fn damage(bytes: &mut Vec<u8>, random: &mut Random) -> String {
 }
 
 /// Mishaps to a segment, and to the log, on every day.
-const CASES: usize = 400;
+const CASES: usize = 160;
 
 fn cases(everyday: usize) -> usize {
     if std::env::var_os("ICECORE_FULL").is_some() { everyday * 20 } else { everyday }

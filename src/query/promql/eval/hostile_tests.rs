@@ -112,8 +112,7 @@ fn nothing_more_is_done_when_time_is_over() {
     for query in QUERIES {
         let whole = budget(1 << 30);
         let _ = engine.ask(query, &whole);
-        for quarter in 0..4 {
-            let trips_at = (whole.checks() * quarter / 4).max(1);
+        for trips_at in [1, (whole.checks() / 2).max(1)] {
             let budget = budget(1 << 30).trips_at(trips_at);
             let refused = engine.ask(query, &budget).unwrap_err().to_string();
             assert_eq!(refused, "query timed out in expression evaluation", "{query} at check {trips_at}");

@@ -10,7 +10,7 @@ use super::super::rate::{RateKind, extrapolated, instant};
 use super::super::{changes, trend};
 use super::*;
 use crate::query::budget::{Budget, Limits};
-use crate::storage::{Options, Store};
+use crate::storage::{Options, Store, SyncMode};
 
 type Function = fn(&Window<'_>, &Notes<'_>) -> Option<Cell>;
 
@@ -21,7 +21,8 @@ const DELTA: RateKind = RateKind { is_counter: false, is_per_second: false };
 /// Calls `test` with a context over an empty store.
 fn with_context<T>(test: impl FnOnce(&Context<'_>) -> T) -> T {
     let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(Options::new(dir.path()), &prometheus::Registry::new(), 0).unwrap();
+    let options = Options { sync: SyncMode::Off, shards: 1, ..Options::new(dir.path()) };
+    let store = Store::open(options, &prometheus::Registry::new(), 0).unwrap();
     let snapshot = store.metrics();
     let limits = Limits { samples_max: 1 << 20, series_max: 10, bytes_max: 1 << 30, log_bytes_max: 0 };
     let budget = Budget::new(Instant::now() + Duration::from_secs(60), limits);
@@ -231,8 +232,11 @@ proptest! {
             ("increase", |w, n| extrapolated(INCREASE, w, n),
                 model(&|_, until| plain_increase(&samples, until, range_ms))),
         ];
-        for (name, function, expected) in checks {
-            let ours = walked(function, &samples, grid, shape);
+        let answers = with_context(|context| {
+            let ours = |(_, function, _): &(&str, Function, Vec<_>)| walked_in(context, *function, &samples, grid, shape);
+            checks.iter().map(ours).collect::<Vec<_>>()
+        });
+        for ((name, _, expected), ours) in checks.into_iter().zip(answers) {
             for step in 0..len {
                 prop_assert!(agree(ours[step], expected[step]),
                     "{} at step {}: {:?}, plainly {:?}", name, step, ours[step], expected[step]);
