@@ -115,3 +115,19 @@ impl Generation {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_while_series_are_deleted_comes_after_their_tombstone() {
+        let generation = Generation::new(1, 0, 1, 10);
+        generation.note_seq(5);
+        generation.comes_after(9);
+        assert_eq!(generation.seqs(), (5, 10));
+        generation.note_seq(12);
+        generation.comes_after(9);
+        assert_eq!(generation.seqs(), (5, 12));
+    }
+}
