@@ -160,6 +160,9 @@ proptest! {
         let mut expected = all;
         expected.narrow(wanted);
         assert_same(&some, &expected);
+        let mut expected = quick;
+        expected.narrow(wanted);
+        assert_same(&decoded(&encoded_in(&buckets, Forms::Quick), &times, wanted).unwrap(), &expected);
     }
 
     #[test]
@@ -327,4 +330,24 @@ fn only_what_is_asked_for_and_what_it_follows_from_is_unpacked() {
         expected.narrow(found.has);
         expected
     });
+}
+
+#[test]
+fn what_is_told_plainly_is_read_without_what_it_could_follow_from() {
+    let buckets = folded((0..5_000).map(|i| f64::from(i * i % 1009) / 10.0), 5_000);
+    let mut bytes = encoded_in(&buckets, Forms::Quick);
+    let times = times_of(&buckets);
+    // The last values are the first column, behind two sets of columns and its length; its first byte is its form.
+    let mut rest = &bytes[..];
+    for _ in 0..3 {
+        crate::codec::varint::read_u64(&mut rest).unwrap();
+    }
+    let form = bytes.len() - rest.len();
+    bytes[form] = 99;
+    for column in [Columns::SUM, Columns::MIN, Columns::MAX, Columns::FIRST] {
+        let mut expected = buckets.clone();
+        expected.narrow(column);
+        assert_same(&decoded(&bytes, &times, column).unwrap(), &expected);
+    }
+    assert!(decoded(&bytes, &times, Columns::LAST).is_err());
 }

@@ -73,21 +73,29 @@ fn spread(counts: &[u64], values: Vec<f64>) -> Vec<f64> {
     counts.iter().map(|&count| if count > 0 { next() } else { 0.0 }).collect()
 }
 
-/// What must be unpacked for these columns.
+/// What must be unpacked for these columns: beside themselves what they follow from, if they are not told plainly.
 fn needed(parts: &Parts<'_>, wanted: Columns) -> Columns {
+    let form = |column| parts.get(column).and_then(|bytes: &[u8]| bytes.first().copied());
+    let follows = |needed: Columns, column| needed.contains(column) && form(column) != Some(PLAIN);
     let mut needed = wanted;
-    let has_any = |columns: Columns, of: &[Columns]| of.iter().any(|column| columns.contains(*column));
     // In the order in which one leads to another.
     if needed.contains(Columns::CHANGES) {
-        needed = needed.union(Columns::MIN).union(Columns::MAX);
+        needed = needed.union(Columns::MIN).union(Columns::MAX).union(Columns::FIRST).union(Columns::LAST);
     }
-    if needed.contains(Columns::LOST) && parts.get(Columns::LOST).is_some() {
-        needed = needed.union(Columns::RESETS).union(Columns::MAX).union(Columns::SUM);
+    if needed.contains(Columns::LOST) {
+        let others = match form(Columns::LOST) {
+            None => Columns::NONE,
+            Some(EXPECTED) => Columns::RESETS.union(Columns::MAX),
+            Some(OF_MEAN) => Columns::RESETS.union(Columns::SUM),
+            Some(_) => Columns::RESETS,
+        };
+        needed = needed.union(others);
     }
-    if has_any(needed, &[Columns::MIN, Columns::MAX, Columns::SUM, Columns::CHANGES]) {
-        needed = needed.union(Columns::FIRST);
+    let of_ends = [Columns::MIN, Columns::MAX, Columns::SUM];
+    if of_ends.into_iter().any(|column| follows(needed, column)) {
+        needed = needed.union(Columns::FIRST).union(Columns::LAST);
     }
-    if needed.contains(Columns::FIRST) {
+    if follows(needed, Columns::FIRST) {
         needed = needed.union(Columns::LAST);
     }
     needed.intersection(parts.has)
