@@ -28,12 +28,9 @@ const FAN_IN: usize = 8;
 /// Merged rollups of an open partition are merged once more when they are so many: it may be open for months, and who
 /// reads it reads all of its pieces.
 const ROLLUPS_FAN_IN: usize = 4;
-/// A day is final this long after its end; most late samples have come by then.
+/// A day is final this long after its end, when most late samples have come, unless more are coming (`arrivals.rs`).
 pub(super) const SETTLE_MS: i64 = HOUR;
 pub(super) const FINAL: u8 = 2;
-/// As long late data of a final day wait for more of their kind, if the day is to be rolled up: until then it is read as
-/// sent.
-const LATE_MS: i64 = HOUR;
 
 /// What may be merged with one another: segments of one signal, resolution and partition.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -66,7 +63,7 @@ impl Store {
             let merge = |(kind, inputs)| self.merge(&Plan { kind, level: FINAL, inputs });
             let done = if let Some(run) = raw.into_iter().next() {
                 merge(run)
-            } else if let Some(plan) = self.next_to_derive(now).or_else(|| self.next_roll_up(now)) {
+            } else if let Some(plan) = self.next_to_derive(now).or_else(|| self.next_roll_up(now, |_| true)) {
                 self.roll_up(&plan)
             } else if let Some(run) = rollups.into_iter().next() {
                 merge(run)
@@ -87,9 +84,10 @@ impl Store {
         let (raw, rollups): (Vec<_>, Vec<_>) =
             self.runs().into_iter().partition(|(kind, _)| kind.resolution_ms == 0);
         let plan = |run: (Kind, Vec<Arc<LiveSegment>>)| self.plan(run, now);
+        let is_quiet = |day| self.arrivals.is_quiet(Signal::Metrics, day, now);
         if let Some(plan) = raw.into_iter().find_map(plan) {
             self.merge(&plan)?;
-        } else if let Some(plan) = self.next_to_derive(now).or_else(|| self.next_roll_up(now)) {
+        } else if let Some(plan) = self.next_to_derive(now).or_else(|| self.next_roll_up(now, is_quiet)) {
             self.roll_up(&plan)?;
         } else if let Some(plan) = rollups.into_iter().find_map(plan) {
             self.merge(&plan)?;
@@ -124,8 +122,9 @@ impl Store {
     /// What to do with one run of segments, if anything.
     fn plan(&self, (kind, inputs): (Kind, Vec<Arc<LiveSegment>>), now: Timestamp) -> Option<Plan> {
         let sizes: Vec<(u8, u64)> = inputs.iter().map(|s| (s.entry.level, s.entry.bytes)).collect();
-        let is_settled = kind.partition.saturating_add(SETTLE_MS) <= now;
-        let is_urgent = || self.is_roll_up_urgent(&kind, now) || self.is_late_overdue(&kind, &inputs, now);
+        let is_quiet = kind.resolution_ms > 0 || self.arrivals.is_quiet(kind.signal, kind.partition, now);
+        let is_settled = is_quiet && kind.partition.saturating_add(SETTLE_MS) <= now;
+        let is_urgent = || is_quiet && (self.is_roll_up_urgent(&kind, now) || self.is_late(&kind, &inputs));
         let (from, level) = if inputs.len() > 1 && is_urgent() {
             (0, FINAL)
         } else {
@@ -143,12 +142,11 @@ impl Store {
             && kind.partition.saturating_add(age) <= self.now_for_ages(now)
     }
 
-    /// Whether some of what came late for a day that was rolled up has waited long enough for more.
-    fn is_late_overdue(&self, kind: &Kind, inputs: &[Arc<LiveSegment>], now: Timestamp) -> bool {
+    /// Whether some of it came late for a day that was rolled up: until it is merged, the whole day is read as sent.
+    fn is_late(&self, kind: &Kind, inputs: &[Arc<LiveSegment>]) -> bool {
         let is_raw = kind.signal == Signal::Metrics && kind.resolution_ms == 0;
-        let is_rolled_up = is_raw && inputs.iter().any(|segment| segment.entry.rolled != 0);
-        let mut late = inputs.iter().filter(|segment| segment.entry.rolled == 0);
-        is_rolled_up && late.any(|segment| segment.waits_since(now).saturating_add(LATE_MS) <= now)
+        let is_rolled = |segment: &Arc<LiveSegment>| segment.entry.rolled != 0;
+        is_raw && inputs.iter().any(is_rolled) && !inputs.iter().all(is_rolled)
     }
 
     fn merge(&self, plan: &Plan) -> Result<(), MaintenanceError> {

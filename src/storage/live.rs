@@ -120,7 +120,6 @@ impl LiveSegment {
             traces: Opened::default(),
             doomed: AtomicBool::new(false),
             unmergeable: AtomicBool::new(false),
-            waits_since: OnceLock::new(),
         };
         LiveSegment {
             entry,
@@ -229,11 +228,6 @@ impl LiveSegment {
         self.file.traces.get(|| self.open(Signal::Traces).map(TracesSegment::open))
     }
 
-    /// Since when it waits to be merged: since this was asked for the first time, or the store was opened.
-    pub fn waits_since(&self, now: Timestamp) -> Timestamp {
-        *self.file.waits_since.get_or_init(|| now)
-    }
-
     /// Reads and compares all of it; what this build does not know is taken as it is.
     pub fn verify(&self) -> Result<(), ReadError> {
         match self.signal() {
@@ -275,7 +269,6 @@ struct LiveFile {
     traces: Opened<TracesSegment>,
     doomed: AtomicBool,
     unmergeable: AtomicBool,
-    waits_since: OnceLock<Timestamp>,
 }
 
 impl LiveFile {

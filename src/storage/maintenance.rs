@@ -34,7 +34,8 @@ impl Store {
         loop {
             match self.compact_step(now) {
                 Ok(true) if self.is_tidying_stopped() => return,
-                Ok(true) => {}
+                // Between two steps as well: a backlog of many days must not all be kept until its end.
+                Ok(true) => self.let_go_or_log(now),
                 Ok(false) => break,
                 Err(MaintenanceError::Stopping) => return,
                 Err(error @ MaintenanceError::Read(_)) => {
@@ -48,16 +49,20 @@ impl Store {
                 }
             }
         }
-        if let Err(error) = self.let_go(now) {
-            self.metrics.maintenance_failures.with_label_values(&["retention"]).inc();
-            tracing::error!(%error, "cannot remove old segments; trying again");
-        }
+        self.let_go_or_log(now);
         if let Err(error) = self.forget_unneeded_tombstones() {
             self.metrics.maintenance_failures.with_label_values(&["retention"]).inc();
             tracing::error!(%error, "cannot forget tombstones; trying again");
         }
         self.retire_idle(now);
         self.observe_tiers(now);
+    }
+
+    fn let_go_or_log(&self, now: Timestamp) {
+        if let Err(error) = self.let_go(now) {
+            self.metrics.maintenance_failures.with_label_values(&["retention"]).inc();
+            tracing::error!(%error, "cannot remove old segments; trying again");
+        }
     }
 
     /// Gives up the merge that is under way, and starts no other: a day's may take longer than there is to stop in.

@@ -20,6 +20,7 @@ pub mod metrics;
 pub mod segment;
 pub mod traces;
 
+mod arrivals;
 mod compaction;
 #[cfg(test)]
 mod crash_tests;

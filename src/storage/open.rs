@@ -168,6 +168,7 @@ impl Store {
             tidying_stopped: false.into(),
             sealing: Mutex::new(()),
             merging: Mutex::new(()),
+            arrivals: Default::default(),
             derived: Mutex::default(),
             retired: Mutex::default(),
             tail,

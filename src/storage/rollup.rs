@@ -46,8 +46,8 @@ impl Plan {
 }
 
 impl Store {
-    /// The oldest day that is over and can be rolled up, and is not.
-    pub(super) fn next_roll_up(&self, now: Timestamp) -> Option<Plan> {
+    /// The oldest day that is over and can be rolled up, and is not; `is_quiet` says of a day that nothing comes for it now.
+    pub(super) fn next_roll_up(&self, now: Timestamp, is_quiet: impl Fn(Timestamp) -> bool) -> Option<Plan> {
         let view = self.view.load_full();
         if view.rollups.mark == 0 {
             return None;
@@ -60,7 +60,8 @@ impl Store {
         }
         let is_over = |day: Timestamp| day.saturating_add(SETTLE_MS) <= now;
         let age_now = self.now_for_ages(now);
-        let mut due = days.into_iter().filter(|(day, raw)| is_over(*day) && is_due(&view, *day, raw));
+        let mut due =
+            days.into_iter().filter(|(day, raw)| is_over(*day) && is_due(&view, *day, raw) && is_quiet(*day));
         due.find_map(|(day, raw)| {
             let resolutions = self.resolutions_kept(&view, day, age_now);
             let finest = *resolutions.first()?;

@@ -244,14 +244,19 @@ fn what_comes_late_for_a_day_that_was_rolled_up_waits_an_hour_for_more() {
     let now = FIRST * DAY + 12 * HOUR;
     store.tidy(now);
     assert_eq!(resolutions(&store, FIRST..=FIRST), [[0, M1, M5]]);
-    take(&store, &mut model, &[(0, start + 1, 1e6f64.to_bits())]);
-    store.tidy(now);
-    take(&store, &mut model, &[(0, start + 2, 2e6f64.to_bits())]);
+    let mut send = |samples: &[_], at| {
+        append_and_wait(&store, samples);
+        store.seal(at).unwrap();
+        note(&mut model, samples);
+        store.tidy(at);
+    };
+    send(&[(0, start + 1, 1e6f64.to_bits())], now - HOUR / 2);
+    send(&[(0, start + 2, 2e6f64.to_bits())], now);
     store.tidy(now + HOUR - 1);
     assert_eq!(resolutions(&store, FIRST..=FIRST), [[0]], "more may come");
     assert_same(&store, &model, "while they wait");
     store.tidy(now + HOUR);
-    assert_eq!(resolutions(&store, FIRST..=FIRST), [[0, M1, M5]], "the first has waited long enough");
+    assert_eq!(resolutions(&store, FIRST..=FIRST), [[0, M1, M5]], "nothing has come for an hour");
     assert_same(&store, &model, "rolled up anew");
 }
 
@@ -281,6 +286,29 @@ fn history_of_days_that_were_let_go_is_united_with_their_rollups() {
     assert_eq!(resolutions(&store, FIRST - 1..=FIRST), [[M1, M5], [M1, M5]]);
     drop(store);
     assert_same(&open_real(dir.path()), &model, "opened again");
+}
+
+#[test]
+fn history_that_comes_series_by_series_is_rolled_up_when_all_of_it_is_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, mut model) = (open_real(dir.path()), Contents::new());
+    let now = (FIRST + 7) * DAY;
+    for n in 0..3 {
+        for day in [FIRST, FIRST + 1, FIRST + 6] {
+            let samples: Vec<_> = day_of_samples(day).into_iter().filter(|sample| sample.0 == n).collect();
+            append_and_wait(&store, &samples);
+            note(&mut model, &samples);
+        }
+        let at = now + i64::from(n) * HOUR / 2;
+        store.seal(at).unwrap();
+        store.tidy(at + MINUTE);
+        assert_eq!(segments_of(&store, M1), [], "the next series may come at once");
+        assert_same(&store, &model, "while it comes");
+    }
+    store.tidy(now + 2 * HOUR);
+    assert_eq!(segments_of(&store, 0), [(FIRST + 6, 2)]);
+    assert_eq!(store.metrics.roll_ups.get(), 3, "each day once");
+    assert_same(&store, &model, "when it has come");
 }
 
 #[test]

@@ -101,12 +101,12 @@ impl Store {
     fn flush_frozen(&self) -> Result<(), MaintenanceError> {
         loop {
             let view = self.view.load_full();
-            let [oldest, _, ..] = &view.generations[..] else { return Ok(()) };
+            let [oldest, next, ..] = &view.generations[..] else { return Ok(()) };
             if !oldest.is_frozen() {
                 // A shard that waits for the disk has not come to the end of it.
                 return Err(MaintenanceError::ShardStuck);
             }
-            let flushed = self.flush(oldest);
+            let flushed = self.flush(oldest, next.opened_at);
             self.pressure.sealed(flushed.is_ok());
             flushed?;
             self.metrics.seals.inc();
@@ -114,9 +114,10 @@ impl Store {
         }
     }
 
-    fn flush(&self, generation: &Arc<Generation>) -> Result<(), MaintenanceError> {
+    fn flush(&self, generation: &Arc<Generation>, closed_at: Timestamp) -> Result<(), MaintenanceError> {
         let mut segments = Vec::new();
         for (signal, partition) in generation.partitions() {
+            self.arrivals.note(signal, partition, closed_at);
             let range = partition_range(partition);
             let target = Target { signal, tier: 0, resolution_ms: 0, partition, level: 0 };
             segments.extend(self.write_segment(Pace::Hurried, target, |to| {

@@ -194,6 +194,7 @@ pub struct Store {
     /// One seal, one merge at a time.
     pub(super) sealing: Mutex<()>,
     pub(super) merging: Mutex<()>,
+    pub(super) arrivals: super::arrivals::Arrivals,
     /// What was made of rollups since the start, where samples are gone; see `Store::next_to_derive`.
     pub(super) derived: Mutex<BTreeSet<Derived>>,
     pub(super) retired: Mutex<Vec<super::idle::RetiredIds>>,

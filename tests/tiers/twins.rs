@@ -167,8 +167,9 @@ impl Twins {
         [&self.rolled, &self.sent].iter().for_each(|server| server.append(&named(name), samples));
     }
 
+    /// An hour ago, so that nobody waits for more.
     pub fn seal(&self) {
-        [&self.rolled, &self.sent].iter().for_each(|server| server.store.seal(LAST).unwrap());
+        [&self.rolled, &self.sent].iter().for_each(|server| server.store.seal(LAST - HOUR).unwrap());
     }
 
     /// Merges, rolls up and lets go until nothing is left to do.
