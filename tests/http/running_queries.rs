@@ -1,6 +1,6 @@
 //! The list of running queries and their cancellation, and the query log.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -177,6 +177,62 @@ fn a_query_that_ends_in_the_queue_is_in_the_query_log_with_the_reason() {
     let lines = wait_for(|| Some(logged(&path)).filter(|lines| lines.len() >= 4));
     assert_eq!(lines[3]["error"], "query was canceled in expression evaluation");
     assert_eq!(lines.len(), 4, "each once");
+}
+
+/// What its own metrics say.
+fn metric(server: &Server, name: &str) -> i64 {
+    let body = server.get("/metrics").body;
+    let value = body.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    value.unwrap().parse().unwrap()
+}
+
+/// Asks for some 20 MB, and reads nothing.
+fn ask_for_much(server: &Server, now: i64) -> TcpStream {
+    let end = now / 1_000;
+    let path =
+        format!("/api/v1/query_range?query=many&start={}&end={end}&step=1&lookback_delta=4h", end - 10_999);
+    let mut client = TcpStream::connect(server.address()).unwrap();
+    write!(client, "GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    client
+}
+
+#[test]
+fn a_client_that_leaves_before_it_has_its_answer_leaves_nothing_behind() {
+    let server = Server::start(&[]);
+    let now = now_ms();
+    let time = now - 10_999_000;
+    let one = |n: i32| proto::v1_series(&[("__name__", "many"), ("n", &n.to_string())], &[(time, 1.0)]);
+    let many: Vec<_> = (0..100).map(one).collect();
+    assert_eq!(server.write(&proto::v1_request(&many)).status, 204);
+    let in_flight = || metric(&server, "icecore_http_answers_in_flight_bytes");
+    let is_all_given_back =
+        || in_flight() == 0 && metric(&server, "icecore_query_held_bytes") == 0 && list(&server).is_empty();
+
+    // When it has read a little.
+    let mut client = ask_for_much(&server, now);
+    let mut some = vec![0; 64 << 10];
+    client.read_exact(&mut some).unwrap();
+    let some = String::from_utf8(some).unwrap();
+    let length = some.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
+    let answer_bytes: i64 = length.parse().unwrap();
+    assert!(in_flight() > 1 << 20, "what was not read of {answer_bytes} bytes is held");
+    drop(client);
+    wait_for(|| is_all_given_back().then_some(()));
+
+    // In the midst of the encoding, which goes no further. That may be half through before the client goes.
+    let goes_no_further = || {
+        let client = ask_for_much(&server, now);
+        wait_for(|| (in_flight() > 0).then_some(()));
+        drop(client);
+        let mut most = 0;
+        wait_for(|| {
+            most = in_flight().max(most);
+            is_all_given_back().then_some(())
+        });
+        most < answer_bytes / 2
+    };
+    assert!((0..5).any(|_| goes_no_further()), "encoded to the end");
+    assert_eq!(server.get("/api/v1/query?query=1").status, 200);
 }
 
 #[test]
