@@ -5,6 +5,9 @@
 
 use std::sync::Arc;
 
+use super::bounded_regex::BoundedRegex;
+use super::stop::Lookout;
+
 /// Holds if any of the alternatives is found in the line, or with `is_negated`, if none is.
 #[derive(Clone, Debug)]
 pub struct LineFilter {
@@ -17,7 +20,7 @@ pub enum LinePattern {
     /// Occurs in the line, byte for byte. An empty one occurs in every line.
     Literal(Box<str>),
     /// Matches somewhere in the line. `required`: a text that every matching line holds, perhaps empty.
-    Regex { regex: Arc<regex::bytes::Regex>, required: Box<str> },
+    Regex { regex: Arc<BoundedRegex>, required: Box<str> },
 }
 
 impl LineFilter {
@@ -25,16 +28,17 @@ impl LineFilter {
         LineFilter { is_negated: false, alternatives: vec![LinePattern::Literal(text.into())] }
     }
 
-    pub fn matches(&self, line: &str) -> bool {
-        self.alternatives.iter().any(|pattern| pattern.is_in(line)) != self.is_negated
+    /// What is said once the lookout has given up means nothing.
+    pub fn matches(&self, line: &str, lookout: &Lookout<'_>) -> bool {
+        self.alternatives.iter().any(|pattern| pattern.is_in(line, lookout)) != self.is_negated
     }
 }
 
 impl LinePattern {
-    pub fn is_in(&self, line: &str) -> bool {
+    pub fn is_in(&self, line: &str, lookout: &Lookout<'_>) -> bool {
         match self {
             LinePattern::Literal(text) => memchr::memmem::find(line.as_bytes(), text.as_bytes()).is_some(),
-            LinePattern::Regex { regex, .. } => regex.is_match(line.as_bytes()),
+            LinePattern::Regex { regex, .. } => regex.is_match_within(line, lookout),
         }
     }
 }
@@ -42,23 +46,28 @@ impl LinePattern {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::StopSign;
+
+    fn matches(filter: &LineFilter, line: &str) -> bool {
+        filter.matches(line, &Lookout::new(&StopSign::never()))
+    }
 
     #[test]
     fn a_filter_holds_if_any_alternative_occurs() {
         let mut filter = LineFilter::contains("b");
         filter.alternatives.push(LinePattern::Literal("x".into()));
-        assert!(filter.matches("abc") && filter.matches("xyz") && !filter.matches("a"));
+        assert!(matches(&filter, "abc") && matches(&filter, "xyz") && !matches(&filter, "a"));
         filter.is_negated = true;
-        assert!(!filter.matches("abc") && !filter.matches("xyz") && filter.matches("a"));
+        assert!(!matches(&filter, "abc") && !matches(&filter, "xyz") && matches(&filter, "a"));
     }
 
     #[test]
     fn a_regular_expression_matches_anywhere_in_the_line() {
-        let regex = Arc::new(regex::bytes::Regex::new("b+c").unwrap());
+        let regex = Arc::new(BoundedRegex::new("b+c").unwrap());
         let filter = LineFilter {
             is_negated: false,
             alternatives: vec![LinePattern::Regex { regex, required: "bc".into() }],
         };
-        assert!(filter.matches("abbbcd") && !filter.matches("abd"));
+        assert!(matches(&filter, "abbbcd") && !matches(&filter, "abd"));
     }
 }

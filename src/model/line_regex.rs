@@ -7,19 +7,17 @@ use std::sync::Arc;
 
 use regex_syntax::hir::{Hir, HirKind};
 
+use super::bounded_regex::BoundedRegex;
 use super::line_filter::LinePattern;
 use super::re2;
-use super::regex::{
-    COMPILED_BYTES_MAX, DFA_BYTES_MAX, GROUPS_NESTED_MAX, RegexError, compile, flatten, literal_values,
-    parse, text_of,
-};
+use super::regex::{RegexError, flatten, literal_values, parse, text_of};
 
 /// More texts than these are faster as one automaton.
 const LITERALS_MAX: usize = 8;
 
 /// Compiles an expression of RE2 whose groups are wanted.
-pub fn line_regex(pattern: &str) -> Result<regex::Regex, RegexError> {
-    compile(&re2::translate(pattern)?, COMPILED_BYTES_MAX)
+pub fn line_regex(pattern: &str) -> Result<BoundedRegex, RegexError> {
+    BoundedRegex::with_groups(&re2::translate(pattern)?)
 }
 
 impl LinePattern {
@@ -31,12 +29,8 @@ impl LinePattern {
         if let Some(texts) = texts(&core) {
             return Ok(texts.into_iter().map(|text| LinePattern::Literal(text.into())).collect());
         }
-        let regex = regex::bytes::RegexBuilder::new(&translated)
-            .size_limit(COMPILED_BYTES_MAX)
-            .dfa_size_limit(DFA_BYTES_MAX)
-            .nest_limit(GROUPS_NESTED_MAX)
-            .build()?;
-        Ok(vec![LinePattern::Regex { regex: Arc::new(regex), required: required(&core).into() }])
+        let regex = Arc::new(BoundedRegex::new(&translated)?);
+        Ok(vec![LinePattern::Regex { regex, required: required(&core).into() }])
     }
 }
 
@@ -85,6 +79,7 @@ fn longer(a: String, b: String) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{Lookout, StopSign};
     use proptest::prelude::*;
 
     fn described(pattern: &str) -> Vec<String> {
@@ -134,8 +129,10 @@ mod tests {
             line in "[ab \n]{0,6}",
         ) {
             let Ok(patterns) = LinePattern::of_regex(&pattern) else { return Ok(()) };
+            let sign = StopSign::never();
+            let lookout = Lookout::new(&sign);
             let expected = line_regex(&pattern).unwrap().is_match(&line);
-            prop_assert_eq!(patterns.iter().any(|p| p.is_in(&line)), expected, "{}", pattern);
+            prop_assert_eq!(patterns.iter().any(|p| p.is_in(&line, &lookout)), expected, "{}", pattern);
             for pattern in &patterns {
                 if let LinePattern::Regex { required, .. } = pattern {
                     prop_assert!(!expected || line.contains(&**required));

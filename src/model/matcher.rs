@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 pub use super::regex::{LabelRegex, RegexCache, RegexError};
+use super::stop::Lookout;
 
 /// `=`, `!=`, `=~`, `!~`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -66,13 +67,22 @@ impl Matcher {
         Matcher { name: name.into(), op: MatchOp::Equal, value: value.into(), regex: None }
     }
 
-    /// Whether the matcher lets this value through.
+    /// Whether the matcher lets this value through, which is short as those of stored labels are.
     pub fn matches(&self, value: &str) -> bool {
+        self.matches_by(value, LabelRegex::is_match)
+    }
+
+    /// The same for a value of any length; what is said once the lookout has given up means nothing.
+    pub fn matches_within(&self, value: &str, lookout: &Lookout<'_>) -> bool {
+        self.matches_by(value, |regex, value| regex.is_match_within(value, lookout))
+    }
+
+    fn matches_by(&self, value: &str, is_match: impl Fn(&LabelRegex, &str) -> bool) -> bool {
         match (self.op, &self.regex) {
             (MatchOp::Equal, _) => value == self.value,
             (MatchOp::NotEqual, _) => value != self.value,
-            (MatchOp::Regex, Some(regex)) => regex.is_match(value),
-            (MatchOp::NotRegex, Some(regex)) => !regex.is_match(value),
+            (MatchOp::Regex, Some(regex)) => is_match(regex, value),
+            (MatchOp::NotRegex, Some(regex)) => !is_match(regex, value),
             (MatchOp::Regex | MatchOp::NotRegex, None) => unreachable!("a regex matcher has its regex"),
         }
     }

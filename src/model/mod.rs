@@ -1,5 +1,6 @@
 //! The nouns of the domain: time, labels, matchers, samples, ids of traces. No I/O, no serde, no protobuf.
 
+pub mod bounded_regex;
 pub mod histogram;
 pub mod labels;
 pub mod line_filter;

@@ -10,11 +10,12 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use regex_syntax::hir::{Class, Hir, HirKind, Look};
 
+use super::bounded_regex::BoundedRegex;
 use super::re2::{self, SyntaxError};
+use super::stop::Lookout;
 
-/// The most a compiled expression may take.
-pub(super) const COMPILED_BYTES_MAX: usize = 1 << 20;
-/// Larger ones are compiled anew for every query, so that 512 cached ones stay below 32 MiB.
+/// Larger ones are compiled anew for every query, so that 512 cached ones stay below 32 MiB, or four times that once each
+/// has been stepped through a long text.
 const CACHED_BYTES_MAX: usize = 64 << 10;
 const CACHED_MAX: usize = 512;
 /// The transition cache of a running expression; it starts over when full.
@@ -33,6 +34,8 @@ pub enum RegexError {
     Unsupported(String),
     #[error("regex compiles to more than 1 MiB")]
     TooLarge,
+    #[error("regex has {groups} groups, too many for its size")]
+    TooManyGroups { groups: usize },
 }
 
 impl From<regex::Error> for RegexError {
@@ -70,7 +73,7 @@ enum Shape {
     /// `.*foo.*`
     Contains(String),
     /// Anything else, with the text that all its matches begin with.
-    Compiled { regex: regex::Regex, prefix: String },
+    Compiled { regex: BoundedRegex, prefix: String },
 }
 
 impl Shape {
@@ -92,10 +95,8 @@ impl LabelRegex {
             return Ok(LabelRegex { pattern: pattern.to_owned(), shape, is_cacheable });
         }
         let anchored = format!("^(?s:{translated})$");
-        let (regex, is_cacheable) = match compile(&anchored, CACHED_BYTES_MAX) {
-            Err(RegexError::TooLarge) => (compile(&anchored, COMPILED_BYTES_MAX)?, false),
-            regex => (regex?, true),
-        };
+        let regex = BoundedRegex::new(&anchored)?;
+        let is_cacheable = regex.compiled_bytes() <= CACHED_BYTES_MAX;
         let shape = Shape::Compiled { regex, prefix: leading_literal(&hir) };
         Ok(LabelRegex { pattern: pattern.to_owned(), shape, is_cacheable })
     }
@@ -105,7 +106,17 @@ impl LabelRegex {
         &self.pattern
     }
 
+    /// For a value that is short by its nature, as those of stored labels are.
     pub fn is_match(&self, value: &str) -> bool {
+        self.is_match_by(value, BoundedRegex::is_match)
+    }
+
+    /// Whether it matches; false, perhaps, once the lookout has given up.
+    pub fn is_match_within(&self, value: &str, lookout: &Lookout<'_>) -> bool {
+        self.is_match_by(value, |regex, value| regex.is_match_within(value, lookout))
+    }
+
+    fn is_match_by(&self, value: &str, matches: impl Fn(&BoundedRegex, &str) -> bool) -> bool {
         match &self.shape {
             Shape::Everything => true,
             Shape::NotEmpty => !value.is_empty(),
@@ -114,7 +125,7 @@ impl LabelRegex {
             Shape::LongerThanPrefix(prefix) => value.len() > prefix.len() && value.starts_with(prefix),
             Shape::Suffix(suffix) => value.ends_with(suffix),
             Shape::Contains(part) => value.contains(part),
-            Shape::Compiled { regex, prefix } => value.starts_with(prefix) && regex.is_match(value),
+            Shape::Compiled { regex, prefix } => value.starts_with(prefix) && matches(regex, value),
         }
     }
 
@@ -221,15 +232,6 @@ fn without_anchors(hir: Hir) -> Hir {
         parts = rest;
     }
     Hir::concat(parts.to_vec())
-}
-
-pub(super) fn compile(translated: &str, bytes_max: usize) -> Result<regex::Regex, RegexError> {
-    regex::RegexBuilder::new(translated)
-        .size_limit(bytes_max)
-        .dfa_size_limit(DFA_BYTES_MAX)
-        .nest_limit(GROUPS_NESTED_MAX + 2)
-        .build()
-        .map_err(RegexError::from)
 }
 
 fn simple_shape(hir: &Hir) -> Option<Shape> {

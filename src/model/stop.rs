@@ -61,6 +61,11 @@ impl<'s> Lookout<'s> {
         self.has_seen_it.get()
     }
 
+    /// Whether to give up, asked by who works in steps of his own.
+    pub fn gives_up_now(&self) -> bool {
+        self.gives_up_before(usize::MAX)
+    }
+
     /// Whether it has given up.
     pub fn has_given_up(&self) -> bool {
         self.has_seen_it.get()

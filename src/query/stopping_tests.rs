@@ -26,6 +26,13 @@ use crate::storage::{self, Completion, Store, SyncMode, WriteError};
 /// attribute each.
 const COUNT: usize = 2_000;
 
+/// What is told of a span.
+struct SpanText {
+    trace: u64,
+    number: u64,
+    attribute: String,
+}
+
 struct Engine {
     store: Arc<Store>,
     querier: Querier,
@@ -38,13 +45,18 @@ fn told() -> (Completion, mpsc::Receiver<Result<(), WriteError>>) {
 }
 
 impl Engine {
-    fn open() -> Engine {
+    /// Nothing in it.
+    fn new() -> Engine {
         let dir = tempfile::tempdir().unwrap();
         let options =
             storage::Options { sync: SyncMode::Off, shards: 2, ..storage::Options::new(dir.path()) };
         let store = Store::open(options, &prometheus::Registry::new(), 0).unwrap();
         let querier = Querier::new(store.clone(), Options::default(), &prometheus::Registry::new());
-        let engine = Engine { store, querier, _dir: dir };
+        Engine { store, querier, _dir: dir }
+    }
+
+    fn open() -> Engine {
+        let engine = Engine::new();
         engine.write_samples();
         engine.write_lines();
         engine.write_spans();
@@ -89,21 +101,29 @@ impl Engine {
     }
 
     fn write_spans(&self) {
+        // The first half are one trace, the others of fifty spans each.
+        self.append_spans((0..COUNT as u64).map(|i| SpanText {
+            trace: if i < COUNT as u64 / 2 { 1 } else { i / 50 + 2 },
+            number: i,
+            attribute: format!("k-value-{i}"),
+        }));
+    }
+
+    fn append_spans(&self, spans: impl Iterator<Item = SpanText>) {
         let mut batch = SpanBatch::new(self.store.shard_count());
-        for i in 0..COUNT as u64 {
-            // The first half are one trace, the others of fifty spans each.
-            let id = TraceId(u128::from(if i < COUNT as u64 / 2 { 1 } else { i / 50 + 2 }).to_be_bytes());
-            let text = |what: &str| Value::StringValue(format!("{what}-value-{i}"));
+        for SpanText { trace, number: i, attribute } in spans {
+            let id = TraceId(u128::from(trace).to_be_bytes());
+            let text = |text: String| Value::StringValue(text);
             let span = Span {
                 trace_id: id.0.to_vec(),
                 span_id: (i + 1).to_be_bytes().to_vec(),
                 name: format!("span-{i}"),
                 start_time_unix_nano: NANO_SECOND as u64,
                 end_time_unix_nano: NANO_SECOND as u64 + i,
-                attributes: attributes(&[("k", text("k"))]),
+                attributes: attributes(&[("k", text(attribute))]),
                 ..Span::default()
             };
-            let of = origin(&[("service.name", text("service"))]);
+            let of = origin(&[("service.name", text(format!("service-value-{i}")))]);
             let resource = opentelemetry_proto::tonic::trace::v1::ResourceSpans {
                 resource: Some(of.resource.clone()),
                 scope_spans: vec![Default::default()],
@@ -306,6 +326,74 @@ fn a_query_that_is_over_stops_in_the_middle_of_what_it_looks_through() {
         engine.store.seal(0).unwrap();
     }
     stops_wherever_it_is(&engine, "in segments", &TRACES[..3], LOOKS_MIN);
+}
+
+/// Large once compiled, and never done before the end of [`long_text`].
+const LARGE: &str = "[ab]+[xy]{1000}[yz]{1000}";
+
+fn long_text() -> String {
+    "ab".repeat(8 << 10)
+}
+
+/// One series with a long label, one long line, one span with a long attribute.
+fn write_long_texts(engine: &Engine) {
+    let mut batch = MetricBatch::new(engine.store.shard_count(), engine.store.series_epoch());
+    let labels = Labels::from_sorted([("__name__", "long"), ("i", &long_text())]);
+    batch.sample(engine.store.resolve(&labels, 0).unwrap(), 1_000, 1.0);
+    let (done, result) = told();
+    engine.store.append(batch, done).unwrap();
+    result.recv().unwrap().unwrap();
+
+    let mut batch = LogBatch::new(engine.store.shard_count());
+    let labels = Labels::from_sorted([("app", "long")]);
+    let mut rows = StreamRows::new(labels.clone());
+    rows.push(NANO_SECOND, &long_text(), std::iter::empty());
+    batch.shards[engine.store.shard_of_stream(&labels)].streams.push(rows);
+    let (done, result) = told();
+    engine.store.append_logs(batch, done).unwrap();
+    result.recv().unwrap().unwrap();
+
+    engine.append_spans((0..1).map(|_| SpanText { trace: 9_999, number: 9_999, attribute: long_text() }));
+}
+
+const LONG_TEXTS: [Question; 6] = [
+    ("a line", |querier, budget| {
+        log_query(querier, &format!("{{app=\"long\"}} |~ \"{LARGE}\""), NANO_SECOND, budget)
+    }),
+    ("a line as it became", |querier, budget| {
+        let expr = format!("{{app=\"long\"}} | line_format `{{{{__line__}}}}a` |~ \"{LARGE}\"");
+        log_query(querier, &expr, NANO_SECOND, budget)
+    }),
+    ("groups of a line", |querier, budget| {
+        let expr = format!("{{app=\"long\"}} | regexp \"(?P<all>{LARGE})\" | all=\"none\"");
+        log_query(querier, &expr, NANO_SECOND, budget)
+    }),
+    ("a label of a line", |querier, budget| {
+        let expr = format!("{{app=\"long\"}} | regexp \"(?P<all>[ab]+)\" | all=~\"{LARGE}\"");
+        log_query(querier, &expr, NANO_SECOND, budget)
+    }),
+    ("an attribute", |querier, budget| trace_query(querier, &format!("{{ span.k =~ \"{LARGE}\" }}"), budget)),
+    ("a label", |querier, budget| {
+        let request = super::InstantQuery {
+            expr: format!("label_replace(long, \"to\", \"$1\", \"i\", \"({LARGE})\")"),
+            time: 2_000,
+            lookback_ms: None,
+            limit: 0,
+            per_step_stats: false,
+            strict: false,
+        };
+        querier.instant(&request, budget).map(all)
+    }),
+];
+
+#[test]
+fn a_query_that_is_over_stops_in_the_middle_of_one_long_text() {
+    let engine = Engine::new();
+    write_long_texts(&engine);
+    for where_it_is in ["in memory", "in segments"] {
+        stops_wherever_it_is(&engine, where_it_is, &LONG_TEXTS, long_text().len() as u64 / 64);
+        engine.store.seal(0).unwrap();
+    }
 }
 
 #[test]

@@ -144,7 +144,7 @@ mod tests {
         wanted.is_negated = true;
         assert!(filter.may_pass(&wanted));
         wanted.is_negated = false;
-        let regex = std::sync::Arc::new(regex::bytes::Regex::new("level=.*").unwrap());
+        let regex = std::sync::Arc::new(crate::model::bounded_regex::BoundedRegex::new("level=.*").unwrap());
         wanted.alternatives.push(LinePattern::Regex { regex, required: "level=".into() });
         assert!(filter.may_pass(&wanted));
     }

@@ -2,6 +2,7 @@
 
 use memchr::memmem::Finder;
 
+use crate::model::bounded_regex::BoundedRegex;
 use crate::model::{LineFilter, LinePattern, Lookout};
 
 pub struct Patterns<'a> {
@@ -11,7 +12,7 @@ pub struct Patterns<'a> {
 
 pub enum Pattern<'a> {
     Literal(Finder<'a>),
-    Regex { regex: &'a regex::bytes::Regex, required: Finder<'a>, lookout: &'a Lookout<'a> },
+    Regex { regex: &'a BoundedRegex, required: Finder<'a>, lookout: &'a Lookout<'a> },
 }
 
 impl<'a> Patterns<'a> {
@@ -41,7 +42,7 @@ impl Pattern<'_> {
         match self {
             Pattern::Literal(_) => true,
             Pattern::Regex { regex, lookout, .. } => {
-                !lookout.gives_up_before(text.len()) && regex.is_match(text.as_bytes())
+                !lookout.gives_up_before(text.len()) && regex.is_match_within(text, lookout)
             }
         }
     }

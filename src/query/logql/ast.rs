@@ -6,7 +6,8 @@
 
 use std::sync::Arc;
 
-use crate::model::{LineFilter, LinePattern, Matcher, Nanos};
+use crate::model::bounded_regex::BoundedRegex;
+use crate::model::{LineFilter, LinePattern, Lookout, Matcher, Nanos};
 pub use crate::query::lexical::PositionRange;
 pub use crate::query::promql::ast::{AggregateOp, BinaryOp, Cardinality, VectorMatching};
 
@@ -111,7 +112,7 @@ pub struct LogfmtExtraction {
 pub struct Regexp {
     /// As it was written.
     pub pattern: String,
-    pub regex: Arc<regex::Regex>,
+    pub regex: Arc<BoundedRegex>,
     /// The number of each named group and the label it fills; at least one, names differ.
     pub groups: Vec<(usize, String)>,
 }
@@ -307,16 +308,16 @@ impl LineFilterStage {
         Some(LineFilter { is_negated: self.op.is_negated(), alternatives })
     }
 
-    /// Whether the line passes.
-    pub fn matches(&self, line: &str) -> bool {
-        self.alternatives.iter().any(|test| test.is_in(line)) != self.op.is_negated()
+    /// Whether the line passes; what is said once the lookout has given up means nothing.
+    pub fn matches(&self, line: &str, lookout: &Lookout<'_>) -> bool {
+        self.alternatives.iter().any(|test| test.is_in(line, lookout)) != self.op.is_negated()
     }
 }
 
 impl LineTest {
-    pub fn is_in(&self, line: &str) -> bool {
+    pub fn is_in(&self, line: &str, lookout: &Lookout<'_>) -> bool {
         match &self.kind {
-            LineTestKind::Text(patterns) => patterns.iter().any(|pattern| pattern.is_in(line)),
+            LineTestKind::Text(patterns) => patterns.iter().any(|pattern| pattern.is_in(line, lookout)),
             LineTestKind::Wildcard(wildcard) => wildcard.matches(line),
             LineTestKind::Ip(range) => range.is_in_line(line),
         }

@@ -305,7 +305,7 @@ impl Parser<'_> {
         let pattern = self.expect_string()?;
         self.count_regex(position)?;
         let regex = line_regex(&pattern).map_err(|error| self.error(position, error.to_string()))?;
-        let names = regex.capture_names().enumerate();
+        let names = regex.regex().capture_names().enumerate();
         let groups: Vec<(usize, String)> =
             names.filter_map(|(i, name)| Some((i, name?.to_owned()))).collect();
         if groups.is_empty() {

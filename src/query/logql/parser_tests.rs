@@ -2,6 +2,7 @@
 
 use super::ast::*;
 use super::{ParseOptions, parse, parse_selector};
+use crate::model::{Lookout, StopSign};
 
 fn log(text: &str) -> LogExpr {
     match parse(text, &ParseOptions::default()) {
@@ -77,7 +78,9 @@ fn line_filters_chain_with_or() {
         })
         .collect();
     assert_eq!(filters.len(), 3);
-    assert!(filters[0].matches("..y") && !filters[0].matches("z"));
+    let sign = StopSign::never();
+    let lookout = Lookout::new(&sign);
+    assert!(filters[0].matches("..y", &lookout) && !filters[0].matches("z", &lookout));
     assert!(filters[1].op.is_negated());
     assert_eq!(filters[2].for_storage().unwrap().alternatives.len(), 2, "a list of texts is no expression");
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{DetectedField, DetectedFieldsQuery, Direction, FieldType, LogLine};
-use crate::model::NanoRange;
+use crate::model::{Lookout, NanoRange, StopSign};
 use crate::query::logql::ast::{Expr, LogExpr, Logfmt, Stage, StageKind};
 use crate::query::logql::eval::{EntriesAsk, Scan, entries};
 use crate::query::logql::stages::{Category, EntryState, Pipeline, Wanted, json_paths};
@@ -134,7 +134,9 @@ impl Finder {
         let ((pipeline, state), parser) =
             if is_json { (&mut self.json, "json") } else { (&mut self.logfmt, "logfmt") };
         state.begin(0, &crate::model::Labels::empty());
-        pipeline.run(entry.timestamp, &entry.line, state);
+        // A parser has no expression that could take long.
+        let until_the_end = StopSign::never();
+        pipeline.run(entry.timestamp, &entry.line, state, &Lookout::new(&until_the_end));
         if state.labels.error().is_some() {
             return;
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{LogLine, StreamAnswer};
-use crate::model::{Labels, Matcher, Nanos};
+use crate::model::{Labels, Lookout, Matcher, Nanos, StopSign};
 use crate::query::logql::ast::Expr;
 use crate::query::logql::eval::{answer_line, stream_labels};
 use crate::query::logql::stages::{EntryState, Pipeline, Wanted};
@@ -22,15 +22,18 @@ impl LogTail {
     pub fn run(&mut self, rows: &LogRows, now: Nanos) -> Vec<StreamAnswer> {
         self.pipeline.now = now;
         let mut passed: BTreeMap<Labels, Vec<LogLine>> = BTreeMap::new();
+        // A tail has no deadline, and its thread is its own.
+        let until_the_end = StopSign::never();
         for stream in &rows.streams {
             if !self.matchers.iter().all(|matcher| matcher.matches(stream.labels.get(&matcher.name))) {
                 continue;
             }
             let mut state = EntryState::default();
+            let lookout = Lookout::new(&until_the_end);
             for entry in stream.entries() {
                 state.begin(0, &stream.labels);
                 state.labels.add_metadata(entry.metadata());
-                if self.pipeline.run(entry.timestamp, entry.line, &mut state) {
+                if self.pipeline.run(entry.timestamp, entry.line, &mut state, &lookout) {
                     let line = answer_line(entry.timestamp, entry.line, &state);
                     passed.entry(stream_labels(&state)).or_default().push(line);
                 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::fields::{holds, value};
 use super::relations::{Marks, related};
 use super::trace::Trace;
+use crate::model::Lookout;
 use crate::query::budget::{Budget, Exceeded};
 use crate::query::traceql::Value;
 use crate::query::traceql::ast::{
@@ -27,12 +28,19 @@ const SPANS_PER_CHECK: usize = 16;
 /// The spansets that come out of the pipeline's end; none where the trace does not match.
 pub fn evaluate(pipeline: &Pipeline, trace: &Trace, budget: &Budget) -> Result<Vec<Spanset>, Exceeded> {
     let all = Spanset { spans: (0..trace.spans.len()).collect(), attributes: Vec::new() };
-    Evaluation { trace, budget }.run(pipeline, vec![all])
+    let stop = budget.stop_sign();
+    let lookout = &Lookout::new(&stop);
+    let spansets = Evaluation { trace, budget, lookout }.run(pipeline, vec![all])?;
+    if lookout.has_given_up() {
+        budget.check()?;
+    }
+    Ok(spansets)
 }
 
 struct Evaluation<'t> {
     trace: &'t Trace,
     budget: &'t Budget,
+    lookout: &'t Lookout<'t>,
 }
 
 impl Evaluation<'_> {
@@ -48,13 +56,13 @@ impl Evaluation<'_> {
                 Stage::ScalarFilter(filter) => {
                     for set in sets {
                         self.budget.check()?;
-                        left.extend(filtered(filter, self.trace, set));
+                        left.extend(filtered(filter, self.trace, set, self.lookout));
                     }
                 }
                 Stage::By(key) => {
                     for set in sets {
                         self.budget.check()?;
-                        left.extend(groups(key, self.trace, set));
+                        left.extend(groups(key, self.trace, set, self.lookout));
                     }
                 }
                 Stage::Coalesce => left.extend(coalesced(sets)),
@@ -84,7 +92,7 @@ impl Evaluation<'_> {
                     if span % SPANS_PER_CHECK == 0 {
                         self.budget.check()?;
                     }
-                    *mark = *mark && holds(condition, self.trace, span);
+                    *mark = *mark && holds(condition, self.trace, span, self.lookout);
                 }
                 Ok(marks)
             }
@@ -136,23 +144,29 @@ fn inverse(relation: Relation) -> Relation {
 }
 
 /// The set, if the comparison holds for it, with the aggregates that were compared.
-fn filtered(filter: &ScalarFilter, trace: &Trace, mut set: Spanset) -> Option<Spanset> {
-    let (left, right) = (scalar(&filter.left, trace, &mut set), scalar(&filter.right, trace, &mut set));
+fn filtered(
+    filter: &ScalarFilter,
+    trace: &Trace,
+    mut set: Spanset,
+    lookout: &Lookout<'_>,
+) -> Option<Spanset> {
+    let left = scalar(&filter.left, trace, &mut set, lookout);
+    let right = scalar(&filter.right, trace, &mut set, lookout);
     left.compare(filter.op, &right).then_some(set)
 }
 
-fn scalar(expr: &ScalarExpr, trace: &Trace, set: &mut Spanset) -> Value<'static> {
+fn scalar(expr: &ScalarExpr, trace: &Trace, set: &mut Spanset, lookout: &Lookout<'_>) -> Value<'static> {
     match expr {
         ScalarExpr::Static(value) => value.clone(),
         ScalarExpr::Aggregate { op, of, .. } => {
-            let result = aggregate(*op, of.as_ref(), trace, &set.spans);
+            let result = aggregate(*op, of.as_ref(), trace, &set.spans, lookout);
             let name = format!("{}({})", op.name(), of.as_ref().map_or(String::new(), ToString::to_string));
             set.note(name, result.clone());
             result
         }
         ScalarExpr::Binary { op, left, right, .. } => {
-            let left = scalar(left, trace, set);
-            left.calculate(*op, &scalar(right, trace, set))
+            let left = scalar(left, trace, set, lookout);
+            left.calculate(*op, &scalar(right, trace, set, lookout))
         }
         // Refused before it runs.
         ScalarExpr::Pipeline { .. } => Value::Nil,
@@ -169,11 +183,17 @@ impl Spanset {
 }
 
 /// Over the spans that have a number; nil where none has.
-fn aggregate(op: AggregateOp, of: Option<&FieldExpr>, trace: &Trace, spans: &[usize]) -> Value<'static> {
+fn aggregate(
+    op: AggregateOp,
+    of: Option<&FieldExpr>,
+    trace: &Trace,
+    spans: &[usize],
+    lookout: &Lookout<'_>,
+) -> Value<'static> {
     let Some(of) = of else { return Value::Int(spans.len() as i64) };
     let values: Vec<Value> = spans
         .iter()
-        .map(|span| value(of, trace, *span))
+        .map(|span| value(of, trace, *span, lookout))
         .filter(|value| value.as_number().is_some())
         .collect();
     let Some(first) = values.first() else { return Value::Nil };
@@ -201,10 +221,10 @@ fn aggregate(op: AggregateOp, of: Option<&FieldExpr>, trace: &Trace, spans: &[us
 }
 
 /// One set for each value of the key, in order of the values' texts.
-fn groups(key: &FieldExpr, trace: &Trace, set: Spanset) -> Vec<Spanset> {
+fn groups(key: &FieldExpr, trace: &Trace, set: Spanset, lookout: &Lookout<'_>) -> Vec<Spanset> {
     let mut groups: BTreeMap<String, (Value<'static>, Vec<usize>)> = BTreeMap::new();
     for span in set.spans {
-        let found = value(key, trace, span).into_owned();
+        let found = value(key, trace, span, lookout).into_owned();
         // The kind is part of the key, so that 1 and "1" stay apart.
         let (_, spans) = groups.entry(format!("{found:?}")).or_insert_with(|| (found, Vec::new()));
         spans.push(span);

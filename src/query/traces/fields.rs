@@ -4,7 +4,7 @@ use opentelemetry_proto::tonic::common::v1::any_value::Value as AnyValue;
 use opentelemetry_proto::tonic::common::v1::{AnyValue as Any, KeyValue};
 
 use super::trace::{Trace, is_root, status};
-use crate::model::{SpanId, TraceId};
+use crate::model::{Lookout, SpanId, TraceId};
 use crate::query::traceql::ast::{Field, FieldExpr, FieldKind, FieldName, Intrinsic, Scope};
 use crate::query::traceql::{Kind, Value};
 
@@ -12,33 +12,33 @@ use crate::query::traceql::{Kind, Value};
 pub const NO_ROOT: &str = "<root span not yet received>";
 
 /// Whether the span fulfils the condition; what is neither true nor false is not true.
-pub fn holds(expr: &FieldExpr, trace: &Trace, span: usize) -> bool {
+/// What is said once the lookout has given up means nothing.
+pub fn holds(expr: &FieldExpr, trace: &Trace, span: usize, lookout: &Lookout<'_>) -> bool {
     match &expr.kind {
-        FieldKind::Not(inner) => value(inner, trace, span) == Value::Bool(false),
-        FieldKind::All(parts) => parts.iter().all(|part| holds(part, trace, span)),
-        FieldKind::Any(parts) => parts.iter().any(|part| holds(part, trace, span)),
+        FieldKind::Not(inner) => value(inner, trace, span, lookout) == Value::Bool(false),
+        FieldKind::All(parts) => parts.iter().all(|part| holds(part, trace, span, lookout)),
+        FieldKind::Any(parts) => parts.iter().any(|part| holds(part, trace, span, lookout)),
         FieldKind::Binary { op, left, right } if op.is_comparison() => {
-            value(left, trace, span).compare(*op, &value(right, trace, span))
+            value(left, trace, span, lookout).compare(*op, &value(right, trace, span, lookout))
         }
-        FieldKind::Matches { text, regex, is_negated } => {
-            value(text, trace, span).matches(*is_negated, &|text| regex.is_match(text))
-        }
-        FieldKind::IsNil { of, is_negated } => value(of, trace, span).is_nil() != *is_negated,
-        FieldKind::Static(_) | FieldKind::Field(_) => value(expr, trace, span).is_true(),
+        FieldKind::Matches { text, regex, is_negated } => value(text, trace, span, lookout)
+            .matches(*is_negated, &|text| regex.is_match_within(text, lookout)),
+        FieldKind::IsNil { of, is_negated } => value(of, trace, span, lookout).is_nil() != *is_negated,
+        FieldKind::Static(_) | FieldKind::Field(_) => value(expr, trace, span, lookout).is_true(),
         FieldKind::Negative(_) | FieldKind::Binary { .. } => false,
     }
 }
 
 /// The value of an expression for a span.
-pub fn value<'t>(expr: &'t FieldExpr, trace: &'t Trace, span: usize) -> Value<'t> {
+pub fn value<'t>(expr: &'t FieldExpr, trace: &'t Trace, span: usize, lookout: &Lookout<'_>) -> Value<'t> {
     match &expr.kind {
         FieldKind::Static(value) => value.borrowed(),
         FieldKind::Field(field) => field_value(field, trace, span),
-        FieldKind::Negative(inner) => value(inner, trace, span).negative(),
+        FieldKind::Negative(inner) => value(inner, trace, span, lookout).negative(),
         FieldKind::Binary { op, left, right } if !op.is_comparison() => {
-            value(left, trace, span).calculate(*op, &value(right, trace, span))
+            value(left, trace, span, lookout).calculate(*op, &value(right, trace, span, lookout))
         }
-        _ => Value::Bool(holds(expr, trace, span)),
+        _ => Value::Bool(holds(expr, trace, span, lookout)),
     }
 }
 

@@ -49,7 +49,7 @@ pub(super) fn read(
 }
 
 fn passes(filters: &[LineFilter], line: &str, lookout: &Lookout<'_>) -> bool {
-    filters.iter().all(|filter| !lookout.gives_up_before(line.len()) && filter.matches(line))
+    filters.iter().all(|filter| !lookout.gives_up_before(line.len()) && filter.matches(line, lookout))
 }
 
 fn has_metadata(chunk: &Chunk, row: usize, name: &str, value: &str) -> bool {

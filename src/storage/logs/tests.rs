@@ -13,7 +13,7 @@ use super::{
     TailHub, merge_segments, write_generation,
 };
 use crate::model::nanos::to_millis;
-use crate::model::{Labels, LineFilter, MatchOp, Matcher, NanoRange, Nanos};
+use crate::model::{Labels, LineFilter, Lookout, MatchOp, Matcher, NanoRange, Nanos, StopSign};
 use crate::storage::fs::Mapped;
 use crate::storage::fs::faulty::FaultyFs;
 use crate::storage::live::LiveSegment;
@@ -110,7 +110,10 @@ fn expect_all(lines: &[Line], matchers: &[Matcher], ask: &LogAsk<'_>) -> BTreeMa
         };
         let is_wanted = ask.range.contains(line.timestamp)
             && matchers.iter().all(|m| m.matches(line.labels.get(&m.name)))
-            && ask.line_filters.iter().all(|filter| filter.matches(&line.line))
+            && ask
+                .line_filters
+                .iter()
+                .all(|filter| filter.matches(&line.line, &Lookout::new(&StopSign::never())))
             && ask.metadata_equals.iter().all(has);
         let stream = found.entry(line.labels.clone()).or_default();
         if is_wanted {

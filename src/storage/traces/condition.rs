@@ -94,6 +94,10 @@ impl Test {
     /// Whether a value meets the test. Integers and floats are compared as numbers. What can only be read meets every
     /// test: whoever asks has to look.
     pub fn is_met_by(&self, value: ValueRef<'_>) -> bool {
+        self.is_met(value, LabelRegex::is_match)
+    }
+
+    fn is_met(&self, value: ValueRef<'_>, is_match: impl Fn(&LabelRegex, &str) -> bool) -> bool {
         if value == ValueRef::Other {
             return true;
         }
@@ -106,8 +110,8 @@ impl Test {
             Test::LessOrEqual(to) => compared(to).is_some_and(Ordering::is_le),
             Test::Greater(to) => compared(to) == Some(Ordering::Greater),
             Test::GreaterOrEqual(to) => compared(to).is_some_and(Ordering::is_ge),
-            Test::Matches(regex) => matches!(value, ValueRef::Text(text) if regex.is_match(text)),
-            Test::NotMatches(regex) => !matches!(value, ValueRef::Text(text) if regex.is_match(text)),
+            Test::Matches(regex) => matches!(value, ValueRef::Text(text) if is_match(regex, text)),
+            Test::NotMatches(regex) => !matches!(value, ValueRef::Text(text) if is_match(regex, text)),
         }
     }
 
@@ -129,7 +133,8 @@ impl Test {
     /// The same, but false once the lookout has given up: a regular expression may take its time for a long text.
     pub(super) fn is_met_within(&self, value: ValueRef<'_>, lookout: &Lookout<'_>) -> bool {
         let bytes = if let ValueRef::Text(text) = value { text.len() } else { 0 };
-        !lookout.gives_up_before(bytes) && self.is_met_by(value)
+        !lookout.gives_up_before(bytes)
+            && self.is_met(value, |regex, text| regex.is_match_within(text, lookout))
     }
 }
 

@@ -229,7 +229,7 @@ impl<'q, 'a> Search<'q, 'a> {
             if lookout.gives_up_before(self.plan.line(rows, row).len()) {
                 self.scan.budget.check()?;
             }
-            if !self.plan.pass(self.selection, rows, row, state) {
+            if !self.plan.pass(self.selection, rows, row, state, &lookout) {
                 continue;
             }
             let number = rows.streams[row];
@@ -246,6 +246,9 @@ impl<'q, 'a> Search<'q, 'a> {
             let entry = Found { place, identity, stream, line };
             held.grow(entry.bytes())?;
             found.push(entry);
+        }
+        if lookout.has_given_up() {
+            self.scan.budget.check()?;
         }
         Ok(())
     }

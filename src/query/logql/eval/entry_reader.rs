@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use crate::model::Lookout;
 use crate::query::QueryError;
 use crate::query::logql::ast::Unwrap;
 use crate::query::logql::stages::filter::{cannot_convert, passes};
@@ -62,12 +63,12 @@ impl EntryReader {
                 reading.budget().check()?;
             }
             let seen_by = cursor.seen_by(rows.timestamps[row]);
-            if seen_by.is_empty() || !reading.plan.pass(reading.selection, rows, row, state) {
+            if seen_by.is_empty() || !reading.plan.pass(reading.selection, rows, row, state, &lookout) {
                 continue;
             }
             let value = match unwrap {
                 None => 0.0,
-                Some(unwrap) => match unwrapped_value(unwrap, state) {
+                Some(unwrap) => match unwrapped_value(unwrap, state, &lookout) {
                     Some(value) => value,
                     None => continue,
                 },
@@ -78,13 +79,16 @@ impl EntryReader {
             let line = reading.plan.line(rows, row);
             visit(PassedEntry { rows, row, line, state, seen_by }, value)?;
         }
+        if lookout.has_given_up() {
+            reading.budget().check()?;
+        }
         Ok(())
     }
 }
 
 /// The value of the entry, if it has the label and passes the filters behind the unwrap. What cannot be read as
 /// asked is an error of the entry.
-fn unwrapped_value(unwrap: &Unwrap, state: &mut EntryState) -> Option<f64> {
+fn unwrapped_value(unwrap: &Unwrap, state: &mut EntryState, lookout: &Lookout<'_>) -> Option<f64> {
     let text = state.labels.get(&unwrap.label).filter(|text| !text.is_empty())?;
     let value = match unwrapped(text, unwrap.conversion) {
         Ok(value) => value,
@@ -94,7 +98,7 @@ fn unwrapped_value(unwrap: &Unwrap, state: &mut EntryState) -> Option<f64> {
             0.0
         }
     };
-    unwrap.filters.iter().all(|filter| passes(filter, &mut state.labels)).then_some(value)
+    unwrap.filters.iter().all(|filter| passes(filter, &mut state.labels, lookout)).then_some(value)
 }
 
 fn pipeline_error(labels: &SeriesLabels, state: &EntryState) -> QueryError {

@@ -1,6 +1,6 @@
 //! What of a pipeline the storage does, what is left for each entry, and what of an entry must be read.
 
-use crate::model::{Labels, LineFilter, MatchOp, NanoRange, Nanos};
+use crate::model::{Labels, LineFilter, Lookout, MatchOp, NanoRange, Nanos};
 use crate::query::logql::ast::{
     LabelFilter, LabelFilterKind, LineFilterOp, LineFilterStage, LineTestKind, Stage, StageKind,
 };
@@ -113,13 +113,14 @@ impl Plan {
         rows: &LogRowsBuffer,
         row: usize,
         state: &mut EntryState,
+        lookout: &Lookout<'_>,
     ) -> bool {
         let stream = rows.streams[row];
         state.begin(stream, &selection.streams[stream as usize]);
         if self.reads_metadata() {
             state.labels.add_metadata(rows.metadata.of(row));
         }
-        self.pipeline.run(rows.timestamps[row], self.line(rows, row), state)
+        self.pipeline.run(rows.timestamps[row], self.line(rows, row), state, lookout)
     }
 
     /// Whether every entry in the range passes.
@@ -177,8 +178,7 @@ fn metadata_use(wanted: &Wanted, streams: &[Labels]) -> MetadataUse {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::LinePattern;
-    use crate::model::Matcher;
+    use crate::model::{LinePattern, Matcher, StopSign};
     use crate::query::logql::ast::{JsonExtraction, LineTest, PositionRange};
     use crate::query::logql::json_path::JsonPath;
     use crate::query::logql::pattern::WildcardText;
@@ -224,7 +224,12 @@ mod tests {
     #[test]
     fn patterns_are_looked_for_by_their_texts_first() {
         let plan = plan(&[text(LineFilterOp::Pattern, "<_> took <_>ms")], Wanted::none());
-        assert!(plan.ask(NanoRange::ALL).line_filters.iter().all(|f| f.matches("x took 12ms")));
+        assert!(
+            plan.ask(NanoRange::ALL)
+                .line_filters
+                .iter()
+                .all(|f| f.matches("x took 12ms", &Lookout::new(&StopSign::never())))
+        );
         assert_eq!(plan.ask(NanoRange::ALL).line_filters.len(), 2);
         assert!(plan.wants_lines, "the pattern itself is still to be tried");
     }

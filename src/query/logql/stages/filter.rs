@@ -1,17 +1,20 @@
 //! Conditions on labels: `level="error"`, `latency > 250ms and status >= 500`, `addr=ip("10.0.0.0/8")`.
 
+use crate::model::Lookout;
 use crate::query::logql::ast::{CompareValue, LabelComparison, LabelFilter, LabelFilterKind};
 use crate::query::logql::units::{parse_bytes, parse_go_duration};
 
 use super::labels::{EntryError, EntryLabels};
 
 /// Whether the entry passes. An entry that has an error already passes all but the conditions on texts; a value that
-/// cannot be compared makes it such an entry.
-pub fn passes(filter: &LabelFilter, labels: &mut EntryLabels) -> bool {
+/// cannot be compared makes it such an entry. What is said once the lookout has given up means nothing.
+pub fn passes(filter: &LabelFilter, labels: &mut EntryLabels, lookout: &Lookout<'_>) -> bool {
     match &filter.kind {
-        LabelFilterKind::All(filters) => filters.iter().all(|filter| passes(filter, labels)),
-        LabelFilterKind::Any(filters) => filters.iter().any(|filter| passes(filter, labels)),
-        LabelFilterKind::Matcher(matcher) => matcher.matches(labels.get(&matcher.name).unwrap_or_default()),
+        LabelFilterKind::All(filters) => filters.iter().all(|filter| passes(filter, labels, lookout)),
+        LabelFilterKind::Any(filters) => filters.iter().any(|filter| passes(filter, labels, lookout)),
+        LabelFilterKind::Matcher(matcher) => {
+            matcher.matches_within(labels.get(&matcher.name).unwrap_or_default(), lookout)
+        }
         _ if labels.error().is_some() => true,
         LabelFilterKind::Compare(comparison) => compare(comparison, labels),
         LabelFilterKind::Ip(filter) => match labels.get(&filter.name) {
@@ -55,9 +58,14 @@ pub fn cannot_convert(text: &str, expected: &str) -> String {
 mod tests {
     use super::super::testing::entry;
     use super::*;
+    use crate::model::StopSign;
     use crate::model::{MatchOp, Matcher};
     use crate::query::logql::ast::{CompareOp, IpFilter, PositionRange};
     use crate::query::logql::ip::IpRange;
+
+    fn is_passed_by(filter: &LabelFilter, labels: &mut EntryLabels) -> bool {
+        passes(filter, labels, &Lookout::new(&StopSign::never()))
+    }
 
     fn filter(kind: LabelFilterKind) -> LabelFilter {
         LabelFilter { position: PositionRange::default(), kind }
@@ -88,7 +96,11 @@ mod tests {
             ("1kB", CompareValue::Bytes(1000), false),
         ] {
             let mut labels = labels(&[("x", value)]);
-            assert_eq!(passes(&comparison("x", CompareOp::Greater, than), &mut labels), holds, "{value}");
+            assert_eq!(
+                is_passed_by(&comparison("x", CompareOp::Greater, than), &mut labels),
+                holds,
+                "{value}"
+            );
             assert_eq!(labels.error(), None);
         }
     }
@@ -96,9 +108,9 @@ mod tests {
     #[test]
     fn a_label_that_is_not_there_is_empty_text_and_no_number() {
         let mut labels = labels(&[]);
-        assert!(passes(&text("x", MatchOp::Equal, ""), &mut labels));
-        assert!(!passes(&text("x", MatchOp::Regex, ".+"), &mut labels));
-        assert!(!passes(&comparison("x", CompareOp::NotEqual, CompareValue::Number(1.0)), &mut labels));
+        assert!(is_passed_by(&text("x", MatchOp::Equal, ""), &mut labels));
+        assert!(!is_passed_by(&text("x", MatchOp::Regex, ".+"), &mut labels));
+        assert!(!is_passed_by(&comparison("x", CompareOp::NotEqual, CompareValue::Number(1.0)), &mut labels));
         assert_eq!(labels.error(), None);
     }
 
@@ -106,7 +118,10 @@ mod tests {
     fn what_cannot_be_compared_passes_with_an_error() {
         for value in ["slow", ""] {
             let mut labels = labels(&[("x", value)]);
-            assert!(passes(&comparison("x", CompareOp::Greater, CompareValue::Number(1.0)), &mut labels));
+            assert!(is_passed_by(
+                &comparison("x", CompareOp::Greater, CompareValue::Number(1.0)),
+                &mut labels
+            ));
             assert_eq!(labels.error(), Some(EntryError::LabelFilter));
             assert_eq!(labels.error_details(), format!("cannot read {value:?} as a number"));
         }
@@ -116,10 +131,10 @@ mod tests {
     fn an_entry_with_an_error_is_kept_from_conditions_on_texts_only() {
         let mut labels = labels(&[("x", "1")]);
         labels.set_error(EntryError::Json, "bad");
-        assert!(passes(&comparison("x", CompareOp::Greater, CompareValue::Number(5.0)), &mut labels));
-        assert!(!passes(&text("x", MatchOp::Equal, "5"), &mut labels));
-        assert!(passes(&text("__error__", MatchOp::Equal, "JSONParserErr"), &mut labels));
-        assert!(!passes(&text("__error__", MatchOp::Equal, ""), &mut labels));
+        assert!(is_passed_by(&comparison("x", CompareOp::Greater, CompareValue::Number(5.0)), &mut labels));
+        assert!(!is_passed_by(&text("x", MatchOp::Equal, "5"), &mut labels));
+        assert!(is_passed_by(&text("__error__", MatchOp::Equal, "JSONParserErr"), &mut labels));
+        assert!(!is_passed_by(&text("__error__", MatchOp::Equal, ""), &mut labels));
         assert_eq!(labels.error(), Some(EntryError::Json));
     }
 
@@ -130,11 +145,11 @@ mod tests {
             filter(LabelFilterKind::Ip(IpFilter { name: "addr".to_owned(), is_negated, range }))
         };
         let mut inside = labels(&[("addr", "10.1.2.3:8080")]);
-        assert!(passes(&ip(false), &mut inside) && !passes(&ip(true), &mut inside));
+        assert!(is_passed_by(&ip(false), &mut inside) && !is_passed_by(&ip(true), &mut inside));
         let mut outside = labels(&[("addr", "11.1.2.3")]);
-        assert!(!passes(&ip(false), &mut outside) && passes(&ip(true), &mut outside));
+        assert!(!is_passed_by(&ip(false), &mut outside) && is_passed_by(&ip(true), &mut outside));
         let mut none = labels(&[]);
-        assert!(!passes(&ip(false), &mut none) && !passes(&ip(true), &mut none));
+        assert!(!is_passed_by(&ip(false), &mut none) && !is_passed_by(&ip(true), &mut none));
     }
 
     #[test]
@@ -143,6 +158,6 @@ mod tests {
         let (yes, no) = (text("a", MatchOp::Equal, "1"), text("b", MatchOp::Equal, "1"));
         let all = filter(LabelFilterKind::All(vec![yes.clone(), no.clone()]));
         let any = filter(LabelFilterKind::Any(vec![no, yes]));
-        assert!(!passes(&all, &mut labels) && passes(&any, &mut labels));
+        assert!(!is_passed_by(&all, &mut labels) && is_passed_by(&any, &mut labels));
     }
 }

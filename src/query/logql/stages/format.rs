@@ -1,6 +1,6 @@
 //! `line_format`, `label_format`, `drop` and `keep`.
 
-use crate::model::Nanos;
+use crate::model::{Lookout, Nanos};
 use crate::query::logql::ast::{LabelChoice, LabelFormat, LabelFormatValue};
 use crate::query::logql::template::{Template, TemplateInput};
 
@@ -82,12 +82,12 @@ pub fn label_format(
     }
 }
 
-pub fn drop(choices: &[LabelChoice], labels: &mut EntryLabels) {
+pub fn drop(choices: &[LabelChoice], labels: &mut EntryLabels, lookout: &Lookout<'_>) {
     for choice in choices {
         match choice {
             LabelChoice::Name(name) => labels.remove(name),
             LabelChoice::Matcher(matcher) => {
-                if labels.get(&matcher.name).is_some_and(|value| matcher.matches(value)) {
+                if labels.get(&matcher.name).is_some_and(|value| matcher.matches_within(value, lookout)) {
                     labels.remove(&matcher.name);
                 }
             }
@@ -96,12 +96,14 @@ pub fn drop(choices: &[LabelChoice], labels: &mut EntryLabels) {
 }
 
 /// Errors are kept, whatever is chosen.
-pub fn keep(choices: &[LabelChoice], labels: &mut EntryLabels) {
+pub fn keep(choices: &[LabelChoice], labels: &mut EntryLabels, lookout: &Lookout<'_>) {
     labels.retain(|name, value| {
         is_special(name)
             || choices.iter().any(|choice| match choice {
                 LabelChoice::Name(chosen) => chosen == name,
-                LabelChoice::Matcher(matcher) => matcher.name == name && matcher.matches(value),
+                LabelChoice::Matcher(matcher) => {
+                    matcher.name == name && matcher.matches_within(value, lookout)
+                }
             })
     });
 }
@@ -110,7 +112,7 @@ pub fn keep(choices: &[LabelChoice], labels: &mut EntryLabels) {
 mod tests {
     use super::super::testing::{entry, labels_of, parsed};
     use super::*;
-    use crate::model::{MatchOp, Matcher};
+    use crate::model::{MatchOp, Matcher, StopSign};
 
     const SEEN: Seen<'_> = Seen { line: "the line", timestamp: 1, now: 2 };
 
@@ -159,11 +161,13 @@ mod tests {
             LabelChoice::Matcher(Matcher::new("y", MatchOp::Regex, "1.*").unwrap()),
             LabelChoice::Matcher(Matcher::new("z", MatchOp::NotEqual, "3").unwrap()),
         ];
-        let after = |stage: fn(&[LabelChoice], &mut EntryLabels)| {
+        let sign = StopSign::never();
+        let lookout = &Lookout::new(&sign);
+        let after = |stage: fn(&[LabelChoice], &mut EntryLabels, &Lookout<'_>)| {
             parsed(|labels| {
                 [("w", "0"), ("x", "1"), ("y", "12"), ("z", "3")].iter().for_each(|(n, v)| labels.set(n, v));
                 labels.set_error(EntryError::Json, "bad");
-                stage(&chosen, labels);
+                stage(&chosen, labels, lookout);
             })
         };
         let errors = [("__error__", "JSONParserErr"), ("__error_details__", "bad")];
@@ -171,7 +175,7 @@ mod tests {
         assert_eq!(after(keep), labels_of(&[errors[0], errors[1], ("x", "1"), ("y", "12")]));
         let cleared = parsed(|labels| {
             labels.set_error(EntryError::Json, "bad");
-            drop(&[LabelChoice::Name("__error__".to_owned())], labels);
+            drop(&[LabelChoice::Name("__error__".to_owned())], labels, lookout);
         });
         assert_eq!(cleared, labels_of(&[("__error_details__", "bad")]));
     }

@@ -32,6 +32,7 @@ pub enum Category {
 pub enum EntryError {
     Json,
     Logfmt,
+    Regexp,
     LabelFilter,
     Template,
     Sample,
@@ -42,6 +43,7 @@ impl EntryError {
         match self {
             EntryError::Json => "JSONParserErr",
             EntryError::Logfmt => "LogfmtParserErr",
+            EntryError::Regexp => "RegexpParserErr",
             EntryError::LabelFilter => "LabelFilterErr",
             EntryError::Template => "TemplateFormatErr",
             EntryError::Sample => "SampleExtractionErr",

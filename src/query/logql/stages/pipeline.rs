@@ -1,6 +1,6 @@
 //! A pipeline: its stages in order, over one entry at a time.
 
-use crate::model::{Labels, Nanos};
+use crate::model::{Labels, Lookout, Nanos};
 use crate::query::logql::ast::{
     LabelChoice, LabelFilter, LabelFilterKind, LabelFormatValue, Stage, StageKind,
 };
@@ -11,7 +11,7 @@ use super::format::{Seen, drop, keep, label_format, line_format};
 use super::json::{JsonScratch, all_keys, extractions, unpack};
 use super::labels::{ERROR, ERROR_DETAILS, EntryLabels};
 use super::logfmt::{LogfmtScratch, logfmt};
-use super::texts::{pattern, regexp};
+use super::texts::{RegexpScratch, pattern, regexp};
 use super::wanted::Wanted;
 
 #[derive(Clone, Debug)]
@@ -98,30 +98,33 @@ impl Pipeline {
         self.steps.is_empty()
     }
 
-    /// Whether the entry passes; the state then has its labels and its line.
-    pub fn run(&self, timestamp: Nanos, original: &str, state: &mut EntryState) -> bool {
-        self.steps.iter().enumerate().all(|(i, step)| step.run(i, timestamp, self.now, original, state))
+    /// Whether the entry passes; the state then has its labels and its line. Once the lookout has given up, all that
+    /// means nothing.
+    pub fn run(
+        &self,
+        timestamp: Nanos,
+        original: &str,
+        state: &mut EntryState,
+        lookout: &Lookout<'_>,
+    ) -> bool {
+        let seen = Seen { line: original, timestamp, now: self.now };
+        self.steps.iter().enumerate().all(|(i, step)| step.run(i, seen, state, lookout))
     }
 }
 
 impl Step {
-    fn run(
-        &self,
-        place: usize,
-        timestamp: Nanos,
-        now: Nanos,
-        original: &str,
-        state: &mut EntryState,
-    ) -> bool {
+    /// What is seen of the entry is its line as it was before the first stage.
+    fn run(&self, place: usize, seen: Seen<'_>, state: &mut EntryState, lookout: &Lookout<'_>) -> bool {
         let wanted = &self.wanted;
-        let line = if state.is_changed { state.changed.as_str() } else { original };
+        let line = if state.is_changed { state.changed.as_str() } else { seen.line };
+        let seen = Seen { line, ..seen };
         let labels = &mut state.labels;
         if matches!(self.kind, StageKind::Json(_) | StageKind::Unpack) && state.json.len() <= place {
             state.json.resize_with(place + 1, JsonScratch::default);
         }
         match &self.kind {
-            StageKind::LineFilter(filter) => return filter.matches(line),
-            StageKind::LabelFilter(filter) => return passes(filter, labels),
+            StageKind::LineFilter(filter) => return filter.matches(line, lookout),
+            StageKind::LabelFilter(filter) => return passes(filter, labels, lookout),
             StageKind::Json(asked) if asked.is_empty() => {
                 all_keys(line, wanted, labels, &mut state.json[place])
             }
@@ -131,8 +134,10 @@ impl Step {
                 if state.locations.len() <= place {
                     state.locations.resize(place + 1, None);
                 }
-                let locations = state.locations[place].get_or_insert_with(|| stage.regex.capture_locations());
-                regexp(stage, line, wanted, labels, locations, &mut state.next);
+                let locations =
+                    state.locations[place].get_or_insert_with(|| stage.regex.regex().capture_locations());
+                let scratch = RegexpScratch { locations, name: &mut state.next };
+                regexp(stage, line, wanted, labels, scratch, lookout);
             }
             StageKind::Pattern(stage) => pattern(stage, line, wanted, labels, &mut state.next),
             StageKind::Unpack => {
@@ -141,12 +146,11 @@ impl Step {
                 }
             }
             StageKind::LineFormat(template) => {
-                if line_format(template, Seen { line, timestamp, now }, labels, &mut state.next) {
+                if line_format(template, seen, labels, &mut state.next) {
                     state.change_line();
                 }
             }
             StageKind::LabelFormat(formats) => {
-                let seen = Seen { line, timestamp, now };
                 label_format(formats, seen, labels, &mut state.next, &mut state.ends);
             }
             StageKind::Decolorize => {
@@ -156,8 +160,8 @@ impl Step {
                     state.change_line();
                 }
             }
-            StageKind::Drop(choices) => drop(choices, labels),
-            StageKind::Keep(choices) => keep(choices, labels),
+            StageKind::Drop(choices) => drop(choices, labels, lookout),
+            StageKind::Keep(choices) => keep(choices, labels, lookout),
         }
         true
     }

@@ -1,27 +1,43 @@
 //! `regexp` and `pattern`: parts of a line as labels.
 
+use crate::model::Lookout;
 use crate::query::logql::ast::Regexp;
 use crate::query::logql::pattern::Pattern;
 
-use super::labels::EntryLabels;
+use super::labels::{EntryError, EntryLabels};
 use super::wanted::Wanted;
 
-/// The named groups of the first match, those that took no part with empty values; nothing, where nothing matches.
+/// What `regexp` needs for a line, kept from one to the next.
+pub struct RegexpScratch<'s> {
+    pub locations: &'s mut regex::CaptureLocations,
+    pub name: &'s mut String,
+}
+
+/// The named groups of the first match, those that took no part with empty values; nothing, where nothing matches. A line
+/// that is too long for so large an expression is an error of the entry.
 pub fn regexp(
     stage: &Regexp,
     line: &str,
     wanted: &Wanted,
     labels: &mut EntryLabels,
-    locations: &mut regex::CaptureLocations,
-    scratch: &mut String,
+    scratch: RegexpScratch<'_>,
+    lookout: &Lookout<'_>,
 ) {
-    if stage.regex.captures_read(locations, line).is_none() {
+    let found = match stage.regex.for_groups_within(line, lookout) {
+        Ok(regex) => regex.is_some_and(|regex| regex.captures_read(scratch.locations, line).is_some()),
+        Err(error) => {
+            labels.set_error(EntryError::Regexp, error.to_string());
+            false
+        }
+    };
+    if !found {
         return;
     }
     for (group, name) in &stage.groups {
-        let name = labels.name_for(name, scratch);
+        let name = labels.name_for(name, scratch.name);
         if wanted.holds(name) {
-            labels.add_found(name, locations.get(*group).map_or("", |(start, end)| &line[start..end]));
+            labels
+                .add_found(name, scratch.locations.get(*group).map_or("", |(start, end)| &line[start..end]));
         }
     }
 }
@@ -47,13 +63,19 @@ mod tests {
 
     use super::super::testing::{labels_of, parsed};
     use super::*;
+    use crate::model::StopSign;
+    use crate::model::bounded_regex::BoundedRegex;
 
     fn matched(pattern: &str, groups: &[(usize, &str)], line: &str) -> Vec<(String, String)> {
-        let regex = regex::Regex::new(pattern).unwrap();
+        let regex = BoundedRegex::with_groups(pattern).unwrap();
         let groups = groups.iter().map(|(group, name)| (*group, (*name).to_owned())).collect();
-        let mut locations = regex.capture_locations();
+        let mut locations = regex.regex().capture_locations();
         let stage = Regexp { pattern: pattern.to_owned(), regex: Arc::new(regex), groups };
-        parsed(|labels| regexp(&stage, line, &Wanted::All, labels, &mut locations, &mut String::new()))
+        let sign = StopSign::never();
+        parsed(|labels| {
+            let scratch = RegexpScratch { locations: &mut locations, name: &mut String::new() };
+            regexp(&stage, line, &Wanted::All, labels, scratch, &Lookout::new(&sign));
+        })
     }
 
     #[test]

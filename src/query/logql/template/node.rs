@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::functions::Builtin;
+use crate::model::bounded_regex::BoundedRegex;
 
 /// A place on the stack of variables; the entry's labels, `$`, are the first.
 pub(super) type Slot = usize;
@@ -68,7 +69,7 @@ pub(super) enum Operand {
     Int(i64),
     Float(f64),
     Text(Box<str>),
-    Regex(Arc<regex::Regex>),
+    Regex(Arc<BoundedRegex>),
     /// `.`, `.a.b`
     Dot(Vec<Box<str>>),
     /// `$x`, `$x.a`

@@ -5,6 +5,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use super::time::Time;
+use crate::model::bounded_regex::BoundedRegex;
 
 /// A text that is cheap to clone.
 #[derive(Clone, Debug)]
@@ -37,7 +38,7 @@ pub(super) enum Value<'v> {
     /// The labels of the entry, which are looked up one by one.
     Labels,
     /// A regular expression of the template's own text.
-    Regex(Arc<regex::Regex>),
+    Regex(Arc<BoundedRegex>),
 }
 
 impl<'v> Value<'v> {
@@ -102,7 +103,7 @@ impl<'v> Value<'v> {
             Value::Int(value) => out.push_str(&value.to_string()),
             Value::Float(value) => out.push_str(&general_float(*value)),
             Value::Text(text) => out.push_str(text),
-            Value::Regex(regex) => out.push_str(regex.as_str()),
+            Value::Regex(regex) => out.push_str(regex.regex().as_str()),
             Value::Time(time) => time.print(out),
             Value::List(items) => {
                 out.push('[');

@@ -2,11 +2,12 @@
 
 use std::cmp::Ordering;
 
-use regex::{Captures, Regex};
+use regex::Captures;
 
+use crate::model::bounded_regex::BoundedRegex;
 use crate::model::labels::METRIC_NAME;
 use crate::model::re2;
-use crate::model::{Labels, LabelsBuilder, MatchOp, Matcher};
+use crate::model::{Labels, LabelsBuilder, Lookout, MatchOp, Matcher};
 use crate::query::QueryError;
 
 use super::announced::Announced;
@@ -19,17 +20,16 @@ pub struct LabelReplace {
     pub replacement: String,
     pub source: String,
     /// Anchored; `.` matches newlines.
-    pub regex: Regex,
+    pub regex: BoundedRegex,
 }
 
 /// A pattern that the whole of a value must match.
-pub fn anchored(pattern: &str) -> Option<Regex> {
+pub fn anchored(pattern: &str) -> Option<BoundedRegex> {
     let translated = re2::translate(&format!("^(?s:{pattern})$")).ok()?;
-    regex::RegexBuilder::new(&translated).size_limit(1 << 20).build().ok()
+    BoundedRegex::with_groups(&translated).ok()
 }
 
-/// A label value that a query makes may be 32 times as long as one that is stored may be by default. A regular
-/// expression looks at a value of this length without a pause.
+/// A label value that a query makes may be 32 times as long as one that is stored may be by default.
 const VALUE_BYTES_MAX: usize = 64 << 10;
 
 impl LabelReplace {
@@ -39,8 +39,16 @@ impl LabelReplace {
         input: &[OutputSeries],
     ) -> Result<Announced<'q>, QueryError> {
         let mut announced = Announced::none(context);
+        let stop = context.budget.stop_sign();
+        let lookout = Lookout::new(&stop);
         for series in input {
-            let made = match self.regex.captures(series.labels.get(&self.source)) {
+            let value = series.labels.get(&self.source);
+            let regex = self.regex.for_groups_within(value, &lookout);
+            let regex = regex.map_err(|error| QueryError::Execution(error.to_string()))?;
+            if lookout.has_given_up() {
+                context.budget.check()?;
+            }
+            let made = match regex.and_then(|regex| regex.captures(value)) {
                 Some(captures) => with_label(series, &self.target, &expand(&self.replacement, &captures)?),
                 None => series.clone(),
             };
@@ -192,7 +200,7 @@ mod tests {
     use super::*;
 
     fn expanded(template: &str) -> String {
-        let regex = Regex::new("^(?s:(?P<first>a+)(b+))$").unwrap();
+        let regex = regex::Regex::new("^(?s:(?P<first>a+)(b+))$").unwrap();
         expand(template, &regex.captures("aabbb").unwrap()).unwrap()
     }
 

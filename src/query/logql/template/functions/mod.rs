@@ -9,6 +9,7 @@ mod times;
 
 use std::sync::Arc;
 
+use crate::model::bounded_regex::BoundedRegex;
 use crate::model::line_regex::line_regex;
 
 use super::run::Budget;
@@ -77,7 +78,7 @@ impl<'a, 'v> Arguments<'a, 'v> {
     fn text(&self, i: usize) -> Result<&str, RenderError> {
         match &self.values[i] {
             Value::Text(text) => Ok(text),
-            Value::Regex(regex) => Ok(regex.as_str()),
+            Value::Regex(regex) => Ok(regex.regex().as_str()),
             other => Err(wrong_type("string", other)),
         }
     }
@@ -107,7 +108,7 @@ impl<'a, 'v> Arguments<'a, 'v> {
     }
 
     /// The regular expression of the first argument. One that is not in the template's text is compiled for each line.
-    fn regex(&self) -> Result<Arc<regex::Regex>, RenderError> {
+    fn regex(&self) -> Result<Arc<BoundedRegex>, RenderError> {
         if let Value::Regex(regex) = &self.values[0] {
             return Ok(regex.clone());
         }
@@ -122,6 +123,11 @@ impl<'a, 'v> Arguments<'a, 'v> {
         self.budget.take(text.len())?;
         Ok(Value::shared(text))
     }
+}
+
+/// The expression itself, if the text is not too long for it.
+fn applied_to<'r>(regex: &'r BoundedRegex, text: &str) -> Result<&'r regex::Regex, RenderError> {
+    regex.for_groups_in(text).map_err(|error| RenderError::new(error.to_string()))
 }
 
 fn int_of(text: &str) -> i64 {

@@ -2,7 +2,7 @@
 
 use super::super::RenderError;
 use super::super::value::Value;
-use super::{Answer, Arguments, Builtin, function, with_regex};
+use super::{Answer, Arguments, Builtin, applied_to, function, with_regex};
 
 pub(super) const ALL: &[Builtin] = &[
     function("__line__", 0, 0, |args| Ok(Value::borrowed(args.line))),
@@ -36,8 +36,8 @@ pub(super) const ALL: &[Builtin] = &[
     with_regex("regexReplaceAll", 3, |args| regex_replace(args, true)),
     with_regex("regexReplaceAllLiteral", 3, |args| regex_replace(args, false)),
     with_regex("count", 2, |args| {
-        let regex = args.regex()?;
-        Ok(Value::Int(regex.find_iter(args.text(1)?).count() as i64))
+        let (regex, text) = (args.regex()?, args.text(1)?);
+        Ok(Value::Int(applied_to(&regex, text)?.find_iter(text).count() as i64))
     }),
 ];
 
@@ -151,7 +151,7 @@ fn regex_replace<'v>(args: &Arguments<'_, 'v>, expands: bool) -> Answer<'v> {
     let regex = args.regex()?;
     let (text, replacement) = (args.text(1)?, args.text(2)?);
     let (mut out, mut at, mut paid) = (String::new(), 0, 0);
-    for found in regex.captures_iter(text) {
+    for found in applied_to(&regex, text)?.captures_iter(text) {
         let whole = found.get_match();
         out.push_str(&text[at..whole.start()]);
         at = whole.end();
