@@ -4,6 +4,8 @@
 //! An append-only log of edits (`storage-format.md` §3), each of them atomic: a reader sees all of an edit or
 //! nothing of it. It is rewritten when dead edits outweigh live ones.
 
+mod edit;
+
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -13,8 +15,8 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::fs::{Fs, WriteFile};
 use super::tombstone::Tombstone;
-use crate::codec::varint::write_u64;
-use crate::codec::{Malformed, take, take_count};
+pub use edit::{Edit, SegmentEntry};
+use edit::{edit_at, encode_record};
 
 const MAGIC: [u8; 8] = *b"ICEMAN\x00\x00";
 /// Raised when an older build could misread what this one writes.
@@ -24,47 +26,6 @@ const FILE: &str = "MANIFEST";
 const TEMPORARY: &str = "MANIFEST.tmp";
 /// Rewriting below this size would cost more than it saves.
 const REWRITE_BYTES_MIN: u64 = 256 << 10;
-
-/// What the store must know of a segment before it opens it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SegmentEntry {
-    pub id: u64,
-    pub signal: u8,
-    /// 0 hot, 1 warm, 2 cold, and so on: in whose directory it lies.
-    pub tier: u8,
-    /// 0 as sealed, 1 merged once, 2 final for its partition.
-    pub level: u8,
-    pub tenant: u64,
-    /// The partition, named by its end; for rows as sent a UTC day.
-    pub partition: i64,
-    pub min_time: i64,
-    pub max_time: i64,
-    pub min_seq: u64,
-    pub max_seq: u64,
-    pub bytes: u64,
-    pub rows: u64,
-    pub series: u64,
-    /// 0: rows as sent.
-    pub resolution_ms: u32,
-    /// Of rows as sent: which rollups of them are listed, as a hash of their resolutions; 0 if none.
-    pub rolled: u32,
-}
-
-/// One atomic change.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Edit {
-    pub add: Vec<SegmentEntry>,
-    pub remove: Vec<u64>,
-    /// Generations of the log up to and including this one are sealed.
-    pub wal_done: Option<u64>,
-    /// The highest sequence number given out, so that none is given twice when the log is gone.
-    pub max_seq: u64,
-    /// Resolution and partition: samples of that resolution up to and including that partition were let go.
-    pub floors: Vec<(u32, i64)>,
-    pub tombstones: Vec<Arc<Tombstone>>,
-    /// Tombstones that hide nothing any more, by sequence number.
-    pub forgotten: Vec<u64>,
-}
 
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
@@ -208,8 +169,9 @@ impl Manifest {
     }
 
     fn rewrite_above(&self) -> u64 {
-        let tombstones: usize = self.tombstones.values().map(|tombstone| encoded(tombstone).len()).sum();
-        let live = self.segments.len() * 128 + tombstones;
+        let mut tombstones = Vec::new();
+        self.tombstones.values().for_each(|tombstone| tombstone.encode(&mut tombstones));
+        let live = self.segments.len() * 128 + tombstones.len();
         REWRITE_BYTES_MIN.max(live as u64 * 4)
     }
 
@@ -309,150 +271,6 @@ fn check_header(bytes: &[u8], path: &Path) -> Result<(), ManifestError> {
 /// The format of a file that is long enough for a header.
 pub(super) fn version(bytes: &[u8]) -> u32 {
     u32::from_le_bytes([bytes[8], bytes[9], bytes[10], bytes[11]])
-}
-
-const ENTRY_BYTES: usize = 12 + 9 * 8 + 12;
-const FLOOR_BYTES: usize = 12;
-
-/// What an edit begins with; version 1 had no floors.
-fn edit_header_bytes(version: u32) -> usize {
-    if version == 1 { 24 } else { 32 }
-}
-
-/// Record: length u32, checksum u64 of what follows, payload.
-fn encode_record(edit: &Edit) -> Vec<u8> {
-    let mut payload = Vec::new();
-    payload.extend_from_slice(&edit.max_seq.to_le_bytes());
-    payload.extend_from_slice(&edit.wal_done.unwrap_or(0).to_le_bytes());
-    payload.extend_from_slice(&(edit.add.len() as u32).to_le_bytes());
-    payload.extend_from_slice(&(edit.remove.len() as u32).to_le_bytes());
-    payload.extend_from_slice(&(edit.floors.len() as u32).to_le_bytes());
-    let tombstones = encode_tombstones(edit);
-    payload.extend_from_slice(&(tombstones.len() as u32).to_le_bytes());
-    for entry in &edit.add {
-        encode_entry(entry, &mut payload);
-    }
-    for id in &edit.remove {
-        payload.extend_from_slice(&id.to_le_bytes());
-    }
-    for (resolution_ms, partition) in &edit.floors {
-        payload.extend_from_slice(&resolution_ms.to_le_bytes());
-        payload.extend_from_slice(&partition.to_le_bytes());
-    }
-    payload.extend_from_slice(&tombstones);
-    let mut record = Vec::with_capacity(payload.len() + 12);
-    record.extend_from_slice(&(payload.len() as u32).to_le_bytes());
-    record.extend_from_slice(&xxh3_64(&payload).to_le_bytes());
-    record.extend_from_slice(&payload);
-    record
-}
-
-/// What an edit says of tombstones; nothing where that is nothing.
-fn encode_tombstones(edit: &Edit) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    if edit.tombstones.is_empty() && edit.forgotten.is_empty() {
-        return bytes;
-    }
-    write_u64(&mut bytes, edit.tombstones.len() as u64);
-    edit.tombstones.iter().for_each(|tombstone| tombstone.encode(&mut bytes));
-    for seq in &edit.forgotten {
-        bytes.extend_from_slice(&seq.to_le_bytes());
-    }
-    bytes
-}
-
-fn decode_tombstones(mut bytes: &[u8]) -> Result<(Vec<Arc<Tombstone>>, Vec<u64>), Malformed> {
-    let (mut tombstones, mut forgotten) = (Vec::new(), Vec::new());
-    if !bytes.is_empty() {
-        let count_max = bytes.len();
-        for _ in 0..take_count(&mut bytes, count_max)? {
-            tombstones.push(Arc::new(Tombstone::decode(&mut bytes)?));
-        }
-    }
-    while !bytes.is_empty() {
-        let seq = take(&mut bytes, 8)?.try_into().expect("eight bytes");
-        forgotten.push(u64::from_le_bytes(seq));
-    }
-    Ok((tombstones, forgotten))
-}
-
-fn encoded(tombstone: &Tombstone) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    tombstone.encode(&mut bytes);
-    bytes
-}
-
-fn encode_entry(entry: &SegmentEntry, to: &mut Vec<u8>) {
-    let start = to.len();
-    to.extend_from_slice(&entry.id.to_le_bytes());
-    to.extend_from_slice(&[entry.signal, entry.tier, entry.level, 0]);
-    for word in [entry.tenant, entry.partition as u64, entry.min_time as u64, entry.max_time as u64] {
-        to.extend_from_slice(&word.to_le_bytes());
-    }
-    for word in [entry.min_seq, entry.max_seq, entry.bytes, entry.rows, entry.series] {
-        to.extend_from_slice(&word.to_le_bytes());
-    }
-    for half in [entry.resolution_ms, entry.rolled] {
-        to.extend_from_slice(&half.to_le_bytes());
-    }
-    to.resize(start + ENTRY_BYTES, 0);
-}
-
-fn edit_at(bytes: &[u8], at: usize, version: u32) -> Option<(Edit, usize)> {
-    let len = u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?) as usize;
-    let sum = u64::from_le_bytes(bytes.get(at + 4..at + 12)?.try_into().ok()?);
-    let payload = bytes.get(at + 12..)?.get(..len)?;
-    let header = edit_header_bytes(version);
-    if len < header || xxh3_64(payload) != sum {
-        return None;
-    }
-    let word = |i: usize| u64::from_le_bytes(payload[i..i + 8].try_into().expect("eight bytes"));
-    let half = |i: usize| u32::from_le_bytes(payload[i..i + 4].try_into().expect("four bytes")) as usize;
-    let (added, removed) = (half(16), half(20));
-    // Version 2 had zeros where the length of tombstones is now.
-    let (floors, tombstone_bytes) = if version == 1 { (0, 0) } else { (half(24), half(28)) };
-    let removed_from = header + added * ENTRY_BYTES;
-    let floors_from = removed_from + removed * 8;
-    let tombstones_from = floors_from + floors * FLOOR_BYTES;
-    if len != tombstones_from + tombstone_bytes {
-        return None;
-    }
-    let (tombstones, forgotten) = decode_tombstones(&payload[tombstones_from..]).ok()?;
-    let edit = Edit {
-        max_seq: word(0),
-        wal_done: Some(word(8)).filter(|&generation| generation > 0),
-        add: (0..added).map(|i| decode_entry(&payload[header + i * ENTRY_BYTES..])).collect(),
-        remove: (0..removed).map(|i| word(removed_from + i * 8)).collect(),
-        floors: (0..floors)
-            .map(|i| floors_from + i * FLOOR_BYTES)
-            .map(|at| (half(at) as u32, word(at + 4) as i64))
-            .collect(),
-        tombstones,
-        forgotten,
-    };
-    Some((edit, at + 12 + len))
-}
-
-fn decode_entry(bytes: &[u8]) -> SegmentEntry {
-    let word = |i: usize| u64::from_le_bytes(bytes[i..i + 8].try_into().expect("eight bytes"));
-    let half = |i: usize| u32::from_le_bytes(bytes[i..i + 4].try_into().expect("four bytes"));
-    SegmentEntry {
-        id: word(0),
-        signal: bytes[8],
-        tier: bytes[9],
-        level: bytes[10],
-        tenant: word(12),
-        partition: word(20) as i64,
-        min_time: word(28) as i64,
-        max_time: word(36) as i64,
-        min_seq: word(44),
-        max_seq: word(52),
-        bytes: word(60),
-        rows: word(68),
-        series: word(76),
-        resolution_ms: half(84),
-        rolled: half(88),
-    }
 }
 
 #[cfg(test)]
