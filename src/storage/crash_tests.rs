@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::Store;
 use super::damage_tests::{Lines, append_everything, append_metrics, lines_of};
 use super::fs::Fs;
-use super::fs::faulty::{FaultyFs, Op, after_power_cut};
+use super::fs::faulty::{FaultyFs, Op, for_each_power_cut};
 use super::store_tests::{NOON, open};
 use crate::model::time;
 
@@ -59,26 +59,15 @@ fn a_power_cut_at_any_moment_keeps_what_was_acknowledged_of_all_signals() {
     let everything = readable.last().unwrap();
     let log = disk.log();
     let variants = if std::env::var_os("ICECORE_FULL").is_some() { 40 } else { 2 };
-    let (mut random, mut states) = (0x1CE_C0DEu64, 0);
-    for cut in 0..=log.len() {
+    for_each_power_cut(&log, 0, variants, |cut, what, after| {
         let acknowledged = log[..cut].iter().filter(|op| matches!(op, Op::Mark(_))).count();
-        for variant in 0..variants {
-            let mut choose = |n: usize| {
-                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-                if variant == 0 { 0 } else { (random >> 33) as usize % n }
-            };
-            let after = after_power_cut(&log[..cut], &mut choose);
-            let what = format!("cut {cut} of {}, variant {variant}", log.len());
-            let store = open(Arc::new(after), Path::new("/d"));
-            let found = lines_of(&store);
-            let lost: Vec<_> = readable[acknowledged].difference(&found).collect();
-            assert!(lost.is_empty(), "{what}: lost {lost:?}");
-            let invented: Vec<_> = found.difference(everything).collect();
-            assert!(invented.is_empty(), "{what}: invented {invented:?}");
-            assert!(acknowledged == 0 || is_help_known(&store, acknowledged), "{what}: metadata");
-            assert_totals_run_on(&store, &found, &what);
-            states += 1;
-        }
-    }
-    println!("{states} crash states of {} operations", log.len());
+        let store = open(Arc::new(after), Path::new("/d"));
+        let found = lines_of(&store);
+        let lost: Vec<_> = readable[acknowledged].difference(&found).collect();
+        assert!(lost.is_empty(), "{what}: lost {lost:?}");
+        let invented: Vec<_> = found.difference(everything).collect();
+        assert!(invented.is_empty(), "{what}: invented {invented:?}");
+        assert!(acknowledged == 0 || is_help_known(&store, acknowledged), "{what}: metadata");
+        assert_totals_run_on(&store, &found, what);
+    });
 }

@@ -7,13 +7,15 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::damage_tests::{Lines, append_everything, lines_of};
-use super::fs::faulty::{Faults, FaultyFs, Op, after_power_cut};
+use super::fs::faulty::{Faults, FaultyFs, for_each_power_cut, place_of_mark};
 use super::fs::{Fs, RealFs};
 use super::rollup_tests::*;
-use super::store_tests::{Contents, NOON, append_and_wait, contents, note, open, series};
+use super::store_tests::{
+    self, Contents, NOON, append_and_wait, contents, note, open, series, time_of_sample,
+};
 use super::{DeletionError, Store};
 use crate::model::time::{DAY, HOUR, MINUTE, SECOND};
-use crate::model::{MatchOp, Matcher, TimeRange, Timestamp};
+use crate::model::{MatchOp, Matcher, TimeRange};
 
 /// Series by the numbers in their label.
 fn numbered(pattern: &str) -> Vec<Vec<Matcher>> {
@@ -47,21 +49,10 @@ fn tombstone_count(store: &Store) -> usize {
 
 #[derive(Clone, Debug)]
 enum Step {
-    Append(Vec<(u32, Timestamp, u64)>),
+    Stored(store_tests::Step),
     Delete(&'static str, TimeRange),
     Clean,
-    Seal,
-    Compact,
     Tidy,
-    Close,
-    Crash,
-}
-
-fn time_of_sample() -> impl Strategy<Value = Timestamp> {
-    prop_oneof![
-        4 => (0..200i64).prop_map(|k| NOON + k * 15_000),
-        1 => (-3..1i64, 0..20i64).prop_map(|(day, k)| NOON + day * DAY + k * HOUR),
-    ]
 }
 
 fn range_of_time() -> impl Strategy<Value = TimeRange> {
@@ -75,16 +66,11 @@ fn some_series() -> impl Strategy<Value = &'static str> {
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let sample = (0..6u32, time_of_sample(), (0..5u32).prop_map(|v| f64::from(v).to_bits()));
     let step = prop_oneof![
-        5 => prop::collection::vec(sample, 1..40).prop_map(Step::Append),
+        10 => store_tests::step().prop_map(Step::Stored),
         3 => (some_series(), range_of_time()).prop_map(|(pattern, range)| Step::Delete(pattern, range)),
         1 => Just(Step::Clean),
-        2 => Just(Step::Seal),
-        1 => Just(Step::Compact),
         1 => Just(Step::Tidy),
-        1 => Just(Step::Close),
-        1 => Just(Step::Crash),
     ];
     prop::collection::vec(step, 1..25)
 }
@@ -99,25 +85,13 @@ proptest! {
         let mut model = Contents::new();
         for step in steps {
             match &step {
-                Step::Append(samples) => {
-                    append_and_wait(&store, samples);
-                    note(&mut model, samples);
-                }
+                Step::Stored(step) => store = store_tests::after_step(step, store, dir.path(), &mut model),
                 Step::Delete(pattern, range) => delete(&store, &mut model, pattern, *range),
                 Step::Clean => {
                     store.clean_tombstones().unwrap();
                     prop_assert_eq!(tombstone_count(&store), 0);
                 }
-                Step::Seal => store.seal(NOON).unwrap(),
-                Step::Compact => store.compact(i64::MAX).unwrap(),
                 Step::Tidy => store.tidy(NOON),
-                Step::Close | Step::Crash => {
-                    if matches!(step, Step::Close) {
-                        store.close();
-                    }
-                    drop(store);
-                    store = open(Arc::new(RealFs), dir.path());
-                }
             }
             prop_assert_eq!(&found(&store), &model, "after {:?}", step);
         }
@@ -352,28 +326,18 @@ fn a_power_cut_at_any_step_of_a_deletion_leaves_all_of_it_or_nothing() {
     store.tidy((FIRST + 3) * DAY);
     drop(store);
     let log = disk.log();
-    let mark = |n: u64| log.iter().position(|op| matches!(op, Op::Mark(m) if *m == n)).unwrap();
-    let (mut random, mut states) = (0x1CE_C0DEu64, 0);
-    for cut in mark(0)..=log.len() {
-        for variant in 0..2 {
-            let mut choose = |n: usize| {
-                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-                if variant == 0 { 0 } else { (random >> 33) as usize % n }
-            };
-            let fs: Arc<dyn Fs> = Arc::new(after_power_cut(&log[..cut], &mut choose));
-            let what = format!("cut {cut} of {}, variant {variant}", log.len());
-            let store = open_with(&fs, tiered(Path::new("/d")));
-            let found = answer(&store, finest, M5);
-            assert!(found == after || (cut <= mark(1) && found == before), "{what}: {found:#?}");
-            assert_eq!(answer(&store, coarsest, M5), found, "{what}: the coarsest");
-            store.clean_tombstones().unwrap();
-            store.tidy((FIRST + 3) * DAY);
-            assert_eq!(answer(&store, finest, M5), found, "{what}: carried on");
-            assert_eq!(tombstone_count(&store), 0, "{what}");
-            states += 1;
-        }
-    }
-    println!("{states} crash states of {} operations", log.len() - mark(0));
+    let [begun, deleted] = [0, 1].map(|note| place_of_mark(&log, note));
+    for_each_power_cut(&log, begun, 2, |cut, what, disk| {
+        let fs: Arc<dyn Fs> = Arc::new(disk);
+        let store = open_with(&fs, tiered(Path::new("/d")));
+        let found = answer(&store, finest, M5);
+        assert!(found == after || (cut <= deleted && found == before), "{what}: {found:#?}");
+        assert_eq!(answer(&store, coarsest, M5), found, "{what}: the coarsest");
+        store.clean_tombstones().unwrap();
+        store.tidy((FIRST + 3) * DAY);
+        assert_eq!(answer(&store, finest, M5), found, "{what}: carried on");
+        assert_eq!(tombstone_count(&store), 0, "{what}");
+    });
 }
 
 #[test]
@@ -382,8 +346,7 @@ fn a_sync_that_fails_in_any_step_of_a_deletion_costs_nothing() {
         let (disk, mut model) = (FaultyFs::default(), Contents::new());
         let fs: Arc<dyn Fs> = Arc::new(disk.clone());
         let store = maintained(&fs, &mut model);
-        let syncs = |disk: &FaultyFs| disk.log().iter().filter(|op| matches!(op, Op::Sync { .. })).count();
-        let before = syncs(&disk);
+        let before = disk.sync_count();
         disk.set_faults(Faults { failing_syncs: failing, ..Faults::default() });
         let mut failures = 0;
         while let Err(error) = {
@@ -404,7 +367,7 @@ fn a_sync_that_fails_in_any_step_of_a_deletion_costs_nothing() {
         drop(store);
         let again = open_with(&fs, tiered(Path::new("/d")));
         assert_same(&again, &model, "opened again");
-        if syncs(&disk) - before > failing + 3 {
+        if disk.sync_count() - before > failing + 3 {
             return;
         }
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use prometheus::Registry;
 
-use super::fs::faulty::{Faults, FaultyFs, Op, after_power_cut};
+use super::fs::faulty::{Faults, FaultyFs, for_each_power_cut, place_of_mark};
 use super::fs::{Fs, RealFs};
 use super::metrics::{ReadPlan, Reading, Stretch};
 use super::store_tests::{Contents, append_and_wait, note, options};
@@ -427,33 +427,23 @@ fn a_power_cut_at_any_step_of_maintenance_leaves_the_old_or_the_new_and_never_bo
     let (before, after) = (expected(&before, M5), expected(&model, M5));
     assert_ne!(before, after);
     let log = disk.log();
-    let mark = |n: u64| log.iter().position(|op| matches!(op, Op::Mark(m) if *m == n)).unwrap();
+    let [begun, late, sent] = [0, 1, 2].map(|note| place_of_mark(&log, note));
     let variants = if std::env::var_os("ICECORE_FULL").is_some() { 20 } else { 2 };
-    let (mut random, mut states) = (0x1CE_C0DEu64, 0);
-    for cut in mark(0)..=log.len() {
-        for variant in 0..variants {
-            let mut choose = |n: usize| {
-                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-                if variant == 0 { 0 } else { (random >> 33) as usize % n }
-            };
-            let fs: Arc<dyn Fs> = Arc::new(after_power_cut(&log[..cut], &mut choose));
-            let what = format!("cut {cut} of {}, variant {variant}", log.len());
-            let store = open_with(&fs, tiered(Path::new("/d")));
-            let found = answer(&store, finest, M5);
-            // What was being written may be there or not.
-            let is_right = match cut {
-                cut if cut <= mark(1) => found == before,
-                cut if cut > mark(2) => found == after,
-                _ => found == before || found == after,
-            };
-            assert!(is_right, "{what}: {found:#?}");
-            assert_eq!(answer(&store, coarsest, M5), found, "{what}: the coarsest");
-            store.tidy((FIRST + 11) * DAY);
-            assert_eq!(answer(&store, finest, M5), found, "{what}: carried on");
-            states += 1;
-        }
-    }
-    println!("{states} crash states of {} operations", log.len());
+    for_each_power_cut(&log, begun, variants, |cut, what, disk| {
+        let fs: Arc<dyn Fs> = Arc::new(disk);
+        let store = open_with(&fs, tiered(Path::new("/d")));
+        let found = answer(&store, finest, M5);
+        // What was being written may be there or not.
+        let is_right = match cut {
+            cut if cut <= late => found == before,
+            cut if cut > sent => found == after,
+            _ => found == before || found == after,
+        };
+        assert!(is_right, "{what}: {found:#?}");
+        assert_eq!(answer(&store, coarsest, M5), found, "{what}: the coarsest");
+        store.tidy((FIRST + 11) * DAY);
+        assert_eq!(answer(&store, finest, M5), found, "{what}: carried on");
+    });
 }
 
 #[test]
@@ -465,8 +455,7 @@ fn a_sync_that_fails_in_any_step_of_maintenance_costs_nothing() {
         for day in [FIRST, FIRST + 1, FIRST + 10] {
             take(&store, &mut model, &day_of_samples(day));
         }
-        let syncs = |disk: &FaultyFs| disk.log().iter().filter(|op| matches!(op, Op::Sync { .. })).count();
-        let before = syncs(&disk);
+        let before = disk.sync_count();
         disk.set_faults(Faults { failing_syncs: failing, ..Faults::default() });
         for _ in 0..failing {
             store.tidy((FIRST + 11) * DAY);
@@ -479,7 +468,7 @@ fn a_sync_that_fails_in_any_step_of_maintenance_costs_nothing() {
         drop(store);
         let again = open_with(&fs, tiered(Path::new("/d")));
         assert_same(&again, &model, "opened again");
-        if syncs(&disk) - before > failing + 3 {
+        if disk.sync_count() - before > failing + 3 {
             return;
         }
     }

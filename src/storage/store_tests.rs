@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crossbeam::channel::bounded;
 use proptest::prelude::*;
 
-use super::fs::faulty::{Faults, FaultyFs, Op, after_power_cut};
+use super::fs::faulty::{Faults, FaultyFs, Op, after_power_cut, for_each_power_cut};
 use super::fs::{Fs, RealFs};
 use super::metrics::{MetricBatch, SampleBuffer};
 use super::{Busy, Options, Store, WriteError};
@@ -73,7 +73,7 @@ pub(super) fn note(model: &mut Contents, samples: &[(u32, Timestamp, u64)]) {
 }
 
 #[derive(Clone, Debug)]
-enum Step {
+pub(super) enum Step {
     Append(Vec<(u32, Timestamp, u64)>),
     Seal,
     Compact,
@@ -81,50 +81,61 @@ enum Step {
     Crash,
 }
 
-fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let time = prop_oneof![
+pub(super) fn time_of_sample() -> impl Strategy<Value = Timestamp> {
+    prop_oneof![
         4 => (0..200i64).prop_map(|k| NOON + k * 15_000),
         1 => (-3..1i64, 0..20i64).prop_map(|(day, k)| NOON + day * time::DAY + k * time::HOUR),
-    ];
+    ]
+}
+
+pub(super) fn step() -> impl Strategy<Value = Step> {
     let bits = prop_oneof![any::<u64>(), (0..5u32).prop_map(|v| f64::from(v).to_bits())];
-    let sample = (0..6u32, time, bits);
-    let step = prop_oneof![
+    let sample = (0..6u32, time_of_sample(), bits);
+    prop_oneof![
         6 => prop::collection::vec(sample, 1..40).prop_map(Step::Append),
         2 => Just(Step::Seal),
         1 => Just(Step::Compact),
         1 => Just(Step::Close),
         1 => Just(Step::Crash),
-    ];
-    prop::collection::vec(step, 1..25)
+    ]
+}
+
+/// The store in this directory after a step, which the model takes, too.
+pub(super) fn after_step(step: &Step, store: Arc<Store>, dir: &Path, model: &mut Contents) -> Arc<Store> {
+    match step {
+        Step::Append(samples) => {
+            append_and_wait(&store, samples);
+            note(model, samples);
+        }
+        Step::Seal => store.seal(NOON).unwrap(),
+        Step::Compact => store.compact(i64::MAX).unwrap(),
+        Step::Close => {
+            store.close();
+            drop(store);
+            let again = open(Arc::new(RealFs), dir);
+            assert_eq!(again.stats().unsealed_samples, 0, "a clean stop leaves nothing to replay");
+            return again;
+        }
+        Step::Crash => {
+            drop(store);
+            return open(Arc::new(RealFs), dir);
+        }
+    }
+    store
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(60))]
 
     #[test]
-    fn the_store_is_a_map_from_series_and_time_to_the_value_written_last(steps in steps()) {
+    fn the_store_is_a_map_from_series_and_time_to_the_value_written_last(
+        steps in prop::collection::vec(step(), 1..25),
+    ) {
         let dir = tempfile::tempdir().unwrap();
         let mut store = open(Arc::new(RealFs), dir.path());
         let mut model = Contents::new();
         for step in steps {
-            match &step {
-                Step::Append(samples) => {
-                    append_and_wait(&store, samples);
-                    note(&mut model, samples);
-                }
-                Step::Seal => store.seal(NOON).unwrap(),
-                Step::Compact => store.compact(i64::MAX).unwrap(),
-                Step::Close => {
-                    store.close();
-                    drop(store);
-                    store = open(Arc::new(RealFs), dir.path());
-                    prop_assert_eq!(store.stats().unsealed_samples, 0, "a clean stop leaves nothing to replay");
-                }
-                Step::Crash => {
-                    drop(store);
-                    store = open(Arc::new(RealFs), dir.path());
-                }
-            }
+            store = after_step(&step, store, dir.path(), &mut model);
             prop_assert_eq!(&contents(&store), &model, "after {:?}", step);
         }
     }
@@ -177,32 +188,16 @@ fn a_power_cut_at_any_moment_keeps_all_that_was_acknowledged_and_invents_nothing
     let sent = run_workload(&disk);
     let log = disk.log();
     let everything = model_of(&sent);
-    let mut random = 0x9E37_79B9_7F4A_7C15u64;
-    let mut states = 0;
-    for cut in 0..=log.len() {
+    for_each_power_cut(&log, 0, 4, |cut, what, after| {
         let acknowledged = log[..cut].iter().filter(|op| matches!(op, Op::Mark(_))).count();
-        for variant in 0..4 {
-            let mut choose = |n: usize| match variant {
-                0 => 0,
-                1 => n - 1,
-                _ => {
-                    random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-                    (random >> 33) as usize % n
-                }
-            };
-            let after = after_power_cut(&log[..cut], &mut choose);
-            let store = open(Arc::new(after.clone()), Path::new("/d"));
-            let found = contents(&store);
-            let what = format!("cut {cut} of {}, variant {variant}", log.len());
-            assert_contains(&found, &model_of(&sent[..acknowledged]), &what);
-            assert_contains(&everything, &found, &what);
-            drop(store);
-            let again = contents(&open(Arc::new(after), Path::new("/d")));
-            assert_eq!(again, found, "{what}: a second recovery changes nothing");
-            states += 1;
-        }
-    }
-    println!("{states} crash states of {} operations", log.len());
+        let store = open(Arc::new(after.clone()), Path::new("/d"));
+        let found = contents(&store);
+        assert_contains(&found, &model_of(&sent[..acknowledged]), what);
+        assert_contains(&everything, &found, what);
+        drop(store);
+        let again = contents(&open(Arc::new(after), Path::new("/d")));
+        assert_eq!(again, found, "{what}: a second recovery changes nothing");
+    });
 }
 
 #[test]

@@ -119,11 +119,48 @@ impl FaultyFs {
         self.0.lock().log.clone()
     }
 
+    pub fn sync_count(&self) -> usize {
+        self.0.lock().log.iter().filter(|op| matches!(op, Op::Sync { .. })).count()
+    }
+
     /// What the running process sees, as files; for tests that damage bytes.
     pub fn files(&self) -> BTreeMap<PathBuf, Vec<u8>> {
         let disk = self.0.lock();
         disk.names.iter().map(|(path, &inode)| (path.clone(), disk.inodes[inode].clone())).collect()
     }
+}
+
+/// How many operations came before this mark.
+pub fn place_of_mark(ops: &[Op], note: u64) -> usize {
+    ops.iter().position(|op| matches!(op, Op::Mark(n) if *n == note)).expect("the test set it")
+}
+
+/// Shows disks as power cuts may leave them after `first` operations and after each that follows, `variants` of each: one
+/// has lost all that was not synced, with three or more another has kept all, and of the others chance decides. `look` is
+/// told the number of operations and what to call the state.
+pub fn for_each_power_cut(
+    ops: &[Op],
+    first: usize,
+    variants: usize,
+    mut look: impl FnMut(usize, &str, FaultyFs),
+) {
+    let (mut random, mut states) = (0x1CE_C0DEu64, 0);
+    for cut in first..=ops.len() {
+        for variant in 0..variants {
+            let mut choose = |n: usize| match variant {
+                0 => 0,
+                2 => n - 1,
+                _ => {
+                    random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                    (random >> 33) as usize % n
+                }
+            };
+            let what = format!("cut {cut} of {}, variant {variant}", ops.len());
+            look(cut, &what, after_power_cut(&ops[..cut], &mut choose));
+            states += 1;
+        }
+    }
+    println!("{states} crash states of {} operations", ops.len() - first);
 }
 
 /// The disk after a power cut that follows `ops`. `choose(n)` decides each uncertainty with a number below `n`;
