@@ -4,8 +4,7 @@ use std::io::Write;
 
 use super::reading::Reading;
 use super::selection::Selection;
-use super::{ExportError, Written};
-use crate::cli::progress::Progress;
+use super::{ExportError, Output};
 use crate::codec::chunks::ChunkValue;
 use crate::exchange::json_lines::{POINTS_MAX, push_floats, push_histograms};
 use crate::exchange::stream::SeriesFrame;
@@ -14,10 +13,9 @@ use crate::model::time::DAY;
 pub fn write(
     reading: &Reading<'_>,
     selection: &Selection,
-    out: &mut impl Write,
-    written: &mut Written,
-    progress: &mut Progress,
+    output: &mut Output<'_>,
 ) -> Result<(), ExportError> {
+    let Output { out, written, progress } = output;
     let (mut start, last) = reading.range;
     let (first, whole) = (start, last.abs_diff(start));
     progress.expect(whole);

@@ -58,6 +58,13 @@ enum Format {
     Jsonl,
 }
 
+/// Where an export goes, and how far it is.
+struct Output<'a> {
+    out: Box<dyn Write + 'a>,
+    written: Written,
+    progress: Progress,
+}
+
 /// What was written, and what could not be.
 #[derive(Default)]
 struct Written {
@@ -71,27 +78,25 @@ pub fn run(args: &ExportArgs) -> Result<(), CliError> {
     let range = range(&client, args)?;
     let selection = Selection::parse(&client, &args.selectors)?;
     let reading = Reading { client: &client, range };
-    let mut out: Box<dyn Write> = match &args.output {
+    let out: Box<dyn Write> = match &args.output {
         Some(path) => Box::new(BufWriter::new(File::create(path).map_err(|source| unwritten(args, source))?)),
         None => Box::new(BufWriter::new(io::stdout().lock())),
     };
-    let mut progress = Progress::new(None, args.quiet);
-    let mut written = Written::default();
+    let progress = Progress::new(None, args.quiet);
+    let mut output = Output { out, written: Written::default(), progress };
     let ended = match args.format {
-        Format::Openmetrics => {
-            openmetrics::write(&reading, &selection, &mut out, &mut written, &mut progress)
-        }
-        Format::Jsonl => json_lines::write(&reading, &selection, &mut out, &mut written, &mut progress),
+        Format::Openmetrics => openmetrics::write(&reading, &selection, &mut output),
+        Format::Jsonl => json_lines::write(&reading, &selection, &mut output),
     };
-    progress.clear();
-    match ended.and_then(|()| Ok(out.flush()?)) {
+    output.progress.clear();
+    match ended.and_then(|()| Ok(output.out.flush()?)) {
         Ok(()) => {}
         // Who closed the pipe has read enough.
         Err(ExportError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
         Err(ExportError::Output(error)) => return Err(unwritten(args, error)),
         Err(ExportError::Server(error)) => return Err(error),
     }
-    written.tell(args.quiet);
+    output.written.tell(args.quiet);
     Ok(())
 }
 

@@ -10,9 +10,8 @@ use serde_json::Value;
 
 use super::reading::Reading;
 use super::selection::{Selection, Selector, wire_matcher};
-use super::{ExportError, Written, ask};
+use super::{ExportError, Output, Written, ask};
 use crate::cli::CliError;
-use crate::cli::progress::Progress;
 use crate::codec::chunks::ChunkValue;
 use crate::exchange::stream::SeriesFrame;
 use crate::exchange::text::write::{END, family_name, push_family, push_point, push_series};
@@ -29,10 +28,9 @@ struct Family {
 pub fn write(
     reading: &Reading<'_>,
     selection: &Selection,
-    out: &mut impl Write,
-    written: &mut Written,
-    progress: &mut Progress,
+    output: &mut Output<'_>,
 ) -> Result<(), ExportError> {
+    let Output { out, written, progress } = output;
     let families = families(reading, selection)?;
     progress.expect(families.len() as u64);
     for (done, (name, family)) in families.iter().enumerate() {
