@@ -26,14 +26,19 @@ pub fn rfc3339(timestamp: Timestamp) -> String {
 
 /// No `features` key: Grafana takes whoever has one for another product.
 pub async fn buildinfo() -> Response {
-    success(json!({
-        "version": API_VERSION,
+    success(build(API_VERSION))
+}
+
+/// What `buildinfo` tells where the API is that of another's server of this version.
+pub fn build(version: &str) -> Value {
+    json!({
+        "version": version,
         "revision": format!("icecore-{}", env!("CARGO_PKG_VERSION")),
         "branch": "",
         "buildUser": "",
         "buildDate": "",
         "goVersion": "",
-    }))
+    })
 }
 
 /// Of Go's runtime there is nothing to tell: threads stand for goroutines, and nothing limits its memory.

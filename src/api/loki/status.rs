@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use crate::api::Api;
+use crate::api::status::build;
 use crate::ingest::SERVICE_NAME_LABELS;
 
 /// The version of Loki whose API this is: Grafana and Drilldown decide by it what they may ask.
@@ -22,14 +23,7 @@ fn plain_json(value: Value) -> Response {
 
 /// `/loki/api/v1/status/buildinfo`.
 pub async fn buildinfo() -> Response {
-    plain_json(json!({
-        "version": API_VERSION,
-        "revision": format!("icecore-{}", env!("CARGO_PKG_VERSION")),
-        "branch": "",
-        "buildUser": "",
-        "buildDate": "",
-        "goVersion": "",
-    }))
+    plain_json(build(API_VERSION))
 }
 
 /// `/ready`.

@@ -14,11 +14,11 @@ use axum::extract::State;
 use axum::http::{Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use serde_json::json;
 
 use super::Api;
 use super::error::ApiError;
 use super::form::{Form, quoted};
+use super::status::build;
 use crate::model::{NanoRange, Nanos, TraceId};
 use crate::query::traceql;
 
@@ -65,15 +65,7 @@ async fn echo() -> &'static str {
 const API_VERSION: &str = "2.9.0";
 
 async fn buildinfo() -> Response {
-    let info = json!({
-        "version": API_VERSION,
-        "revision": format!("icecore-{}", env!("CARGO_PKG_VERSION")),
-        "branch": "",
-        "buildUser": "",
-        "buildDate": "",
-        "goVersion": "",
-    });
-    ([(header::CONTENT_TYPE, "application/json")], info.to_string()).into_response()
+    ([(header::CONTENT_TYPE, "application/json")], build(API_VERSION).to_string()).into_response()
 }
 
 /// `/api/metrics/query` and `query_range`.

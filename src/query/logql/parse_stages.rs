@@ -139,12 +139,8 @@ impl Parser<'_> {
             let start = self.position();
             self.count_node(start)?;
             let name = self.label_name()?;
-            let op = match self.peek_sign() {
-                Some(Sign::Assign) => MatchOp::Equal,
-                Some(Sign::NotEqual) => MatchOp::NotEqual,
-                Some(Sign::Matches) => MatchOp::Regex,
-                Some(Sign::NotMatches) => MatchOp::NotRegex,
-                _ => return Err(self.unexpected("\"=\", \"!=\", \"=~\" or \"!~\"")),
+            let Some(op) = self.peek_match_op() else {
+                return Err(self.unexpected("\"=\", \"!=\", \"=~\" or \"!~\""));
             };
             self.advance();
             let value = self.expect_string()?;
@@ -344,16 +340,22 @@ impl Parser<'_> {
         })
     }
 
+    fn peek_match_op(&self) -> Option<MatchOp> {
+        Some(match self.peek_sign()? {
+            Sign::Assign => MatchOp::Equal,
+            Sign::NotEqual => MatchOp::NotEqual,
+            Sign::Matches => MatchOp::Regex,
+            Sign::NotMatches => MatchOp::NotRegex,
+            _ => return None,
+        })
+    }
+
     /// `name` or `name="value"`.
     fn label_choice(&mut self) -> Parsed<LabelChoice> {
         let start = self.position();
         let name = self.label_name()?;
-        let op = match self.peek_sign() {
-            Some(Sign::Assign) => MatchOp::Equal,
-            Some(Sign::NotEqual) => MatchOp::NotEqual,
-            Some(Sign::Matches) => MatchOp::Regex,
-            Some(Sign::NotMatches) => MatchOp::NotRegex,
-            _ => return Ok(LabelChoice::Name(name)),
+        let Some(op) = self.peek_match_op() else {
+            return Ok(LabelChoice::Name(name));
         };
         self.advance();
         let value = self.expect_string()?;
