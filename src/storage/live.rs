@@ -60,6 +60,13 @@ impl View {
         self.floors.get(&resolution).copied().unwrap_or(Timestamp::MIN)
     }
 
+    /// The newest day that may be read from rollups.
+    pub fn rolled_until(&self) -> Option<Timestamp> {
+        let rolled = self.segments_of(Signal::Metrics).filter(|(_, segment)| segment.entry.rolled != 0);
+        let days = rolled.map(|(_, segment)| segment.entry.partition);
+        days.chain(self.floors.get(&0).copied()).max()
+    }
+
     /// Whether all that it holds is in all rollups that the tiers ask for.
     pub fn is_rolled(&self, segment: &LiveSegment) -> bool {
         self.rollups.mark != 0 && segment.entry.rolled == self.rollups.mark

@@ -103,7 +103,7 @@ impl Store {
         active.note_seq(seq.fetch_add(1, Ordering::Relaxed) + 1);
         let queue = Arc::new(LogQueue::new(LOG_QUEUE_BYTES));
         let pressure = Arc::new(Pressure::new(options.seal_samples, options.seal_bytes));
-        let Recovery { registries, metadata, writers, .. } = recovery;
+        let Recovery { registries, metadata, changes, writers, .. } = recovery;
         let (tail, soft_labels) =
             (Arc::new(TailHub::default()), Arc::<[String]>::from(&options.soft_labels[..]));
         let log_counters = metrics.logs.clone();
@@ -148,6 +148,7 @@ impl Store {
         };
         let mut view = view.with_segments(&segments, &[]).masked();
         view.generations.push(active);
+        changes.note_all(view.rolled_until());
         let store = Store {
             next_segment_id: AtomicU64::new(manifest.next_segment_id()),
             disowned: Mutex::default(),
@@ -156,6 +157,7 @@ impl Store {
             manifest: Mutex::new(manifest),
             registries,
             metadata,
+            changes,
             limiter,
             series_ids_max,
             shards,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::errors::MergeError;
-use super::live::LiveSegment;
+use super::live::{LiveSegment, View};
 use super::manifest::{Edit, SegmentEntry};
 use super::pace::{self, Pace, PacedFile};
 use super::seal::MaintenanceError;
@@ -144,6 +144,7 @@ impl Store {
         }
         // An edit after a failed one replaces the whole manifest: now it cannot list these.
         disowned.drain(..).for_each(|segment| segment.doom());
+        let changes_answers = change.changes_answers(&self.view.load());
         self.view.rcu(|view| {
             let mut view = view.with_segments(change.add, change.remove);
             view.floors.clone_from(manifest.floors());
@@ -154,6 +155,9 @@ impl Store {
                 None => view,
             }
         });
+        if changes_answers {
+            self.changes.note_all(self.view.load().rolled_until());
+        }
         Ok(())
     }
 }
@@ -169,6 +173,18 @@ pub(super) struct Change<'a> {
     pub tombstones: &'a [Arc<Tombstone>],
     /// Tombstones that hide nothing any more.
     pub forgotten: &'a [u64],
+}
+
+impl Change<'_> {
+    /// Whether a query may be told something else after it. Who seals or merges samples shows them as they were; but with
+    /// rollups it changes which resolution is read, and what is gone or hidden is missing.
+    fn changes_answers(&self, before: &View) -> bool {
+        let removed = before.segments.iter().filter(|segment| self.remove.contains(&segment.entry.id));
+        let mut samples = removed.chain(self.add).filter(|s| s.signal() == Some(Signal::Metrics));
+        !self.floors.is_empty()
+            || !self.tombstones.is_empty()
+            || samples.any(|segment| segment.is_rollup() || segment.entry.rolled != 0)
+    }
 }
 
 fn entry(id: u64, target: &Target, meta: &SegmentMeta, bytes: u64) -> SegmentEntry {

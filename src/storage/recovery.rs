@@ -9,7 +9,9 @@ use super::generation::Generation;
 use super::logs::LogsReplay;
 use super::manifest::Manifest;
 use super::metrics::log::read_payload;
-use super::metrics::{DeltaTotals, LoggedRows, MetricsWriter, SeriesRef, SharedMetadata, SharedRegistry};
+use super::metrics::{
+    Changes, DeltaTotals, LoggedRows, MetricsWriter, SeriesRef, SharedMetadata, SharedRegistry,
+};
 use super::open::{OpenError, io_error};
 use super::signal::Signal;
 use super::stats::StoreMetrics;
@@ -37,6 +39,7 @@ pub(super) struct Recovery<'a> {
     now: Timestamp,
     pub registries: Vec<SharedRegistry>,
     pub metadata: SharedMetadata,
+    pub changes: Arc<Changes>,
     pub writers: Vec<MetricsWriter>,
     pub max_seq: u64,
     /// The newest generation that has a directory.
@@ -47,17 +50,17 @@ impl<'a> Recovery<'a> {
     pub fn new(options: &'a Options, metrics: &'a StoreMetrics, now: Timestamp) -> Recovery<'a> {
         let registries: Vec<SharedRegistry> =
             (0..options.shards).map(|_| SharedRegistry::default()).collect();
-        let metadata = SharedMetadata::default();
+        let (metadata, changes) = (SharedMetadata::default(), Arc::<Changes>::default());
         // Replaced by the first rotation, before anything is written.
         let nowhere = Generation::new(0, now, options.shards, 0);
         let writer = |(registry, head): (&SharedRegistry, _)| {
             let counters = metrics.writer.clone();
             let totals_max = options.delta_totals_max.div_ceil(options.shards);
             let deltas = DeltaTotals::new(totals_max, options.idle_series_ms);
-            MetricsWriter::new(registry.clone(), metadata.clone(), counters, deltas, head)
+            MetricsWriter::new(registry.clone(), metadata.clone(), counters, changes.clone(), deltas, head)
         };
         let writers = registries.iter().zip(nowhere.metrics).map(writer).collect();
-        Recovery { options, metrics, now, registries, metadata, writers, max_seq: 0, newest: 0 }
+        Recovery { options, metrics, now, registries, metadata, changes, writers, max_seq: 0, newest: 0 }
     }
 
     /// The generations that were not sealed, in memory again; logs of sealed ones are removed.

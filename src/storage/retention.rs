@@ -50,6 +50,7 @@ impl Store {
         }
         let expiries: Arc<[_]> = expiries.into_iter().map(Arc::new).collect();
         self.view.rcu(|view| View { expiries: expiries.clone(), ..(**view).clone() }.masked());
+        self.changes.note_all(None);
     }
 
     /// Writes segments anew without the series that rules let go of, once all of a segment is as old. What was written

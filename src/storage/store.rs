@@ -17,7 +17,9 @@ use super::limiter::SeriesLimiter;
 use super::live::{LiveSegment, View};
 use super::logs::{LogBatch, LogTail, LogsSnapshot, TailHub, group_fingerprint};
 use super::manifest::Manifest;
-use super::metrics::{MetricBatch, MetricsSnapshot, Refusal, SeriesRef, SharedMetadata, SharedRegistry};
+use super::metrics::{
+    Changes, MetricBatch, MetricsSnapshot, Refusal, SeriesRef, SharedMetadata, SharedRegistry,
+};
 use super::pressure::{Pressure, WAIT_FOR_SEAL};
 use super::rollup::Derived;
 use super::shard::{Rows, ShardQueue};
@@ -179,6 +181,7 @@ pub struct Store {
     pub(super) seq: Arc<AtomicU64>,
     pub(super) registries: Vec<SharedRegistry>,
     pub(super) metadata: SharedMetadata,
+    pub(super) changes: Arc<Changes>,
     pub(super) limiter: SeriesLimiter,
     /// Ids of series stay below this.
     pub(super) series_ids_max: usize,
@@ -279,6 +282,11 @@ impl Store {
     /// Everything that can be read at this instant.
     pub fn metrics(&self) -> MetricsSnapshot {
         MetricsSnapshot::new(&self.view.load_full(), &self.registries, &self.metadata)
+    }
+
+    /// What changes in the samples that can be read.
+    pub fn changes(&self) -> &Changes {
+        &self.changes
     }
 
     /// As [`Store::metrics`], of log entries.

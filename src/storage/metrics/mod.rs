@@ -1,6 +1,7 @@
 //! Samples of series: the metrics room of the storage hall.
 
 mod batch;
+mod changes;
 mod deltas;
 mod flush;
 mod head;
@@ -31,6 +32,7 @@ mod tiers_tests;
 pub use batch::{
     DeltaHistogramRow, DeltaRow, ExemplarRow, HistogramRow, MetricBatch, MetricRows, SampleRow, StartRow,
 };
+pub use changes::{Changes, Mark};
 pub(in crate::storage) use deltas::DeltaTotals;
 pub(in crate::storage) use flush::{merge_segments, write_generation};
 pub(in crate::storage) use head::Head;

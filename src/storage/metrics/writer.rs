@@ -7,6 +7,7 @@ use parking_lot::RwLock;
 use prometheus::IntCounter;
 use roaring::RoaringBitmap;
 
+use super::changes::Changes;
 use super::deltas::DeltaTotals;
 use super::head::{Appended, Head, SeriesWriter};
 use super::log::{self, LoggedRows};
@@ -34,6 +35,7 @@ pub(in crate::storage) struct MetricsWriter {
     registry: SharedRegistry,
     metadata: SharedMetadata,
     counters: WriterCounters,
+    changes: Arc<Changes>,
     head: Arc<Head>,
     series: Vec<SeriesState>,
     /// The generation that `head` belongs to.
@@ -56,6 +58,7 @@ impl MetricsWriter {
         registry: SharedRegistry,
         metadata: SharedMetadata,
         counters: WriterCounters,
+        changes: Arc<Changes>,
         deltas: DeltaTotals,
         head: Arc<Head>,
     ) -> MetricsWriter {
@@ -63,6 +66,7 @@ impl MetricsWriter {
             registry,
             metadata,
             counters,
+            changes,
             head,
             series: Vec::new(),
             generation: 0,
@@ -85,7 +89,9 @@ impl MetricsWriter {
         let totals: Vec<_> = added_to.iter().filter_map(|&id| Some((id, self.deltas.get(id)?))).collect();
         log::write_delta_totals(totals.into_iter(), payload);
         log::write_metadata(rows.metadata.iter().map(|(family, m)| (family.as_str(), m)), payload);
-        self.apply(rows);
+        if let Some(earliest) = self.apply(rows) {
+            self.changes.note_samples(earliest);
+        }
     }
 
     /// Puts rows that come from the log into the head; their ids are this shard's.
@@ -255,28 +261,35 @@ impl MetricsWriter {
         true
     }
 
-    fn apply(&mut self, rows: MetricRows) {
+    /// Answers with the earliest time of a sample that is news.
+    fn apply(&mut self, rows: MetricRows) -> Option<Timestamp> {
         for row in rows.starts {
             self.head.append_start(row.id, row.timestamp, row.start);
         }
-        let (mut late, mut duplicates) = (0, 0);
+        let (mut late, mut duplicates, mut earliest) = (0, 0, Timestamp::MAX);
         self.counters.samples.inc_by((rows.samples.len() + rows.histograms.len()) as u64);
         for row in rows.samples {
             let stream = &mut self.series[row.id as usize].stream;
             match self.head.append_float(stream, row.id, row.timestamp, row.value) {
                 Appended::InOrder => {}
-                Appended::Duplicate => duplicates += 1,
+                Appended::Duplicate => {
+                    duplicates += 1;
+                    continue;
+                }
                 Appended::Late => late += 1,
             }
+            earliest = earliest.min(row.timestamp);
         }
         self.counters.late.inc_by(late);
         self.counters.duplicates.inc_by(duplicates);
         for HistogramRow { id, timestamp, histogram } in rows.histograms {
+            earliest = earliest.min(timestamp);
             self.head.append_histogram(id, timestamp, Arc::from(histogram));
         }
         for row in rows.exemplars {
             self.head.append_exemplar(row.id, row.exemplar);
         }
+        Some(earliest).filter(|earliest| *earliest < Timestamp::MAX)
     }
 }
 
