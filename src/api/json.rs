@@ -70,14 +70,33 @@ impl JsonWriter {
         if self.chunk.len() < CHUNK_BYTES {
             return Ok(());
         }
+        let next = String::with_capacity(CHUNK_BYTES + CHUNK_BYTES / 8);
+        let chunk = std::mem::replace(&mut self.chunk, next);
+        self.push_chunk(chunk.into())
+    }
+
+    fn push_chunk(&mut self, chunk: Bytes) -> Result<(), ApiError> {
         self.budget.as_ref().map_or(Ok(()), Budget::check)?;
-        let bytes = self.chunk.len() as u64;
+        let bytes = chunk.len() as u64;
         if self.held.bytes() + bytes > self.bytes_max as u64 {
             return Err(ApiError::ResponseTooLarge { max: self.bytes_max });
         }
         self.held.grow(bytes).map_err(|full| ApiError::ResponsesTooLarge { max: full.bytes_max })?;
-        let next = String::with_capacity(CHUNK_BYTES + CHUNK_BYTES / 8);
-        self.chunks.push_back(std::mem::replace(&mut self.chunk, next).into());
+        self.chunks.push_back(chunk);
+        Ok(())
+    }
+
+    /// A text that others hold, too: it is not copied, unless it is short.
+    pub fn shared(&mut self, text: &Bytes) -> Result<(), ApiError> {
+        if let (true, Ok(text)) = (text.len() < CHUNK_BYTES, std::str::from_utf8(text)) {
+            self.chunk.push_str(text);
+            return self.checkpoint();
+        }
+        let chunk = std::mem::take(&mut self.chunk);
+        self.push_chunk(chunk.into())?;
+        for from in (0..text.len()).step_by(CHUNK_BYTES) {
+            self.push_chunk(text.slice(from..text.len().min(from + CHUNK_BYTES)))?;
+        }
         Ok(())
     }
 

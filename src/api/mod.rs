@@ -18,6 +18,7 @@ mod otlp_grpc;
 mod prometheus;
 mod query_log;
 mod query_stats;
+mod range_cache;
 mod refusals;
 mod remote_read;
 mod result;
@@ -69,6 +70,8 @@ pub struct Options {
     /// Memory of all running queries together.
     pub query_total_bytes_max: u64,
     pub response_bytes_max: usize,
+    /// Of answers that are kept for those who ask again; 0 keeps none.
+    pub range_cache_bytes_max: u64,
     /// Of all answers in flight together.
     pub responses_bytes_max: usize,
     pub writes_max: usize,
@@ -116,6 +119,7 @@ pub struct Api {
     bodies: Room,
     /// Answers in flight.
     answers: Room,
+    range_cache: range_cache::RangeCache,
     refusals: refusals::RefusalLog,
     metrics: middleware::HttpMetrics,
     options: Options,
@@ -159,6 +163,7 @@ impl Api {
                 options.responses_bytes_max,
                 &registry,
             ),
+            range_cache: range_cache::RangeCache::new(options.range_cache_bytes_max, &registry),
             refusals: refusals::RefusalLog::default(),
             metrics: middleware::HttpMetrics::new(&registry),
             registry,

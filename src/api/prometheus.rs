@@ -20,7 +20,7 @@ use super::result::push_answer;
 use super::running::{query_text, running_query};
 use crate::ingest::Encoding;
 use crate::model::{Matcher, TimeRange};
-use crate::query::{self, Budget, InstantQuery, Listing, QueryError, RangeQuery};
+use crate::query::{self, Budget, InstantQuery, Listing, QueryError, QueryStats, RangeQuery};
 
 pub type Answer = Result<Response, ApiError>;
 
@@ -79,8 +79,15 @@ pub async fn query_range(State(api): State<Arc<Api>>, uri: Uri, headers: HeaderM
         per_step_stats: stats.per_step,
         strict,
     };
+    let asks_cache = !form.flag("nocache")? && !stats.any && api.range_cache.keeps_any();
     let entry = LogEntry::new(&api, &request.expr, start, end, step_ms);
     on_worker_logged(&api, &form, entry, move |api, budget, entry| {
+        if asks_cache {
+            let found = api.range_cache.find(&api.querier, &request, budget);
+            log_query(api, budget, entry, found.as_ref().map(|found| &found.stats));
+            let found = found.map_err(|e| ApiError::of_query("query", e))?;
+            return found.respond(api.json().within(budget), request.limit);
+        }
         let result = api.querier.range(&request, budget);
         finish_query(api, budget, entry, stats, result)
     })
@@ -94,12 +101,16 @@ fn finish_query(
     stats: StatsWish,
     result: Result<query::Answer, QueryError>,
 ) -> Answer {
-    // What Prometheus refuses before it runs anything it does not log either.
-    if let Some(entry) = entry.filter(|_| !matches!(result, Err(QueryError::BadData(_)))) {
-        entry.write(api, budget, result.as_ref().map(|answer| Some(&answer.stats)));
-    }
+    log_query(api, budget, entry, result.as_ref().map(|answer| &answer.stats));
     let answer = result.map_err(|e| ApiError::of_query("query", e))?;
     push_answer(api.json().within(budget), answer, stats)
+}
+
+fn log_query(api: &Api, budget: &Budget, entry: Option<LogEntry>, result: Result<&QueryStats, &QueryError>) {
+    // What Prometheus refuses before it runs anything it does not log either.
+    if let Some(entry) = entry.filter(|_| !matches!(result, Err(QueryError::BadData(_)))) {
+        entry.write(api, budget, result.map(Some));
+    }
 }
 
 /// `/api/v1/series`.

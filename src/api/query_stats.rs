@@ -14,6 +14,10 @@ pub struct StatsWish {
 }
 
 impl StatsWish {
+    pub fn none() -> StatsWish {
+        StatsWish { any: false, per_step: false, warning: None }
+    }
+
     pub fn of(form: &Form) -> StatsWish {
         let text = form.get("stats");
         let warning = || {

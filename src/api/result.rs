@@ -89,7 +89,7 @@ fn push_matrix_series(json: &mut JsonWriter, series: &MatrixSeries) -> Result<()
     Ok(())
 }
 
-fn push_point(to: &mut String, timestamp: Timestamp, value: f64) {
+pub fn push_point(to: &mut String, timestamp: Timestamp, value: f64) {
     to.push('[');
     push_timestamp(to, timestamp);
     to.push_str(",\"");
@@ -97,7 +97,7 @@ fn push_point(to: &mut String, timestamp: Timestamp, value: f64) {
     to.push_str("\"]");
 }
 
-fn push_histogram_point(to: &mut String, timestamp: Timestamp, histogram: &Histogram) {
+pub fn push_histogram_point(to: &mut String, timestamp: Timestamp, histogram: &Histogram) {
     to.push('[');
     push_timestamp(to, timestamp);
     to.push_str(",{\"count\":\"");

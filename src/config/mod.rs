@@ -79,6 +79,8 @@ pub struct Query {
     pub bytes_max: ByteSize,
     /// 0: a quarter of the machine's memory.
     pub total_bytes_max: ByteSize,
+    /// `None`: as the machine's memory allows.
+    pub cache_bytes: Option<ByteSize>,
     pub log_bytes_max: ByteSize,
     pub log_entries_max: u64,
     pub response_bytes_max: ByteSize,

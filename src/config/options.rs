@@ -96,6 +96,7 @@ pub const OPTIONS: &[OptionSpec] = options! {
     "query.max-series" COUNT query.series_max: "Series one query may select";
     "query.max-bytes" SIZE query.bytes_max: "Memory one query may hold";
     "query.max-total-bytes" SIZE query.total_bytes_max: "Memory all running queries may hold together; 0 is a quarter of the machine's, or of the cgroup's";
+    "query.cache-bytes" SIZE query.cache_bytes: "Memory for answers to PromQL range queries that are asked again; auto is a 64th of the machine's, or of the cgroup's (8MiB to 256MiB), 0 keeps none";
     "query.max-log-bytes" SIZE query.log_bytes_max: "Bytes of log lines one query may scan";
     "query.max-log-entries" COUNT query.log_entries_max: "Log entries one query may ask for";
     "query.max-response-bytes" SIZE query.response_bytes_max: "Length of an answer before compression";
@@ -196,6 +197,7 @@ impl Default for Query {
             series_max: 500_000,
             bytes_max: ByteSize(1 << 30),
             total_bytes_max: ByteSize(0),
+            cache_bytes: None,
             log_bytes_max: ByteSize(10 << 30),
             log_entries_max: 5_000,
             response_bytes_max: ByteSize(64 << 20),

@@ -170,6 +170,24 @@ impl Setting for ByteSize {
     }
 }
 
+/// A size, or `auto`: what suits the machine.
+impl Setting for Option<ByteSize> {
+    fn set(&mut self, text: &str) -> Result<(), Expected> {
+        if text == "auto" {
+            *self = None;
+            return Ok(());
+        }
+        let mut size = ByteSize::default();
+        size.set(text).map_err(|_| Expected("a size such as 64MiB, 0, or auto"))?;
+        *self = Some(size);
+        Ok(())
+    }
+
+    fn show(&self) -> String {
+        self.as_ref().map_or("auto".to_owned(), ByteSize::show)
+    }
+}
+
 const TIME_UNITS: [(&str, u64); 6] =
     [("w", 604_800_000), ("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
@@ -304,6 +322,16 @@ mod tests {
         for bad in ["", "MiB", "64MB", "-1", "20000000TiB"] {
             assert!(read(ByteSize(0), bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_size_can_be_left_to_the_machine() {
+        let size = Some(ByteSize(1));
+        assert_eq!(read(size, "auto"), Ok(None));
+        assert_eq!(read(size, "0"), Ok(Some(ByteSize(0))));
+        assert_eq!(read(size, "64MiB").unwrap().show(), "64MiB");
+        assert_eq!(None::<ByteSize>.show(), "auto");
+        assert!(read(size, "some").is_err());
     }
 
     #[test]

@@ -12,19 +12,20 @@ pub mod promql;
 mod running;
 mod samples;
 pub mod sorting;
+mod stats;
 #[cfg(test)]
 mod stopping_tests;
 pub mod traceql;
 pub mod traces;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::model::regex::RegexCache;
 use crate::model::time::MINUTE;
 use crate::model::{Histogram, Labels, Matcher, MetricMetadata, TimeRange, Timestamp};
 use crate::storage::logs::LogsSnapshot;
-use crate::storage::metrics::{MetricsSnapshot, SeriesExemplars};
+use crate::storage::metrics::{Changes, MetricsSnapshot, SeriesExemplars};
 use crate::storage::traces::TracesSnapshot;
 use crate::storage::{ReadError, Store};
 pub use budget::{Budget, Exceeded};
@@ -33,8 +34,10 @@ use metrics::{QueryKind, QueryMetrics};
 use promql::ast::{Expr, ExprKind};
 pub use promql::eval::Samples;
 use promql::eval::{self, Context, QueryShape};
-use promql::{ParseOptions, parse, parse_selector};
+use promql::reuse::reuse;
+use promql::{ParseOptions, Reuse, parse, parse_selector};
 pub use running::{Listed, RunningQueries, RunningQuery};
+pub use stats::{QueryStats, Timings};
 
 /// The engine's settings; the server fills them from the configuration.
 #[derive(Clone, Debug)]
@@ -134,46 +137,6 @@ pub enum QueryValue {
     Matrix(Vec<MatrixSeries>),
 }
 
-/// What the API calls `stats`.
-#[derive(Clone, Debug, Default)]
-pub struct QueryStats {
-    pub timings: Timings,
-    pub samples: Samples,
-    /// How many values of 8 bytes there would have been at most in the memory that rows, windows and results took at
-    /// once. Prometheus counts the samples of all series that it holds; here one series is held at a time, so that an
-    /// aggregation peaks at its groups, whatever it reads.
-    pub samples_peak: u64,
-    /// The samples of each step, where they were asked for.
-    pub steps: Vec<(Timestamp, Samples)>,
-    /// What was read, by resolution in ms, finest first: samples as sent (0), or states of buckets.
-    pub tiers: Vec<(i64, u64)>,
-}
-
-impl QueryStats {
-    /// What is known of a query that has no statistics of its own: its turn, its time since, and what it read.
-    pub fn of_budget(budget: &Budget) -> QueryStats {
-        let read = budget.samples_used();
-        QueryStats {
-            timings: Timings {
-                queue: budget.queue_time().unwrap_or_default(),
-                evaluation: budget.running_time(),
-                ..Timings::default()
-            },
-            samples: Samples { queryable: read, read },
-            ..QueryStats::default()
-        }
-    }
-}
-
-/// Where the time went: waiting for a turn, finding series and building operators, evaluating them, sorting their answer.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Timings {
-    pub queue: Duration,
-    pub preparation: Duration,
-    pub evaluation: Duration,
-    pub sort: Duration,
-}
-
 #[derive(Clone, Debug)]
 pub struct Answer {
     pub value: QueryValue,
@@ -181,6 +144,8 @@ pub struct Answer {
     pub warnings: Vec<String>,
     pub infos: Vec<String>,
     pub stats: QueryStats,
+    /// For later queries, as long as the samples are the same.
+    pub reuse: Reuse,
 }
 
 #[derive(Clone, Debug, thiserror::Error)]
@@ -273,14 +238,13 @@ impl Querier {
         if ask.per_step_stats && self.options.per_step_stats {
             context = context.telling_steps();
         }
-        let mut value = eval::evaluate(&context, &expr)?;
+        let value = eval::evaluate(&context, &expr)?;
         let queue = budget.queue_time().unwrap_or_default();
         let timings = Timings { queue, ..context.timings(began, Instant::now()) };
         let (mut warnings, infos) = context.annotation_texts(text);
-        warnings.extend(snapshot.warnings());
-        if ask.limit > 0 && value.truncate(ask.limit) {
-            warnings.push("results truncated due to limit".into());
-        }
+        let damage = snapshot.warnings();
+        let reuse = self.reuse(&context, &expr, damage.is_empty());
+        warnings.extend(damage);
         let (samples, steps) = context.tally().settled();
         let steps = steps.into_iter().enumerate().map(|(step, samples)| (shape.grid().at(step), samples));
         let stats = QueryStats {
@@ -290,7 +254,21 @@ impl Querier {
             steps: steps.collect(),
             tiers: context.tiers_read(),
         };
-        Ok(Answer { value, warnings, infos, stats })
+        Ok(Answer { value, warnings, infos, stats, reuse }.limited(ask.limit))
+    }
+
+    /// How far an answer may serve that was evaluated in this context.
+    fn reuse(&self, context: &Context<'_>, expr: &Expr, is_whole: bool) -> Reuse {
+        if !is_whole || context.query.step_ms == 0 || self.options.use_start_timestamps {
+            return Reuse::Never;
+        }
+        let tells_steps = context.tells_each_step() && !self.options.delayed_name_removal;
+        reuse(expr).min(if tells_steps { Reuse::Steps } else { Reuse::Whole })
+    }
+
+    /// What changes in the samples that queries read.
+    pub fn changes(&self) -> &Changes {
+        self.store.changes()
     }
 
     /// Parses selectors: `1:6: parse error: …` or the matchers of each. One may select everything.
@@ -383,6 +361,19 @@ struct Ask {
     per_step_stats: bool,
     strict: bool,
 }
+
+impl Answer {
+    /// With the first `limit` series; 0 is all.
+    pub fn limited(mut self, limit: usize) -> Answer {
+        if limit > 0 && self.value.truncate(limit) {
+            self.warnings.push(TRUNCATED.to_owned());
+        }
+        self
+    }
+}
+
+/// The warning of an answer that was cut.
+pub const TRUNCATED: &str = "results truncated due to limit";
 
 impl QueryValue {
     /// Leaves the first `limit` series; true if there were more.

@@ -1,6 +1,7 @@
 //! The configuration as each layer's own options.
 
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use super::listener::ConnectionLimits;
 use super::machine;
 use super::{ServeError, features};
 use crate::api::{self, SelfTarget};
-use crate::config::{self, Config, Rule, Setting, Tier, WalSync};
+use crate::config::{self, ByteSize, Config, Rule, Setting, Tier, WalSync};
 use crate::model::Timestamp;
 use crate::query::budget::Limits;
 use crate::query::promql::parser::{ParseOptions, parse_selector};
@@ -132,6 +133,15 @@ fn query_total_bytes(configured: u64) -> u64 {
     machine::memory_bytes().map_or(TOTAL_BYTES_LEAST, |bytes| (bytes / 4).max(TOTAL_BYTES_LEAST))
 }
 
+/// Enough for the panels of some dashboards, and not so much that it is missed by what is written and read.
+const RANGE_CACHE_BYTES: RangeInclusive<u64> = 8 << 20..=256 << 20;
+
+fn range_cache_bytes(configured: Option<ByteSize>) -> u64 {
+    let share = || machine::memory_bytes().unwrap_or(0) / 64;
+    configured
+        .map_or_else(|| share().clamp(*RANGE_CACHE_BYTES.start(), *RANGE_CACHE_BYTES.end()), |size| size.0)
+}
+
 pub fn api(config: &Config, address: SocketAddr, started_at: Timestamp) -> api::Options {
     let total_bytes_max = query_total_bytes(config.query.total_bytes_max.0);
     api::Options {
@@ -148,6 +158,7 @@ pub fn api(config: &Config, address: SocketAddr, started_at: Timestamp) -> api::
             log_bytes_max: config.query.log_bytes_max.0,
         },
         query_total_bytes_max: total_bytes_max,
+        range_cache_bytes_max: range_cache_bytes(config.query.cache_bytes),
         response_bytes_max: config.query.response_bytes_max.0 as usize,
         responses_bytes_max: config.query.responses_bytes_max.0 as usize,
         writes_max: cores() * WRITES_PER_CORE,

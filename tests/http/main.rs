@@ -23,6 +23,7 @@ mod otlp;
 mod prometheus_api;
 mod provisioning;
 mod query_stats;
+mod range_cache;
 mod remote_read;
 mod remote_write;
 mod running_queries;

@@ -21,9 +21,11 @@ mod parse_selectors;
 pub mod parser;
 mod prettify;
 mod printer;
+pub mod reuse;
 pub mod series_description;
 pub mod token;
 
 pub use error::ParseError;
 pub use parser::{ParseOptions, parse, parse_selector};
 pub use prettify::prettify;
+pub use reuse::Reuse;

@@ -300,6 +300,13 @@ impl Annotations {
         self.0.insert(key, (merged, position));
     }
 
+    /// Whether any tells how often something was met, or when.
+    pub fn count_steps(&self) -> bool {
+        let counts =
+            |note: &Note| matches!(note, Note::ForcedMonotonicity(_) | Note::OverlappingStart { .. });
+        self.0.values().any(|(note, _)| counts(note))
+    }
+
     /// Complete texts: warnings, then infos.
     pub fn texts(&self, query: &str) -> (Vec<String>, Vec<String>) {
         let (mut warnings, mut infos) = (Vec::new(), Vec::new());

@@ -6,6 +6,7 @@ use std::ops::Deref;
 use crate::model::Labels;
 use crate::query::QueryError;
 use crate::query::budget::HeldBytes;
+use crate::query::sorting::sort_within;
 
 use super::context::Context;
 use super::row::OutputSeries;
@@ -65,6 +66,21 @@ impl<'q> Announced<'q> {
 
     pub fn drop_name(&mut self, series: usize) {
         self.series[series].drop_name = true;
+    }
+
+    /// Puts the series in the order of their labels; answers with the new place of each.
+    pub fn sort(&mut self) -> Result<Vec<usize>, QueryError> {
+        let mut numbered: Vec<(usize, OutputSeries)> =
+            std::mem::take(&mut self.series).into_iter().enumerate().collect();
+        if !numbered.is_sorted_by(|a, b| a.1.labels <= b.1.labels) {
+            numbered = sort_within(self.context.budget, numbered, &|a, b| a.1.labels.cmp(&b.1.labels))?;
+        }
+        let mut places = vec![0; numbered.len()];
+        for (place, (number, series)) in numbered.into_iter().enumerate() {
+            places[number] = place;
+            self.series.push(series);
+        }
+        Ok(places)
     }
 
     fn pay(&mut self, text_len: usize) -> Result<(), QueryError> {

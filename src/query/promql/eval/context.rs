@@ -58,6 +58,8 @@ pub struct Context<'q> {
     selections: RefCell<Vec<Selection>>,
     /// What was read of each resolution.
     tiers: RefCell<BTreeMap<i64, u64>>,
+    /// A selector reads rollups, and which depends on all its steps.
+    plans_rollups: Cell<bool>,
     /// Selectors built now tell resets; see [`Context::telling_resets`].
     tells_resets: Cell<bool>,
     /// Where selectors built now count their samples.
@@ -96,6 +98,7 @@ impl<'q> Context<'q> {
             annotations: RefCell::default(),
             selections: RefCell::default(),
             tiers: RefCell::default(),
+            plans_rollups: Cell::new(false),
             tells_resets: Cell::new(false),
             tally: RefCell::new(Rc::new(Tally::new(query.grid(), false))),
             prepared_at: Cell::default(),
@@ -125,7 +128,8 @@ impl<'q> Context<'q> {
         self.snapshot().stretches(range)
     }
 
-    /// The series that match, to be read as planned, or else as sent; a selection made before is made only once.
+    /// The series that match, to be read as planned, or else as sent; a selection made before is made only once. They
+    /// come in the order of their labels, wherever they lie: the last bit of a sum of floats depends on the order.
     pub fn select(
         &self,
         matchers: &[Matcher],
@@ -138,10 +142,13 @@ impl<'q> Context<'q> {
             return Ok(made.series.clone());
         }
         let found = match plan {
-            Some(plan) => self.snapshot().select_planned(matchers, plan),
+            Some(plan) => {
+                self.plans_rollups.set(true);
+                self.snapshot().select_planned(matchers, plan)
+            }
             None => self.snapshot().select(matchers, range),
         };
-        let series: Arc<[Series]> = settled(found, self.budget)?.into();
+        let series: Arc<[Series]> = self.in_order(settled(found, self.budget)?)?.into();
         self.budget.take_series(series.len() as u64)?;
         // Kept as long as the query runs.
         let bytes = |series: &Series| size_of::<Series>() + series.labels.text_len();
@@ -149,6 +156,19 @@ impl<'q> Context<'q> {
         let (matchers, plan) = (matchers.to_vec(), plan.cloned());
         self.selections.borrow_mut().push(Selection { matchers, range, plan, series: series.clone() });
         Ok(series)
+    }
+
+    fn in_order(&self, series: Vec<Series>) -> Result<Vec<Series>, QueryError> {
+        // Those of one source are.
+        if series.is_sorted_by(|a, b| a.labels <= b.labels) {
+            return Ok(series);
+        }
+        Ok(sort_within(self.budget, series, &|a, b| a.labels.cmp(&b.labels))?)
+    }
+
+    /// Whether nothing that was met makes a step depend on others: rollups, and remarks that count steps.
+    pub fn tells_each_step(&self) -> bool {
+        !self.plans_rollups.get() && !self.annotations.borrow().count_steps()
     }
 
     pub fn snapshot(&self) -> &Arc<MetricsSnapshot> {

@@ -16,7 +16,7 @@ pub struct Grouping {
     labels: Vec<String>,
 }
 
-/// Groups in the order in which their first series came.
+/// Groups in the order of their labels: that in which their first series came would depend on all steps.
 pub struct Groups<'q> {
     pub of_series: Vec<usize>,
     pub announced: Announced<'q>,
@@ -66,6 +66,8 @@ impl Grouping {
             }
             of_series.push(group);
         }
+        let places = announced.sort()?;
+        of_series.iter_mut().for_each(|group| *group = places[*group]);
         Ok(Groups { of_series, announced })
     }
 }
