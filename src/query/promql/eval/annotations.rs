@@ -307,6 +307,10 @@ impl Annotations {
         self.0.values().any(|(note, _)| counts(note))
     }
 
+    pub fn add_all(&mut self, others: Annotations) {
+        others.0.into_values().for_each(|(note, position)| self.add(note, position));
+    }
+
     /// Complete texts: warnings, then infos.
     pub fn texts(&self, query: &str) -> (Vec<String>, Vec<String>) {
         let (mut warnings, mut infos) = (Vec::new(), Vec::new());

@@ -118,6 +118,15 @@ impl<'q> Context<'q> {
         self.annotations.borrow_mut().add(note, position);
     }
 
+    /// What was noted apart.
+    pub fn note_all(&self, told: Annotations) {
+        self.annotations.borrow_mut().add_all(told);
+    }
+
+    pub fn annotations(&self) -> &RefCell<Annotations> {
+        &self.annotations
+    }
+
     /// Complete texts: warnings, then infos.
     pub fn annotation_texts(&self, text: &str) -> (Vec<String>, Vec<String>) {
         self.annotations.borrow().texts(text)

@@ -11,8 +11,10 @@ use crate::model::{CompensatedSum, TimeRange, Timestamp};
 use crate::query::budget::{Budget, Exceeded};
 use crate::query::promql::functions_table::Function;
 
+use super::annotations::Annotations;
 use super::bucket_walk::Edges;
 use super::rate::{Change, RateKind, extrapolation};
+use super::row::Row;
 use super::select::count_until;
 use super::tally::Samples;
 
@@ -137,8 +139,8 @@ pub fn share_asked(kind: RateKind, seen: TimeRange, asked_ms: i64) -> f64 {
 /// The newest value at each of these times.
 #[derive(Clone)]
 pub struct NewestWalk {
-    times: Arc<[Timestamp]>,
-    lookback_ms: i64,
+    pub times: Arc<[Timestamp]>,
+    pub lookback_ms: i64,
 }
 
 impl NewestWalk {
@@ -167,7 +169,7 @@ impl NewestWalk {
             seen += u64::from(!is_stale(value));
             values.push(value);
         }
-        FilledSteps { values, samples: Samples::new(seen) }
+        FilledSteps::of_floats(values, Samples::new(seen))
     }
 }
 
@@ -182,11 +184,19 @@ fn newest_until(floats: &FloatBuckets, row: usize, at: Timestamp) -> Option<(Tim
     is_there.then(|| (floats.last_times[row], floats.lasts[row]))
 }
 
-/// A value for each step, absent where it sees no sample, and what was looked at.
+/// A value for each step, absent where it sees no sample, what was looked at, and what there is to tell of it.
 #[derive(Default)]
 pub struct FilledSteps {
-    pub values: Vec<f64>,
+    pub row: Row,
     pub samples: Samples,
+    pub told: Annotations,
+}
+
+impl FilledSteps {
+    /// Of values, or the stale marker where there is none.
+    pub fn of_floats(values: Vec<f64>, samples: Samples) -> FilledSteps {
+        FilledSteps { row: Row::of(values), samples, told: Annotations::default() }
+    }
 }
 
 /// A function over the windows of all steps.
@@ -270,6 +280,6 @@ impl FloatWalk {
             let window = FloatWindow { floats, rows: rows.clone(), count, range, asked_ms: self.asked_ms };
             values.push(value(&window).unwrap_or_else(stale_marker));
         }
-        Ok(FilledSteps { values, samples })
+        Ok(FilledSteps::of_floats(values, samples))
     }
 }

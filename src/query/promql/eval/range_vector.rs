@@ -13,12 +13,14 @@ use super::over_time::{self, average_floats, sum_floats};
 use super::rate::{self, RateKind};
 use super::relabel::absent_labels;
 use super::row::{Cell, Grid, OutputSeries};
+use super::sample_walk::{SampleWalk, SampleWindows};
 use super::select::{RangeSelector, RangeSource, SubqueryRange, subquery_grid};
 use super::selected::Selected;
 use super::source::{BoxedSource, EqualLabels, Rows, unite};
 use super::tally::Part;
 use super::tiers::{Look, Need};
-use super::window::{CallTraits, Notes, Window, WindowCall, WindowFunction, WindowShape};
+use super::window::{Notes, Window, WindowFunction, WindowShape};
+use super::window_call::{CallTraits, WindowCall};
 use super::{changes, extended, trend};
 
 /// A range vector on a grid: its samples and its windows.
@@ -27,7 +29,7 @@ pub struct RangeVector<'q> {
     pub shape: WindowShape,
 }
 
-type PlainFunction = fn(&Window<'_>, &Notes<'_>) -> Option<Cell>;
+type FunctionOfWindow = fn(&Window<'_>, &Notes<'_>) -> Option<Cell>;
 
 impl<'q> Builder<'q> {
     pub fn window_call(&self, call: &Call, grid: Grid) -> Result<BoxedSource<'q>, QueryError> {
@@ -44,19 +46,26 @@ impl<'q> Builder<'q> {
         let traits = CallTraits {
             keeps_name: matches!(call.function, Function::FirstOverTime | Function::LastOverTime),
             wants_counter: matches!(call.function, Function::Rate | Function::Increase),
-            is_computed: matches!(argument.kind, ExprKind::Subquery(_)),
             of_buckets: bucket_function(call.function),
         };
-        if traits.of_buckets.is_some() && !self.context.tally().tells_steps() {
-            source.walk(call.function, &shape, &grid)?;
-        }
         let function = match edges {
             Edges::Plain => self.window_function(call, grid)?,
             edges => extended_function(call.function, edges)?,
         };
         // Annotations blame the first argument, even where that is not the range vector.
         let position = call.args[0].unwrap_parens().position;
-        let windows = WindowCall::new(self.context, source, shape, grid, traits, position, function)?;
+        let is_computed = matches!(argument.kind, ExprKind::Subquery(_));
+        let walk = SampleWalk::new(call.function, shape, grid, is_computed);
+        if !self.context.tally().tells_steps() {
+            if traits.of_buckets.is_some() {
+                source.walk(call.function, &shape, &grid)?;
+            }
+            if let (WindowFunction::Plain(function), false) = (&function, reads_starts) {
+                let windows = SampleWindows { walk: walk.clone(), function: function.clone(), position };
+                source.walk_samples(windows, &grid);
+            }
+        }
+        let windows = WindowCall::new(self.context, source, walk, traits, position, function)?;
         if call.function == Function::AbsentOverTime {
             return self.absent_over_time(argument, Box::new(windows), grid);
         }
@@ -145,13 +154,13 @@ impl<'q> Builder<'q> {
     /// The function of a call, with its other arguments bound.
     fn window_function(&self, call: &Call, grid: Grid) -> Result<WindowFunction<'q>, QueryError> {
         if let Some(plain) = plain_function(call.function) {
-            return Ok(Box::new(move |window, notes| Ok(plain(window, notes))));
+            return Ok(WindowFunction::plain(plain));
         }
         if let Some(kind) = rate_kind(call.function) {
-            return Ok(Box::new(move |window, notes| Ok(rate::extrapolated(kind, window, notes))));
+            return Ok(WindowFunction::plain(move |window, notes| rate::extrapolated(kind, window, notes)));
         }
         let argument = |i: usize| self.scalar(&call.args[i], grid);
-        Ok(match call.function {
+        Ok(WindowFunction::Bound(match call.function {
             Function::QuantileOverTime => {
                 let q = argument(0)?;
                 Box::new(move |w, notes| Ok(over_time::quantile_over_time(q[w.step], w, notes)))
@@ -169,7 +178,7 @@ impl<'q> Builder<'q> {
                 })
             }
             function => unreachable!("{} takes no range vector", function.name()),
-        })
+        }))
     }
 }
 
@@ -185,11 +194,13 @@ pub fn edges(expr: &Expr) -> Edges {
 fn extended_function<'q>(function: Function, edges: Edges) -> Result<WindowFunction<'q>, QueryError> {
     let is_anchored = edges == Edges::Anchored;
     if let Some(kind) = rate_kind(function) {
-        return Ok(Box::new(move |window, notes| Ok(extended::change(kind, edges, window, notes))));
+        return Ok(WindowFunction::plain(move |window, notes| extended::change(kind, edges, window, notes)));
     }
     if is_anchored && matches!(function, Function::Resets | Function::Changes) {
         let is_resets = function == Function::Resets;
-        return Ok(Box::new(move |window, notes| Ok(extended::anchored_turns(is_resets, window, notes))));
+        return Ok(WindowFunction::plain(move |window, notes| {
+            extended::anchored_turns(is_resets, window, notes)
+        }));
     }
     let (modifier, takers) = match is_anchored {
         true => ("anchored", "changes, delta, increase, rate, resets"),
@@ -227,7 +238,7 @@ fn check_factor(what: &str, short: &str, factor: f64) -> Result<(), QueryError> 
 }
 
 /// Functions of the range vector alone.
-fn plain_function(function: Function) -> Option<PlainFunction> {
+fn plain_function(function: Function) -> Option<FunctionOfWindow> {
     Some(match function {
         Function::Irate => |w, n| rate::instant(true, w, n),
         Function::Idelta => |w, n| rate::instant(false, w, n),

@@ -1,89 +1,152 @@
-//! Series are read by threads of their own while the ones before them are evaluated. They come in the order they were
-//! asked for, whoever read them, so an answer does not depend on how many threads there are.
+//! Series are read by other threads while the ones before them are evaluated. They come in the order they were asked for,
+//! whoever read them, so an answer does not depend on how many threads there are.
+//!
+//! All queries share these threads, and take turns at them batch by batch: a heavy query keeps a light one waiting for
+//! some batches, and not for all of its own.
 
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
-use std::thread::JoinHandle;
+use std::sync::{Arc, LazyLock};
 
-/// So many wait to be evaluated for each thread that reads.
-const WAITING_MAX: usize = 4;
+use crossbeam::channel::{Sender, unbounded};
+use parking_lot::Mutex;
+
 const THREADS_MAX: usize = 8;
-/// Below that a query is done before threads are worth their while: some two milliseconds.
-pub const SAMPLES_MIN: u64 = 400_000;
+/// Below that a query is done before another thread is awake.
+pub const SAMPLES_MIN: u64 = 20_000;
 
-/// What threads make of the numbers from 0 on.
-pub struct ReadAhead<T> {
-    /// The number after `k` comes from the thread after the one that `k` came from.
-    threads: Vec<Thread<T>>,
-    next: usize,
-}
+type Job = Box<dyn FnOnce() + Send>;
 
-struct Thread<T> {
-    made: Option<Receiver<T>>,
-    handle: Option<JoinHandle<()>>,
-}
+/// None if no thread could be started.
+static READERS: LazyLock<Option<Sender<Job>>> = LazyLock::new(|| {
+    let (jobs, queue) = unbounded::<Job>();
+    let started = (0..thread_count()).filter(|_| {
+        let queue = queue.clone();
+        let run = move || {
+            for job in queue {
+                // Who waits for it notices that nothing came.
+                let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(job));
+            }
+        };
+        std::thread::Builder::new().name("reader".into()).spawn(run).is_ok()
+    });
+    (started.count() > 0).then_some(jobs)
+});
 
-/// How many threads are worth having.
+/// How many threads read.
 pub fn thread_count() -> usize {
     std::thread::available_parallelism().map_or(1, |cores| cores.get().min(THREADS_MAX))
 }
 
-/// How many are read, or wait, at one time at most.
+/// How many batches are read, or wait to be or to be evaluated, at one time at most.
 pub fn in_flight_max() -> usize {
-    thread_count() * (WAITING_MAX + 2)
+    3 * thread_count()
+}
+
+/// What is made of the numbers from 0 on, a batch of them at a time: to wake a thread takes as long as to read some
+/// thousand samples.
+pub struct ReadAhead<T> {
+    shared: Arc<Shared<T>>,
+    /// What is not yet asked for.
+    left: Range<usize>,
+    batch_len: usize,
+    asked: VecDeque<Receiver<Vec<T>>>,
+    batch: std::vec::IntoIter<T>,
+}
+
+/// How a thread makes one.
+pub type Maker<T> = Box<dyn FnMut(usize) -> T + Send>;
+
+/// What threads need to make a batch. Jobs that wait have no hold on it, so it is gone with who asked.
+struct Shared<T> {
+    new_maker: Box<dyn Fn() -> Maker<T> + Send + Sync>,
+    /// Those that are not at work, with the memory they have.
+    makers: Mutex<Vec<Maker<T>>>,
+    /// Nobody waits any more.
+    is_over: AtomicBool,
 }
 
 impl<T: Send + 'static> ReadAhead<T> {
-    /// `maker` gives each thread its way to make one; they end when this is dropped. None if there can be no more threads.
-    pub fn start<M>(count: usize, maker: impl Fn() -> M) -> Option<ReadAhead<T>>
-    where
-        M: FnMut(usize) -> T + Send + 'static,
-    {
-        let thread_count = thread_count();
-        let threads = (0..thread_count).map(|first| {
-            let (send, made) = sync_channel(WAITING_MAX);
-            let mut make = maker();
-            let read = move || {
-                for at in (first..count).step_by(thread_count) {
-                    if send.send(make(at)).is_err() {
-                        return;
-                    }
-                }
-            };
-            let handle = std::thread::Builder::new().name("reader".into()).spawn(read).ok()?;
-            Some(Thread { made: Some(made), handle: Some(handle) })
-        });
-        Some(ReadAhead { threads: threads.collect::<Option<_>>()?, next: 0 })
+    /// Each thread at work has a maker of its own. None if there are no threads.
+    pub fn start(
+        count: usize,
+        batch_len: usize,
+        new_maker: impl Fn() -> Maker<T> + Send + Sync + 'static,
+    ) -> Option<ReadAhead<T>> {
+        READERS.as_ref()?;
+        let (new_maker, makers, is_over) = (Box::new(new_maker), Mutex::default(), AtomicBool::new(false));
+        let shared = Arc::new(Shared { new_maker, makers, is_over });
+        let (left, asked, batch) = (0..count, VecDeque::new(), Vec::new().into_iter());
+        let mut ahead = ReadAhead { shared, left, batch_len, asked, batch };
+        (0..in_flight_max()).for_each(|_| ahead.ask());
+        Some(ahead)
     }
 
     /// What was made of the next number; nothing behind the last one.
     pub fn next(&mut self) -> Option<T> {
-        let at = self.next % self.threads.len();
-        self.next += 1;
-        self.threads[at].made.as_ref()?.recv().ok()
+        if let Some(made) = self.batch.next() {
+            return Some(made);
+        }
+        let made = self.asked.pop_front()?.recv().ok()?;
+        self.ask();
+        self.batch = made.into_iter();
+        self.batch.next()
+    }
+
+    fn ask(&mut self) {
+        if self.left.is_empty() {
+            return;
+        }
+        let batch = self.left.start..self.left.end.min(self.left.start + self.batch_len);
+        self.left.start = batch.end;
+        let (send, made) = sync_channel(1);
+        self.asked.push_back(made);
+        let shared = Arc::downgrade(&self.shared);
+        let job = move || {
+            if let Some(made) = shared.upgrade().and_then(|shared| shared.make(batch)) {
+                let _ = send.send(made);
+            }
+        };
+        let readers = READERS.as_ref().expect("there were threads at the start");
+        readers.send(Box::new(job)).expect("threads end with the process");
+    }
+}
+
+impl<T> Shared<T> {
+    /// None if nobody waits for it.
+    fn make(&self, batch: Range<usize>) -> Option<Vec<T>> {
+        let idle = self.makers.lock().pop();
+        let mut maker = idle.unwrap_or_else(|| (self.new_maker)());
+        let mut made = Vec::with_capacity(batch.len());
+        for at in batch {
+            if self.is_over.load(Ordering::Relaxed) {
+                return None;
+            }
+            made.push(maker(at));
+        }
+        self.makers.lock().push(maker);
+        Some(made)
     }
 }
 
 impl<T> Drop for ReadAhead<T> {
     fn drop(&mut self) {
-        // Nobody waits for what they make now: they end with what they are at, and with them their hold on segments.
-        self.threads.iter_mut().for_each(|thread| thread.made = None);
-        for handle in self.threads.iter_mut().filter_map(|thread| thread.handle.take()) {
-            // One that panicked has made no more, and was noticed by that.
-            let _ = handle.join();
-        }
+        self.shared.is_over.store(true, Ordering::Relaxed);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::AtomicUsize;
+    use std::time::Duration;
 
     use super::*;
 
     #[test]
     fn what_is_made_comes_in_order_whoever_made_it() {
-        let mut ahead = ReadAhead::start(1_000, || |at: usize| at * at).unwrap();
+        let mut ahead = ReadAhead::start(1_000, 7, || Box::new(|at| at * at)).unwrap();
         let all: Vec<usize> = std::iter::from_fn(|| ahead.next()).collect();
         assert_eq!(all, (0..1_000).map(|at| at * at).collect::<Vec<_>>());
         assert!(ahead.next().is_none());
@@ -93,14 +156,26 @@ mod tests {
     fn who_stops_asking_stops_the_threads() {
         let made = Arc::new(AtomicUsize::new(0));
         let count = made.clone();
-        let mut ahead = ReadAhead::start(1_000_000, || {
+        let mut ahead = ReadAhead::start(1_000_000, 3, move || {
             let count = count.clone();
-            move |_| count.fetch_add(1, Ordering::Relaxed)
+            Box::new(move |_| count.fetch_add(1, Ordering::Relaxed))
         })
         .unwrap();
         ahead.next().unwrap();
         drop(ahead);
-        assert!(made.load(Ordering::Relaxed) <= 1 + in_flight_max());
-        assert_eq!(Arc::strong_count(&made), 2, "and what they held is let go");
+        while Arc::strong_count(&made) > 1 {
+            // What they held is let go: this ends.
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        assert!(made.load(Ordering::Relaxed) <= 3 * (1 + in_flight_max()));
+    }
+
+    #[test]
+    fn what_panics_comes_to_nothing_and_the_threads_live_on() {
+        let panics = || ReadAhead::start(100, 1, || Box::new(|at: usize| assert_ne!(at, 3))).unwrap();
+        for _ in 0..2 * thread_count() {
+            let mut ahead = panics();
+            assert_eq!(std::iter::from_fn(|| ahead.next()).count(), 3);
+        }
     }
 }

@@ -17,7 +17,9 @@ use super::announced::Announced;
 use super::context::{Context, Held};
 use super::elementwise::seconds;
 use super::float_window::FilledSteps;
+use super::newest::Newest;
 use super::row::{Cell, Grid, OutputSeries, Row};
+use super::sample_walk::SampleWindows;
 use super::selected::{Came, Rolled, Selected};
 use super::source::{BoxedSource, Source};
 use super::starts::start_at;
@@ -121,7 +123,7 @@ impl Source for InstantSelector<'_> {
     fn next(&mut self, row: &mut Row) -> Result<(), QueryError> {
         if let Came::Steps(steps) = self.found.read_or_walk(&mut self.samples)? {
             self.given += 1;
-            *row = Row::of(steps.values);
+            *row = steps.row;
             self.tally.add(0, steps.samples);
             return Ok(());
         }
@@ -172,37 +174,6 @@ pub fn announced<'q>(context: &'q Context<'q>, found: &[Series]) -> Result<Annou
     Ok(announced)
 }
 
-/// Walks the samples of a series forwards and knows the newest at or before a time that never decreases.
-#[derive(Default)]
-struct Newest {
-    floats: usize,
-    histograms: usize,
-}
-
-impl Newest {
-    fn advance(
-        &mut self,
-        samples: &SampleBuffer,
-        at: Timestamp,
-        lookback_ms: i64,
-    ) -> Option<(Timestamp, Cell)> {
-        self.floats += count_until(&samples.float_timestamps[self.floats..], at);
-        self.histograms += count_until(&samples.histogram_timestamps[self.histograms..], at);
-        let float = self.floats.checked_sub(1).map(|i| samples.float_timestamps[i]);
-        let histogram = self.histograms.checked_sub(1).map(|i| samples.histogram_timestamps[i]);
-        let newest = float.max(histogram)?;
-        if newest <= at.saturating_sub(lookback_ms) {
-            return None;
-        }
-        if float > histogram {
-            let value = samples.floats[self.floats - 1];
-            return (!is_stale(value)).then_some((newest, Cell::Float(value)));
-        }
-        let value = &samples.histograms[self.histograms - 1];
-        (!is_stale(value.sum)).then(|| (newest, Cell::Histogram(value.clone())))
-    }
-}
-
 /// How many of the sorted timestamps come at or before `at`; steps are usually near each other.
 pub fn count_until(timestamps: &[Timestamp], at: Timestamp) -> usize {
     timestamps.iter().take(8).position(|&t| t > at).unwrap_or_else(|| {
@@ -233,6 +204,9 @@ pub trait RangeSource {
         Ok(())
     }
 
+    /// The same of samples.
+    fn walk_samples(&mut self, _windows: SampleWindows, _grid: &Grid) {}
+
     /// From now on samples come with their starts; those that were computed have none.
     fn tell_starts(&mut self) {}
 }
@@ -262,6 +236,10 @@ impl RangeSource for RangeSelector<'_> {
 
     fn walk(&mut self, function: Function, shape: &WindowShape, grid: &Grid) -> Result<(), QueryError> {
         self.found.walk(function, shape, grid)
+    }
+
+    fn walk_samples(&mut self, windows: SampleWindows, grid: &Grid) {
+        self.found.walk_samples(windows, grid);
     }
 
     fn next(&mut self, samples: &mut SampleBuffer) -> Result<Seen<'_>, QueryError> {

@@ -14,8 +14,9 @@ use super::context::{Context, Held};
 use super::float_window::{FilledSteps, FloatWalk, NewestWalk};
 use super::read_ahead::{ReadAhead, SAMPLES_MIN, in_flight_max, thread_count};
 use super::row::Grid;
+use super::sample_walk::SampleWindows;
 use super::select::DataTime;
-use super::series_reader::{Found, Read, Reads, SeriesReader};
+use super::series_reader::{Found, Read, Reads, SampleSteps, SeriesReader};
 use super::tiers::{self, Look, Need, Shortfall, Tiers};
 use super::window::WindowShape;
 
@@ -30,6 +31,8 @@ pub struct Selected<'q> {
     /// What steps see of buckets of floats, if they are all that is asked for.
     walk: Option<FloatWalk>,
     newest: Option<NewestWalk>,
+    windows: Option<SampleWindows>,
+    tells_resets: bool,
     /// Of the values that walking makes of a series.
     row_bytes: u64,
     reading: Reading,
@@ -111,6 +114,8 @@ impl<'q> Selected<'q> {
             tiers: None,
             walk: None,
             newest: None,
+            windows: None,
+            tells_resets: context.tells_resets(),
             row_bytes: 0,
             reading: Reading::NotBegun,
             given: 0,
@@ -142,14 +147,20 @@ impl<'q> Selected<'q> {
         Ok(())
     }
 
-    /// The same for what an instant selector sees of them.
-    pub fn walk_newest(&mut self, time: DataTime, grid: &Grid, lookback_ms: i64) -> Result<(), QueryError> {
-        if self.tiers.is_some() {
-            self.held.push(self.context.hold(NewestWalk::bytes(grid.len))?);
-            let times: Arc<[Timestamp]> = (0..grid.len).map(|step| time.at(grid.at(step))).collect();
+    /// The same of samples.
+    pub fn walk_samples(&mut self, windows: SampleWindows, grid: &Grid) {
+        if self.tiers.is_none() {
             self.row_bytes = 8 * grid.len as u64;
-            self.newest = Some(NewestWalk::new(times, lookback_ms));
+            self.windows = Some(windows);
         }
+    }
+
+    /// The same for what an instant selector sees of either.
+    pub fn walk_newest(&mut self, time: DataTime, grid: &Grid, lookback_ms: i64) -> Result<(), QueryError> {
+        self.held.push(self.context.hold(NewestWalk::bytes(grid.len))?);
+        let times: Arc<[Timestamp]> = (0..grid.len).map(|step| time.at(grid.at(step))).collect();
+        self.row_bytes = 8 * grid.len as u64;
+        self.newest = Some(NewestWalk::new(times, lookback_ms));
         Ok(())
     }
 
@@ -175,7 +186,7 @@ impl<'q> Selected<'q> {
     /// The same for windows, but where buckets tell all that is needed, these.
     pub fn read_for_windows(&mut self, samples: &mut SampleBuffer) -> Result<Came, QueryError> {
         let (Some(tiers), Need::States(function, _)) = (&self.tiers, self.need) else {
-            return self.read(samples).map(|()| Came::Samples);
+            return self.read_or_walk(samples);
         };
         let coarsest = tiers.plan.readings.iter().map(|reading| reading.resolution).max();
         if let Reading::Here(reader) = &mut self.reading {
@@ -216,9 +227,6 @@ impl<'q> Selected<'q> {
         };
         self.given += 1;
         let (found, counts) = read?;
-        if let Found::Sent(samples) = &found {
-            self.context.take_read(0, (samples.floats.len() + samples.histograms.len()) as u64)?;
-        }
         for (&resolution_ms, &count) in &counts.0 {
             self.context.take_read(resolution_ms, count)?;
         }
@@ -227,40 +235,52 @@ impl<'q> Selected<'q> {
 
     fn begin(&mut self, is_for_windows: bool) -> Reading {
         let reads = match &self.tiers {
-            None => Reads::Sent(self.range),
+            None => Reads::Sent(self.range, self.steps_of_samples()),
             Some(tiers) if is_for_windows => Reads::Buckets(tiers.plan.clone(), self.walk.take()),
             Some(tiers) => Reads::Last(tiers.plan.clone(), self.newest.take()),
         };
-        let is_worth_threads = self.is_worth_threads();
-        let (budget, snapshot, series) = (self.context.budget, self.context.snapshot(), &self.series);
-        let reader = || SeriesReader::new(budget, snapshot, series, reads.clone());
-        if !is_worth_threads {
-            return Reading::Here(Box::new(reader()));
-        }
-        let ahead = ReadAhead::start(series.len(), || {
-            let mut reader = reader();
-            move |at| reader.read(at)
+        let batch = self.batch_worth_threads();
+        let (budget, snapshot) = (self.context.budget.clone(), self.context.snapshot().clone());
+        let series = self.series.clone();
+        let reader = move || SeriesReader::new(&budget, &snapshot, &series, reads.clone());
+        let Some(batch) = batch else { return Reading::Here(Box::new(reader())) };
+        let ahead = ReadAhead::start(self.series.len(), batch, {
+            let reader = reader.clone();
+            move || {
+                let mut reader = reader();
+                Box::new(move |at| reader.read(at))
+            }
         });
         ahead.map_or_else(|| Reading::Here(Box::new(reader())), Reading::Ahead)
     }
 
-    /// Whether it is much, and what threads may hold at once can be paid for.
-    fn is_worth_threads(&mut self) -> bool {
+    fn steps_of_samples(&mut self) -> Option<SampleSteps> {
+        let tells_resets = self.tells_resets;
+        let newest = self.newest.take().map(|newest| SampleSteps::Newest(newest, tells_resets));
+        newest.or_else(|| Some(SampleSteps::Windows(self.windows.take()?, tells_resets)))
+    }
+
+    /// Of how many series the batches are that threads read: None if there is little to read, or what threads may hold at
+    /// once cannot be paid for.
+    fn batch_worth_threads(&mut self) -> Option<usize> {
         let estimates = || self.series.iter().map(|series| series.sample_count_estimate);
-        if thread_count() == 1
-            || self.series.len() < in_flight_max()
-            || estimates().sum::<u64>() < SAMPLES_MIN
-        {
-            return false;
+        let (count, samples) = (self.series.len() as u64, estimates().sum::<u64>());
+        if thread_count() == 1 || samples < SAMPLES_MIN || count < 2 * thread_count() as u64 {
+            return None;
         }
-        let largest = estimates().max().unwrap_or(0);
-        let bytes = largest.saturating_mul(BYTES_PER_SAMPLE).saturating_add(self.row_bytes);
-        self.context
-            .hold(bytes.saturating_mul(in_flight_max() as u64))
-            .map(|held| self.held.push(held))
-            .is_ok()
+        let batch = (BATCH_SAMPLES * count / samples).clamp(1, count.div_ceil(2 * thread_count() as u64));
+        let largest = estimates().max().unwrap_or(0).saturating_mul(BYTES_PER_SAMPLE);
+        // Rows wait, or what they would be made of.
+        let waits = if self.row_bytes > 0 { self.row_bytes } else { largest };
+        let waiting = waits.saturating_mul(batch * in_flight_max() as u64);
+        let bytes = waiting.saturating_add(largest.saturating_mul(thread_count() as u64));
+        self.held.push(self.context.hold(bytes).ok()?);
+        Some(batch as usize)
     }
 }
+
+/// What is read at a time.
+const BATCH_SAMPLES: u64 = 50_000;
 
 /// Time and value, or what is known of a bucket.
 const BYTES_PER_SAMPLE: u64 = 48;

@@ -4,14 +4,16 @@
 use std::mem::take;
 use std::sync::Arc;
 
-use crate::model::TimeRange;
 use crate::model::rollup::Columns;
+use crate::model::{Labels, TimeRange};
 use crate::query::buckets::Buckets;
 use crate::query::budget::Budget;
 use crate::query::{QueryError, settled};
 use crate::storage::metrics::{MetricsSnapshot, ReadPlan, SampleBuffer, Series, TierCounts};
 
 use super::float_window::{FilledSteps, FloatWalk, NewestWalk};
+use super::sample_walk::SampleWindows;
+use super::select::{drop_stale, tell_resets};
 
 pub struct SeriesReader {
     budget: Budget,
@@ -26,17 +28,28 @@ pub struct SeriesReader {
 /// What is read.
 #[derive(Clone)]
 pub enum Reads {
-    /// Samples as sent.
-    Sent(TimeRange),
+    /// Samples as sent; if that is asked for, what steps make of them.
+    Sent(TimeRange, Option<SampleSteps>),
     /// The last sample of each bucket; if that is asked for, the newest float at each step.
     Last(ReadPlan, Option<NewestWalk>),
     /// Buckets; what floats alone are in goes through the windows, if there are some.
     Buckets(ReadPlan, Option<FloatWalk>),
 }
 
+/// What steps make of the samples of a series.
+#[derive(Clone)]
+pub enum SampleSteps {
+    /// The newest of each step; histograms may have to tell resets, see [`Context::telling_resets`].
+    ///
+    /// [`Context::telling_resets`]: super::context::Context::telling_resets
+    Newest(NewestWalk, bool),
+    /// A function over the window of each step; the same of histograms.
+    Windows(SampleWindows, bool),
+}
+
 /// What was found of one series.
 pub enum Found {
-    /// All samples; they count themselves.
+    /// All samples.
     Sent(SampleBuffer),
     /// The last sample of each bucket.
     LastSamples(SampleBuffer),
@@ -46,7 +59,7 @@ pub enum Found {
     Steps(FilledSteps),
 }
 
-/// What was found, and how many buckets were read for it.
+/// What was found, and how many samples and buckets were read for it.
 pub type Read = Result<(Found, TierCounts), QueryError>;
 
 impl SeriesReader {
@@ -63,7 +76,10 @@ impl SeriesReader {
 
     /// Takes what was found of an earlier series and is not needed any more, so that the next one allocates nothing.
     pub fn reuse(&mut self, samples: SampleBuffer) {
-        self.samples = samples;
+        // Where steps are made of them, the samples never left.
+        if samples.floats.capacity() > self.samples.floats.capacity() {
+            self.samples = samples;
+        }
     }
 
     pub fn reuse_buckets(&mut self, buckets: Box<Buckets>) {
@@ -75,9 +91,17 @@ impl SeriesReader {
         self.budget.check()?;
         let series = &self.series[at];
         let (plan, walk) = match &mut self.reads {
-            Reads::Sent(range) => {
+            Reads::Sent(range, steps) => {
                 settled(self.snapshot.read(series, *range, &mut self.samples), &self.budget)?;
-                return Ok((Found::Sent(take(&mut self.samples)), TierCounts::default()));
+                let mut counts = TierCounts::default();
+                counts.add(0, (self.samples.floats.len() + self.samples.histograms.len()) as u64);
+                let found = match steps {
+                    None => Found::Sent(take(&mut self.samples)),
+                    Some(steps) => {
+                        Found::Steps(steps.fill(&mut self.samples, &series.labels, &self.budget)?)
+                    }
+                };
+                return Ok((found, counts));
             }
             Reads::Last(plan, newest) => {
                 let counts = read_buckets(&self.snapshot, series, plan, &self.budget, &mut self.buckets)?;
@@ -103,6 +127,27 @@ impl SeriesReader {
             _ => Found::Buckets(take(&mut self.buckets)),
         };
         Ok((found, counts))
+    }
+}
+
+impl SampleSteps {
+    fn fill(
+        &mut self,
+        samples: &mut SampleBuffer,
+        labels: &Labels,
+        budget: &Budget,
+    ) -> Result<FilledSteps, QueryError> {
+        let (SampleSteps::Newest(_, tells_resets) | SampleSteps::Windows(_, tells_resets)) = *self;
+        if matches!(self, SampleSteps::Windows(..)) {
+            drop_stale(samples);
+        }
+        if tells_resets {
+            tell_resets(&mut samples.histograms);
+        }
+        match self {
+            SampleSteps::Newest(newest, _) => Ok(newest.fill_of_samples(samples)),
+            SampleSteps::Windows(windows, _) => windows.fill(samples, labels.metric_name(), budget),
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use crate::model::Timestamp;
 use crate::storage::metrics::SampleBuffer;
 
 /// The start of every sample of a series, 0 where it is not known. Both are empty if none is.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Starts {
     pub floats: Vec<Timestamp>,
     pub histograms: Vec<Timestamp>,

@@ -4,9 +4,10 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
-use super::super::context::QueryShape;
+use super::super::context::{Context, QueryShape};
 use super::super::over_time;
 use super::super::rate::{RateKind, extrapolated, instant};
+use super::super::select::DataTime;
 use super::super::{changes, trend};
 use super::*;
 use crate::query::budget::{Budget, Limits};
@@ -60,9 +61,9 @@ fn walked_in(
     let samples = buffer(samples);
     let mut decreases = Decreases::default();
     decreases.find(&samples, &[]);
-    let (mut walk, starts) = (Walk::default(), Starts::default());
+    let (mut edges, starts) = (WindowEdges::default(), Starts::default());
     let value = |step| {
-        let window = walk.at(&samples, &starts, &decreases, &shape, &grid, step);
+        let window = edges.at(&samples, &starts, &decreases, &shape, &grid, step);
         if window.is_empty() { None } else { function(&window, &notes).and_then(|cell| cell.float()) }
     };
     (0..grid.len).map(value).collect()
