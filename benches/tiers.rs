@@ -16,6 +16,10 @@ use icecore::query::{self, Answer, Budget, Querier, RangeQuery};
 use icecore::storage::metrics::MetricBatch;
 use icecore::storage::{self, Store, SyncMode, TierOptions};
 
+/// The server's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The end of the day before the first.
 const FIRST: Timestamp = 20_000 * DAY;
 const SERIES_PER_INSTANCE: usize = 20;

@@ -3,8 +3,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::BucketTimes;
 use super::parts::{self, Parts};
-use super::times::BucketTimes;
 use super::{EFFORT, put_integers, spread_numbers, take_numbers, tellable};
 use crate::codec::varint::{read_u64, write_u64};
 use crate::codec::{Malformed, histograms, take_count, take_u8};

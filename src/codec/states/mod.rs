@@ -15,10 +15,10 @@ mod times;
 #[cfg(test)]
 mod tests;
 
+pub use crate::model::rollup::BucketTimes;
 pub use floats::{Forms, decode as decode_floats, encode as encode_floats};
 pub use histograms::{decode as decode_histograms, encode as encode_histograms};
 pub use parts::columns;
-pub use times::BucketTimes;
 
 use super::{Effort, Malformed, integers};
 use crate::model::rollup::Columns;
@@ -33,10 +33,6 @@ fn tellable(has: Columns) -> Columns {
 
 fn put_integers(values: &[i64], out: &mut Vec<u8>) {
     integers::encode_with(values, EFFORT, out);
-}
-
-fn put_floats(values: &[f64], out: &mut Vec<u8>) {
-    super::floats::encode_with(values, EFFORT, out);
 }
 
 /// A column of integers that are zero if they are not there.

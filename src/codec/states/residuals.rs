@@ -1,9 +1,8 @@
 //! A column of floats as integers less what was expected, and patches for those that are no such integers.
 
-use super::put_integers;
 use super::scale::Scale;
 use crate::codec::patches::{self, Patches};
-use crate::codec::{Malformed, integers};
+use crate::codec::{Effort, Malformed, integers};
 
 /// Values in terms of a scale and of what was expected there.
 pub struct Residuals {
@@ -38,10 +37,10 @@ impl Residuals {
         Some(Residuals { scale, residuals, patches })
     }
 
-    pub fn put(&self, out: &mut Vec<u8>) {
+    pub fn put(&self, effort: Effort, out: &mut Vec<u8>) {
         patches::put(&self.patches, out);
         self.scale.put(out);
-        put_integers(&self.residuals, out);
+        integers::encode_with(&self.residuals, effort, out);
     }
 }
 

@@ -10,7 +10,7 @@ use crate::codec::{Malformed, take_u8};
 /// On disk in place of an exponent.
 const BITS: u8 = 255;
 
-/// Adding and taking away 1.5 * 2^52 rounds what is below 2^51 to an integer, ties to even.
+/// Adding 1.5 * 2^52 rounds what is below 2^51 to an integer, ties to even.
 const ROUND: f64 = 6_755_399_441_055_744.0;
 const ROUNDED_MAX: f64 = (1u64 << 51) as f64;
 
@@ -68,7 +68,13 @@ impl Scale {
     }
 
     pub fn integers_of(self, values: &[f64]) -> Vec<i64> {
-        values.iter().map(|&value| self.integer_of(value)).collect()
+        match self {
+            // Most are whole numbers or decimals with nothing else in common, and divisions are slow.
+            Scale::Decimal { exponent, offset: 0, factor: 1 } => {
+                values.iter().map(|&value| rounded(value * POWERS[exponent])).collect()
+            }
+            _ => values.iter().map(|&value| self.integer_of(value)).collect(),
+        }
     }
 
     #[inline]
@@ -144,5 +150,10 @@ pub fn from_rounded_bits(integer: i64) -> f64 {
 
 /// The nearest integer, ties to even; what is too large for that is cut.
 fn rounded(value: f64) -> i64 {
-    if value.abs() < ROUNDED_MAX { ((value + ROUND) - ROUND) as i64 } else { value as i64 }
+    // The sum lies between 2^52 and 2^53, where floats are the whole numbers: its low bits are the integer.
+    if value.abs() < ROUNDED_MAX {
+        (value + ROUND).to_bits() as i64 - ROUND.to_bits() as i64
+    } else {
+        value as i64
+    }
 }

@@ -5,18 +5,22 @@ use proptest::prelude::*;
 use super::*;
 use crate::model::Timestamp;
 use crate::model::metrics::stale_marker;
-use crate::model::rollup::{Columns, FloatBuckets, HistogramBuckets};
+use crate::model::rollup::{Columns, FloatBuckets, HistogramBuckets, TimesPart};
 
 const MINUTE: i64 = 60_000;
 
 fn times_of(buckets: &FloatBuckets) -> BucketTimes {
     BucketTimes {
-        ends: buckets.ends.clone(),
-        counts: buckets.counts.clone(),
-        firsts: buckets.first_times.clone(),
-        lasts: buckets.last_times.clone(),
-        stale_at: buckets.stale_at.clone(),
+        ends: buckets.ends.to_vec(),
+        counts: buckets.counts.to_vec(),
+        firsts: buckets.first_times.to_vec(),
+        lasts: buckets.last_times.to_vec(),
+        stale_at: buckets.stale_at.to_vec(),
     }
+}
+
+fn part_of(times: &BucketTimes, rows: std::ops::Range<usize>) -> TimesPart {
+    TimesPart { times: times.clone().into(), rows }
 }
 
 fn folded(values: impl IntoIterator<Item = f64>, step_ms: i64) -> FloatBuckets {
@@ -115,7 +119,7 @@ fn assert_same(found: &FloatBuckets, expected: &FloatBuckets) {
 /// The `wanted` columns of all buckets.
 fn decoded(bytes: &[u8], times: &BucketTimes, wanted: Columns) -> Result<FloatBuckets, Malformed> {
     let mut found = FloatBuckets::new(Columns::ALL);
-    decode_floats(bytes, times, wanted, 0..times.len(), &mut found)?;
+    decode_floats(bytes, &part_of(times, 0..times.len()), wanted, &mut found)?;
     Ok(found)
 }
 
@@ -154,7 +158,7 @@ proptest! {
         assert_same(&all, &buckets);
         let rows = cut.index(times.len() + 1)..times.len();
         let mut tail = FloatBuckets::new(Columns::ALL);
-        decode_floats(&bytes, &times, Columns::ALL, rows.clone(), &mut tail).unwrap();
+        decode_floats(&bytes, &part_of(&times, rows.clone()), Columns::ALL, &mut tail).unwrap();
         assert_same(&tail, &all.part(rows));
         let some = decoded(&bytes, &times, wanted).unwrap();
         let mut expected = all;
@@ -168,10 +172,12 @@ proptest! {
     #[test]
     fn any_times_come_back(values in series(), step_ms in 4_000i64..70_000) {
         let times = times_of(&folded(values, step_ms));
-        let mut bytes = Vec::new();
-        times.encode(MINUTE, &mut bytes);
-        if !times.is_empty() {
-            prop_assert_eq!(BucketTimes::decode(&bytes, times.len(), MINUTE).unwrap(), times);
+        for forms in [Forms::Smallest, Forms::Quick] {
+            let mut bytes = Vec::new();
+            times.encode(MINUTE, forms, &mut bytes);
+            if !times.is_empty() {
+                prop_assert_eq!(&BucketTimes::decode(&bytes, times.len(), MINUTE).unwrap(), &times);
+            }
         }
     }
 
@@ -186,7 +192,7 @@ proptest! {
         let mut bytes = encoded(&buckets);
         prop_assert!(decoded(&bytes[..cut.index(bytes.len())], &times, Columns::ALL).is_err() || buckets.is_empty());
         let mut of_times = Vec::new();
-        times.encode(MINUTE, &mut of_times);
+        times.encode(MINUTE, Forms::Smallest, &mut of_times);
         for (at, byte) in damage {
             let place = at.index(bytes.len());
             bytes[place] ^= byte;

@@ -1,42 +1,23 @@
 //! When the samples of buckets were, and how many. It follows from the times of the samples alone, so series that are
 //! scraped together have equal ones.
 
-use super::{EFFORT, put_integers};
+use super::Forms;
 use crate::codec::varint::{read_i64, read_u64, write_i64, write_u64};
-use crate::codec::{Malformed, integers, take, take_count, timestamps};
+use crate::codec::{Effort, Malformed, integers, take, take_count, timestamps};
 use crate::model::Timestamp;
-use crate::model::rollup::NEVER;
-
-/// Of buckets in order of their ends, which strictly increase: count and times of their samples.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct BucketTimes {
-    pub ends: Vec<Timestamp>,
-    pub counts: Vec<u64>,
-    /// [`NEVER`] where there is no sample.
-    pub firsts: Vec<Timestamp>,
-    pub lasts: Vec<Timestamp>,
-    /// [`NEVER`] where there is no stale marker after the last sample.
-    pub stale_at: Vec<Timestamp>,
-}
+use crate::model::rollup::{BucketTimes, NEVER};
 
 impl BucketTimes {
-    pub fn len(&self) -> usize {
-        self.ends.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.ends.is_empty()
-    }
-
-    pub fn encode(&self, resolution_ms: i64, out: &mut Vec<u8>) {
-        let mut ends = Vec::new();
-        timestamps::encode_with(&self.ends, EFFORT, &mut ends);
+    pub fn encode(&self, resolution_ms: i64, forms: Forms, out: &mut Vec<u8>) {
+        let (mut ends, effort) = (Vec::new(), forms.effort());
+        timestamps::encode_with(&self.ends, effort, &mut ends);
         write_u64(out, ends.len() as u64);
         out.append(&mut ends);
-        put_integers(&self.counts.iter().map(|&count| count as i64).collect::<Vec<_>>(), out);
+        let counts: Vec<i64> = self.counts.iter().map(|&count| count as i64).collect();
+        integers::encode_with(&counts, effort, out);
         let start = |row: usize| self.ends[row].wrapping_sub(resolution_ms);
-        put(out, &self.counts, |row| self.firsts[row].wrapping_sub(start(row)));
-        put(out, &self.counts, |row| self.ends[row].wrapping_sub(self.lasts[row]));
+        put(out, effort, &self.counts, |row| self.firsts[row].wrapping_sub(start(row)));
+        put(out, effort, &self.counts, |row| self.ends[row].wrapping_sub(self.lasts[row]));
         let is_stale = |&row: &usize| self.stale_at[row] != NEVER;
         write_u64(out, (0..self.len()).filter(is_stale).count() as u64);
         let mut next = 0;
@@ -72,9 +53,9 @@ impl BucketTimes {
 }
 
 /// Appends an offset for each bucket that has samples.
-fn put(out: &mut Vec<u8>, counts: &[u64], offset: impl Fn(usize) -> i64) {
+fn put(out: &mut Vec<u8>, effort: Effort, counts: &[u64], offset: impl Fn(usize) -> i64) {
     let rows = (0..counts.len()).filter(|&row| counts[row] > 0);
-    put_integers(&rows.map(offset).collect::<Vec<_>>(), out);
+    integers::encode_with(&rows.map(offset).collect::<Vec<_>>(), effort, out);
 }
 
 fn take_offsets(

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Columns, NEVER, greater, lesser, rows_of, runs};
+use super::{Columns, NEVER, Refilled, TimesPart, greater, lesser, rows_of, runs};
 use crate::model::metrics::is_stale;
 use crate::model::{CompensatedSum, Timestamp};
 
@@ -137,20 +137,20 @@ impl FloatState {
 #[derive(Clone, Debug, Default)]
 pub struct FloatBuckets {
     pub has: Columns,
-    pub ends: Vec<Timestamp>,
-    pub counts: Vec<u64>,
+    pub ends: Refilled<Timestamp>,
+    pub counts: Refilled<u64>,
     pub sums: Vec<f64>,
     pub mins: Vec<f64>,
     pub maxs: Vec<f64>,
     pub firsts: Vec<f64>,
-    pub first_times: Vec<Timestamp>,
+    pub first_times: Refilled<Timestamp>,
     pub lasts: Vec<f64>,
-    pub last_times: Vec<Timestamp>,
+    pub last_times: Refilled<Timestamp>,
     pub lost: Vec<f64>,
     pub resets: Vec<u32>,
     pub changes: Vec<u32>,
     /// Of a stale marker after the last sample, or [`NEVER`].
-    pub stale_at: Vec<Timestamp>,
+    pub stale_at: Refilled<Timestamp>,
 }
 
 impl FloatBuckets {
@@ -199,9 +199,9 @@ impl FloatBuckets {
     }
 
     /// The state of neighbours together.
-    pub fn merged(&self, rows: Range<usize>) -> FloatState {
+    pub fn merged(&self, rows: impl IntoIterator<Item = usize>) -> FloatState {
         let mut state = FloatState::EMPTY;
-        rows.for_each(|row| state.append(&self.state(row)));
+        rows.into_iter().for_each(|row| state.append(&self.state(row)));
         state
     }
 
@@ -239,12 +239,28 @@ impl FloatBuckets {
         }
     }
 
+    /// Appends the times of buckets, whose columns are to follow. Where they are those that were here before the last
+    /// [`FloatBuckets::clear`], nothing is copied.
+    pub fn extend_times(&mut self, part: &TimesPart) {
+        self.ends.extend_shared(part, |times| &times.ends);
+        self.counts.extend_shared(part, |times| &times.counts);
+        self.stale_at.extend_shared(part, |times| &times.stale_at);
+        if self.has.contains(Columns::FIRST) {
+            self.first_times.extend_shared(part, |times| &times.firsts);
+        }
+        if self.has.contains(Columns::LAST) {
+            self.last_times.extend_shared(part, |times| &times.lasts);
+        }
+    }
+
     /// Appends samples and stale markers, in order of time, as buckets of their own that end with them.
     pub fn extend_samples(&mut self, timestamps: &[Timestamp], values: &[f64]) {
-        let (has, start, count) = (self.has, self.len(), timestamps.len());
+        let has = self.has;
         self.ends.extend_from_slice(timestamps);
-        self.counts.resize(start + count, 1);
-        self.stale_at.resize(start + count, NEVER);
+        self.counts.extend(values.iter().map(|value| u64::from(!is_stale(*value))));
+        let stale_at = |(&time, &value): (&Timestamp, &f64)| if is_stale(value) { time } else { NEVER };
+        self.stale_at.extend(timestamps.iter().zip(values).map(stale_at));
+        let count = self.len();
         let floats = [
             (Columns::SUM, &mut self.sums),
             (Columns::MIN, &mut self.mins),
@@ -259,13 +275,10 @@ impl FloatBuckets {
             .filter(|(c, _)| has.contains(*c))
             .for_each(|(_, to)| to.extend_from_slice(timestamps));
         if has.contains(Columns::LOST) {
-            self.lost.resize(start + count, 0.0);
+            self.lost.resize(count, 0.0);
         }
         let numbers = [(Columns::RESETS, &mut self.resets), (Columns::CHANGES, &mut self.changes)];
-        numbers.into_iter().filter(|(c, _)| has.contains(*c)).for_each(|(_, to)| to.resize(start + count, 0));
-        for (at, _) in values.iter().enumerate().filter(|(_, value)| is_stale(**value)) {
-            (self.counts[start + at], self.stale_at[start + at]) = (0, timestamps[at]);
-        }
+        numbers.into_iter().filter(|(c, _)| has.contains(*c)).for_each(|(_, to)| to.resize(count, 0));
     }
 
     /// Appends the buckets of samples that lie behind all buckets here.
@@ -350,19 +363,19 @@ impl FloatBuckets {
     pub fn part(&self, rows: Range<usize>) -> FloatBuckets {
         FloatBuckets {
             has: self.has,
-            ends: rows_of(&self.ends, &rows),
-            counts: rows_of(&self.counts, &rows),
+            ends: rows_of(&self.ends, &rows).into(),
+            counts: rows_of(&self.counts, &rows).into(),
             sums: rows_of(&self.sums, &rows),
             mins: rows_of(&self.mins, &rows),
             maxs: rows_of(&self.maxs, &rows),
             firsts: rows_of(&self.firsts, &rows),
-            first_times: rows_of(&self.first_times, &rows),
+            first_times: rows_of(&self.first_times, &rows).into(),
             lasts: rows_of(&self.lasts, &rows),
-            last_times: rows_of(&self.last_times, &rows),
+            last_times: rows_of(&self.last_times, &rows).into(),
             lost: rows_of(&self.lost, &rows),
             resets: rows_of(&self.resets, &rows),
             changes: rows_of(&self.changes, &rows),
-            stale_at: rows_of(&self.stale_at, &rows),
+            stale_at: rows_of(&self.stale_at, &rows).into(),
         }
     }
 

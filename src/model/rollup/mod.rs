@@ -8,12 +8,14 @@
 
 mod floats;
 mod histograms;
+mod times;
 
 #[cfg(test)]
 mod tests;
 
 pub use floats::{FloatBuckets, FloatState};
 pub use histograms::{HistogramBuckets, HistogramState};
+pub use times::{BucketTimes, Refilled, TimesPart};
 
 use super::Timestamp;
 

@@ -167,7 +167,7 @@ proptest! {
         let mut ends = [&old.ends[..], &new.ends].concat();
         ends.sort_unstable();
         ends.dedup();
-        prop_assert_eq!(&merged.ends, &ends);
+        prop_assert_eq!(&*merged.ends, &ends[..]);
         for (row, end) in ends.iter().enumerate() {
             let expected = match new.ends.binary_search(end) {
                 Ok(at) => new.state(at),
@@ -270,8 +270,8 @@ fn what_a_counter_lost_between_two_buckets_is_found() {
 fn a_stale_marker_counts_only_behind_the_last_sample() {
     let stale = stale_marker();
     let buckets = fold(&[(1, 1.0), (2, stale), (3, 4.0), (11, 2.0), (12, stale), (21, stale)], 10);
-    assert_eq!(buckets.stale_at, [NEVER, 12, 21]);
-    assert_eq!(buckets.counts, [2, 1, 0]);
+    assert_eq!(*buckets.stale_at, [NEVER, 12, 21]);
+    assert_eq!(*buckets.counts, [2, 1, 0]);
     assert_eq!(buckets.merged(0..3).stale_at, 21);
 }
 

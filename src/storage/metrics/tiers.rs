@@ -230,18 +230,23 @@ impl MetricsSnapshot {
         floats: &mut FloatBuckets,
         histograms: &mut HistogramBuckets,
     ) -> Result<TierCounts, ReadError> {
-        // What is found first needs no copy, and nearly all is in one reading.
         let mut all = Buckets { floats: std::mem::take(floats), histograms: std::mem::take(histograms) };
         all.clear(plan.wanted);
         let mut counts = TierCounts::default();
         for reading in &plan.readings {
-            if all.count() == 0 {
-                self.read_reading(series, reading, plan.wanted, &mut all, &mut counts);
-                continue;
+            let before = all.count();
+            self.read_one(series, reading, reading.resolution, plan.wanted, &mut all);
+            counts.add(reading.resolution, all.count() - before);
+        }
+        // A column that one reading lacks is dropped of all of them.
+        if all.lacks(plan.wanted) && plan.readings.iter().any(|reading| reading.fallback.is_some()) {
+            all.clear(plan.wanted);
+            counts = TierCounts::default();
+            for reading in &plan.readings {
+                let mut found = Buckets::new(plan.wanted);
+                self.read_reading(series, reading, plan.wanted, &mut found, &mut counts);
+                all.extend(&found);
             }
-            let mut found = Buckets::new(plan.wanted);
-            self.read_reading(series, reading, plan.wanted, &mut found, &mut counts);
-            all.extend(&found);
         }
         (*floats, *histograms) = (all.floats, all.histograms);
         Ok(counts)
@@ -256,14 +261,17 @@ impl MetricsSnapshot {
         to: &mut Buckets,
         counts: &mut TierCounts,
     ) {
+        to.clear(wanted);
         self.read_one(series, reading, reading.resolution, wanted, to);
         counts.add(reading.resolution, to.count());
         if let Some(finer) = reading.fallback.filter(|_| to.lacks(wanted)) {
+            to.clear(wanted);
             self.read_one(series, reading, finer, wanted, to);
             counts.add(finer, to.count());
         }
     }
 
+    /// Appends what there is in a reading; what is there lies before it.
     fn read_one(
         &self,
         series: &Series,
@@ -272,7 +280,6 @@ impl MetricsSnapshot {
         wanted: Columns,
         to: &mut Buckets,
     ) {
-        to.clear(wanted);
         let mut samples = SampleBuffer::default();
         if resolution == 0 {
             self.read_samples(series, reading.range, |_| true, &mut samples);
@@ -286,7 +293,7 @@ impl MetricsSnapshot {
             if segment.resolution_ms() != resolution || !segment.time_range().overlaps(&reading.range) {
                 continue;
             }
-            if to.last_end() < segment.entry.min_time {
+            if to.last_end() < segment.entry.min_time.max(reading.range.after.saturating_add(1)) {
                 self.or_warn(to.read(segment, ordinal, reading.range, wanted));
                 continue;
             }

@@ -17,13 +17,13 @@ use crate::codec::{Effort, Malformed};
 pub enum Forms {
     /// The fewest bytes.
     Smallest,
-    /// Columns that are unpacked by themselves and quickly, where they are not half as large again.
+    /// Columns that are unpacked quickly, and by themselves where they are not half as large again.
     Quick,
 }
 
 impl Forms {
-    /// Of columns in plain form.
-    fn effort(self) -> Effort {
+    /// What each form is written with.
+    pub(super) fn effort(self) -> Effort {
         match self {
             Forms::Smallest => EFFORT,
             Forms::Quick => Effort::Fast,
@@ -62,22 +62,21 @@ struct Filled<'a> {
 impl Filled<'_> {
     /// First values if all steps from the last one of the bucket before to the last one of the bucket are equal.
     fn expected_firsts(&self, scale: Scale) -> Vec<i64> {
-        let lasts = scale.integers_of(&self.lasts);
-        let step = |(before, last, count): (i64, i64, u64)| {
-            before.wrapping_add(last.wrapping_sub(before).wrapping_div((count as i64).max(1)))
-        };
-        self.stepped_firsts(scale)
-            .into_iter()
-            .zip(lasts)
-            .zip(self.counts.iter())
-            .map(|((b, l), &c)| step((b, l, c)))
-            .collect()
+        let mut firsts = scale.integers_of(&self.lasts);
+        let mut before = firsts.first().copied().unwrap_or(0);
+        for (slot, &count) in firsts.iter_mut().zip(self.counts.iter()) {
+            let last = std::mem::replace(slot, before);
+            *slot = before.wrapping_add(last.wrapping_sub(before) / (count as i64).max(1));
+            before = last;
+        }
+        firsts
     }
 
     /// The last value of the bucket before, and of the first bucket its own.
     fn stepped_firsts(&self, scale: Scale) -> Vec<i64> {
-        let lasts = scale.integers_of(&self.lasts);
-        lasts.first().into_iter().chain(&lasts).copied().take(lasts.len()).collect()
+        let mut firsts = scale.integers_of(&self.lasts);
+        firsts.copy_within(..self.lasts.len().saturating_sub(1), self.lasts.len().min(1));
+        firsts
     }
 
     /// Of each bucket one of its ends.

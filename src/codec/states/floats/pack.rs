@@ -4,9 +4,9 @@ use std::cell::OnceCell;
 
 use super::super::residuals::Residuals;
 use super::super::scale::{Scale, from_rounded_bits, to_rounded_bits};
-use super::super::{parts, put_floats, put_integers, tellable};
+use super::super::{parts, tellable};
 use super::{EXPECTED, Filled, Forms, OF_MEAN, PLAIN, ROUNDED, SOME, STEPPED};
-use crate::codec::floats;
+use crate::codec::{Effort, floats, integers};
 use crate::model::rollup::{Columns, FloatBuckets, greater, lesser};
 
 /// As far as a stored sum may be from the one it stands for, in terms of its size: 2^-45. Sums are promised to 1e-12, 2^-40, of
@@ -56,11 +56,12 @@ impl Packer<'_> {
             Columns::MIN => self.extreme(&states.mins, lesser, i64::min),
             Columns::MAX => self.extreme(&states.maxs, greater, i64::max),
             Columns::SUM => self.sums(),
-            Columns::RESETS => numbers(states.resets.clone()),
+            Columns::RESETS => numbers(states.resets.clone(), self.forms.effort()),
             Columns::LOST => self.lost(),
             Columns::CHANGES => {
                 let pairs = states.changes.iter().zip(states.expected_changes());
-                numbers(pairs.map(|(changes, expected)| changes.wrapping_sub(expected)).collect())
+                let residuals = pairs.map(|(changes, expected)| changes.wrapping_sub(expected));
+                numbers(residuals.collect(), self.forms.effort())
             }
             _ => None,
         }
@@ -86,8 +87,8 @@ impl Packer<'_> {
         }
         let scale = self.scale();
         let forms = [
-            (EXPECTED, exact(scale, values, &self.states.expected_firsts(scale))),
             (STEPPED, exact(scale, values, &self.states.stepped_firsts(scale))),
+            (EXPECTED, exact(scale, values, &self.states.expected_firsts(scale))),
         ];
         Some(self.with_plain(values, forms))
     }
@@ -107,7 +108,8 @@ impl Packer<'_> {
         }
         let scale = self.scale();
         if scale == Scale::Bits {
-            return Some(self.chosen(self.with_plain(values, []), some_column(values, ends())));
+            let some = some_column(values, ends(), self.forms.effort());
+            return Some(self.chosen([self.with_plain(values, []), some]));
         }
         let residuals = exact(scale, values, &self.states.integer_ends(scale, of_integers));
         Some(self.with_plain(values, [(EXPECTED, residuals)]))
@@ -197,7 +199,7 @@ impl Packer<'_> {
         Some(self.with_plain(&lost, [of_max, of_mean]))
     }
 
-    /// The smallest of these forms and the plain one, or the plain one if it is quicker and not much larger.
+    /// One of these forms, which are in order of what they take to read, and the plain one.
     fn with_plain(
         &self,
         values: &[f64],
@@ -207,31 +209,33 @@ impl Packer<'_> {
         floats::encode_with(values, self.forms.effort(), &mut plain);
         let packed = forms.into_iter().filter_map(|(form, residuals)| {
             let mut bytes = vec![form];
-            residuals?.put(&mut bytes);
+            residuals?.put(self.forms.effort(), &mut bytes);
             Some(bytes)
         });
-        match packed.min_by_key(Vec::len) {
-            Some(packed) => self.chosen(plain, packed),
-            None => plain,
-        }
+        self.chosen(std::iter::once(plain).chain(packed))
     }
 
-    fn chosen(&self, plain: Vec<u8>, packed: Vec<u8>) -> Vec<u8> {
-        let plain_max = match self.forms {
-            Forms::Smallest => packed.len(),
-            Forms::Quick => packed.len() + packed.len() / 2,
+    /// The smallest, or one that is quicker and not much larger; the quickest comes first.
+    fn chosen(&self, forms: impl IntoIterator<Item = Vec<u8>>) -> Vec<u8> {
+        let mut forms: Vec<Vec<u8>> = forms.into_iter().collect();
+        let least = forms.iter().map(Vec::len).min().expect("there is the plain form");
+        let len_max = match self.forms {
+            Forms::Smallest => least,
+            Forms::Quick => least + least / 2,
         };
-        if plain.len() <= plain_max { plain } else { packed }
+        let at = forms.iter().position(|bytes| bytes.len() <= len_max).expect("the smallest is one of them");
+        forms.swap_remove(at)
     }
 }
 
-fn some_column(values: &[f64], expected: impl Iterator<Item = f64>) -> Vec<u8> {
+fn some_column(values: &[f64], expected: impl Iterator<Item = f64>, effort: Effort) -> Vec<u8> {
     let is_other: Vec<bool> = values.iter().zip(expected).map(|(v, e)| v.to_bits() != e.to_bits()).collect();
     let others: Vec<f64> =
         values.iter().zip(&is_other).filter(|(_, is_other)| **is_other).map(|(&v, _)| v).collect();
     let mut bytes = vec![SOME];
-    put_integers(&is_other.into_iter().map(i64::from).collect::<Vec<_>>(), &mut bytes);
-    put_floats(&others, &mut bytes);
+    let flags: Vec<i64> = is_other.into_iter().map(i64::from).collect();
+    integers::encode_with(&flags, effort, &mut bytes);
+    floats::encode_with(&others, effort, &mut bytes);
     bytes
 }
 
@@ -245,12 +249,12 @@ fn exact(scale: Scale, values: &[f64], expected: &[i64]) -> Option<Residuals> {
 }
 
 /// None if all are 0.
-fn numbers(values: Vec<i64>) -> Option<Vec<u8>> {
+fn numbers(values: Vec<i64>, effort: Effort) -> Option<Vec<u8>> {
     if values.iter().all(|&value| value == 0) {
         return None;
     }
     let mut bytes = Vec::new();
-    put_integers(&values, &mut bytes);
+    integers::encode_with(&values, effort, &mut bytes);
     Some(bytes)
 }
 

@@ -1,40 +1,31 @@
 //! Bytes to columns of states of floats: those that are asked for, and what they follow from.
 
 use std::borrow::Cow;
-use std::ops::Range;
 
 use super::super::parts::Parts;
 use super::super::residuals::Packed;
 use super::super::scale::{from_rounded_bits, to_rounded_bits};
-use super::super::{BucketTimes, spread_numbers, take_numbers};
+use super::super::{spread_numbers, take_numbers};
 use super::{EXPECTED, Filled, OF_MEAN, PLAIN, ROUNDED, SOME, STEPPED, UNKNOWN_FORM};
 use crate::codec::{Malformed, floats, integers, take_u8};
-use crate::model::rollup::{Columns, FloatBuckets, greater, lesser};
+use crate::model::rollup::{Columns, FloatBuckets, TimesPart, greater, lesser};
 
-/// Appends the states of those `rows` of the buckets with these times: the `wanted` columns, as far as they are there; on an
+/// Appends the states of a part of the buckets with these times: the `wanted` columns, as far as they are there; on an
 /// error nothing.
 pub fn decode(
     bytes: &[u8],
-    times: &BucketTimes,
+    part: &TimesPart,
     wanted: Columns,
-    rows: Range<usize>,
     to: &mut FloatBuckets,
 ) -> Result<(), Malformed> {
+    let TimesPart { times, rows } = part;
     let parts = Parts::open(bytes)?;
     let mut states = Filled { counts: filled(&times.counts), ..Filled::default() };
     let wanted = wanted.intersection(parts.has);
     states.take(&parts, needed(&parts, wanted))?;
     to.narrow(wanted);
     let has = to.has;
-    to.ends.extend_from_slice(&times.ends[rows.clone()]);
-    to.counts.extend_from_slice(&times.counts[rows.clone()]);
-    to.stale_at.extend_from_slice(&times.stale_at[rows.clone()]);
-    if has.contains(Columns::FIRST) {
-        to.first_times.extend_from_slice(&times.firsts[rows.clone()]);
-    }
-    if has.contains(Columns::LAST) {
-        to.last_times.extend_from_slice(&times.lasts[rows.clone()]);
-    }
+    to.extend_times(part);
     let floats = [
         (Columns::LAST, &mut to.lasts, states.lasts),
         (Columns::FIRST, &mut to.firsts, states.firsts),
@@ -50,7 +41,7 @@ pub fn decode(
         to.resets.extend_from_slice(&spread_numbers(&times.counts, states.resets)[rows.clone()]);
     }
     if has.contains(Columns::CHANGES) {
-        to.changes.extend_from_slice(&spread_numbers(&times.counts, states.changes)[rows]);
+        to.changes.extend_from_slice(&spread_numbers(&times.counts, states.changes)[rows.clone()]);
     }
     Ok(())
 }

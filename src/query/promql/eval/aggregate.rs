@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use crate::model::metrics::stale_marker;
 use crate::query::QueryError;
 use crate::query::promql::ast::{AggregateOp, PositionRange};
 
@@ -10,7 +11,7 @@ use super::context::{Context, Held};
 use super::grouping::{Grouping, Groups};
 use super::histogram_fold::{HistogramFold, HistogramFoldKind};
 use super::math::{Mean, kahan_add, quantile};
-use super::row::{Cell, OutputSeries, Row};
+use super::row::{Cell, OutputSeries, Row, is_absent};
 use super::scalar::Scalar;
 use super::source::{BoxedSource, Source};
 use super::window::Notes;
@@ -132,48 +133,44 @@ fn each_float(
     notes: &Notes<'_>,
     mut f: impl FnMut(usize, f64),
 ) {
-    let mut ignored = false;
-    for step in steps {
-        match row.float(step) {
-            Some(value) => f(step, value),
-            None => ignored |= row.histogram(step).is_some(),
-        }
-    }
-    if ignored {
+    let floats = steps.clone().zip(&row.floats()[steps.clone()]);
+    floats.filter(|(_, value)| !is_absent(**value)).for_each(|(step, &value)| f(step, value));
+    if row.histograms(steps).next().is_some() {
         notes.add(Note::HistogramIgnoredInAggregation { aggregation: op.text() });
     }
 }
 
 struct SumFold {
-    /// Sum and compensation of the floats; `None` as long as there is none.
-    floats: Vec<Option<(f64, f64)>>,
+    /// Of the floats; absent as long as there is none.
+    sums: Vec<f64>,
+    compensations: Vec<f64>,
     histograms: HistogramFold,
 }
 
 impl SumFold {
     fn new(steps: usize) -> SumFold {
-        SumFold { floats: vec![None; steps], histograms: HistogramFold::new(HistogramFoldKind::Sum) }
+        let histograms = HistogramFold::new(HistogramFoldKind::Sum);
+        SumFold { sums: vec![stale_marker(); steps], compensations: vec![0.0; steps], histograms }
     }
 }
 
 impl Fold for SumFold {
     fn add(&mut self, steps: Range<usize>, row: &Row, notes: &Notes<'_>) {
-        for step in steps {
-            let state = &mut self.floats[step];
-            if let Some(value) = row.float(step) {
-                *state = Some(match *state {
-                    Some((sum, c)) => kahan_add(value, sum, c),
-                    None => (value, 0.0),
-                });
-            } else if let Some(histogram) = row.histogram(step) {
-                self.histograms.add(step, histogram, state.is_some(), notes);
-            }
+        let sums = self.sums[steps.clone()].iter_mut().zip(&mut self.compensations[steps.clone()]);
+        for ((sum, c), &value) in sums.zip(&row.floats()[steps.clone()]) {
+            // All is computed and the right one taken: there may be millions of these, and this takes no branches.
+            let added = kahan_add(value, *sum, *c);
+            let next = if is_absent(*sum) { (value, 0.0) } else { added };
+            (*sum, *c) = if is_absent(value) { (*sum, *c) } else { next };
+        }
+        for (step, histogram) in row.histograms(steps) {
+            self.histograms.add(step, histogram, !is_absent(self.sums[step]), notes);
         }
     }
 
     fn finish(mut self: Box<Self>, row: &mut Row, notes: &Notes<'_>) -> Result<(), QueryError> {
-        for (step, state) in self.floats.iter().enumerate() {
-            let float = state.map(|(sum, c)| sum + c);
+        for (step, (&sum, &c)) in self.sums.iter().zip(&self.compensations).enumerate() {
+            let float = (!is_absent(sum)).then_some(sum + c);
             row.set(step, self.histograms.resolve(step, float, notes));
         }
         Ok(())

@@ -70,13 +70,14 @@ impl BucketWindow<'_> {
         self.floats.counts[self.rows.clone()].iter().sum()
     }
 
-    fn of_floats(&self) -> FloatWindow<'_> {
+    fn of_floats(&self) -> FloatWindow<'_, Range<usize>> {
         FloatWindow {
             floats: self.floats,
             rows: self.rows.clone(),
             count: self.float_count(),
             range: self.range,
             asked_ms: self.asked_ms,
+            reach: None,
         }
     }
 

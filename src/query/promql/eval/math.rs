@@ -2,13 +2,12 @@
 
 /// One step of a Neumaier sum: adds `value` to `sum` with compensation `c`. An infinite sum has none, or it would
 /// turn into NaN.
+#[inline]
 pub fn kahan_add(value: f64, sum: f64, c: f64) -> (f64, f64) {
     let t = sum + value;
-    if t.is_infinite() {
-        return (t, 0.0);
-    }
     // The compensation is what was lost of the smaller of the two.
-    if sum.abs() >= value.abs() { (t, c + ((sum - t) + value)) } else { (t, c + ((value - t) + sum)) }
+    let (larger, smaller) = if sum.abs() >= value.abs() { (sum, value) } else { (value, sum) };
+    (t, if t.is_infinite() { 0.0 } else { c + ((larger - t) + smaller) })
 }
 
 /// A compensated sum.

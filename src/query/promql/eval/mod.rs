@@ -38,6 +38,7 @@ pub(in crate::query) mod join;
 pub(in crate::query) mod matching;
 pub(in crate::query) mod math;
 mod newest;
+mod newest_walk;
 pub(in crate::query) mod over_time;
 mod quantiles;
 mod range_vector;

@@ -86,33 +86,50 @@ fn histogram_extrapolated(kind: RateKind, window: &Window<'_>, notes: &Notes<'_>
 /// the series began or ended inside; then half a gap is added, and for a counter never more than brings it to 0.
 /// A counter whose beginning is known changed from there on.
 pub fn extrapolation(kind: RateKind, seen: &Change, first_value: f64, change: f64) -> f64 {
-    let Change { first, last, range, .. } = *seen;
-    let between = (last - first) as f64 / 1000.0;
-    // A single sample has no gap, and is carried nowhere.
-    let gap = if first == last { 0.0 } else { between / (seen.samples - 1) as f64 };
-    let threshold = gap * 1.1;
-    let (sampled, to_start) = match seen.begun {
-        Some(begun) => ((last - begun) as f64 / 1000.0, 0.0),
-        None => {
-            let mut to_start = (first - range.after) as f64 / 1000.0;
-            if to_start >= threshold {
-                to_start = gap / 2.0;
-            }
-            if kind.is_counter && change > 0.0 && first_value >= 0.0 {
-                to_start = to_start.min(between * (first_value / change));
-            }
-            (between, to_start)
+    Reach::of(seen).extrapolation(kind, first_value, change)
+}
+
+/// What of an extrapolation follows from the times of samples alone, in seconds.
+#[derive(Clone, Copy, Debug)]
+pub struct Reach {
+    /// From the first sample to the last.
+    between: f64,
+    /// That, or from the known beginning on.
+    sampled: f64,
+    to_start: f64,
+    to_end: f64,
+    range: f64,
+}
+
+impl Reach {
+    pub fn of(seen: &Change) -> Reach {
+        let Change { first, last, range, .. } = *seen;
+        let between = (last - first) as f64 / 1000.0;
+        // A single sample has no gap, and is carried nowhere.
+        let gap = if first == last { 0.0 } else { between / (seen.samples - 1) as f64 };
+        let carried = |to_edge_ms: i64| {
+            let to_edge = to_edge_ms as f64 / 1000.0;
+            if to_edge >= gap * 1.1 { gap / 2.0 } else { to_edge }
+        };
+        let (sampled, to_start) = match seen.begun {
+            Some(begun) => ((last - begun) as f64 / 1000.0, 0.0),
+            None => (between, carried(first - range.after)),
+        };
+        let to_end = carried(range.until - last);
+        Reach { between, sampled, to_start, to_end, range: (range.until - range.after) as f64 / 1000.0 }
+    }
+
+    /// As [`extrapolation`].
+    #[inline]
+    pub fn extrapolation(&self, kind: RateKind, first_value: f64, change: f64) -> f64 {
+        let mut to_start = self.to_start;
+        // Nothing is added before a known beginning.
+        if kind.is_counter && change > 0.0 && first_value >= 0.0 && to_start > 0.0 {
+            to_start = to_start.min(self.between * (first_value / change));
         }
-    };
-    let mut to_end = (range.until - last) as f64 / 1000.0;
-    if to_end >= threshold {
-        to_end = gap / 2.0;
+        let factor = (self.sampled + to_start + self.to_end) / self.sampled;
+        if kind.is_per_second { factor / self.range } else { factor }
     }
-    let mut factor = (sampled + to_start + to_end) / sampled;
-    if kind.is_per_second {
-        factor /= (range.until - range.after) as f64 / 1000.0;
-    }
-    factor
 }
 
 /// irate and idelta: from the last two samples, whatever they are.

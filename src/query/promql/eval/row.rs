@@ -85,7 +85,8 @@ pub struct Row {
     histograms: Vec<Option<Arc<Histogram>>>,
 }
 
-fn is_absent(value: f64) -> bool {
+#[inline]
+pub fn is_absent(value: f64) -> bool {
     value.to_bits() == STALE_NAN
 }
 
@@ -116,6 +117,17 @@ impl Row {
 
     pub fn has(&self, step: usize) -> bool {
         !is_absent(self.floats[step]) || self.histogram(step).is_some()
+    }
+
+    /// The float of each step, absent where there is none.
+    pub fn floats(&self) -> &[f64] {
+        &self.floats
+    }
+
+    /// Those of these steps that have a histogram.
+    pub fn histograms(&self, steps: Range<usize>) -> impl Iterator<Item = (usize, &Arc<Histogram>)> {
+        let of_steps = self.histograms.get(steps.clone()).unwrap_or_default();
+        steps.zip(of_steps).filter_map(|(step, histogram)| Some((step, histogram.as_ref()?)))
     }
 
     /// True if no step has a value.

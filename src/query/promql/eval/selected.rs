@@ -11,7 +11,8 @@ use crate::storage::metrics::{SampleBuffer, Series};
 
 use super::annotations::Note;
 use super::context::{Context, Held};
-use super::float_window::{FilledSteps, FloatWalk, NewestWalk};
+use super::float_window::{FilledSteps, FloatWalk};
+use super::newest_walk::NewestWalk;
 use super::read_ahead::{ReadAhead, SAMPLES_MIN, in_flight_max, thread_count};
 use super::row::Grid;
 use super::sample_walk::SampleWindows;
@@ -157,7 +158,7 @@ impl<'q> Selected<'q> {
 
     /// The same for what an instant selector sees of either.
     pub fn walk_newest(&mut self, time: DataTime, grid: &Grid, lookback_ms: i64) -> Result<(), QueryError> {
-        self.held.push(self.context.hold(NewestWalk::bytes(grid.len))?);
+        self.held.push(self.context.hold(NewestWalk::bytes(grid.len, thread_count()))?);
         let times: Arc<[Timestamp]> = (0..grid.len).map(|step| time.at(grid.at(step))).collect();
         self.row_bytes = 8 * grid.len as u64;
         self.newest = Some(NewestWalk::new(times, lookback_ms));

@@ -11,7 +11,8 @@ use crate::query::budget::Budget;
 use crate::query::{QueryError, settled};
 use crate::storage::metrics::{MetricsSnapshot, ReadPlan, SampleBuffer, Series, TierCounts};
 
-use super::float_window::{FilledSteps, FloatWalk, NewestWalk};
+use super::float_window::{FilledSteps, FloatWalk};
+use super::newest_walk::NewestWalk;
 use super::sample_walk::SampleWindows;
 use super::select::{drop_stale, tell_resets};
 
@@ -105,7 +106,7 @@ impl SeriesReader {
             }
             Reads::Last(plan, newest) => {
                 let counts = read_buckets(&self.snapshot, series, plan, &self.budget, &mut self.buckets)?;
-                if let Some(newest) = newest.as_ref().filter(|_| self.buckets.histograms.is_empty()) {
+                if let Some(newest) = newest.as_mut().filter(|_| self.buckets.histograms.is_empty()) {
                     return Ok((Found::Steps(newest.fill(&self.buckets.floats)), counts));
                 }
                 self.buckets.put_last_samples(&mut self.samples);

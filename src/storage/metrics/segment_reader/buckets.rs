@@ -1,10 +1,12 @@
 //! Reads the buckets of series from a segment of rollups (`storage-format.md` §5.8).
 
+use std::sync::Arc;
+
 use super::super::segment_layout::{BUCKET_TIMES_CODEC, Block, Column, STATES_CODEC};
 use super::MetricsSegment;
 use crate::codec::states::{self, BucketTimes};
 use crate::codec::{Malformed, take_u8};
-use crate::model::rollup::{Columns, FloatBuckets, HistogramBuckets};
+use crate::model::rollup::{Columns, FloatBuckets, HistogramBuckets, TimesPart};
 use crate::model::{Labels, TimeRange};
 use crate::storage::segment::SegmentError;
 
@@ -43,7 +45,8 @@ impl MetricsSegment {
         let mut result = Ok(());
         for block in blocks.floats {
             let read = self.read_states(block, range, |bytes, times| {
-                states::decode_floats(bytes, times, wanted, range.slice_of(&times.ends), floats)
+                let part = TimesPart { times: times.clone(), rows: range.slice_of(&times.ends) };
+                states::decode_floats(bytes, &part, wanted, floats)
             });
             result = result.and(read);
         }
@@ -92,7 +95,7 @@ impl MetricsSegment {
             let (mut floats, mut histograms) =
                 (FloatBuckets::new(Columns::ALL), HistogramBuckets::new(Columns::ALL));
             self.read_buckets(ordinal, TimeRange::ALL, Columns::ALL, &mut floats, &mut histograms)?;
-            for ends in [&floats.ends, &histograms.ends] {
+            for ends in [&*floats.ends, &histograms.ends] {
                 row_count += ends.len() as u64;
                 if !ends.is_sorted_by(|a, b| a < b) {
                     return Err(self.damaged_data(0, Malformed("blocks of a series are not in order")));
@@ -108,7 +111,7 @@ impl MetricsSegment {
         &self,
         block: &Block,
         range: TimeRange,
-        read: impl FnOnce(&[u8], &BucketTimes) -> Result<(), Malformed>,
+        read: impl FnOnce(&[u8], &Arc<BucketTimes>) -> Result<(), Malformed>,
     ) -> Result<(), SegmentError> {
         let column = self.column(block.column)?;
         if !column.overlaps(range) {

@@ -27,11 +27,11 @@ impl<W: Write> MetricsSegmentWriter<W> {
     ) -> io::Result<()> {
         assert!(self.meta.tier_resolution_ms > 0, "buckets of {labels} in a segment of samples");
         self.begin(labels);
-        for ends in [&floats.ends, &histograms.ends] {
+        for ends in [&*floats.ends, &histograms.ends] {
             self.cover(ends.first().copied().into_iter().chain(ends.last().copied()));
             self.meta.row_count += ends.len() as u64;
         }
-        let forms = if self.meta.tier_resolution_ms < QUICK_FROM_MS { Forms::Smallest } else { Forms::Quick };
+        let forms = self.forms();
         for rows in blocks(floats.len(), BLOCK_BUCKETS_MAX) {
             let block = floats.part(rows);
             let times = [&block.first_times[..], &block.last_times, &block.stale_at];
@@ -54,6 +54,10 @@ impl<W: Write> MetricsSegmentWriter<W> {
         Ok(())
     }
 
+    fn forms(&self) -> Forms {
+        if self.meta.tier_resolution_ms < QUICK_FROM_MS { Forms::Smallest } else { Forms::Quick }
+    }
+
     fn put_states(&mut self, times: &BucketTimes, encode: impl FnOnce(&mut Vec<u8>)) -> io::Result<()> {
         let column = self.put_bucket_times(times)?;
         self.put_block(column, |out| {
@@ -66,7 +70,7 @@ impl<W: Write> MetricsSegmentWriter<W> {
     fn put_bucket_times(&mut self, times: &BucketTimes) -> io::Result<u64> {
         self.scratch.clear();
         self.scratch.push(BUCKET_TIMES_CODEC);
-        times.encode(self.meta.tier_resolution_ms.into(), &mut self.scratch);
+        times.encode(self.meta.tier_resolution_ms.into(), self.forms(), &mut self.scratch);
         // Regular times have the same bytes however many there are.
         let hash = xxh3_128_with_seed(&self.scratch, times.len() as u64);
         if let Some(&number) = self.columns.known.get(&hash) {
