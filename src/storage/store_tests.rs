@@ -239,6 +239,21 @@ fn a_disk_that_fills_up_refuses_writes_and_takes_them_again() {
 }
 
 #[test]
+fn of_values_for_one_time_the_last_is_right_even_if_it_was_there_before() {
+    let (dir, mut model) = (tempfile::tempdir().unwrap(), Contents::new());
+    let store = Store::open(options(dir.path()), &prometheus::Registry::new(), 0).unwrap();
+    for value in [0, 1, 0] {
+        append_and_wait(&store, &[(4, 1_000, value)]);
+        note(&mut model, &[(4, 1_000, value)]);
+        assert_eq!(contents(&store), model);
+    }
+    append_and_wait(&store, &[(4, 2_000, 7)]);
+    note(&mut model, &[(4, 2_000, 7)]);
+    store.seal(3_000).unwrap();
+    assert_eq!(contents(&store), model);
+}
+
+#[test]
 fn a_reader_never_misses_what_moves_from_memory_to_a_file() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(Arc::new(RealFs), dir.path());

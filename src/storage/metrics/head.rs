@@ -102,8 +102,11 @@ impl Head {
             }
             // The arena is full, far beyond the mark at which a generation is sealed: nothing is lost, only less
             // compact.
-        } else if timestamp == writer.last_time && value.to_bits() == writer.last_bits {
-            return Appended::Duplicate;
+        } else if timestamp == writer.last_time {
+            if value.to_bits() == writer.last_bits && !writer.is_last_replaced {
+                return Appended::Duplicate;
+            }
+            writer.is_last_replaced = true;
         }
         self.side.lock().late.entry(id).or_default().push((timestamp, value));
         self.note_side(id, timestamp, 16);

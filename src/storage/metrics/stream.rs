@@ -24,6 +24,8 @@ pub(super) struct StreamWriter {
     word: u32,
     block: u32,
     pub count: u32,
+    /// Another value for the time of the last sample came later, and is kept elsewhere.
+    pub is_last_replaced: bool,
     used_bits: u8,
     block_words: u8,
     leading: u8,
@@ -44,6 +46,7 @@ impl StreamWriter {
             word: 0,
             block: 0,
             count: 0,
+            is_last_replaced: false,
             used_bits: 0,
             block_words: 0,
             leading: 0,
@@ -70,6 +73,7 @@ impl StreamWriter {
         }
         self.last_time = time;
         self.last_bits = bits;
+        self.is_last_replaced = false;
         self.count += 1;
         if self.used_bits > 0 {
             arena.store(self.word, self.accumulator);
