@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 
 use super::expiry::RetentionRule;
 use super::fs::{DirLock, Fs};
@@ -242,9 +242,7 @@ impl Store {
     /// Queues a batch to all the shards it needs, or to none. After `Ok`, `done` is called exactly once. So do
     /// [`Store::append_logs`] and [`Store::append_spans`]. All wait some seconds for a seal when memory is used up.
     pub fn append(&self, batch: MetricBatch, done: Completion) -> Result<(), Busy> {
-        self.check_room()?;
-        // Held until the rows are queued: retiring a series waits for it, and then for the queue.
-        let epoch = self.epoch.read();
+        let epoch = self.begin_queueing()?;
         if batch.series_epoch != *epoch {
             return Err(Busy::SeriesRetired);
         }
@@ -252,16 +250,24 @@ impl Store {
     }
 
     pub fn append_logs(&self, batch: LogBatch, done: Completion) -> Result<(), Busy> {
-        self.check_room()?;
-        // As for metrics: closing waits until what passed the check is queued.
-        let _queueing = self.epoch.read();
+        let _queueing = self.begin_queueing()?;
         self.queue(batch.shards.into_iter().map(Rows::Logs), done)
     }
 
     pub fn append_spans(&self, batch: SpanBatch, done: Completion) -> Result<(), Busy> {
-        self.check_room()?;
-        let _queueing = self.epoch.read();
+        let _queueing = self.begin_queueing()?;
         self.queue(batch.shards.into_iter().map(Rows::Traces), done)
+    }
+
+    /// Held until the rows are queued: retiring a series and closing wait for it, and then for the queue.
+    fn begin_queueing(&self) -> Result<RwLockReadGuard<'_, u64>, Busy> {
+        self.check_room()?;
+        let epoch = self.epoch.read();
+        // Closing may have begun since, and would not wait for who holds this only now.
+        if self.is_closing() {
+            return Err(Busy::Closing);
+        }
+        Ok(epoch)
     }
 
     /// Rows of one batch, one item for each shard.

@@ -27,7 +27,9 @@ fn as_prost_reads<M: Message + Default>(body: &[u8], version: RemoteWriteVersion
     let outcome = write(&snappy(body), version);
     let Ok(message) = M::decode(body) else { return };
     let again = write(&snappy(&message.encode_to_vec()), version).expect("prost writes what can be read");
-    assert_eq!(outcome.expect("prost can read it"), again);
+    // Groups, which prost steps over, are the one thing that only it takes.
+    let has_groups = outcome.as_ref().is_err_and(|error| error.to_string().contains("groups are not supported"));
+    assert!(has_groups || outcome.expect("prost can read it") == again);
 }
 
 fn write(body: &[u8], version: RemoteWriteVersion) -> Result<Outcome, IngestError> {
