@@ -129,7 +129,7 @@ impl Index {
                     Some(&verdict) => verdict,
                     None => {
                         let verdict = self.with_value(name, value, |text, _| {
-                            !lookout.gives_up_before(text.len()) && matcher.matches(text)
+                            !lookout.gives_up_before(text.len()) && matcher.matches_within(text, lookout)
                         })?;
                         verdicts.insert(value, verdict);
                         verdict
@@ -155,7 +155,7 @@ fn scan(
         if lookout.gives_up_before(value.len()) || !value.starts_with(prefix) {
             return ControlFlow::Break(());
         }
-        if matcher.matches(value) {
+        if matcher.matches_within(value, lookout) {
             holders.push(who);
         }
         ControlFlow::Continue(())

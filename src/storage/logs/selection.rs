@@ -117,7 +117,7 @@ impl LogPart {
 pub(super) fn matches(matchers: &[Matcher], labels: &Labels, lookout: &Lookout<'_>) -> bool {
     matchers.iter().all(|matcher| {
         let value = labels.get(&matcher.name);
-        !lookout.gives_up_before(value.len()) && matcher.matches(value)
+        !lookout.gives_up_before(value.len()) && matcher.matches_within(value, lookout)
     })
 }
 

@@ -245,11 +245,11 @@ impl Inner {
 
     fn select(&self, matchers: &[Matcher], lookout: &Lookout<'_>) -> RoaringBitmap {
         // What demands a label narrows the set; it goes first, equalities before regexes.
-        let (mut narrowing, excluding): (Vec<_>, Vec<_>) = matchers.iter().partition(|m| !m.matches(""));
+        let (mut narrowing, excluding): (Vec<_>, Vec<_>) = matchers.iter().partition(|m| !m.matches_empty());
         narrowing.sort_by_key(|m| m.op != MatchOp::Equal);
         let mut selected: Option<RoaringBitmap> = None;
         for matcher in narrowing {
-            let matched = self.postings_where(matcher, |m, value| m.matches(value), lookout);
+            let matched = self.postings_where(matcher, |m, value| m.matches_within(value, lookout), lookout);
             selected = Some(match selected {
                 None => matched,
                 Some(before) => before & matched,
@@ -260,7 +260,7 @@ impl Inner {
         }
         let mut selected = selected.unwrap_or_else(|| self.all.clone());
         for matcher in excluding {
-            selected -= self.postings_where(matcher, |m, value| !m.matches(value), lookout);
+            selected -= self.postings_where(matcher, |m, value| !m.matches_within(value, lookout), lookout);
         }
         selected
     }

@@ -10,13 +10,14 @@ use super::labels::{EntryError, EntryLabels, is_special};
 /// double a text cannot fill the memory.
 const RENDERED_BYTES_MAX: usize = 1 << 20;
 
-/// What templates see of an entry besides its labels.
+/// What templates see of an entry besides its labels, and whether anybody still wants what they make of it.
 #[derive(Clone, Copy, Debug)]
 pub struct Seen<'a> {
     pub line: &'a str,
     pub timestamp: Nanos,
     /// When the query runs.
     pub now: Nanos,
+    pub lookout: &'a Lookout<'a>,
 }
 
 /// Replaces `to` by what the template makes of the entry; false, with an error on the entry, if that fails.
@@ -37,6 +38,7 @@ fn render(template: &Template, seen: Seen<'_>, labels: &EntryLabels, to: &mut St
         line: seen.line,
         timestamp: seen.timestamp,
         now: seen.now,
+        lookout: seen.lookout,
         label: &|name| labels.get(name),
         labels: &|| labels.iter().map(|(name, value, _)| (name, value)).collect(),
     };
@@ -114,7 +116,10 @@ mod tests {
     use super::*;
     use crate::model::{MatchOp, Matcher, StopSign};
 
-    const SEEN: Seen<'_> = Seen { line: "the line", timestamp: 1, now: 2 };
+    fn seen<T>(ask: impl FnOnce(Seen<'_>) -> T) -> T {
+        let sign = StopSign::never();
+        ask(Seen { line: "the line", timestamp: 1, now: 2, lookout: &Lookout::new(&sign) })
+    }
 
     fn template(text: &str) -> LabelFormatValue {
         LabelFormatValue::Template(Template::parse(text).unwrap())
@@ -134,7 +139,7 @@ mod tests {
         ];
         let found = parsed(|labels| {
             labels.set("level", "info");
-            label_format(&formats, SEEN, labels, &mut String::new(), &mut Vec::new());
+            seen(|seen| label_format(&formats, seen, labels, &mut String::new(), &mut Vec::new()));
         });
         assert_eq!(found, labels_of(&[("app", "new"), ("x", "info"), ("y", "info-a"), ("z", "a")]));
     }
@@ -142,7 +147,8 @@ mod tests {
     #[test]
     fn lines_are_made_of_labels() {
         let (mut labels, mut to) = (entry(), String::from("old"));
-        assert!(line_format(&Template::parse("<{{.app}}>").unwrap(), SEEN, &mut labels, &mut to));
+        let template = Template::parse("<{{.app}}>").unwrap();
+        assert!(seen(|seen| line_format(&template, seen, &mut labels, &mut to)));
         assert_eq!(to, "<a>");
     }
 
@@ -150,7 +156,8 @@ mod tests {
     fn what_grows_without_end_is_an_error() {
         let (mut labels, mut to) = (entry(), String::new());
         labels.set("x", &"y".repeat(RENDERED_BYTES_MAX / 2 + 1));
-        assert!(!line_format(&Template::parse("{{.x}}{{.x}}").unwrap(), SEEN, &mut labels, &mut to));
+        let template = Template::parse("{{.x}}{{.x}}").unwrap();
+        assert!(!seen(|seen| line_format(&template, seen, &mut labels, &mut to)));
         assert_eq!(labels.error(), Some(EntryError::Template));
     }
 

@@ -32,7 +32,6 @@ pub enum Category {
 pub enum EntryError {
     Json,
     Logfmt,
-    Regexp,
     LabelFilter,
     Template,
     Sample,
@@ -43,7 +42,6 @@ impl EntryError {
         match self {
             EntryError::Json => "JSONParserErr",
             EntryError::Logfmt => "LogfmtParserErr",
-            EntryError::Regexp => "RegexpParserErr",
             EntryError::LabelFilter => "LabelFilterErr",
             EntryError::Template => "TemplateFormatErr",
             EntryError::Sample => "SampleExtractionErr",

@@ -1,5 +1,6 @@
 //! A pipeline: its stages in order, over one entry at a time.
 
+use crate::model::bounded_regex::Groups;
 use crate::model::{Labels, Lookout, Nanos};
 use crate::query::logql::ast::{
     LabelChoice, LabelFilter, LabelFilterKind, LabelFormatValue, Stage, StageKind,
@@ -50,7 +51,7 @@ pub struct EntryState {
     json: Vec<JsonScratch>,
     logfmt: LogfmtScratch,
     /// Of each step that is a `regexp`.
-    locations: Vec<Option<regex::CaptureLocations>>,
+    groups: Vec<Option<Groups>>,
 }
 
 impl EntryState {
@@ -107,15 +108,15 @@ impl Pipeline {
         state: &mut EntryState,
         lookout: &Lookout<'_>,
     ) -> bool {
-        let seen = Seen { line: original, timestamp, now: self.now };
-        self.steps.iter().enumerate().all(|(i, step)| step.run(i, seen, state, lookout))
+        let seen = Seen { line: original, timestamp, now: self.now, lookout };
+        self.steps.iter().enumerate().all(|(i, step)| step.run(i, seen, state))
     }
 }
 
 impl Step {
     /// What is seen of the entry is its line as it was before the first stage.
-    fn run(&self, place: usize, seen: Seen<'_>, state: &mut EntryState, lookout: &Lookout<'_>) -> bool {
-        let wanted = &self.wanted;
+    fn run(&self, place: usize, seen: Seen<'_>, state: &mut EntryState) -> bool {
+        let (wanted, lookout) = (&self.wanted, seen.lookout);
         let line = if state.is_changed { state.changed.as_str() } else { seen.line };
         let seen = Seen { line, ..seen };
         let labels = &mut state.labels;
@@ -131,12 +132,11 @@ impl Step {
             StageKind::Json(asked) => extractions(line, wanted, asked, labels, &mut state.json[place]),
             StageKind::Logfmt(stage) => logfmt(stage, line, wanted, labels, &mut state.logfmt),
             StageKind::Regexp(stage) => {
-                if state.locations.len() <= place {
-                    state.locations.resize(place + 1, None);
+                if state.groups.len() <= place {
+                    state.groups.resize(place + 1, None);
                 }
-                let locations =
-                    state.locations[place].get_or_insert_with(|| stage.regex.regex().capture_locations());
-                let scratch = RegexpScratch { locations, name: &mut state.next };
+                let groups = state.groups[place].get_or_insert_with(|| Groups::new(&stage.regex));
+                let scratch = RegexpScratch { groups, name: &mut state.next };
                 regexp(stage, line, wanted, labels, scratch, lookout);
             }
             StageKind::Pattern(stage) => pattern(stage, line, wanted, labels, &mut state.next),

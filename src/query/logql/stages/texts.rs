@@ -1,20 +1,20 @@
 //! `regexp` and `pattern`: parts of a line as labels.
 
 use crate::model::Lookout;
+use crate::model::bounded_regex::Groups;
 use crate::query::logql::ast::Regexp;
 use crate::query::logql::pattern::Pattern;
 
-use super::labels::{EntryError, EntryLabels};
+use super::labels::EntryLabels;
 use super::wanted::Wanted;
 
 /// What `regexp` needs for a line, kept from one to the next.
 pub struct RegexpScratch<'s> {
-    pub locations: &'s mut regex::CaptureLocations,
+    pub groups: &'s mut Groups,
     pub name: &'s mut String,
 }
 
-/// The named groups of the first match, those that took no part with empty values; nothing, where nothing matches. A line
-/// that is too long for so large an expression is an error of the entry.
+/// The named groups of the first match, those that took no part with empty values; nothing, where nothing matches.
 pub fn regexp(
     stage: &Regexp,
     line: &str,
@@ -23,21 +23,13 @@ pub fn regexp(
     scratch: RegexpScratch<'_>,
     lookout: &Lookout<'_>,
 ) {
-    let found = match stage.regex.for_groups_within(line, lookout) {
-        Ok(regex) => regex.is_some_and(|regex| regex.captures_read(scratch.locations, line).is_some()),
-        Err(error) => {
-            labels.set_error(EntryError::Regexp, error.to_string());
-            false
-        }
-    };
-    if !found {
+    if !stage.regex.find_groups(line, 0, lookout, scratch.groups) {
         return;
     }
     for (group, name) in &stage.groups {
         let name = labels.name_for(name, scratch.name);
         if wanted.holds(name) {
-            labels
-                .add_found(name, scratch.locations.get(*group).map_or("", |(start, end)| &line[start..end]));
+            labels.add_found(name, scratch.groups.get(*group).map_or("", |span| &line[span]));
         }
     }
 }
@@ -69,11 +61,11 @@ mod tests {
     fn matched(pattern: &str, groups: &[(usize, &str)], line: &str) -> Vec<(String, String)> {
         let regex = BoundedRegex::with_groups(pattern).unwrap();
         let groups = groups.iter().map(|(group, name)| (*group, (*name).to_owned())).collect();
-        let mut locations = regex.regex().capture_locations();
+        let mut found = Groups::new(&regex);
         let stage = Regexp { pattern: pattern.to_owned(), regex: Arc::new(regex), groups };
         let sign = StopSign::never();
         parsed(|labels| {
-            let scratch = RegexpScratch { locations: &mut locations, name: &mut String::new() };
+            let scratch = RegexpScratch { groups: &mut found, name: &mut String::new() };
             regexp(&stage, line, &Wanted::All, labels, scratch, &Lookout::new(&sign));
         })
     }

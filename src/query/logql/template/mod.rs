@@ -20,7 +20,7 @@ mod tests;
 
 use std::sync::Arc;
 
-use crate::model::Nanos;
+use crate::model::{Lookout, Nanos};
 
 use node::Node;
 use run::Run;
@@ -58,6 +58,8 @@ pub struct TemplateInput<'a> {
     pub label: &'a dyn Fn(&str) -> Option<&'a str>,
     /// All labels by name, for a template that walks them.
     pub labels: &'a dyn Fn() -> Vec<(&'a str, &'a str)>,
+    /// Once it gives up, what is made means nothing.
+    pub lookout: &'a Lookout<'a>,
 }
 
 impl Template {

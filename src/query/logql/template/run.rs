@@ -231,8 +231,12 @@ impl<'v, 'i, 'o> Run<'v, 'i, 'o> {
             });
         }
         arguments.extend(piped);
+        let bytes = arguments.iter().map(Value::text_bytes).sum::<usize>();
+        if self.input.lookout.gives_up_before(bytes) {
+            return Err(RenderError::new("nobody waits for it"));
+        }
         // Reading costs an eighth of making.
-        self.budget.take(arguments.iter().map(Value::text_bytes).sum::<usize>() / 8)?;
+        self.budget.take(bytes / 8)?;
         let value = run(&Arguments::new(arguments, self.input, &self.budget));
         value.map_err(|error| {
             RenderError::new(format!("error calling {}: {}", call.function.name, error.message))

@@ -1,8 +1,12 @@
 //! What templates make of a line.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
 use proptest::prelude::*;
 
 use super::*;
+use crate::model::StopSign;
 
 const LABELS: [(&str, &str); 9] = [
     ("app", "web"),
@@ -20,11 +24,21 @@ const LABELS: [(&str, &str); 9] = [
 const AT: Nanos = 1_680_674_828_090_000_000;
 
 fn render(text: &str) -> Result<String, RenderError> {
+    render_until(text, &StopSign::never())
+}
+
+fn render_until(text: &str, stop: &StopSign) -> Result<String, RenderError> {
     let template = Template::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
     let label = |name: &str| LABELS.iter().find(|(own, _)| *own == name).map(|(_, value)| *value);
     let labels = || LABELS.to_vec();
-    let input =
-        TemplateInput { line: "the line", timestamp: AT, now: AT + 1, label: &label, labels: &labels };
+    let input = TemplateInput {
+        line: "the line",
+        timestamp: AT,
+        now: AT + 1,
+        label: &label,
+        labels: &labels,
+        lookout: &Lookout::new(stop),
+    };
     let mut out = "before ".to_owned();
     let rendered = template.render(&input, &mut out);
     assert!(out.starts_with("before "));
@@ -317,6 +331,22 @@ fn a_line_has_a_budget() {
     let json = format!("[{}1]", "1,".repeat(3000));
     let nested = "{{range $x}}".repeat(4);
     fails(&format!("{{{{$x := fromJson `{json}`}}}}{nested}{}", "{{end}}".repeat(4)), "more than");
+}
+
+#[test]
+fn a_template_is_left_between_two_matches_and_two_calls() {
+    for text in [
+        r#"{{count "x" (repeat 100000 "x")}}"#,
+        r#"{{regexReplaceAll "x" (repeat 100000 "x") "y"}}"#,
+        r#"{{range (fromJson "[1,2,3,4,5,6,7,8]")}}{{trunc 3 (repeat 100000 "x")}}{{end}}"#,
+    ] {
+        let looks = Arc::new(AtomicUsize::new(0));
+        let counted = looks.clone();
+        // The first two looks are before the functions that make the text.
+        let stop = StopSign::new(move || counted.fetch_add(1, Relaxed) >= 4);
+        let _ = render_until(text, &stop);
+        assert_eq!(looks.load(Relaxed), 5, "{text}");
+    }
 }
 
 proptest! {

@@ -2,9 +2,7 @@
 
 use std::cmp::Ordering;
 
-use regex::Captures;
-
-use crate::model::bounded_regex::BoundedRegex;
+use crate::model::bounded_regex::{BoundedRegex, Groups};
 use crate::model::labels::METRIC_NAME;
 use crate::model::re2;
 use crate::model::{Labels, LabelsBuilder, Lookout, MatchOp, Matcher};
@@ -41,20 +39,26 @@ impl LabelReplace {
         let mut announced = Announced::none(context);
         let stop = context.budget.stop_sign();
         let lookout = Lookout::new(&stop);
+        let mut groups = Groups::new(&self.regex);
         for series in input {
             let value = series.labels.get(&self.source);
-            let regex = self.regex.for_groups_within(value, &lookout);
-            let regex = regex.map_err(|error| QueryError::Execution(error.to_string()))?;
+            let is_match = self.regex.find_groups(value, 0, &lookout, &mut groups);
             if lookout.has_given_up() {
                 context.budget.check()?;
             }
-            let made = match regex.and_then(|regex| regex.captures(value)) {
-                Some(captures) => with_label(series, &self.target, &expand(&self.replacement, &captures)?),
-                None => series.clone(),
+            let made = match is_match {
+                true => with_label(series, &self.target, &self.replaced(value, &groups)?),
+                false => series.clone(),
             };
             announced.push_made_from(&series.labels, made)?;
         }
         Ok(announced)
+    }
+
+    fn replaced(&self, value: &str, groups: &Groups) -> Result<String, QueryError> {
+        let mut made = String::new();
+        self.regex.expand(&self.replacement, value, groups, |piece| append(&mut made, piece))?;
+        Ok(made)
     }
 }
 
@@ -95,47 +99,6 @@ fn with_label(series: &OutputSeries, target: &str, value: &str) -> OutputSeries 
     builder.set(target, value);
     let drop_name = series.drop_name && target != METRIC_NAME;
     OutputSeries { labels: builder.build(), drop_name }
-}
-
-/// Go's template: `$1`, `$name`, `${name}`, `$$`. A name is as long as letters, digits and underscores go; what
-/// names no group is empty; a dollar before anything else stands for itself.
-fn expand(template: &str, captures: &Captures<'_>) -> Result<String, QueryError> {
-    let mut text = String::new();
-    let mut rest = template;
-    while let Some(dollar) = rest.find('$') {
-        append(&mut text, &rest[..dollar])?;
-        rest = &rest[dollar + 1..];
-        if let Some(after) = rest.strip_prefix('$') {
-            append(&mut text, "$")?;
-            rest = after;
-        } else if let Some((name, after)) = group_name(rest) {
-            let group = match name.parse::<usize>() {
-                Ok(number) => captures.get(number),
-                Err(_) => captures.name(name),
-            };
-            append(&mut text, group.map_or("", |m| m.as_str()))?;
-            rest = after;
-        } else {
-            append(&mut text, "$")?;
-        }
-    }
-    append(&mut text, rest)?;
-    Ok(text)
-}
-
-/// The group name at the start of what follows a dollar, and what follows it.
-fn group_name(text: &str) -> Option<(&str, &str)> {
-    let braced = text.strip_prefix('{');
-    let inner = braced.unwrap_or(text);
-    let end = inner.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(inner.len());
-    let (name, after) = inner.split_at(end);
-    if name.is_empty() {
-        return None;
-    }
-    match braced {
-        Some(_) => after.strip_prefix('}').map(|after| (name, after)),
-        None => Some((name, after)),
-    }
 }
 
 /// What `absent` knows of the series it misses: the labels its selector asks for, unless named twice.
@@ -198,21 +161,6 @@ fn digits(text: &[u8]) -> (&[u8], &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn expanded(template: &str) -> String {
-        let regex = regex::Regex::new("^(?s:(?P<first>a+)(b+))$").unwrap();
-        expand(template, &regex.captures("aabbb").unwrap()).unwrap()
-    }
-
-    #[test]
-    fn templates_expand_as_in_go() {
-        assert_eq!(expanded("$1-$2"), "aa-bbb");
-        assert_eq!(expanded("${first}x$first"), "aaxaa");
-        // `$1x` is the group named "1x", which is not there.
-        assert_eq!(expanded("$1x"), "");
-        assert_eq!(expanded("${1}x"), "aax");
-        assert_eq!(expanded("$$1 $ ${1"), "$1 $ ${1");
-    }
 
     #[test]
     fn absent_knows_what_the_selector_asks_for_once() {

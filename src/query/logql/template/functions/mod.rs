@@ -9,6 +9,7 @@ mod times;
 
 use std::sync::Arc;
 
+use crate::model::Lookout;
 use crate::model::bounded_regex::BoundedRegex;
 use crate::model::line_regex::line_regex;
 
@@ -63,6 +64,7 @@ pub(super) struct Arguments<'a, 'v> {
     line: &'v str,
     timestamp: i64,
     now: i64,
+    lookout: &'v Lookout<'v>,
     budget: &'a Budget,
 }
 
@@ -72,7 +74,8 @@ impl<'a, 'v> Arguments<'a, 'v> {
         input: &'v TemplateInput<'_>,
         budget: &'a Budget,
     ) -> Arguments<'a, 'v> {
-        Arguments { values, line: input.line, timestamp: input.timestamp, now: input.now, budget }
+        let TemplateInput { line, timestamp, now, lookout, .. } = *input;
+        Arguments { values, line, timestamp, now, lookout, budget }
     }
 
     fn text(&self, i: usize) -> Result<&str, RenderError> {
@@ -123,11 +126,6 @@ impl<'a, 'v> Arguments<'a, 'v> {
         self.budget.take(text.len())?;
         Ok(Value::shared(text))
     }
-}
-
-/// The expression itself, if the text is not too long for it.
-fn applied_to<'r>(regex: &'r BoundedRegex, text: &str) -> Result<&'r regex::Regex, RenderError> {
-    regex.for_groups_in(text).map_err(|error| RenderError::new(error.to_string()))
 }
 
 fn int_of(text: &str) -> i64 {

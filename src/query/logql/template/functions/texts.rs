@@ -1,8 +1,10 @@
 //! Functions of text. Go's and Loki's old ones take the text first, Sprig's take it last, so that it can be piped.
 
+use std::collections::HashSet;
+
 use super::super::RenderError;
 use super::super::value::Value;
-use super::{Answer, Arguments, Builtin, applied_to, function, with_regex};
+use super::{Answer, Arguments, Builtin, function, with_regex};
 
 pub(super) const ALL: &[Builtin] = &[
     function("__line__", 0, 0, |args| Ok(Value::borrowed(args.line))),
@@ -35,14 +37,13 @@ pub(super) const ALL: &[Builtin] = &[
     function("alignRight", 2, 2, |args| align(args, false)),
     with_regex("regexReplaceAll", 3, |args| regex_replace(args, true)),
     with_regex("regexReplaceAllLiteral", 3, |args| regex_replace(args, false)),
-    with_regex("count", 2, |args| {
-        let (regex, text) = (args.regex()?, args.text(1)?);
-        Ok(Value::Int(applied_to(&regex, text)?.find_iter(text).count() as i64))
-    }),
+    with_regex("count", 2, count),
 ];
 
-fn one_of(set: &str) -> impl Fn(char) -> bool + Copy + '_ {
-    move |c| set.contains(c)
+/// Sets may be as long as the texts whose every character is looked for in them.
+fn one_of(set: &str) -> impl Fn(char) -> bool {
+    let set: HashSet<char> = set.chars().collect();
+    move |c| set.contains(&c)
 }
 
 /// Each letter behind what is none becomes a capital.
@@ -150,20 +151,28 @@ fn align<'v>(args: &Arguments<'_, 'v>, is_left: bool) -> Answer<'v> {
 fn regex_replace<'v>(args: &Arguments<'_, 'v>, expands: bool) -> Answer<'v> {
     let regex = args.regex()?;
     let (text, replacement) = (args.text(1)?, args.text(2)?);
-    let (mut out, mut at, mut paid) = (String::new(), 0, 0);
-    for found in applied_to(&regex, text)?.captures_iter(text) {
-        let whole = found.get_match();
-        out.push_str(&text[at..whole.start()]);
-        at = whole.end();
-        if expands {
-            found.expand(replacement, &mut out);
-        } else {
-            out.push_str(replacement);
-        }
-        args.budget.take(out.len() - paid)?;
-        paid = out.len();
-    }
-    out.push_str(&text[at..]);
-    args.budget.take(out.len() - paid)?;
+    let (mut out, mut at) = (String::new(), 0);
+    let mut put = |piece: &str| {
+        args.budget.take(piece.len())?;
+        out.push_str(piece);
+        Ok(())
+    };
+    regex.for_each_match(text, args.lookout, |groups| {
+        let whole = groups.whole();
+        put(&text[at..whole.start])?;
+        at = whole.end;
+        if expands { regex.expand(replacement, text, groups, &mut put) } else { put(replacement) }
+    })?;
+    put(&text[at..])?;
     Ok(Value::shared(out))
+}
+
+/// `count regex text`: how often it matches.
+fn count<'v>(args: &Arguments<'_, 'v>) -> Answer<'v> {
+    let mut count = 0;
+    args.regex()?.for_each_match(args.text(1)?, args.lookout, |_| {
+        count += 1;
+        Ok::<(), RenderError>(())
+    })?;
+    Ok(Value::Int(count))
 }

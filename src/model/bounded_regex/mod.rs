@@ -4,14 +4,19 @@
 //! Most texts are short, and most expressions small; then the `regex` crate's own engines, which have no door to leave
 //! by, are through before anybody could ask. What they take at worst grows with the product of both.
 
-use std::sync::OnceLock;
+mod group_walk;
+mod groups;
+mod stepper;
 
-use parking_lot::Mutex;
-use regex_automata::Input;
-use regex_automata::hybrid::dfa::{Cache, DFA};
+use std::sync::OnceLock;
 
 use super::regex::{DFA_BYTES_MAX, GROUPS_NESTED_MAX, RegexError};
 use super::stop::Lookout;
+
+use group_walk::GroupWalk;
+use stepper::Stepper;
+
+pub use groups::Groups;
 
 /// The most a compiled expression may take, as errors and `reference` say it.
 const COMPILED_BYTES_MAX: usize = 1 << 20;
@@ -20,23 +25,8 @@ const COMPILED_BYTES_MIN: usize = 4 << 10;
 
 /// An expression of 128 KiB that no automaton remembers takes up to 80 ms for 4 KiB of text.
 const UNINTERRUPTED_COST_MAX: u64 = 1 << 29;
-/// Groups are found by engines that cannot be interrupted. What people write takes 16 KiB and has to be found in lines of
-/// 128 KiB; at worst that takes half a second.
-const GROUPS_COST_MAX: u64 = 1 << 31;
-/// What the engines remember for each state and group is their product.
+/// Who looks for groups remembers all of them for each state.
 const STATE_GROUPS_MAX: usize = 16 << 20;
-/// Each byte may need a new state, which takes up to 0.2 ms.
-const BYTES_PER_LOOK: usize = 64;
-/// Below this, the states of a step-by-step search would be made over and over.
-const STEPPER_CACHE_BYTES_MIN: usize = 32 << 10;
-
-/// Groups of so large an expression are not looked for in so long a text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a regex of more than {} KiB is too large to find groups in a text of {text_bytes} bytes", compiled_bytes >> 11)]
-pub struct TooLongForGroups {
-    compiled_bytes: usize,
-    text_bytes: usize,
-}
 
 /// Of the `regex` crate's syntax.
 #[derive(Debug)]
@@ -45,6 +35,7 @@ pub struct BoundedRegex {
     /// A power of two that it compiles to at most.
     compiled_bytes: usize,
     stepper: OnceLock<Option<Box<Stepper>>>,
+    group_walk: OnceLock<Option<Box<GroupWalk>>>,
 }
 
 impl BoundedRegex {
@@ -55,7 +46,14 @@ impl BoundedRegex {
         loop {
             match compile(pattern, compiled_bytes) {
                 Err(RegexError::TooLarge) if compiled_bytes < COMPILED_BYTES_MAX => compiled_bytes *= 2,
-                regex => return Ok(BoundedRegex { regex: regex?, compiled_bytes, stepper: OnceLock::new() }),
+                regex => {
+                    return Ok(BoundedRegex {
+                        regex: regex?,
+                        compiled_bytes,
+                        stepper: OnceLock::new(),
+                        group_walk: OnceLock::new(),
+                    });
+                }
             }
         }
     }
@@ -85,29 +83,35 @@ impl BoundedRegex {
             return self.regex.is_match(text);
         }
         match self.stepper() {
-            Some(stepper) => stepper.is_match(text.as_bytes(), lookout),
+            Some(stepper) => stepper.is_match(text, 0, lookout),
             None => self.regex.is_match(text),
         }
     }
 
-    /// The expression, for the groups of its matches in the text.
-    pub fn for_groups_in(&self, text: &str) -> Result<&regex::Regex, TooLongForGroups> {
-        if self.cost(text) <= GROUPS_COST_MAX {
-            return Ok(&self.regex);
+    /// Finds the first match that starts at this byte or behind it, and its groups; false if there is none, or the lookout
+    /// has given up.
+    pub fn find_groups(&self, text: &str, from: usize, lookout: &Lookout<'_>, groups: &mut Groups) -> bool {
+        let group_count = self.regex.captures_len() as u64;
+        if self.cost(&text[from..]) * group_count <= UNINTERRUPTED_COST_MAX {
+            return self.find_uninterrupted(text, from, groups);
         }
-        Err(TooLongForGroups { compiled_bytes: self.compiled_bytes, text_bytes: text.len() })
+        if self.stepper().is_some_and(|stepper| !stepper.is_match(text, from, lookout)) {
+            return false;
+        }
+        match self.group_walk() {
+            Some(group_walk) => group_walk.find(text, from, lookout, &mut groups.walk, &mut groups.spans),
+            None => self.find_uninterrupted(text, from, groups),
+        }
     }
 
-    /// The same; `None`, too, where a text too long has no match or the lookout has given up.
-    pub fn for_groups_within(
-        &self,
-        text: &str,
-        lookout: &Lookout<'_>,
-    ) -> Result<Option<&regex::Regex>, TooLongForGroups> {
-        if self.cost(text) > UNINTERRUPTED_COST_MAX && !self.is_match_within(text, lookout) {
-            return Ok(None);
+    fn find_uninterrupted(&self, text: &str, from: usize, groups: &mut Groups) -> bool {
+        let found = self.regex.captures_read_at(&mut groups.locations, text, from).is_some();
+        if found {
+            for (group, span) in groups.spans.iter_mut().enumerate() {
+                *span = groups.locations.get(group).map(|(start, end)| start..end);
+            }
         }
-        self.for_groups_in(text).map(Some)
+        found
     }
 
     /// The expression itself, for what it is called and what groups it has.
@@ -118,6 +122,10 @@ impl BoundedRegex {
     fn stepper(&self) -> Option<&Stepper> {
         let make = || Stepper::new(self.regex.as_str(), self.compiled_bytes).map(Box::new);
         self.stepper.get_or_init(make).as_deref()
+    }
+
+    fn group_walk(&self) -> Option<&GroupWalk> {
+        self.group_walk.get_or_init(|| GroupWalk::new(self.regex.as_str()).map(Box::new)).as_deref()
     }
 
     fn cost(&self, text: &str) -> u64 {
@@ -132,50 +140,6 @@ fn compile(pattern: &str, bytes_max: usize) -> Result<regex::Regex, RegexError> 
         .nest_limit(GROUPS_NESTED_MAX + 2)
         .build()
         .map_err(RegexError::from)
-}
-
-/// The automaton of an expression, whose states are made as a text needs them.
-#[derive(Debug)]
-struct Stepper {
-    dfa: DFA,
-    /// The states so far, while nobody steps through them; who comes meanwhile makes his own.
-    cache: Mutex<Option<Cache>>,
-}
-
-impl Stepper {
-    /// `None` for an expression that needs more than an automaton; none of RE2's does.
-    fn new(pattern: &str, compiled_bytes: usize) -> Option<Stepper> {
-        let cache_bytes = (2 * compiled_bytes).clamp(STEPPER_CACHE_BYTES_MIN, DFA_BYTES_MAX);
-        let config = DFA::config().cache_capacity(cache_bytes).skip_cache_capacity_check(true);
-        let dfa = DFA::builder().configure(config).build(pattern).ok()?;
-        Some(Stepper { dfa, cache: Mutex::new(None) })
-    }
-
-    fn is_match(&self, text: &[u8], lookout: &Lookout<'_>) -> bool {
-        let cache = self.cache.lock().take();
-        let mut cache = cache.unwrap_or_else(|| self.dfa.create_cache());
-        let found = self.step_through(&mut cache, text, lookout);
-        *self.cache.lock() = Some(cache);
-        found.unwrap_or(false)
-    }
-
-    /// `None` where the lookout gives up.
-    fn step_through(&self, cache: &mut Cache, text: &[u8], lookout: &Lookout<'_>) -> Option<bool> {
-        let mut state = self.dfa.start_state_forward(cache, &Input::new(text)).ok()?;
-        for piece in text.chunks(BYTES_PER_LOOK) {
-            if lookout.gives_up_now() {
-                return None;
-            }
-            for &byte in piece {
-                state = self.dfa.next_state(cache, state, byte).ok()?;
-                if state.is_match() || state.is_dead() {
-                    return Some(state.is_match());
-                }
-            }
-        }
-        // A state is known to match one byte later.
-        Some(self.dfa.next_eoi_state(cache, state).ok()?.is_match())
-    }
 }
 
 #[cfg(test)]
@@ -209,7 +173,7 @@ mod tests {
             let sign = StopSign::new(move || counted.fetch_add(1, Relaxed) >= last);
             let lookout = Lookout::new(&sign);
             assert!(!regex.is_match_within(&text, &lookout) && lookout.has_given_up());
-            assert_eq!(looks.load(Relaxed), last + 1, "once for {BYTES_PER_LOOK} bytes, and no more then");
+            assert_eq!(looks.load(Relaxed), last + 1, "once for some bytes, and no more then");
         }
     }
 
@@ -221,16 +185,23 @@ mod tests {
     }
 
     #[test]
-    fn groups_are_refused_where_they_would_take_too_long() {
+    fn groups_of_a_long_text_are_left_in_the_middle() {
         let regex = BoundedRegex::with_groups("(a|b)*a(a|b){500}").unwrap();
-        assert!(regex.for_groups_in(&letters(8 << 10)).is_ok());
-        let refused = regex.for_groups_in(&letters(64 << 10)).unwrap_err().to_string();
-        assert_eq!(
-            refused,
-            "a regex of more than 64 KiB is too large to find groups in a text of 65536 bytes"
-        );
-        let small = BoundedRegex::with_groups("^(?P<a>[^ ]+) (?P<b>[a-z]*) (?P<rest>.*)$").unwrap();
-        assert!(small.for_groups_in(&letters(256 << 10)).is_ok());
+        let text = letters(64 << 10);
+        for last in [0, 3, 300] {
+            let looks = Arc::new(AtomicUsize::new(0));
+            let counted = looks.clone();
+            let sign = StopSign::new(move || counted.fetch_add(1, Relaxed) >= last);
+            let lookout = Lookout::new(&sign);
+            assert!(
+                !regex.find_groups(&text, 0, &lookout, &mut Groups::new(&regex)) && lookout.has_given_up()
+            );
+            assert_eq!(looks.load(Relaxed), last + 1, "once for some bytes, and no more then");
+        }
+    }
+
+    #[test]
+    fn too_many_groups_are_refused() {
         let refused = BoundedRegex::with_groups(&"(a)".repeat(2_000)).unwrap_err();
         assert_eq!(refused, RegexError::TooManyGroups { groups: 2_000 });
     }
@@ -245,8 +216,32 @@ mod tests {
             let stepper = Stepper::new(&pattern, regex.compiled_bytes).unwrap();
             let sign = StopSign::never();
             for text in [&text, &text.repeat(3)] {
-                let found = stepper.is_match(text.as_bytes(), &Lookout::new(&sign));
+                let found = stepper.is_match(text, 0, &Lookout::new(&sign));
                 prop_assert_eq!(found, regex.is_match(text), "{} {:?}", pattern, text);
+            }
+        }
+
+        #[test]
+        fn a_walk_finds_the_groups_that_the_engines_find(
+            pattern in r"(\^|\$|\.\*|\.\+\?|a|é|\(a\|b\)|\(a\|ab\)|\(b\?\)|\[ab\]|\(\.\*\?\)|\||\(a\*\|b\)\*|\(\?-u:\\b\)|a\{2,4\}){0,6}",
+            text in "[abé \n]{0,40}",
+            skipped in 0..8usize,
+        ) {
+            let Ok(regex) = BoundedRegex::new(&pattern) else { return Ok(()) };
+            let (sign, walk) = (StopSign::never(), GroupWalk::new(&pattern).unwrap());
+            let mut groups = [Groups::new(&regex), Groups::new(&regex)];
+            // Of two texts, so that nothing is left of the first.
+            let from = text.char_indices().nth(skipped).map_or(text.len(), |(at, _)| at);
+            for (text, from) in [(&text, from), (&text.repeat(2), from)] {
+                let [walked, engines] = &mut groups;
+                let lookout = Lookout::new(&sign);
+                let found = walk.find(text, from, &lookout, &mut walked.walk, &mut walked.spans);
+                prop_assert_eq!(found, regex.find_uninterrupted(text, from, engines), "{} {:?}", pattern, text);
+                if found {
+                    prop_assert_eq!(&walked.spans, &engines.spans, "{} {:?}", pattern, text);
+                }
+                let stepped = Stepper::new(&pattern, regex.compiled_bytes).unwrap();
+                prop_assert_eq!(stepped.is_match(text, from, &lookout), found, "{} {:?}", pattern, text);
             }
         }
     }
