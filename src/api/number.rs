@@ -7,13 +7,59 @@ use crate::model::Timestamp;
 
 /// Format 'f': never an exponent.
 pub fn push_plain(to: &mut String, value: f64) {
-    if value.is_nan() {
+    if let Some(millionths) = as_millionths(value) {
+        push_millionths(to, value.is_sign_negative(), millionths);
+    } else if value.is_nan() {
         to.push_str("NaN");
     } else if value.is_infinite() {
         to.push_str(if value > 0.0 { "+Inf" } else { "-Inf" });
     } else {
         write!(to, "{value}").expect("writing to a string cannot fail");
     }
+}
+
+const MILLION: u64 = 1_000_000;
+
+/// The size of a value that six decimals tell exactly, as most do: such have fifteen digits at most, and two of those are
+/// never the same float, so these are the shortest digits. A third of the time that finding them takes.
+fn as_millionths(value: f64) -> Option<u64> {
+    let size = value.abs();
+    if size < 1e9 {
+        let millionths = (size * MILLION as f64).round_ties_even();
+        return (millionths / MILLION as f64 == size).then_some(millionths as u64);
+    }
+    None
+}
+
+fn push_millionths(to: &mut String, is_negative: bool, millionths: u64) {
+    if is_negative {
+        to.push('-');
+    }
+    push_integer(to, millionths / MILLION);
+    let mut decimals = millionths % MILLION;
+    if decimals > 0 {
+        let mut digit_count = 6;
+        while decimals.is_multiple_of(10) {
+            decimals /= 10;
+            digit_count -= 1;
+        }
+        to.push('.');
+        push_digits(to, decimals, digit_count);
+    }
+}
+
+fn push_integer(to: &mut String, value: u64) {
+    push_digits(to, value, value.checked_ilog10().map_or(1, |log| log as usize + 1));
+}
+
+/// The last `digit_count` (at most 20) digits of a number, without the machinery that `write!` sets up for each.
+fn push_digits(to: &mut String, mut value: u64, digit_count: usize) {
+    let mut digits = [b'0'; 20];
+    for digit in digits[..digit_count].iter_mut().rev() {
+        *digit = b'0' + (value % 10) as u8;
+        value /= 10;
+    }
+    to.push_str(std::str::from_utf8(&digits[..digit_count]).expect("digits are ASCII"));
 }
 
 /// A sample's value: 'f', but 'e' for what is very small or very large.
@@ -53,10 +99,15 @@ pub fn push_shortest(to: &mut String, value: f64) {
 
 /// Milliseconds as seconds; three decimals where there are any.
 pub fn push_timestamp(to: &mut String, timestamp: Timestamp) {
-    let (size, sign) = (timestamp.unsigned_abs(), if timestamp < 0 { "-" } else { "" });
-    let (seconds, ms) = (size / 1_000, size % 1_000);
-    let written = if ms == 0 { write!(to, "{sign}{seconds}") } else { write!(to, "{sign}{seconds}.{ms:03}") };
-    written.expect("writing to a string cannot fail");
+    if timestamp < 0 {
+        to.push('-');
+    }
+    let (seconds, ms) = (timestamp.unsigned_abs() / 1_000, timestamp.unsigned_abs() % 1_000);
+    push_integer(to, seconds);
+    if ms > 0 {
+        to.push('.');
+        push_digits(to, ms, 3);
+    }
 }
 
 /// Milliseconds as a plain JSON number of seconds, for scalars and strings.
@@ -129,6 +180,26 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn what_few_decimals_tell_is_written_as_all_else_is(number in -2_000_000_000_000_000i64..2_000_000_000_000_000, decimals in 0u32..8, off_by in -1i64..=1) {
+            let near = number as f64 / 10f64.powi(decimals as i32);
+            let value = f64::from_bits(near.to_bits().wrapping_add_signed(off_by));
+            prop_assume!(value.is_finite());
+            prop_assert_eq!(text(|t| push_plain(t, value)), value.to_string());
+            let small = number as f64 / 1e9;
+            prop_assert_eq!(text(|t| push_plain(t, small)), small.to_string());
+        }
+
+        #[test]
+        fn any_timestamp_is_written_with_its_digits(timestamp: i64) {
+            let (size, sign) = (timestamp.unsigned_abs(), if timestamp < 0 { "-" } else { "" });
+            let expected = match (size / 1_000, size % 1_000) {
+                (seconds, 0) => format!("{sign}{seconds}"),
+                (seconds, ms) => format!("{sign}{seconds}.{ms:03}"),
+            };
+            prop_assert_eq!(text(|t| push_timestamp(t, timestamp)), expected);
+        }
+
         #[test]
         fn what_is_written_reads_back_to_the_same_bits(bits: u64) {
             let value = f64::from_bits(bits);

@@ -82,24 +82,29 @@ pub fn decode(
             *column_lens.entry(name).or_default() += count;
         }
     }
-    let mut columns = BTreeMap::new();
-    for (name, len) in column_lens {
-        let mut values = Vec::with_capacity(len);
+    // Columns one after the other, and where the next value of each is.
+    let (mut values, mut next) = (Vec::new(), Vec::with_capacity(column_lens.len()));
+    for (&name, &len) in &column_lens {
+        let start = values.len();
         integers::decode(bytes, len, &mut values)?;
-        if values.iter().any(|&v| !(0..i64::from(value_counts[name as usize])).contains(&v)) {
+        if values[start..].iter().any(|&v| !(0..i64::from(value_counts[name as usize])).contains(&v)) {
             return Err(Malformed("a value's number is too large"));
         }
-        columns.insert(name, values.into_iter());
+        next.push(start);
     }
-    let mut chunk = ForwardChunk::default();
+    // A chunk has thousands of labels: no name is looked up for each.
+    let column_of: BTreeMap<u32, usize> = column_lens.into_keys().zip(0..).collect();
+    let with_columns = |shape: &Vec<u32>| shape.iter().map(|&name| (name, column_of[&name])).collect();
+    let shapes: Vec<Vec<(u32, usize)>> = shapes.iter().map(with_columns).collect();
+    let (mut labels, mut ends) = (Vec::with_capacity(values.len()), Vec::with_capacity(series_count));
     for &id in &shape_of {
-        for name in &shapes[id as usize] {
-            let value = columns.get_mut(name).and_then(Iterator::next).expect("as long as counted above");
-            chunk.labels.push((*name, value as u32));
+        for &(name, column) in &shapes[id as usize] {
+            labels.push((name, values[next[column]] as u32));
+            next[column] += 1;
         }
-        chunk.ends.push(chunk.labels.len() as u32);
+        ends.push(labels.len() as u32);
     }
-    Ok(chunk)
+    Ok(ForwardChunk { labels, ends })
 }
 
 const UNKNOWN_SHAPE: Malformed = Malformed("a series has an unknown shape");
@@ -128,6 +133,8 @@ const UNKNOWN_NAME: Malformed = Malformed("a name's number is too large");
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -152,6 +159,24 @@ mod tests {
         encode(&[&labels, &labels], &mut bytes);
         for len in 0..bytes.len() {
             assert!(decode(&mut &bytes[..len], 2, &[2, 2]).is_err());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_series_come_back(series in prop::collection::vec(prop::collection::btree_map(0u32..6, 0u32..300, 0..6), 0..512)) {
+            let series: Vec<Vec<LabelIds>> = series.into_iter().map(|labels| labels.into_iter().collect()).collect();
+            let mut bytes = Vec::new();
+            encode(&series.iter().map(Vec::as_slice).collect::<Vec<_>>(), &mut bytes);
+            let chunk = decode(&mut &bytes[..], series.len(), &[300; 6]).unwrap();
+            for (row, labels) in series.iter().enumerate() {
+                prop_assert_eq!(chunk.labels(row), labels);
+            }
+        }
+
+        #[test]
+        fn foreign_bytes_never_panic(shapes in 0u8..4, bytes: Vec<u8>, count in 0usize..512) {
+            let _ = decode(&mut &[&[shapes], &bytes[..]].concat()[..], count, &[3, 200]);
         }
     }
 }

@@ -164,6 +164,8 @@ pub fn encode_blocks(offset: u64, series: &[SeriesRow], blocks: &[BlockRow], out
     put(out, blocks, |b| b.column as i64);
 }
 
+const TOO_MANY_BLOCKS: Malformed = Malformed("a series has more blocks than there can be");
+
 /// A chunk of the table of blocks.
 #[derive(Debug)]
 pub struct BlockChunk {
@@ -193,32 +195,34 @@ impl BlockChunk {
         let histograms = take_integers(bytes, count)?;
         let exemplars = take_integers(bytes, count)?;
         let starts = take_integers(bytes, count)?;
+        let is_possible = |counts: &[i64]| counts.iter().all(|&c| c >= 0 && c <= blocks_max as i64);
+        if ![&floats, &histograms, &exemplars].into_iter().all(|counts| is_possible(counts)) {
+            return Err(TOO_MANY_BLOCKS);
+        }
         let (mut series, mut firsts) = (Vec::with_capacity(count), Vec::with_capacity(count));
         let mut block_count = 0;
         for at in 0..count {
-            let counts = [floats[at], histograms[at], exemplars[at]];
-            let possible = 0..=blocks_max as i64;
-            if counts.iter().any(|c| !possible.contains(c)) {
-                return Err(Malformed("a series has more blocks than there can be"));
-            }
             firsts.push(block_count);
+            let counts = [floats[at], histograms[at], exemplars[at]];
             let [float_blocks, histogram_blocks, exemplar_blocks] = counts.map(|c| c as usize);
             block_count += float_blocks + histogram_blocks + exemplar_blocks;
-            if block_count > blocks_max {
-                return Err(Malformed("a series has more blocks than there can be"));
-            }
             let starts = starts[at] as u64;
             series.push(SeriesRow { float_blocks, histogram_blocks, exemplar_blocks, starts });
+        }
+        // At most 512 rows of 3 * blocks_max, so the sum is none that wrapped.
+        if block_count > blocks_max {
+            return Err(TOO_MANY_BLOCKS);
         }
         let skips = take_integers(bytes, block_count)?;
         let lens = take_integers(bytes, block_count)?;
         let columns = take_integers(bytes, block_count)?;
-        let mut blocks = Vec::with_capacity(block_count);
-        for at in 0..block_count {
-            offset = offset.wrapping_add(skips[at] as u64);
-            blocks.push(Block { offset, len: lens[at] as u64, column: columns[at] as u64 });
-            offset = offset.wrapping_add(lens[at] as u64);
-        }
+        let mut place = |((skip, len), column): ((i64, i64), i64)| {
+            let block =
+                Block { offset: offset.wrapping_add(skip as u64), len: len as u64, column: column as u64 };
+            offset = block.offset.wrapping_add(block.len);
+            block
+        };
+        let blocks = skips.into_iter().zip(lens).zip(columns).map(&mut place).collect();
         Ok(BlockChunk { series, firsts, blocks })
     }
 
