@@ -63,7 +63,8 @@ fn series() -> Vec<(Labels, Vec<f64>)> {
 
 fn times(labels: &Labels) -> Vec<i64> {
     let jitter = if labels.get("job") == "db" { 7 } else { 1 };
-    (0..200).map(|i| 1_700_000_000_000 + i * 15_000 + i * i % jitter).collect()
+    let count = if labels.get("job") == "day" { 4200 } else { 200 };
+    (0..count).map(|i| 1_700_000_000_000 + i * 15_000 + i * i % jitter).collect()
 }
 
 fn histogram(i: i64) -> Arc<Histogram> {
@@ -106,6 +107,28 @@ fn series_of_1_1() -> Vec<(Labels, Vec<f64>)> {
     series
 }
 
+/// Series that need what version 1.3 added: values, steps and changes of steps of a day, coded, that is with entries.
+fn series_of_1_3() -> Vec<(Labels, Vec<f64>)> {
+    let noise = |i: i64| (i * i * 31 % 257 % 16).trailing_zeros().min(3);
+    let mut series = series();
+    let (mut walk, mut step, mut total) = (50.0, 1e6, 0.0);
+    let of_day = |name: &str, value: &mut dyn FnMut(i64) -> f64| {
+        (labels(name, &[("job", "day")]), (0..4200).map(value).collect())
+    };
+    series.push(of_day("level", &mut |i| f64::from(noise(i))));
+    series.push(of_day("walk", &mut |i| {
+        walk += f64::from(noise(i)) - 1.0;
+        walk
+    }));
+    series.push(of_day("total", &mut |i| {
+        step += f64::from(noise(i)) - 1.0;
+        total += step;
+        total
+    }));
+    series.sort_by(|a, b| a.0.cmp(&b.0));
+    series
+}
+
 fn write(series: &[(Labels, Vec<f64>)], effort: Effort) -> Vec<u8> {
     let mut writer = MetricsSegmentWriter::new(Vec::new(), 0, 0).unwrap().with_effort(effort);
     for (labels, floats) in series {
@@ -134,10 +157,15 @@ fn a_metrics_segment_of_version_1_0_holds_what_it_held() {
 
 #[test]
 fn a_metrics_segment_of_version_1_1_holds_what_it_held() {
-    if is_update() {
-        std::fs::write(fixture("v1_1_metrics.seg"), write(&series_of_1_1(), Effort::Best)).unwrap();
-    }
     assert_metrics_segment_holds("v1_1_metrics", &series_of_1_1());
+}
+
+#[test]
+fn a_metrics_segment_of_version_1_3_holds_what_it_held() {
+    if is_update() {
+        std::fs::write(fixture("v1_3_metrics.seg"), write(&series_of_1_3(), Effort::Best)).unwrap();
+    }
+    assert_metrics_segment_holds("v1_3_metrics", &series_of_1_3());
 }
 
 fn assert_metrics_segment_holds(name: &str, series: &[(Labels, Vec<f64>)]) {
@@ -161,6 +189,12 @@ fn assert_metrics_segment_holds(name: &str, series: &[(Labels, Vec<f64>)]) {
         assert_eq!(samples.float_timestamps, times(labels));
         let bits = |values: &[f64]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
         assert_eq!(bits(&samples.floats), bits(floats), "{labels}");
+
+        let (end, times) = (floats.len() - 8..floats.len() - 1, times(labels));
+        let range = TimeRange { after: times[end.start - 1], until: times[end.end - 1] };
+        samples.clear();
+        segment.read(ordinal, range, &mut samples).unwrap();
+        assert_eq!(bits(&samples.floats), bits(&floats[end]), "end of {labels}");
     }
     samples.clear();
     segment.read(segment.series_count() - 1, TimeRange::ALL, &mut samples).unwrap();
@@ -171,9 +205,11 @@ fn assert_metrics_segment_holds(name: &str, series: &[(Labels, Vec<f64>)]) {
 #[test]
 fn what_is_written_today_opens_today() {
     for effort in [Effort::Fast, Effort::Best] {
-        let file = write(&series_of_1_1(), effort);
-        let segment = Segment::open(Arc::new(Mapped::Heap(file)), "today.seg").unwrap();
-        MetricsSegment::open(segment).verify().unwrap();
+        for series in [series_of_1_1(), series_of_1_3()] {
+            let file = write(&series, effort);
+            let segment = Segment::open(Arc::new(Mapped::Heap(file)), "today.seg").unwrap();
+            MetricsSegment::open(segment).verify().unwrap();
+        }
     }
 }
 

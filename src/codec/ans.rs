@@ -11,7 +11,7 @@ const LOG_MIN: u32 = 5;
 /// Finer shares saved nothing on real series, and a state is a byte.
 const LOG_MAX: u32 = 8;
 const SIZE_MAX: usize = 1 << LOG_MAX;
-const LANES: usize = 4;
+pub const LANES: usize = 4;
 
 /// How often each symbol comes. Invariant: the shares add up to 2^`log`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -125,8 +125,18 @@ fn share_bits(share: u16, log: u32) -> u32 {
     2 * ((u32::from(share) >> low) + 1).ilog2() + 1 + low
 }
 
-/// Appends `symbols`, which all have a share.
-pub fn encode(shares: &Shares, symbols: &[u8], out: &mut Vec<u8>) {
+/// Where symbols can be taken without those before them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Bits before it.
+    pub bit: usize,
+    pub states: [u8; LANES],
+}
+
+/// Appends `symbols`, which all have a share. Answers with entries: one before each symbol but the first whose place is a
+/// multiple of `entry_every`, itself one of four.
+pub fn encode(shares: &Shares, symbols: &[u8], entry_every: usize, out: &mut Vec<u8>) -> Vec<Entry> {
+    assert!(entry_every.is_multiple_of(LANES), "all lanes begin at an entry");
     let (log, size) = (shares.log, 1usize << shares.log);
     // For each symbol, its states in order; `starts` says where they begin, less the share.
     let mut starts = [0i32; 256];
@@ -146,6 +156,7 @@ pub fn encode(shares: &Shares, symbols: &[u8], out: &mut Vec<u8>) {
     // From the last symbol to the first, as each state is reached from the one after it.
     let mut lanes = [size as u32; LANES];
     let mut steps: Vec<(u16, u8)> = Vec::with_capacity(symbols.len() + LANES);
+    let (mut entries, mut bit_count) = (Vec::new(), 0);
     for (at, &symbol) in symbols.iter().enumerate().rev() {
         let state = &mut lanes[at % LANES];
         let share = u32::from(shares.of[usize::from(symbol)]);
@@ -154,9 +165,18 @@ pub fn encode(shares: &Shares, symbols: &[u8], out: &mut Vec<u8>) {
         steps.push(((*state & ((1 << len) - 1)) as u16, len as u8));
         let place = starts[usize::from(symbol)] + (*state >> len) as i32;
         *state = size as u32 + u32::from(states[place as usize]);
+        bit_count += len as usize;
+        if at > 0 && at.is_multiple_of(entry_every) {
+            entries.push(Entry { bit: bit_count, states: lanes.map(|state| (state - size as u32) as u8) });
+        }
     }
     steps.extend(lanes.iter().rev().map(|state| ((state - size as u32) as u16, log as u8)));
     write_steps(&steps, out);
+    // They were counted from the end.
+    bit_count += LANES * log as usize;
+    entries.iter_mut().for_each(|entry| entry.bit = bit_count - entry.bit);
+    entries.reverse();
+    entries
 }
 
 /// Appends the bits of the steps, the last one first.
@@ -206,6 +226,16 @@ impl<'a> Decoder<'a> {
         let first = load(bytes, 0);
         let lanes = [0, 1, 2, 3].map(|lane| (first >> (lane * log)) as u8 & (size - 1) as u8);
         Decoder { table, lanes, bytes, read: LANES * log as usize }
+    }
+
+    /// Goes to an entry.
+    pub fn enter(&mut self, entry: &Entry) -> Result<(), Malformed> {
+        if entry.bit > self.bytes.len() * 8 {
+            return Err(Malformed("an entry lies behind the symbols"));
+        }
+        // States that the shares do not have stand for the first symbol for ever.
+        (self.lanes, self.read) = (entry.states, entry.bit);
+        Ok(())
     }
 
     /// Fills in the next symbols: a multiple of four of them, except at the end.
@@ -261,6 +291,8 @@ mod tests {
 
     use super::*;
 
+    const EVERY: usize = 128;
+
     fn counts_of(symbols: &[u8]) -> Vec<u32> {
         let mut counts = vec![0; 256];
         symbols.iter().for_each(|&symbol| counts[usize::from(symbol)] += 1);
@@ -283,7 +315,7 @@ mod tests {
         let shares = Shares::of_counts(&counts, 8);
         let mut bytes = Vec::new();
         shares.put(&mut bytes);
-        encode(&shares, &symbols, &mut bytes);
+        encode(&shares, &symbols, EVERY, &mut bytes);
         let estimate = shares.cost_bits(&counts) / 8;
         assert!(bytes.len().abs_diff(estimate) <= 2 + estimate / 50, "{} for {estimate}", bytes.len());
     }
@@ -308,7 +340,7 @@ mod tests {
             let shares = Shares::of_counts(&counts_of(&symbols), log);
             let mut bytes = Vec::new();
             shares.put(&mut bytes);
-            encode(&shares, &symbols, &mut bytes);
+            encode(&shares, &symbols, EVERY, &mut bytes);
             bytes.extend_from_slice(b"rest");
             let mut slice = &bytes[..];
             prop_assert_eq!(decode(&mut slice, symbols.len()).unwrap(), symbols);
@@ -316,19 +348,41 @@ mod tests {
         }
 
         #[test]
+        fn what_follows_an_entry_comes_without_what_is_before_it(symbols in prop::collection::vec(0u8..16, 1..600)) {
+            let shares = Shares::of_counts(&counts_of(&symbols), 7);
+            let mut bytes = Vec::new();
+            let entries = encode(&shares, &symbols, EVERY, &mut bytes);
+            prop_assert_eq!(entries.len(), (symbols.len() - 1) / EVERY);
+            for (entry, symbols) in entries.iter().zip(symbols.chunks(EVERY).skip(1)) {
+                let (mut decoder, mut back) = (Decoder::new(&shares, &bytes), vec![0; symbols.len()]);
+                decoder.enter(entry).unwrap();
+                decoder.fill(&mut back);
+                prop_assert_eq!(back, symbols);
+            }
+        }
+
+        #[test]
         fn cut_bytes_are_malformed(symbols in prop::collection::vec(0u8..16, 100..200)) {
             let shares = Shares::of_counts(&counts_of(&symbols), 7);
             let mut bytes = Vec::new();
             shares.put(&mut bytes);
-            encode(&shares, &symbols, &mut bytes);
+            encode(&shares, &symbols, EVERY, &mut bytes);
             for len in 0..bytes.len() {
                 prop_assert!(decode(&mut &bytes[..len], symbols.len()).is_err());
             }
         }
 
         #[test]
-        fn foreign_bytes_never_panic(log in 4u8..10, bytes: Vec<u8>, count in 0usize..1000) {
+        fn foreign_bytes_never_panic(log in 4u8..10, bytes: Vec<u8>, count in 0usize..1000, bit: usize, states: [u8; LANES]) {
             let _ = decode(&mut &[&[log], &bytes[..]].concat()[..], count);
+            let shares = Shares::of_counts(&[3, 1], LOG_MIN);
+            let mut decoder = Decoder::new(&shares, &bytes);
+            for bit in [bit, bit % (bytes.len() * 8 + 1)] {
+                if decoder.enter(&Entry { bit, states }).is_ok() {
+                    decoder.fill(&mut vec![0; count]);
+                }
+            }
+            let _ = decoder.finish();
         }
     }
 }

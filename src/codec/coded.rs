@@ -1,7 +1,10 @@
 //! Runs of residuals by how often each comes: low bits as they are, the rest as symbols of [`ans`](super::ans), and a few
-//! exceptions that are far from all others.
+//! exceptions that are far from all others. Of a long run some can be unpacked without those before them.
 
-use super::ans::{self, Shares};
+use std::iter::Peekable;
+use std::vec;
+
+use super::ans::{self, LANES, Shares};
 use super::bits::{self, GROUP};
 use super::varint::{read_i64, read_u64, write_i64, write_u64};
 use super::{Malformed, take, take_count, take_u8};
@@ -11,6 +14,12 @@ const LOW_MAX: u32 = 56;
 
 /// A run may take next to no bytes, so its bytes do not bound what it unpacks to; this does.
 const RESIDUALS_MAX: usize = 1 << 16;
+
+/// An entry takes some eight bytes with what stands for it elsewhere: a hundredth of what so many residuals of a series take; and
+/// these are unpacked in some microseconds.
+pub const ENTRY_RESIDUALS: usize = 2048;
+
+const ENTRY_BITS: usize = 64;
 
 /// A position, a correction and the symbol in its place.
 const EXCEPTION_BITS: usize = 28;
@@ -75,6 +84,7 @@ impl Coded {
             + residuals.len() * low as usize
             + exceptions.len() * EXCEPTION_BITS
             + 16
+            + (residuals.len() - 1) / ENTRY_RESIDUALS * ENTRY_BITS
             + super::integers::varint_bits(base);
         Some(Coded { low, base, shares, symbols, lows, exceptions, cost_bits })
     }
@@ -90,10 +100,28 @@ impl Coded {
             write_i64(out, missing);
             next = at + 1;
         }
+        let mut symbols = Vec::new();
+        let mut bit = 0;
+        for entry in ans::encode(&self.shares, &self.symbols, ENTRY_RESIDUALS, &mut symbols) {
+            write_u64(out, (entry.bit - bit) as u64);
+            out.extend_from_slice(&entry.states);
+            bit = entry.bit;
+        }
         bits::pack(&self.lows, self.low, out);
-        ans::encode(&self.shares, &self.symbols, out);
+        out.append(&mut symbols);
     }
 }
+
+/// How many entries there are among so many residuals that have some.
+pub fn entry_count(residual_count: usize) -> Result<usize, Malformed> {
+    match residual_count {
+        _ if residual_count <= ENTRY_RESIDUALS => Err(Malformed("so few residuals have no entries")),
+        _ if residual_count > RESIDUALS_MAX => Err(TOO_LONG),
+        _ => Ok((residual_count - 1) / ENTRY_RESIDUALS),
+    }
+}
+
+const TOO_LONG: Malformed = Malformed("a run of residuals is too long");
 
 /// How many low bits go as they are, and what the first symbol stands for: so that the bulk of a sample of the residuals takes
 /// about a quarter of the symbols there may be.
@@ -116,21 +144,80 @@ fn choose_window(residuals: &[i64], symbols_max: usize) -> Option<(u32, i64)> {
     Some((low, if min.wrapping_sub(base) as u64 <= room && min > base { min } else { base }))
 }
 
-/// Takes `count` residuals off the front and hands them over in groups.
-pub fn for_each_group(
-    bytes: &mut &[u8],
+/// Residuals on disk, unpacked in groups.
+pub struct CodedGroups<'a> {
+    low: u32,
+    base: i64,
+    exceptions: Peekable<vec::IntoIter<(usize, i64)>>,
+    entries: Vec<ans::Entry>,
+    /// Of residuals that are not unpacked yet.
+    lows: &'a [u8],
+    decoder: ans::Decoder<'a>,
+    /// How many are unpacked or passed by.
+    done: usize,
     count: usize,
-    mut each: impl FnMut(&mut [i64]),
-) -> Result<(), Malformed> {
-    if count > RESIDUALS_MAX {
-        return Err(Malformed("a run of residuals is too long"));
+}
+
+impl<'a> CodedGroups<'a> {
+    /// `count` residuals, which begin at the front of `bytes`.
+    pub fn open(mut bytes: &'a [u8], count: usize, entry_count: usize) -> Result<CodedGroups<'a>, Malformed> {
+        if count > RESIDUALS_MAX {
+            return Err(TOO_LONG);
+        }
+        let low = u32::from(take_u8(&mut bytes)?);
+        if low > LOW_MAX {
+            return Err(Malformed("there are too many low bits"));
+        }
+        let base = read_i64(&mut bytes)?;
+        let shares = Shares::take(&mut bytes)?;
+        let exceptions = take_exceptions(&mut bytes, count)?;
+        let entries = take_entries(&mut bytes, entry_count)?;
+        let lows = take(&mut bytes, bits::packed_len(count, low))?;
+        let (exceptions, decoder) = (exceptions.into_iter().peekable(), ans::Decoder::new(&shares, bytes));
+        Ok(CodedGroups { low, base, exceptions, entries, lows, decoder, done: 0, count })
     }
-    let low = u32::from(take_u8(bytes)?);
-    if low > LOW_MAX {
-        return Err(Malformed("there are too many low bits"));
+
+    /// Before the first group: goes to the entry of this number.
+    pub fn enter(&mut self, entry: usize) -> Result<(), Malformed> {
+        self.decoder.enter(&self.entries[entry])?;
+        self.done = (entry + 1) * ENTRY_RESIDUALS;
+        take(&mut self.lows, bits::packed_len(self.done, self.low))?;
+        while self.exceptions.next_if(|(at, _)| *at < self.done).is_some() {}
+        Ok(())
     }
-    let base = read_i64(bytes)?;
-    let shares = Shares::take(bytes)?;
+
+    /// Unpacks the next [`GROUP`] residuals, or as many as are left: `group` is as long.
+    pub fn next(&mut self, group: &mut [i64]) -> Result<(), Malformed> {
+        let (base, low, len) = (self.base, self.low, group.len());
+        assert_eq!(len, GROUP.min(self.count - self.done), "groups are whole but for the last one");
+        let mut symbols = [0u8; GROUP];
+        self.decoder.fill(&mut symbols[..len]);
+        if low == 0 {
+            for (slot, &symbol) in group.iter_mut().zip(&symbols) {
+                *slot = base.wrapping_add(i64::from(symbol));
+            }
+        } else {
+            let mut packed = [0; GROUP];
+            bits::unpack(&mut self.lows, low, &mut packed[..len])?;
+            for ((slot, &symbol), &packed) in group.iter_mut().zip(&symbols).zip(&packed) {
+                *slot = base.wrapping_add((u64::from(symbol) << low | packed) as i64);
+            }
+        }
+        while let Some((at, missing)) = self.exceptions.next_if(|(at, _)| *at < self.done + len) {
+            group[at - self.done] = group[at - self.done].wrapping_add(missing);
+        }
+        self.done += len;
+        Ok(())
+    }
+
+    /// Behind the last group: the bytes that follow.
+    pub fn finish(self) -> Result<&'a [u8], Malformed> {
+        self.decoder.finish()
+    }
+}
+
+/// Places among `count` residuals, and what is missing there.
+fn take_exceptions(bytes: &mut &[u8], count: usize) -> Result<Vec<(usize, i64)>, Malformed> {
     let exception_count = take_count(bytes, count.min(bytes.len() / 2))?;
     let mut exceptions = Vec::with_capacity(exception_count);
     let mut next = 0u64;
@@ -140,33 +227,19 @@ pub fn for_each_group(
         exceptions.push((at as usize, read_i64(bytes)?));
         next = at + 1;
     }
-    let mut exceptions = exceptions.into_iter().peekable();
-    let mut lows = take(bytes, bits::packed_len(count, low))?;
-    let mut decoder = ans::Decoder::new(&shares, bytes);
-    let (mut symbols, mut packed, mut group) = ([0u8; GROUP], [0; GROUP], [0; GROUP]);
-    let mut done = 0;
-    while done < count {
-        let len = (count - done).min(GROUP);
-        decoder.fill(&mut symbols[..len]);
-        let group = &mut group[..len];
-        if low == 0 {
-            for (slot, &symbol) in group.iter_mut().zip(&symbols) {
-                *slot = base.wrapping_add(i64::from(symbol));
-            }
-        } else {
-            bits::unpack(&mut lows, low, &mut packed[..len])?;
-            for ((slot, &symbol), &packed) in group.iter_mut().zip(&symbols).zip(&packed) {
-                *slot = base.wrapping_add((u64::from(symbol) << low | packed) as i64);
-            }
-        }
-        while let Some((at, missing)) = exceptions.next_if(|(at, _)| *at < done + len) {
-            group[at - done] = group[at - done].wrapping_add(missing);
-        }
-        each(group);
-        done += len;
+    Ok(exceptions)
+}
+
+fn take_entries(bytes: &mut &[u8], count: usize) -> Result<Vec<ans::Entry>, Malformed> {
+    let mut entries = Vec::with_capacity(count);
+    let mut bit = 0usize;
+    for _ in 0..count {
+        let step = usize::try_from(read_u64(bytes)?).ok();
+        bit = step.and_then(|step| bit.checked_add(step)).ok_or(Malformed("an entry lies too far away"))?;
+        let states = take(bytes, LANES)?.try_into().expect("as many as are taken");
+        entries.push(ans::Entry { bit, states });
     }
-    *bytes = decoder.finish()?;
-    Ok(())
+    Ok(entries)
 }
 
 #[cfg(test)]
@@ -175,14 +248,38 @@ mod tests {
 
     use super::*;
 
+    /// All from the first one on, or from an entry on; and the bytes that follow.
+    fn unpacked(
+        bytes: &[u8],
+        count: usize,
+        entry_count: usize,
+        entry: Option<usize>,
+    ) -> Result<(Vec<i64>, &[u8]), Malformed> {
+        let mut groups = CodedGroups::open(bytes, count, entry_count)?;
+        entry.map_or(Ok(()), |entry| groups.enter(entry))?;
+        let mut back = Vec::new();
+        while groups.done < count {
+            let mut group = [0; GROUP];
+            let group = &mut group[..GROUP.min(count - groups.done)];
+            groups.next(group)?;
+            back.extend_from_slice(group);
+        }
+        Ok((back, groups.finish()?))
+    }
+
     fn bytes_of(residuals: &[i64]) -> Option<Vec<u8>> {
         let mut bytes = Vec::new();
         Coded::of(residuals)?.put(&mut bytes);
         bytes.extend_from_slice(b"rest");
-        let (mut slice, mut back) = (&bytes[..], Vec::new());
-        for_each_group(&mut slice, residuals.len(), |group| back.extend_from_slice(group)).unwrap();
+        let entry_count = (residuals.len() - 1) / ENTRY_RESIDUALS;
+        let (back, rest) = unpacked(&bytes, residuals.len(), entry_count, None).unwrap();
         assert_eq!(back, residuals);
-        assert_eq!(slice, b"rest");
+        assert_eq!(rest, b"rest");
+        for entry in 0..entry_count {
+            let (back, rest) = unpacked(&bytes, residuals.len(), entry_count, Some(entry)).unwrap();
+            assert_eq!(back, residuals[(entry + 1) * ENTRY_RESIDUALS..]);
+            assert_eq!(rest, b"rest");
+        }
         bytes.truncate(bytes.len() - 4);
         Some(bytes)
     }
@@ -205,7 +302,8 @@ mod tests {
     fn a_run_of_no_end_is_malformed() {
         let mut bytes = bytes_of(&[7; 100]).unwrap();
         bytes.extend([0; 100]);
-        assert!(for_each_group(&mut &bytes[..], RESIDUALS_MAX + 1, |_| {}).is_err());
+        assert!(unpacked(&bytes, RESIDUALS_MAX + 1, 0, None).is_err());
+        assert!(entry_count(RESIDUALS_MAX + 1).is_err());
     }
 
     proptest! {
@@ -228,13 +326,35 @@ mod tests {
             bytes[at] = byte;
             let cut = keep.index(bytes.len());
             for bytes in [&bytes[..], &bytes[..cut]] {
-                let _ = for_each_group(&mut &bytes[..], count, |_| {});
+                let _ = unpacked(bytes, count, 0, None);
             }
         }
 
         #[test]
         fn foreign_bytes_never_panic(low in 0u8..60, bytes: Vec<u8>, count in 0usize..1000) {
-            let _ = for_each_group(&mut &[&[low], &bytes[..]].concat()[..], count, |_| {});
+            let _ = unpacked(&[&[low], &bytes[..]].concat(), count, 0, None);
+        }
+
+        #[test]
+        fn long_runs_come_back_from_each_entry_on(seed: u64, len in 0usize..5000, low in 0u32..20, far in prop::collection::vec((any::<prop::sample::Index>(), any::<i64>()), 0..5)) {
+            let noise = |i: usize| (seed ^ i as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+            let mut residuals: Vec<i64> = (0..ENTRY_RESIDUALS + len).map(|i| (noise(i) >> (61 - low)) as i64).collect();
+            for (at, value) in far {
+                let at = at.index(residuals.len());
+                residuals[at] = value;
+            }
+            bytes_of(&residuals);
+        }
+
+        #[test]
+        fn changed_and_cut_entries_never_panic(at in 0usize..100, byte: u8, keep: prop::sample::Index) {
+            let residuals: Vec<i64> = (0..2 * ENTRY_RESIDUALS as i64).map(|i| i * i % 7).collect();
+            let mut bytes = bytes_of(&residuals).unwrap();
+            bytes[at] = byte;
+            let cut = keep.index(bytes.len());
+            for bytes in [&bytes[..], &bytes[..cut]] {
+                let _ = unpacked(bytes, residuals.len(), 1, Some(0));
+            }
         }
     }
 }

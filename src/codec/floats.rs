@@ -3,6 +3,8 @@
 //! Most metrics are integers or decimals of few digits, and many of those are multiples of something (bytes of
 //! 4096): as integers they take a few bits. What is neither goes through its bits, or XOR.
 
+use std::ops::Range;
+
 use super::bits::{BitReader, BitWriter};
 use super::near_decimals::{self, NearDecimals};
 use super::patches::{self, Patches};
@@ -50,24 +52,42 @@ pub fn encode_with(values: &[f64], effort: Effort, out: &mut Vec<u8>) {
 }
 
 /// Appends the `count` values that codec and payload in `bytes` stand for.
-pub fn decode(mut bytes: &[u8], count: usize, out: &mut Vec<f64>) -> Result<(), Malformed> {
-    let bytes = &mut bytes;
-    let start = out.len();
-    match take_u8(bytes)? {
+pub fn decode(bytes: &[u8], count: usize, out: &mut Vec<f64>) -> Result<(), Malformed> {
+    decode_in(bytes, count, 0..count, out)
+}
+
+/// As [`decode`], but only the values in these places; little more is unpacked.
+pub fn decode_in(
+    mut bytes: &[u8],
+    count: usize,
+    wanted: Range<usize>,
+    out: &mut Vec<f64>,
+) -> Result<(), Malformed> {
+    match take_u8(&mut bytes)? {
         CONSTANT => {
-            let bits = u64::from_le_bytes(take(bytes, 8)?.try_into().expect("eight bytes"));
-            out.resize(start + count, f64::from_bits(bits));
+            let bits = u64::from_le_bytes(take(&mut bytes, 8)?.try_into().expect("eight bytes"));
+            fill_constant(bytes, wanted.len(), f64::from_bits(bits), out)
         }
-        CONSTANT_INTEGER => out.resize(start + count, read_i64(bytes)? as f64),
-        DECIMAL => decode_decimals(bytes, count, out)?,
-        BITS => integers::for_each_group(bytes, count, |group| {
+        CONSTANT_INTEGER => {
+            let integer = read_i64(&mut bytes)?;
+            fill_constant(bytes, wanted.len(), integer as f64, out)
+        }
+        DECIMAL => decode_decimals(bytes, count, wanted, out),
+        BITS => integers::for_each_group_in(bytes, count, wanted, |group| {
             out.extend(group.iter().map(|&bits| from_ordered_bits(bits)))
-        })?,
-        XOR => return decode_xor(bytes, count, out),
-        NEAR_DECIMAL => near_decimals::decode(bytes, count, out)?,
-        _ => return Err(Malformed("unknown codec of floats")),
+        }),
+        XOR => decode_xor(bytes, wanted, out),
+        NEAR_DECIMAL => near_decimals::decode_in(bytes, count, wanted, out),
+        _ => Err(Malformed("unknown codec of floats")),
     }
-    if bytes.is_empty() { Ok(()) } else { Err(Malformed("bytes after the values")) }
+}
+
+fn fill_constant(rest: &[u8], count: usize, value: f64, out: &mut Vec<f64>) -> Result<(), Malformed> {
+    if !rest.is_empty() {
+        return Err(Malformed("bytes after the values"));
+    }
+    out.resize(out.len() + count, value);
+    Ok(())
 }
 
 fn encode_constant(value: f64, out: &mut Vec<u8>) {
@@ -183,24 +203,29 @@ pub(super) fn common_factor(integers: &[i64], offset: i64) -> i64 {
     factor.max(1)
 }
 
-fn decode_decimals(bytes: &mut &[u8], count: usize, out: &mut Vec<f64>) -> Result<(), Malformed> {
-    let start = out.len();
-    let patches = Patches::take(bytes, count)?;
-    let exponent = take_u8(bytes)? as usize;
+fn decode_decimals(
+    mut bytes: &[u8],
+    count: usize,
+    wanted: Range<usize>,
+    out: &mut Vec<f64>,
+) -> Result<(), Malformed> {
+    let (start, first) = (out.len(), wanted.start);
+    let patches = Patches::take(&mut bytes, count)?;
+    let exponent = take_u8(&mut bytes)? as usize;
     let power = *POWERS.get(exponent).ok_or(Malformed("an exponent exceeds 18"))?;
-    let (offset, factor) = (read_i64(bytes)?, read_u64(bytes)? as i64);
+    let (offset, factor) = (read_i64(&mut bytes)?, read_u64(&mut bytes)? as i64);
     match (exponent, factor) {
-        (0, 1) => integers::for_each_group(bytes, count, |group| {
+        (0, 1) => integers::for_each_group_in(bytes, count, wanted, |group| {
             out.extend(group.iter().map(|&m| m.wrapping_add(offset) as f64))
         })?,
-        (0, _) => integers::for_each_group(bytes, count, |group| {
+        (0, _) => integers::for_each_group_in(bytes, count, wanted, |group| {
             out.extend(group.iter().map(|&m| m.wrapping_mul(factor).wrapping_add(offset) as f64))
         })?,
-        _ => integers::for_each_group(bytes, count, |group| {
+        _ => integers::for_each_group_in(bytes, count, wanted, |group| {
             out.extend(group.iter().map(|&m| m.wrapping_mul(factor).wrapping_add(offset) as f64 / power))
         })?,
     }
-    patches.apply(&mut out[start..]);
+    patches.apply(first, &mut out[start..]);
     Ok(())
 }
 
@@ -248,16 +273,14 @@ fn encode_xor(values: &[f64]) -> Vec<u8> {
     writer.finish()
 }
 
-fn decode_xor(bytes: &[u8], count: usize, out: &mut Vec<f64>) -> Result<(), Malformed> {
-    if count == 0 {
-        return Ok(());
-    }
+fn decode_xor(bytes: &[u8], wanted: Range<usize>, out: &mut Vec<f64>) -> Result<(), Malformed> {
     let mut reader = BitReader::new(bytes);
-    let mut last = reader.read(64)?;
-    out.push(f64::from_bits(last));
+    let mut last = 0;
     let (mut leading, mut length) = (0, 0);
-    for _ in 1..count {
-        if reader.read(1)? == 1 {
+    for at in 0..wanted.end {
+        if at == 0 {
+            last = reader.read(64)?;
+        } else if reader.read(1)? == 1 {
             if reader.read(1)? == 1 {
                 leading = reader.read(6)? as u32;
                 length = reader.read(6)? as u32 + 1;
@@ -267,7 +290,9 @@ fn decode_xor(bytes: &[u8], count: usize, out: &mut Vec<f64>) -> Result<(), Malf
             }
             last ^= reader.read(length)? << (64 - leading - length);
         }
-        out.push(f64::from_bits(last));
+        if at >= wanted.start {
+            out.push(f64::from_bits(last));
+        }
     }
     Ok(())
 }
@@ -366,13 +391,42 @@ mod tests {
             let walk: Vec<f64> = steps.iter().map(|s| { sum += s / 3.0; sum }).collect();
             bytes_of(&walk);
             let mut xor = Vec::new();
-            decode_xor(&encode_xor(&walk), walk.len(), &mut xor).unwrap();
+            decode_xor(&encode_xor(&walk), 0..walk.len(), &mut xor).unwrap();
             prop_assert_eq!(xor, walk);
         }
 
         #[test]
+        fn some_come_back_as_all_do(
+            steps in prop::collection::vec(-500i64..500, 1..60), len in 1usize..6000, kind in 0usize..5, strangers: bool,
+            places: (prop::sample::Index, prop::sample::Index), best: bool,
+        ) {
+            let mut sum = 0;
+            let mut next = |i: usize| { sum += steps[i * i % steps.len()]; sum };
+            let integers: Vec<i64> = (0..len).map(&mut next).collect();
+            let value = |&sum: &i64| match kind {
+                0 => 7.0,
+                1 => sum as f64,
+                2 => sum as f64 / 100.0 * 4096.0,
+                3 => sum as f64 / 3.0,
+                _ => from_ordered_bits(ordered_bits(sum as f64 / 1e6 + 3.0) + sum % 3),
+            };
+            let mut values: Vec<f64> = integers.iter().map(value).collect();
+            if strangers {
+                values[len / 2] = f64::from_bits(0x7ff0_0000_0000_0002);
+            }
+            let bytes = bytes_with(&values, if best { Effort::Best } else { Effort::Fast });
+            let (from, to) = (places.0.index(len), places.1.index(len) + 1);
+            let wanted = from.min(to)..from.max(to);
+            let mut some = vec![0.5];
+            decode_in(&bytes, len, wanted.clone(), &mut some).unwrap();
+            prop_assert!(some[1..].iter().map(|v| v.to_bits()).eq(values[wanted].iter().map(|v| v.to_bits())));
+        }
+
+        #[test]
         fn foreign_bytes_never_panic(codec in 0u8..8, bytes: Vec<u8>, count in 0usize..1000) {
-            let _ = decode(&[&[codec], &bytes[..]].concat(), count, &mut Vec::new());
+            let bytes = [&[codec], &bytes[..]].concat();
+            let _ = decode(&bytes, count, &mut Vec::new());
+            let _ = decode_in(&bytes, count, count / 3..count / 2, &mut Vec::new());
         }
     }
 }

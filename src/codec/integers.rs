@@ -3,10 +3,14 @@
 //! Values, differences or differences of differences, whichever is smallest, in groups of 128: a base, a width
 //! in bits for all, and a few exceptions that did not fit. Decoding is loops without branches per value.
 
+mod runs;
+
 use std::ops::Range;
 
+pub(super) use runs::Runs;
+
 use super::bits::{self, GROUP};
-use super::coded::{self, Coded};
+use super::coded::{Coded, ENTRY_RESIDUALS};
 use super::varint::{read_i64, write_i64, write_u64, zigzag};
 use super::{Effort, Malformed, take, take_count, take_u8};
 
@@ -17,6 +21,9 @@ const EXCEPTION_BITS: usize = 16;
 
 /// Added to the order where residuals are coded by how often they come.
 const CODED: u8 = 4;
+
+/// Added, too, where there are so many of them that some can be entered in the middle.
+const ENTRIES: u8 = 8;
 
 /// Appends `values`; their count is not written.
 pub fn encode(values: &[i64], out: &mut Vec<u8>) {
@@ -32,8 +39,10 @@ pub fn encode_with(values: &[i64], effort: Effort, out: &mut Vec<u8>) {
         residuals(values, order, order, &mut all);
         let pays = |coded: &Coded| coded.cost_bits + coded.cost_bits / 8 < estimates[order];
         if let Some(coded) = Coded::of(&all).filter(pays) {
-            out.push(order as u8 | CODED);
+            let has_entries = all.len() > ENTRY_RESIDUALS;
+            out.push(order as u8 | CODED | if has_entries { ENTRIES } else { 0 });
             put_first(values, order, out);
+            put_entries(values, order, out);
             return coded.put(out);
         }
     }
@@ -73,64 +82,49 @@ pub fn for_each_wanted_group(
     wants: impl Fn(Range<usize>) -> bool,
     mut each: impl FnMut(usize, &[i64]),
 ) -> Result<(), Malformed> {
-    let mut each = |first: usize, group: &[i64]| {
-        if wants(first..first + group.len()) {
-            each(first, group);
+    let mut runs = Runs::open(bytes, count)?;
+    loop {
+        let places = runs.next_places();
+        let first = places.start;
+        if places.is_empty() {
+            break;
         }
-    };
-    let head = take_u8(bytes)?;
-    let order = head & !CODED;
-    if order > 2 {
-        return Err(Malformed("unknown order of differences"));
-    }
-    let (mut value, mut difference) = (0i64, 0i64);
-    if order >= 1 && count >= 1 {
-        value = read_i64(bytes)?;
-        each(0, &[value]);
-    }
-    if order == 2 && count >= 2 {
-        difference = read_i64(bytes)?;
-        value = value.wrapping_add(difference);
-        each(1, &[value]);
-    }
-    let mut left = count.saturating_sub(order as usize);
-    let mut integrate = |group: &mut [i64]| match order {
-        0 => {}
-        1 => {
-            for slot in group.iter_mut() {
-                value = value.wrapping_add(*slot);
-                *slot = value;
-            }
+        if wants(places) {
+            each(first, runs.next()?);
+        } else {
+            runs.skip()?;
         }
-        _ => {
-            for slot in group.iter_mut() {
-                difference = difference.wrapping_add(*slot);
-                value = value.wrapping_add(difference);
-                *slot = value;
-            }
-        }
-    };
-    if head & CODED != 0 {
-        return coded::for_each_group(bytes, left, |group| {
-            integrate(group);
-            each(count - left, group);
-            left -= group.len();
-        });
     }
-    let mut group = [0i64; GROUP];
-    while left > 0 {
-        let group = &mut group[..left.min(GROUP)];
-        if order == 0 && !wants(count - left..count - left + group.len()) {
-            skip_group(bytes, group.len())?;
-            left -= group.len();
+    *bytes = runs.finish()?;
+    Ok(())
+}
+
+/// As [`for_each_group`], but only the numbers in these places; `bytes` hold nothing else. What is before them is
+/// unpacked from the last entry on, and what is behind them is not looked at.
+pub fn for_each_group_in(
+    bytes: &[u8],
+    count: usize,
+    wanted: Range<usize>,
+    mut each: impl FnMut(&[i64]),
+) -> Result<(), Malformed> {
+    let mut runs = Runs::open(bytes, count)?;
+    runs.enter(wanted.start)?;
+    loop {
+        let places = runs.next_places();
+        if places.is_empty() {
+            return runs.finish_all();
+        }
+        if places.start >= wanted.end {
+            return Ok(());
+        }
+        if places.end <= wanted.start {
+            runs.skip()?;
             continue;
         }
-        decode_group(bytes, group)?;
-        integrate(group);
-        each(count - left, group);
-        left -= group.len();
+        let from = wanted.start.saturating_sub(places.start);
+        let to = wanted.end.min(places.end) - places.start;
+        each(&runs.next()?[from..to]);
     }
-    Ok(())
 }
 
 /// Appends what the residuals start from.
@@ -140,6 +134,22 @@ fn put_first(values: &[i64], order: usize, out: &mut Vec<u8>) {
     }
     if order == 2 && values.len() >= 2 {
         write_i64(out, values[1].wrapping_sub(values[0]));
+    }
+}
+
+/// Appends what the residuals of each entry are added to, less that of the entry before it.
+fn put_entries(values: &[i64], order: usize, out: &mut Vec<u8>) {
+    let difference_at = |at: usize| values[at].wrapping_sub(values[at - 1]);
+    let (mut number, mut difference) = (values[0], if order == 2 { difference_at(1) } else { 0 });
+    for at in (order..values.len()).step_by(ENTRY_RESIDUALS).skip(1) {
+        if order >= 1 {
+            write_i64(out, values[at - 1].wrapping_sub(number));
+            number = values[at - 1];
+        }
+        if order == 2 {
+            write_i64(out, difference_at(at - 1).wrapping_sub(difference));
+            difference = difference_at(at - 1);
+        }
     }
 }
 

@@ -1,6 +1,8 @@
 //! Floats that were decimals until somebody added or scaled them: 0.00083889799999 is a decimal of nine digits, but for the last
 //! bit. The decimals take few bits as integers, and how many floats lie between them and the values fewer.
 
+use std::ops::Range;
+
 use super::floats::{POWERS, from_ordered_bits, ordered_bits};
 use super::{Effort, Malformed, integers, take_u8};
 
@@ -70,14 +72,20 @@ fn distance(value: f64, number: i64, exponent: usize) -> i64 {
     ordered_bits(value).wrapping_sub(ordered_bits(number as f64 / POWERS[exponent]))
 }
 
-/// Appends the `count` values at the front of `bytes`.
-pub fn decode(bytes: &mut &[u8], count: usize, out: &mut Vec<f64>) -> Result<(), Malformed> {
-    let exponent = usize::from(take_u8(bytes)?);
+/// Appends those in these places of the `count` values that `bytes` hold.
+pub fn decode_in(
+    mut bytes: &[u8],
+    count: usize,
+    wanted: Range<usize>,
+    out: &mut Vec<f64>,
+) -> Result<(), Malformed> {
+    let exponent = usize::from(take_u8(&mut bytes)?);
     let power = *POWERS.get(exponent).ok_or(Malformed("an exponent exceeds 18"))?;
-    let start = out.len();
-    integers::for_each_group(bytes, count, |group| out.extend(group.iter().map(|&m| m as f64 / power)))?;
-    let mut at = start;
-    integers::for_each_group(bytes, count, |group| {
+    let mut at = out.len();
+    // All of them: only at their end the distances begin.
+    let numbers = integers::take_integers(&mut bytes, count)?;
+    out.extend(numbers[wanted.clone()].iter().map(|&m| m as f64 / power));
+    integers::for_each_group_in(bytes, count, wanted, |group| {
         for (value, &distance) in out[at..].iter_mut().zip(group) {
             *value = from_ordered_bits(ordered_bits(*value).wrapping_add(distance));
         }
@@ -97,9 +105,8 @@ mod tests {
         let mut sizes = [Effort::Fast, Effort::Best].map(|effort| {
             let mut bytes = Vec::new();
             found.encode(effort, &mut bytes);
-            let (mut slice, mut back) = (&bytes[..], vec![0.5]);
-            decode(&mut slice, values.len(), &mut back).unwrap();
-            assert!(slice.is_empty());
+            let mut back = vec![0.5];
+            decode_in(&bytes, values.len(), 0..values.len(), &mut back).unwrap();
             assert!(back[1..].iter().map(|v| v.to_bits()).eq(values.iter().map(|v| v.to_bits())));
             bytes
         });

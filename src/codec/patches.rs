@@ -38,10 +38,12 @@ impl<'a> Patches<'a> {
         Ok(Patches { places, bits: take(bytes, patch_count * 8)? })
     }
 
-    /// Puts them in their places of the column.
-    pub fn apply(&self, values: &mut [f64]) {
+    /// Puts them in their places among `values`, which are those of the column from the place `first` on.
+    pub fn apply(&self, first: usize, values: &mut [f64]) {
         for (&at, bits) in self.places.iter().zip(self.bits.chunks_exact(8)) {
-            values[at] = f64::from_bits(u64::from_le_bytes(bits.try_into().expect("eight bytes")));
+            if let Some(value) = at.checked_sub(first).and_then(|at| values.get_mut(at)) {
+                *value = f64::from_bits(u64::from_le_bytes(bits.try_into().expect("eight bytes")));
+            }
         }
     }
 }

@@ -1,7 +1,11 @@
 //! Columns of strictly increasing timestamps.
 
+use std::ops::Range;
+
+use super::integers::{self, Runs};
 use super::varint::{read_i64, read_u64, write_i64, write_u64};
-use super::{Effort, Malformed, integers, take_u8};
+use super::{Effort, Malformed, take_u8};
+use crate::model::TimeRange;
 
 const REGULAR: u8 = 1;
 const INTEGERS: u8 = 2;
@@ -33,8 +37,9 @@ pub fn decode(mut bytes: &[u8], count: usize, out: &mut Vec<i64>) -> Result<(), 
     let start = out.len();
     match take_u8(&mut bytes)? {
         REGULAR => {
-            let (first, step) = (read_i64(&mut bytes)?, read_u64(&mut bytes)? as i64);
-            out.extend((0..count as i64).map(|i| first.wrapping_add(step.wrapping_mul(i))));
+            let grid = Grid::take(bytes, count)?;
+            out.extend((0..count).map(|at| grid.at(at)));
+            return Ok(());
         }
         INTEGERS => integers::decode(&mut bytes, count, out)?,
         _ => return Err(Malformed("unknown codec of timestamps")),
@@ -42,10 +47,97 @@ pub fn decode(mut bytes: &[u8], count: usize, out: &mut Vec<i64>) -> Result<(), 
     if !bytes.is_empty() {
         return Err(Malformed("bytes after the timestamps"));
     }
-    if !out[start..].windows(2).all(|w| w[0] < w[1]) {
-        return Err(Malformed("timestamps do not increase"));
+    increase(&out[start..])
+}
+
+/// As [`decode`], but only the timestamps in the range; answers with their places. Little more is unpacked.
+pub fn decode_in(
+    mut bytes: &[u8],
+    count: usize,
+    range: TimeRange,
+    out: &mut Vec<i64>,
+) -> Result<Range<usize>, Malformed> {
+    match take_u8(&mut bytes)? {
+        REGULAR => {
+            let grid = Grid::take(bytes, count)?;
+            let places = grid.count_until(range.after)..grid.count_until(range.until);
+            out.extend(places.clone().map(|at| grid.at(at)));
+            Ok(places)
+        }
+        INTEGERS => decode_integers_in(bytes, count, range, out),
+        _ => Err(Malformed("unknown codec of timestamps")),
     }
-    Ok(())
+}
+
+fn decode_integers_in(
+    bytes: &[u8],
+    count: usize,
+    range: TimeRange,
+    out: &mut Vec<i64>,
+) -> Result<Range<usize>, Malformed> {
+    let mut runs = Runs::open(bytes, count)?;
+    runs.enter_above(range.after)?;
+    let (start, mut first) = (out.len(), None);
+    loop {
+        let places = runs.next_places();
+        if places.is_empty() {
+            runs.finish_all()?;
+            break;
+        }
+        let run = runs.next()?;
+        increase(run)?;
+        let inside = range.slice_of(run);
+        if !inside.is_empty() {
+            first.get_or_insert(places.start + inside.start);
+            out.extend_from_slice(&run[inside.clone()]);
+        }
+        if inside.end < run.len() {
+            break;
+        }
+    }
+    increase(&out[start..])?;
+    let first = first.unwrap_or(0);
+    Ok(first..first + out.len() - start)
+}
+
+fn increase(timestamps: &[i64]) -> Result<(), Malformed> {
+    let is_right = timestamps.windows(2).all(|w| w[0] < w[1]);
+    if is_right { Ok(()) } else { Err(NOT_INCREASING) }
+}
+
+const NOT_INCREASING: Malformed = Malformed("timestamps do not increase");
+
+/// Timestamps at one distance. Invariant: they increase, and the last one has 64 bits.
+struct Grid {
+    first: i64,
+    step: u64,
+    count: usize,
+}
+
+impl Grid {
+    /// `bytes` hold nothing else.
+    fn take(mut bytes: &[u8], count: usize) -> Result<Grid, Malformed> {
+        let grid = Grid { first: read_i64(&mut bytes)?, step: read_u64(&mut bytes)?, count };
+        if !bytes.is_empty() {
+            return Err(Malformed("bytes after the timestamps"));
+        }
+        let steps = count.saturating_sub(1) as u64;
+        let last = grid.step.checked_mul(steps).and_then(|way| grid.first.checked_add_unsigned(way));
+        if steps > 0 && (grid.step == 0 || last.is_none()) { Err(NOT_INCREASING) } else { Ok(grid) }
+    }
+
+    fn at(&self, place: usize) -> i64 {
+        self.first.wrapping_add_unsigned(self.step.wrapping_mul(place as u64))
+    }
+
+    /// How many come at or before `time`.
+    fn count_until(&self, time: i64) -> usize {
+        if time < self.first {
+            return 0;
+        }
+        let steps = time.abs_diff(self.first) / self.step.max(1);
+        usize::try_from(steps).map_or(self.count, |steps| steps.saturating_add(1).min(self.count))
+    }
 }
 
 #[cfg(test)]
@@ -83,8 +175,32 @@ mod tests {
         }
 
         #[test]
-        fn foreign_bytes_never_panic(bytes: Vec<u8>, count in 0usize..1000) {
+        fn those_in_a_range_come_back_as_all_do(
+            gaps in prop::collection::vec(1i64..60_000, 1..40), len in 1usize..7000, jitter in 1i64..300,
+            ends in any::<(prop::sample::Index, prop::sample::Index)>(), off_by in -2i64..3, best: bool,
+        ) {
+            let mut time = -1_000_000;
+            let mut next = |i: usize| { time += 15_000 + gaps[i * i % gaps.len()] % jitter; time };
+            let timestamps: Vec<i64> = (0..len).map(&mut next).collect();
+            let mut bytes = Vec::new();
+            encode_with(&timestamps, if best { Effort::Best } else { Effort::Fast }, &mut bytes);
+            let (a, b) = (timestamps[ends.0.index(len)] + off_by, timestamps[ends.1.index(len)]);
+            let range = TimeRange { after: a.min(b), until: a.max(b) };
+            let mut some = vec![7];
+            let places = decode_in(&bytes, len, range, &mut some).unwrap();
+            let expected = range.slice_of(&timestamps);
+            prop_assert_eq!(&some[1..], &timestamps[expected.clone()]);
+            prop_assert!(places == expected || expected.is_empty() && places.is_empty());
+        }
+
+        #[test]
+        fn foreign_bytes_never_panic(codec in 0u8..4, bytes: Vec<u8>, count in 0usize..1000, after: i64, until: i64) {
+            let bytes = [&[codec], &bytes[..]].concat();
             let _ = decode(&bytes, count, &mut Vec::new());
+            let mut out = Vec::new();
+            if let Ok(places) = decode_in(&bytes, count, TimeRange { after, until }, &mut out) {
+                prop_assert!(places.len() == out.len() && places.end <= count);
+            }
         }
     }
 }

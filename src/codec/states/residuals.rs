@@ -80,7 +80,7 @@ impl<'a> Packed<'a> {
         if !self.residuals.is_empty() {
             return Err(Malformed("bytes after a column"));
         }
-        self.patches.apply(&mut out[start..]);
+        self.patches.apply(0, &mut out[start..]);
         Ok(())
     }
 }

@@ -2,6 +2,7 @@
 
 mod buckets;
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use roaring::RoaringBitmap;
@@ -99,7 +100,7 @@ impl MetricsSegment {
         let mut result = Ok(());
         for block in blocks.floats {
             let times = &mut samples.float_timestamps;
-            let read = self.read_block(block, range, times, &mut samples.floats, floats::decode);
+            let read = self.read_block(block, range, times, &mut samples.floats, floats::decode_in);
             result = result.and(read);
         }
         for block in blocks.histograms {
@@ -206,23 +207,17 @@ impl MetricsSegment {
         range: TimeRange,
         times: &mut Vec<Timestamp>,
         values: &mut Vec<T>,
-        decode: impl FnOnce(&[u8], usize, &mut Vec<T>) -> Result<(), Malformed>,
+        decode: impl FnOnce(&[u8], usize, Range<usize>, &mut Vec<T>) -> Result<(), Malformed>,
     ) -> Result<(), SegmentError> {
         let column = self.column(block.column)?;
         if !column.overlaps(range) {
             return Ok(());
         }
-        let start = times.len();
-        let decoded = self.decode_block(block, &column, times, values, decode);
+        let (times_before, values_before) = (times.len(), values.len());
+        let decoded = self.decode_block(block, &column, range, times, values, decode);
         if decoded.is_err() {
-            times.truncate(start);
-            values.truncate(start);
-        } else if column.sticks_out_of(range) {
-            let inside = range.slice_of(&times[start..]);
-            times.truncate(start + inside.end);
-            values.truncate(start + inside.end);
-            times.drain(start..start + inside.start);
-            values.drain(start..start + inside.start);
+            times.truncate(times_before);
+            values.truncate(values_before);
         }
         decoded
     }
@@ -231,18 +226,41 @@ impl MetricsSegment {
         &self,
         block: &Block,
         column: &Column,
+        range: TimeRange,
         times: &mut Vec<Timestamp>,
         values: &mut Vec<T>,
-        decode: impl FnOnce(&[u8], usize, &mut Vec<T>) -> Result<(), Malformed>,
+        decode: impl FnOnce(&[u8], usize, Range<usize>, &mut Vec<T>) -> Result<(), Malformed>,
     ) -> Result<(), SegmentError> {
-        let start = times.len();
-        timestamps::decode(self.data(column.offset, column.len)?, column.sample_count, times)
-            .map_err(|what| self.damaged_data(column.offset, what))?;
-        if times[start] != column.first || times[times.len() - 1] != column.last {
-            return Err(self.damaged_data(column.offset, Malformed("a column is not what its table says")));
+        let wanted = self.decode_times(column, range, times)?;
+        if wanted.is_empty() {
+            return Ok(());
         }
-        decode(self.data(block.offset, block.len)?, column.sample_count, values)
+        decode(self.data(block.offset, block.len)?, column.sample_count, wanted, values)
             .map_err(|what| self.damaged_data(block.offset, what))
+    }
+
+    /// Appends the times of a column that lie in the range; answers with their places.
+    fn decode_times(
+        &self,
+        column: &Column,
+        range: TimeRange,
+        times: &mut Vec<Timestamp>,
+    ) -> Result<Range<usize>, SegmentError> {
+        let (bytes, count, start) = (self.data(column.offset, column.len)?, column.sample_count, times.len());
+        let decoded = if column.sticks_out_of(range) {
+            timestamps::decode_in(bytes, count, range, times)
+        } else {
+            timestamps::decode(bytes, count, times).map(|()| 0..count)
+        };
+        let wanted = decoded.map_err(|what| self.damaged_data(column.offset, what))?;
+        let times = &times[start..];
+        let is_first = wanted.start > 0 || times.first().is_none_or(|&time| time == column.first);
+        let is_last = wanted.end < count || times.last().is_none_or(|&time| time == column.last);
+        if is_first && is_last {
+            Ok(wanted)
+        } else {
+            Err(self.damaged_data(column.offset, Malformed("a column is not what its table says")))
+        }
     }
 
     /// A block of DATA without its checksum, which was right.
@@ -322,11 +340,21 @@ impl<'a> SeriesCursor<'a> {
     }
 }
 
-fn decode_histograms(mut bytes: &[u8], count: usize, out: &mut Vec<Arc<Histogram>>) -> Result<(), Malformed> {
-    match take_u8(&mut bytes)? {
-        HISTOGRAMS_CODEC => histograms::decode_block(bytes, count, out),
-        _ => Err(Malformed("unknown codec of histograms")),
+/// Appends those in these places.
+fn decode_histograms(
+    mut bytes: &[u8],
+    count: usize,
+    wanted: Range<usize>,
+    out: &mut Vec<Arc<Histogram>>,
+) -> Result<(), Malformed> {
+    if take_u8(&mut bytes)? != HISTOGRAMS_CODEC {
+        return Err(Malformed("unknown codec of histograms"));
     }
+    let start = out.len();
+    histograms::decode_block(bytes, count, out)?;
+    out.truncate(start + wanted.end);
+    out.drain(start..start + wanted.start);
+    Ok(())
 }
 
 fn decode_starts(mut bytes: &[u8]) -> Result<Vec<(Timestamp, Timestamp)>, Malformed> {
