@@ -18,6 +18,11 @@ pub struct ForwardChunk {
 }
 
 impl ForwardChunk {
+    /// What it takes in memory.
+    pub fn bytes(&self) -> usize {
+        size_of::<ForwardChunk>() + size_of_val(&*self.labels) + size_of_val(&*self.ends)
+    }
+
     /// The labels of the chunk's series `row`, in order of their names.
     pub fn labels(&self, row: usize) -> &[LabelIds] {
         let start = if row == 0 { 0 } else { self.ends[row - 1] };

@@ -1,5 +1,5 @@
 //! Reads an index in place. What is decoded once and kept is bounded: the names, the values of names that have
-//! few, and the chunks of series looked at last.
+//! few, and the chunks of series looked at last or more than once.
 
 use std::ops::ControlFlow;
 use std::sync::{Arc, OnceLock};
@@ -13,7 +13,7 @@ use crate::codec::varint::read_u64;
 use crate::codec::{Malformed, take_count, take_text};
 use crate::model::labels::label_hash;
 use crate::model::{Labels, Lookout};
-use crate::storage::segment::{CHUNK_ROWS, ChunkCache, Segment, SegmentError, Table};
+use crate::storage::segment::{CHUNK_ROWS, KeptChunks, Segment, SegmentError, Table};
 
 /// The values of a name are kept decoded up to this many; at 40 bytes each that is 640 KiB.
 const VALUES_KEPT_MAX: u32 = 16 << 10;
@@ -22,7 +22,7 @@ const VALUES_KEPT_MAX: u32 = 16 << 10;
 pub struct Index {
     segment: Arc<Segment>,
     names: OnceLock<Names>,
-    chunks: ChunkCache<ForwardChunk>,
+    chunks: KeptChunks<ForwardChunk>,
 }
 
 /// The label names, sorted.
@@ -57,7 +57,7 @@ impl KeptValues {
 
 impl Index {
     pub fn new(segment: Arc<Segment>) -> Index {
-        Index { segment, names: OnceLock::new(), chunks: ChunkCache::default() }
+        Index { segment, names: OnceLock::new(), chunks: KeptChunks::default() }
     }
 
     pub fn segment(&self) -> &Segment {
@@ -237,7 +237,7 @@ impl Index {
     /// The chunk that holds a series, and the series' place in it.
     pub(super) fn row(&self, ordinal: u32) -> Result<(Arc<ForwardChunk>, usize), SegmentError> {
         let chunk = u64::from(ordinal) / CHUNK_ROWS as u64;
-        let decoded = self.chunks.get(chunk, || {
+        let decoded = self.chunks.get(chunk, ForwardChunk::bytes, || {
             let value_counts = &self.names()?.value_counts;
             let table = Table::open(self.segment.section(SERIES)?)?;
             if table.row_count() != self.segment.meta().series_count {

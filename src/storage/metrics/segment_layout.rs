@@ -226,6 +226,14 @@ impl BlockChunk {
         Ok(BlockChunk { series, firsts, blocks })
     }
 
+    /// What it takes in memory.
+    pub fn bytes(&self) -> usize {
+        size_of::<BlockChunk>()
+            + size_of_val(&*self.series)
+            + size_of_val(&*self.firsts)
+            + size_of_val(&*self.blocks)
+    }
+
     pub fn of(&self, row: usize) -> SeriesBlocks<'_> {
         let SeriesRow { float_blocks, histogram_blocks, exemplar_blocks, starts } = self.series[row];
         let blocks = &self.blocks[self.firsts[row]..];

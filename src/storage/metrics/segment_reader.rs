@@ -21,13 +21,15 @@ use crate::codec::{
 };
 use crate::model::{Exemplar, Histogram, Labels, Lookout, Matcher, MetricMetadata, TimeRange, Timestamp};
 use crate::storage::index::Index;
-use crate::storage::segment::{CHUNK_ROWS, ChunkCache, Segment, SegmentError, SegmentMeta, Table};
+use crate::storage::segment::{
+    CHUNK_ROWS, ChunkCache, KeptChunks, Segment, SegmentError, SegmentMeta, Table,
+};
 
 /// A sealed segment of metrics. Series are ordinals, 0 and up in order of their labels.
 pub struct MetricsSegment {
     segment: Arc<Segment>,
     index: Index,
-    blocks: ChunkCache<BlockChunk>,
+    blocks: KeptChunks<BlockChunk>,
     columns: ChunkCache<Vec<Column>>,
     /// Of rollups: columns of times, by their numbers. A series has some five blocks in a segment, and the next series has
     /// the same times.
@@ -39,7 +41,7 @@ impl MetricsSegment {
     pub fn open(segment: Segment) -> MetricsSegment {
         let segment = Arc::new(segment);
         let index = Index::new(segment.clone());
-        let (blocks, columns) = (ChunkCache::default(), ChunkCache::default());
+        let (blocks, columns) = (KeptChunks::default(), ChunkCache::default());
         MetricsSegment { segment, index, blocks, columns, bucket_times: ChunkCache::default() }
     }
 
@@ -277,7 +279,7 @@ impl MetricsSegment {
 
     fn row(&self, ordinal: u32) -> Result<(Arc<BlockChunk>, usize), SegmentError> {
         let chunk = u64::from(ordinal) / CHUNK_ROWS as u64;
-        let decoded = self.blocks.get(chunk, || {
+        let decoded = self.blocks.get(chunk, BlockChunk::bytes, || {
             let section = self.segment.section(BLOCKS)?;
             let table = Table::open(section)?;
             if table.row_count() != self.meta().series_count {

@@ -4,6 +4,7 @@
 //! checksum was compared, so damage is an error that costs what it hit, never a wrong answer.
 
 mod block;
+mod kept;
 mod layout;
 mod reader;
 mod table;
@@ -12,6 +13,7 @@ mod writer;
 use std::path::PathBuf;
 
 pub use block::CHECK_LEN;
+pub use kept::KeptChunks;
 pub use layout::{Checking, SectionId, SegmentMeta};
 pub use reader::{Section, Segment};
 pub use table::{CHUNK_ROWS, ChunkCache, Table, TableWriter};

@@ -117,13 +117,18 @@ impl<T, const SLOTS: usize> Default for ChunkCache<T, SLOTS> {
 impl<T, const SLOTS: usize> ChunkCache<T, SLOTS> {
     /// The chunk, decoded now unless it is there.
     pub fn get<E>(&self, chunk: u64, decode: impl FnOnce() -> Result<T, E>) -> Result<Arc<T>, E> {
+        self.get_shared(chunk, || decode().map(Arc::new))
+    }
+
+    /// The same, where others may hold what is decoded.
+    pub fn get_shared<E>(&self, chunk: u64, decode: impl FnOnce() -> Result<Arc<T>, E>) -> Result<Arc<T>, E> {
         let slot = &self.slots[(chunk % self.slots.len() as u64) as usize];
         if let Some((held, decoded)) = &*slot.lock()
             && *held == chunk
         {
             return Ok(decoded.clone());
         }
-        let decoded = Arc::new(decode()?);
+        let decoded = decode()?;
         *slot.lock() = Some((chunk, decoded.clone()));
         Ok(decoded)
     }
