@@ -40,10 +40,24 @@ impl<'a> Patches<'a> {
 
     /// Puts them in their places among `values`, which are those of the column from the place `first` on.
     pub fn apply(&self, first: usize, values: &mut [f64]) {
-        for (&at, bits) in self.places.iter().zip(self.bits.chunks_exact(8)) {
+        for (at, patch) in self.iter() {
             if let Some(value) = at.checked_sub(first).and_then(|at| values.get_mut(at)) {
-                *value = f64::from_bits(u64::from_le_bytes(bits.try_into().expect("eight bytes")));
+                *value = patch;
             }
         }
+    }
+
+    /// The same among the values of these places alone, which are in order.
+    pub fn apply_some(&self, places: &[usize], values: &mut [f64]) {
+        for (at, patch) in self.iter() {
+            if let Ok(among) = places.binary_search(&at) {
+                values[among] = patch;
+            }
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (usize, f64)> {
+        let bits = self.bits.chunks_exact(8).map(|bits| bits.try_into().expect("eight bytes"));
+        self.places.iter().copied().zip(bits.map(|bits| f64::from_bits(u64::from_le_bytes(bits))))
     }
 }

@@ -1,5 +1,7 @@
 //! A column of floats as integers less what was expected, and patches for those that are no such integers.
 
+use std::ops::Range;
+
 use super::scale::Scale;
 use crate::codec::patches::{self, Patches};
 use crate::codec::{Effort, Malformed, integers};
@@ -17,7 +19,7 @@ impl Residuals {
     pub fn of(
         scale: Scale,
         values: &[f64],
-        expected: &[i64],
+        expected: impl Fn(usize) -> i64,
         integer: impl Fn(usize, f64) -> Option<i64>,
     ) -> Option<Residuals> {
         // A patch takes nine bytes; other forms take up to eight each.
@@ -26,7 +28,7 @@ impl Residuals {
         let mut residuals = Vec::with_capacity(values.len());
         for (at, &value) in values.iter().enumerate() {
             match integer(at, value) {
-                Some(integer) => residuals.push(integer.wrapping_sub(expected[at])),
+                Some(integer) => residuals.push(integer.wrapping_sub(expected(at))),
                 None if patches.len() == patches_max => return None,
                 None => {
                     patches.push((at, value.to_bits()));
@@ -60,27 +62,52 @@ impl<'a> Packed<'a> {
         Ok(Packed { scale, patches, residuals: bytes })
     }
 
-    /// Appends the values: `value` makes one of its place and its integer.
+    /// All values: `value` makes one of its place and its integer.
+    #[inline]
     pub fn unpack(
         mut self,
-        expected: &[i64],
+        count: usize,
+        expected: impl Fn(usize) -> i64,
         value: impl Fn(usize, i64) -> f64,
-        out: &mut Vec<f64>,
-    ) -> Result<(), Malformed> {
-        let start = out.len();
-        let mut at = 0;
-        integers::for_each_group(&mut self.residuals, expected.len(), |group| {
-            let expected = &expected[at..at + group.len()];
-            let values = group.iter().zip(expected).enumerate();
-            out.extend(
-                values.map(|(i, (&residual, &expected))| value(at + i, residual.wrapping_add(expected))),
-            );
-            at += group.len();
+    ) -> Result<Vec<f64>, Malformed> {
+        let mut values = Vec::with_capacity(count);
+        integers::for_each_group(&mut self.residuals, count, |group| {
+            let first = values.len();
+            let of_place = |(i, &residual): (usize, &i64)| {
+                let at = first + i;
+                value(at, residual.wrapping_add(expected(at)))
+            };
+            values.extend(group.iter().enumerate().map(of_place));
         })?;
-        if !self.residuals.is_empty() {
-            return Err(Malformed("bytes after a column"));
-        }
-        self.patches.apply(0, &mut out[start..]);
-        Ok(())
+        self.ended()?;
+        self.patches.apply(0, &mut values);
+        Ok(values)
+    }
+
+    /// As [`Packed::unpack`], but only the values of these places, which are in order; most of the others are skipped.
+    pub fn unpack_some(
+        mut self,
+        count: usize,
+        places: &[usize],
+        expected: impl Fn(usize) -> i64,
+        value: impl Fn(usize, i64) -> f64,
+    ) -> Result<Vec<f64>, Malformed> {
+        let mut values = Vec::with_capacity(places.len());
+        let wants = |run: Range<usize>| {
+            let next = places.partition_point(|&place| place < run.start);
+            places.get(next).is_some_and(|&place| place < run.end)
+        };
+        integers::for_each_wanted_group(&mut self.residuals, count, wants, |first, group| {
+            while let Some(&at) = places.get(values.len()).filter(|&&at| at < first + group.len()) {
+                values.push(value(at, group[at - first].wrapping_add(expected(at))));
+            }
+        })?;
+        self.ended()?;
+        self.patches.apply_some(places, &mut values);
+        Ok(values)
+    }
+
+    fn ended(&self) -> Result<(), Malformed> {
+        if self.residuals.is_empty() { Ok(()) } else { Err(Malformed("bytes after a column")) }
     }
 }

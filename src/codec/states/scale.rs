@@ -23,6 +23,57 @@ pub enum Scale {
     Bits,
 }
 
+/// How a scale turns floats into integers and back; loops are compiled for each.
+pub trait IntegerScale: Copy {
+    fn integer_of(self, value: f64) -> i64;
+    fn value_of(self, integer: i64) -> f64;
+}
+
+impl IntegerScale for Scale {
+    #[inline]
+    fn integer_of(self, value: f64) -> i64 {
+        match self {
+            Scale::Decimal { exponent, offset, factor } => {
+                rounded(value * POWERS[exponent]).wrapping_sub(offset).wrapping_div(factor)
+            }
+            Scale::Bits => ordered_bits(value),
+        }
+    }
+
+    #[inline]
+    fn value_of(self, integer: i64) -> f64 {
+        match self {
+            Scale::Decimal { exponent, offset, factor } => {
+                integer.wrapping_mul(factor).wrapping_add(offset) as f64 / POWERS[exponent]
+            }
+            Scale::Bits => from_ordered_bits(integer),
+        }
+    }
+}
+
+/// The scale of whole numbers with nothing else in common, as most values are: it takes no divisions.
+#[derive(Clone, Copy)]
+pub struct Whole;
+
+impl Whole {
+    /// If that is what a scale is.
+    pub fn of(scale: Scale) -> Option<Whole> {
+        (scale == Scale::Decimal { exponent: 0, offset: 0, factor: 1 }).then_some(Whole)
+    }
+}
+
+impl IntegerScale for Whole {
+    #[inline]
+    fn integer_of(self, value: f64) -> i64 {
+        rounded(value)
+    }
+
+    #[inline]
+    fn value_of(self, integer: i64) -> f64 {
+        integer as f64
+    }
+}
+
 impl Scale {
     /// A scale from whose integers nearly all values come back.
     pub fn find(columns: &[&[f64]]) -> Scale {
@@ -65,36 +116,6 @@ impl Scale {
         };
         let exponent = (0..=EXPONENT_MAX).find(|&exponent| is_near(exponent));
         exponent.map_or(Scale::Bits, |exponent| Scale::Decimal { exponent, offset: 0, factor: 1 })
-    }
-
-    pub fn integers_of(self, values: &[f64]) -> Vec<i64> {
-        match self {
-            // Most are whole numbers or decimals with nothing else in common, and divisions are slow.
-            Scale::Decimal { exponent, offset: 0, factor: 1 } => {
-                values.iter().map(|&value| rounded(value * POWERS[exponent])).collect()
-            }
-            _ => values.iter().map(|&value| self.integer_of(value)).collect(),
-        }
-    }
-
-    #[inline]
-    pub fn integer_of(self, value: f64) -> i64 {
-        match self {
-            Scale::Decimal { exponent, offset, factor } => {
-                rounded(value * POWERS[exponent]).wrapping_sub(offset).wrapping_div(factor)
-            }
-            Scale::Bits => ordered_bits(value),
-        }
-    }
-
-    #[inline]
-    pub fn value_of(self, integer: i64) -> f64 {
-        match self {
-            Scale::Decimal { exponent, offset, factor } => {
-                integer.wrapping_mul(factor).wrapping_add(offset) as f64 / POWERS[exponent]
-            }
-            Scale::Bits => from_ordered_bits(integer),
-        }
     }
 
     /// The same for the sum of `count` values, in each of which the offset is once.
@@ -149,6 +170,7 @@ pub fn from_rounded_bits(integer: i64) -> f64 {
 }
 
 /// The nearest integer, ties to even; what is too large for that is cut.
+#[inline]
 fn rounded(value: f64) -> i64 {
     // The sum lies between 2^52 and 2^53, where floats are the whole numbers: its low bits are the integer.
     if value.abs() < ROUNDED_MAX {

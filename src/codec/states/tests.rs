@@ -357,3 +357,24 @@ fn what_is_told_plainly_is_read_without_what_it_could_follow_from() {
     }
     assert!(decoded(&bytes, &times, Columns::LAST).is_err());
 }
+
+#[test]
+fn what_was_lost_is_told_by_the_greatest_values_of_some_buckets_alone() {
+    let values = (0..640u32).flat_map(|bucket| {
+        let greatest = f64::from(1_000 + bucket * bucket * 7919 % 977);
+        match bucket {
+            // What it ends with is no decimal, nor what was lost.
+            300 => [5.0, 0.0, 1.0, 50f64.sqrt()],
+            _ if bucket % 5 == 0 => [greatest - 1.0, greatest, 0.0, 1.0],
+            _ => [1.0, 2.0, 3.0, greatest],
+        }
+    });
+    let mut buckets = folded(values, MINUTE / 4);
+    buckets.narrow(Columns::COUNTER);
+    let (bytes, times) = (encoded(&buckets), times_of(&buckets));
+    for wanted in [Columns::LOST, Columns::LOST.union(Columns::MAX), Columns::COUNTER] {
+        let mut expected = buckets.clone();
+        expected.narrow(wanted);
+        assert_same(&decoded(&bytes, &times, wanted).unwrap(), &expected);
+    }
+}

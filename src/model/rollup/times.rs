@@ -193,4 +193,17 @@ mod tests {
         list.extend_shared(&part, |_| unreachable!("they are there"));
         assert_eq!(*list, [1, 2, 3]);
     }
+
+    #[test]
+    fn parts_that_were_written_over_are_copied_again() {
+        let times = Arc::new(BucketTimes { ends: vec![1, 2, 3], ..BucketTimes::default() });
+        let part = TimesPart { times, rows: 0..3 };
+        let mut list = Refilled::default();
+        list.extend_shared(&part, |times| &times.ends);
+        list.clear();
+        list.extend_from_slice(&[7, 8]);
+        list.clear();
+        list.extend_shared(&part, |times| &times.ends);
+        assert_eq!(*list, [1, 2, 3]);
+    }
 }

@@ -9,7 +9,7 @@ pub use pack::encode;
 pub use unpack::decode;
 
 use super::EFFORT;
-use super::scale::Scale;
+use super::scale::{IntegerScale, Scale};
 use crate::codec::{Effort, Malformed};
 
 /// What columns are chosen by.
@@ -60,33 +60,28 @@ struct Filled<'a> {
 }
 
 impl Filled<'_> {
-    /// First values if all steps from the last one of the bucket before to the last one of the bucket are equal.
-    fn expected_firsts(&self, scale: Scale) -> Vec<i64> {
-        let mut firsts = scale.integers_of(&self.lasts);
-        let mut before = firsts.first().copied().unwrap_or(0);
-        for (slot, &count) in firsts.iter_mut().zip(self.counts.iter()) {
-            let last = std::mem::replace(slot, before);
-            *slot = before.wrapping_add(last.wrapping_sub(before) / (count as i64).max(1));
-            before = last;
+    /// The first value of a bucket if all steps from the last one of the bucket before to the last one of the bucket are
+    /// equal.
+    fn expected_first(&self, scale: impl IntegerScale) -> impl Fn(usize) -> i64 {
+        let before = self.stepped_first(scale);
+        move |at| {
+            let (before, last) = (before(at), scale.integer_of(self.lasts[at]));
+            before.wrapping_add(last.wrapping_sub(before) / (self.counts[at] as i64).max(1))
         }
-        firsts
     }
 
     /// The last value of the bucket before, and of the first bucket its own.
-    fn stepped_firsts(&self, scale: Scale) -> Vec<i64> {
-        let mut firsts = scale.integers_of(&self.lasts);
-        firsts.copy_within(..self.lasts.len().saturating_sub(1), self.lasts.len().min(1));
-        firsts
+    fn stepped_first(&self, scale: impl IntegerScale) -> impl Fn(usize) -> i64 {
+        move |at| scale.integer_of(self.lasts[at.saturating_sub(1)])
     }
 
     /// Of each bucket one of its ends.
-    fn ends(&self, of: fn(f64, f64) -> f64) -> impl Iterator<Item = f64> {
+    fn ends(&self, of: impl Fn(f64, f64) -> f64) -> impl Iterator<Item = f64> {
         self.firsts.iter().zip(&self.lasts).map(move |(&first, &last)| of(first, last))
     }
 
-    fn integer_ends(&self, scale: Scale, of: fn(i64, i64) -> i64) -> Vec<i64> {
-        let ends = scale.integers_of(&self.firsts).into_iter().zip(scale.integers_of(&self.lasts));
-        ends.map(|(first, last)| of(first, last)).collect()
+    fn integer_end(&self, scale: impl IntegerScale, of: impl Fn(i64, i64) -> i64) -> impl Fn(usize) -> i64 {
+        move |at| of(scale.integer_of(self.firsts[at]), scale.integer_of(self.lasts[at]))
     }
 
     /// As if all samples were between the first and the last.
@@ -95,34 +90,30 @@ impl Filled<'_> {
         middle.zip(self.counts.iter()).map(|(middle, &count)| middle * count as f64).collect()
     }
 
-    fn expected_integer_sums(&self, scale: Scale) -> Vec<i64> {
-        let both = self.integer_ends(scale, i64::wrapping_add);
-        both.into_iter()
-            .zip(self.counts.iter())
-            .map(|(both, &count)| both.wrapping_mul(count as i64) / 2)
-            .collect()
+    fn expected_integer_sum(&self, scale: Scale) -> impl Fn(usize) -> i64 {
+        let both = self.integer_end(scale, i64::wrapping_add);
+        move |at| both(at).wrapping_mul(self.counts[at] as i64) / 2
     }
 
-    /// As if the value before each reset was the maximum.
-    fn lost_of_max(&self, scale: Scale) -> Vec<i64> {
-        let rows = self.maxs.iter().zip(&self.resets).filter(|(_, resets)| **resets != 0);
-        rows.map(|(&max, &resets)| scale.integer_of(max).wrapping_mul(resets)).collect()
+    /// As if the value before each reset was the maximum; `maxs` are those of the buckets with resets.
+    fn lost_of_max(&self, maxs: impl IntoIterator<Item = f64>, scale: Scale) -> Vec<i64> {
+        let rows = maxs.into_iter().zip(self.reset_rows());
+        rows.map(|(max, row)| scale.integer_of(max).wrapping_mul(self.resets[row])).collect()
     }
 
     /// As if the value before each reset was the mean.
     fn lost_of_mean(&self, scale: Scale) -> Vec<i64> {
-        let rows =
-            self.sums.iter().zip(self.counts.iter()).zip(&self.resets).filter(|(_, resets)| **resets != 0);
-        let lost = rows.map(|((&sum, &count), &resets)| {
-            let mean = scale.of_sums(count).integer_of(sum).wrapping_div((count as i64).max(1));
-            mean.wrapping_mul(resets)
-        });
-        lost.collect()
+        let lost = |row: usize| {
+            let count = self.counts[row];
+            let sum = scale.of_sums(count).integer_of(*self.sums.get(row)?);
+            Some(sum.wrapping_div((count as i64).max(1)).wrapping_mul(self.resets[row]))
+        };
+        self.reset_rows().filter_map(lost).collect()
     }
 
-    /// The buckets that have resets, by how many.
-    fn reset_counts(&self) -> Vec<u64> {
-        self.resets.iter().filter(|&&resets| resets != 0).map(|&resets| resets as u64).collect()
+    /// The buckets that have resets.
+    fn reset_rows(&self) -> impl Iterator<Item = usize> {
+        self.resets.iter().enumerate().filter(|(_, resets)| **resets != 0).map(|(row, _)| row)
     }
 
     /// A bucket whose ends and extremes are one has no changes; in another, each sample is expected to be one.

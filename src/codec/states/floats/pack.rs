@@ -3,7 +3,7 @@
 use std::cell::OnceCell;
 
 use super::super::residuals::Residuals;
-use super::super::scale::{Scale, from_rounded_bits, to_rounded_bits};
+use super::super::scale::{IntegerScale, Scale, from_rounded_bits, to_rounded_bits};
 use super::super::{parts, tellable};
 use super::{EXPECTED, Filled, Forms, OF_MEAN, PLAIN, ROUNDED, SOME, STEPPED};
 use crate::codec::{Effort, floats, integers};
@@ -87,8 +87,8 @@ impl Packer<'_> {
         }
         let scale = self.scale();
         let forms = [
-            (STEPPED, exact(scale, values, &self.states.stepped_firsts(scale))),
-            (EXPECTED, exact(scale, values, &self.states.expected_firsts(scale))),
+            (STEPPED, exact(scale, values, self.states.stepped_first(scale))),
+            (EXPECTED, exact(scale, values, self.states.expected_first(scale))),
         ];
         Some(self.with_plain(values, forms))
     }
@@ -111,7 +111,7 @@ impl Packer<'_> {
             let some = some_column(values, ends(), self.forms.effort());
             return Some(self.chosen([self.with_plain(values, []), some]));
         }
-        let residuals = exact(scale, values, &self.states.integer_ends(scale, of_integers));
+        let residuals = exact(scale, values, self.states.integer_end(scale, of_integers));
         Some(self.with_plain(values, [(EXPECTED, residuals)]))
     }
 
@@ -141,16 +141,15 @@ impl Packer<'_> {
                     let integer = scale.integer_of(sum);
                     self.is_close(at, sum, scale.value_of(integer)).then_some(integer)
                 };
-                let expected = states.expected_integer_sums(scale);
-                (EXPECTED, Residuals::of(scale, &states.sums, &expected, integer))
+                let expected = states.expected_integer_sum(scale);
+                (EXPECTED, Residuals::of(scale, &states.sums, expected, integer))
             }
             Scale::Bits => {
                 let integer = |at: usize, sum: f64| {
                     let integer = to_rounded_bits(sum);
                     self.is_close(at, sum, from_rounded_bits(integer)).then_some(integer)
                 };
-                let expected: Vec<i64> = expected.into_iter().map(to_rounded_bits).collect();
-                (ROUNDED, Residuals::of(scale, &states.sums, &expected, integer))
+                (ROUNDED, Residuals::of(scale, &states.sums, |at| to_rounded_bits(expected[at]), integer))
             }
         };
         let rounded = match (self.forms, scale) {
@@ -179,22 +178,23 @@ impl Packer<'_> {
 
     fn lost(&self) -> Option<Vec<u8>> {
         let states = self.states;
-        let rows = states.lost.iter().zip(&states.resets).filter(|(_, resets)| **resets != 0);
-        let lost: Vec<f64> = rows.map(|(&lost, _)| lost).collect();
+        let rows: Vec<usize> = states.reset_rows().collect();
+        let lost: Vec<f64> = rows.iter().filter_map(|&row| states.lost.get(row).copied()).collect();
         if lost.is_empty() {
             return None;
         }
-        let (scale, reset_counts) = (self.scale(), states.reset_counts());
+        let scale = self.scale();
         let form = |form, expected: Vec<i64>| {
             let integer = |at: usize, lost: f64| {
-                let scale = scale.of_sums(reset_counts[at]);
+                let scale = scale.of_sums(states.resets[rows[at]] as u64);
                 let integer = scale.integer_of(lost);
                 (scale.value_of(integer).to_bits() == lost.to_bits()).then_some(integer)
             };
             let is_there = expected.len() == lost.len();
-            (form, is_there.then(|| Residuals::of(scale, &lost, &expected, integer)).flatten())
+            (form, is_there.then(|| Residuals::of(scale, &lost, |at| expected[at], integer)).flatten())
         };
-        let of_max = form(EXPECTED, states.lost_of_max(scale));
+        let maxs = rows.iter().filter_map(|&row| states.maxs.get(row).copied());
+        let of_max = form(EXPECTED, states.lost_of_max(maxs, scale));
         let of_mean = form(OF_MEAN, states.lost_of_mean(scale));
         Some(self.with_plain(&lost, [of_max, of_mean]))
     }
@@ -240,7 +240,7 @@ fn some_column(values: &[f64], expected: impl Iterator<Item = f64>, effort: Effo
 }
 
 /// Residuals from which every bit comes back.
-fn exact(scale: Scale, values: &[f64], expected: &[i64]) -> Option<Residuals> {
+fn exact(scale: Scale, values: &[f64], expected: impl Fn(usize) -> i64) -> Option<Residuals> {
     let integer = |_: usize, value: f64| {
         let integer = scale.integer_of(value);
         (scale.value_of(integer).to_bits() == value.to_bits()).then_some(integer)

@@ -4,11 +4,13 @@ use std::borrow::Cow;
 
 use super::super::parts::Parts;
 use super::super::residuals::Packed;
-use super::super::scale::{from_rounded_bits, to_rounded_bits};
+use super::super::scale::{IntegerScale, Whole, from_rounded_bits, to_rounded_bits};
 use super::super::{spread_numbers, take_numbers};
 use super::{EXPECTED, Filled, OF_MEAN, PLAIN, ROUNDED, SOME, STEPPED, UNKNOWN_FORM};
 use crate::codec::{Malformed, floats, integers, take_u8};
 use crate::model::rollup::{Columns, FloatBuckets, TimesPart, greater, lesser};
+
+const MISSING: Malformed = Malformed("a column follows from one that is not there");
 
 /// Appends the states of a part of the buckets with these times: the `wanted` columns, as far as they are there; on an
 /// error nothing.
@@ -76,6 +78,10 @@ fn needed(parts: &Parts<'_>, wanted: Columns) -> Columns {
     if needed.contains(Columns::LOST) {
         let others = match form(Columns::LOST) {
             None => Columns::NONE,
+            // Of the greatest values only those of some buckets are needed, where they can be told by themselves.
+            Some(EXPECTED) if form(Columns::MAX) != Some(PLAIN) => {
+                Columns::RESETS.union(Columns::FIRST).union(Columns::LAST)
+            }
             Some(EXPECTED) => Columns::RESETS.union(Columns::MAX),
             Some(OF_MEAN) => Columns::RESETS.union(Columns::SUM),
             Some(_) => Columns::RESETS,
@@ -116,7 +122,7 @@ impl Filled<'_> {
             self.resets = take_numbers(parts.get(Columns::RESETS), count)?;
         }
         if needed.contains(Columns::LOST) {
-            self.lost = self.take_lost(parts.get(Columns::LOST))?;
+            self.lost = self.take_lost(parts)?;
         }
         if needed.contains(Columns::CHANGES) {
             let residuals = take_numbers(parts.get(Columns::CHANGES), count)?;
@@ -134,19 +140,31 @@ impl Filled<'_> {
         };
         self.known(&self.lasts)?;
         let packed = Packed::open(bytes, self.counts.len())?;
-        let expected = match form {
-            EXPECTED => self.expected_firsts(packed.scale),
-            STEPPED => self.stepped_firsts(packed.scale),
-            _ => return Err(UNKNOWN_FORM),
-        };
-        take_exact(packed, &expected)
+        match Whole::of(packed.scale) {
+            Some(whole) => self.unpack_firsts(form, whole, packed),
+            None => self.unpack_firsts(form, packed.scale, packed),
+        }
+    }
+
+    fn unpack_firsts(
+        &self,
+        form: u8,
+        scale: impl IntegerScale,
+        packed: Packed<'_>,
+    ) -> Result<Vec<f64>, Malformed> {
+        let (count, value) = (self.counts.len(), |_, integer| scale.value_of(integer));
+        match form {
+            EXPECTED => packed.unpack(count, self.expected_first(scale), value),
+            STEPPED => packed.unpack(count, self.stepped_first(scale), value),
+            _ => Err(UNKNOWN_FORM),
+        }
     }
 
     fn take_extreme(
         &self,
         bytes: Option<&[u8]>,
-        of_floats: fn(f64, f64) -> f64,
-        of_integers: fn(i64, i64) -> i64,
+        of_floats: impl Fn(f64, f64) -> f64,
+        of_integers: impl Fn(i64, i64) -> i64,
     ) -> Result<Vec<f64>, Malformed> {
         let Some(mut bytes) = bytes else {
             self.known_ends()?;
@@ -160,12 +178,23 @@ impl Filled<'_> {
         match form {
             EXPECTED => {
                 let packed = Packed::open(bytes, self.counts.len())?;
-                let expected = self.integer_ends(packed.scale, of_integers);
-                take_exact(packed, &expected)
+                match Whole::of(packed.scale) {
+                    Some(whole) => self.unpack_extremes(of_integers, whole, packed),
+                    None => self.unpack_extremes(of_integers, packed.scale, packed),
+                }
             }
             SOME => take_some(bytes, self.ends(of_floats).collect()),
             _ => Err(UNKNOWN_FORM),
         }
+    }
+
+    fn unpack_extremes(
+        &self,
+        of: impl Fn(i64, i64) -> i64,
+        scale: impl IntegerScale,
+        packed: Packed<'_>,
+    ) -> Result<Vec<f64>, Malformed> {
+        packed.unpack(self.counts.len(), self.integer_end(scale, of), |_, integer| scale.value_of(integer))
     }
 
     fn take_sums(&self, bytes: Option<&[u8]>) -> Result<Vec<f64>, Malformed> {
@@ -179,63 +208,77 @@ impl Filled<'_> {
         };
         self.known_ends()?;
         let packed = Packed::open(bytes, self.counts.len())?;
-        let (scale, mut sums) = (packed.scale, Vec::with_capacity(self.counts.len()));
+        let (scale, count) = (packed.scale, self.counts.len());
         match form {
             EXPECTED => {
                 let value = |at: usize, integer| scale.of_sums(self.counts[at]).value_of(integer);
-                packed.unpack(&self.expected_integer_sums(scale), value, &mut sums)?;
+                packed.unpack(count, self.expected_integer_sum(scale), value)
             }
             ROUNDED => {
-                let expected: Vec<i64> = self.expected_sums().into_iter().map(to_rounded_bits).collect();
-                packed.unpack(&expected, |_, integer| from_rounded_bits(integer), &mut sums)?;
+                let expected = self.expected_sums();
+                let expected = |at: usize| to_rounded_bits(expected[at]);
+                packed.unpack(count, expected, |_, integer| from_rounded_bits(integer))
             }
-            _ => return Err(UNKNOWN_FORM),
+            _ => Err(UNKNOWN_FORM),
         }
-        Ok(sums)
     }
 
-    fn take_lost(&self, bytes: Option<&[u8]>) -> Result<Vec<f64>, Malformed> {
-        let Some(mut bytes) = bytes else { return Ok(vec![0.0; self.counts.len()]) };
+    fn take_lost(&self, parts: &Parts<'_>) -> Result<Vec<f64>, Malformed> {
+        let mut lost = vec![0.0; self.counts.len()];
+        let Some(mut bytes) = parts.get(Columns::LOST) else { return Ok(lost) };
         if self.resets.len() != self.counts.len() {
             return Err(Malformed("there are no resets to lose something in"));
         }
-        let reset_counts = self.reset_counts();
+        let rows: Vec<usize> = self.reset_rows().collect();
         let form = take_u8(&mut bytes)?;
         let found = if form == PLAIN {
-            take_floats(bytes, reset_counts.len())?
+            take_floats(bytes, rows.len())?
         } else {
-            let packed = Packed::open(bytes, reset_counts.len())?;
+            let packed = Packed::open(bytes, rows.len())?;
             let scale = packed.scale;
             let expected = match form {
-                EXPECTED => self.known(&self.maxs).map(|_| self.lost_of_max(scale))?,
+                EXPECTED => self.lost_of_max(self.take_maxs_of(&rows, parts)?, scale),
                 OF_MEAN => self.known(&self.sums).map(|_| self.lost_of_mean(scale))?,
                 _ => return Err(UNKNOWN_FORM),
             };
-            let mut found = Vec::with_capacity(expected.len());
-            let value = |at: usize, integer| scale.of_sums(reset_counts[at]).value_of(integer);
-            packed.unpack(&expected, value, &mut found)?;
-            found
+            let value = |at: usize, integer| scale.of_sums(self.resets[rows[at]] as u64).value_of(integer);
+            packed.unpack(rows.len(), |at| expected[at], value)?
         };
-        let mut found = found.into_iter();
-        let mut next = || found.next().expect("one for each bucket with resets");
-        Ok(self.resets.iter().map(|&resets| if resets != 0 { next() } else { 0.0 }).collect())
+        rows.into_iter().zip(found).for_each(|(row, value)| lost[row] = value);
+        Ok(lost)
+    }
+
+    /// The greatest values of these buckets, which are in order; unless all are at hand, they are unpacked by themselves.
+    fn take_maxs_of(&self, rows: &[usize], parts: &Parts<'_>) -> Result<Vec<f64>, Malformed> {
+        let pick = |all: &[f64]| rows.iter().map(|&row| all[row]).collect();
+        if self.maxs.len() == self.counts.len() {
+            return Ok(pick(&self.maxs));
+        }
+        if !parts.has.contains(Columns::MAX) {
+            return Err(MISSING);
+        }
+        let bytes = parts.get(Columns::MAX);
+        match bytes.and_then(|bytes| bytes.split_first()) {
+            Some((&EXPECTED, bytes)) => {
+                self.known_ends()?;
+                let packed = Packed::open(bytes, self.counts.len())?;
+                let (scale, expected) = (packed.scale, self.integer_end(packed.scale, i64::max));
+                let value = |_, integer| scale.value_of(integer);
+                packed.unpack_some(self.counts.len(), rows, expected, value)
+            }
+            _ => self.take_extreme(bytes, greater, i64::max).map(|all| pick(&all)),
+        }
     }
 
     /// Foreign bytes may say of a column that it follows from one that is not there.
     fn known<'a>(&self, column: &'a [f64]) -> Result<&'a [f64], Malformed> {
         let is_there = column.len() == self.counts.len();
-        is_there.then_some(column).ok_or(Malformed("a column follows from one that is not there"))
+        is_there.then_some(column).ok_or(MISSING)
     }
 
     fn known_ends(&self) -> Result<(), Malformed> {
         self.known(&self.firsts).and(self.known(&self.lasts)).map(|_| ())
     }
-}
-
-fn take_exact(packed: Packed<'_>, expected: &[i64]) -> Result<Vec<f64>, Malformed> {
-    let (scale, mut values) = (packed.scale, Vec::with_capacity(expected.len()));
-    packed.unpack(expected, |_, integer| scale.value_of(integer), &mut values)?;
-    Ok(values)
 }
 
 /// Of these values some are others.

@@ -77,7 +77,6 @@ impl BucketWindow<'_> {
             count: self.float_count(),
             range: self.range,
             asked_ms: self.asked_ms,
-            reach: None,
         }
     }
 

@@ -1,22 +1,14 @@
-//! Windows over buckets of floats alone: what functions make of one, and those of all steps of a series in one pass.
+//! A window over buckets of floats alone, and what functions make of it.
 //!
 //! Nothing here remarks on anything, so a thread that reads ahead may do it as well as the one that evaluates.
 
 use std::iter::{Once, once};
 use std::ops::Range;
-use std::sync::Arc;
 
-use crate::model::metrics::stale_marker;
-use crate::model::rollup::{FloatBuckets, TimesPart};
+use crate::model::rollup::FloatBuckets;
 use crate::model::{CompensatedSum, TimeRange, Timestamp};
-use crate::query::budget::{Budget, Exceeded};
-use crate::query::promql::functions_table::Function;
 
-use super::annotations::Annotations;
-use super::bucket_walk::Edges;
 use super::rate::{Change, RateKind, Reach};
-use super::row::Row;
-use super::tally::Samples;
 
 /// Neighbours among buckets.
 pub trait Rows: Clone + IntoIterator<Item = usize, IntoIter: DoubleEndedIterator> {
@@ -69,8 +61,6 @@ pub struct FloatWindow<'a, R> {
     pub range: TimeRange,
     /// The length of the window that was asked for.
     pub asked_ms: i64,
-    /// How far a change is carried, if that was found before.
-    pub reach: Option<&'a Reach>,
 }
 
 impl<R: Rows> FloatWindow<'_, R> {
@@ -147,14 +137,30 @@ impl<R: Rows> FloatWindow<'_, R> {
         }
         let lost = if kind.is_counter { self.lost() } else { 0.0 };
         let change = end - start + lost;
-        let reach = self.reach.copied().or_else(|| self.reach())?;
-        let factor = reach.extrapolation(kind, start, change) * share_asked(kind, self.range, self.asked_ms);
+        let factor = self.reach()?.extrapolation(kind, start, change) * self.share(kind);
         Some(change * factor)
+    }
+
+    /// By what a change is multiplied where [`is_far_from_zero`]; none if values matter nevertheless, or the window does not
+    /// begin and end with samples.
+    ///
+    /// [`is_far_from_zero`]: super::rate::is_far_from_zero
+    pub fn factor_far_from_zero(&self, kind: RateKind) -> Option<f64> {
+        let (first, last) = (self.first_row(), self.last_row());
+        let (start, end) = (self.rows.clone().into_iter().next(), self.rows.clone().into_iter().next_back());
+        if self.count < 2 || (first, last) != (start, end) {
+            return None;
+        }
+        Some(self.reach()?.extrapolation_far_from_zero(kind)? * self.share(kind))
     }
 
     fn reach(&self) -> Option<Reach> {
         let ((first, _), (last, _)) = (self.first()?, self.last()?);
         Some(Reach::of(&Change { first, last, samples: self.count, begun: None, range: self.range }))
+    }
+
+    fn share(&self, kind: RateKind) -> f64 {
+        share_asked(kind, self.range, self.asked_ms)
     }
 
     /// What a counter lost in resets inside buckets and between them.
@@ -180,356 +186,4 @@ pub fn share_asked(kind: RateKind, seen: TimeRange, asked_ms: i64) -> f64 {
         return 1.0;
     }
     asked_ms as f64 / seen_ms as f64
-}
-
-/// A value for each step, absent where it sees no sample, what was looked at, and what there is to tell of it.
-#[derive(Default)]
-pub struct FilledSteps {
-    pub row: Row,
-    pub samples: Samples,
-    pub told: Annotations,
-}
-
-impl FilledSteps {
-    /// Of values, or the stale marker where there is none.
-    pub fn of_floats(values: Vec<f64>, samples: Samples) -> FilledSteps {
-        FilledSteps { row: Row::of(values), samples, told: Annotations::default() }
-    }
-}
-
-/// Values of the first steps, and what was looked at.
-#[derive(Default)]
-struct FloatSteps {
-    values: Vec<f64>,
-    samples: Samples,
-}
-
-/// A function over the windows of all steps.
-#[derive(Clone)]
-pub struct FloatWalk {
-    function: Function,
-    asked_ms: i64,
-    /// Of each step.
-    windows: Arc<[TimeRange]>,
-    sight: Sight,
-}
-
-/// What the steps see of buckets with these times: the next series nearly always has the same.
-#[derive(Clone, Default)]
-struct Sight {
-    ends: Vec<Timestamp>,
-    /// What the first times were put together from.
-    parts: Vec<TimesPart>,
-    rows: Vec<Range<usize>>,
-    /// So many steps at the beginning see one bucket or none each, and no two the same.
-    single: usize,
-    /// Of some of these, whose buckets are of the parts, if a change is asked for.
-    reaches: Vec<Option<Reach>>,
-}
-
-impl Sight {
-    fn is_of(&self, floats: &FloatBuckets) -> bool {
-        let (parts, shared_len) = floats.ends.shared();
-        let is_of_length = self.ends.len() == floats.ends.len() && !self.rows.is_empty();
-        is_of_length && self.parts == parts && self.ends[shared_len..] == floats.ends[shared_len..]
-    }
-}
-
-impl FloatWalk {
-    pub fn new(function: Function, windows: Arc<[TimeRange]>, asked_ms: i64) -> FloatWalk {
-        FloatWalk { function, asked_ms, windows, sight: Sight::default() }
-    }
-
-    /// What so many threads hold for so many steps.
-    pub fn bytes(steps: usize, threads: usize) -> u64 {
-        let of_thread = size_of::<Range<usize>>() + size_of::<Option<Reach>>();
-        (steps * (size_of::<TimeRange>() + threads * of_thread)) as u64
-    }
-
-    pub fn fill(&mut self, floats: &FloatBuckets, budget: &Budget) -> Result<FilledSteps, Exceeded> {
-        if !self.sight.is_of(floats) {
-            self.look_at(floats);
-        }
-        let (single, all) = (self.sight.single, self.windows.len());
-        let mut filled = FloatSteps { values: Vec::with_capacity(all), samples: Samples::default() };
-        self.fill_steps::<Once<usize>>(0..single, floats, budget, &mut filled)?;
-        self.fill_steps::<Range<usize>>(single..all, floats, budget, &mut filled)?;
-        Ok(FilledSteps::of_floats(filled.values, filled.samples))
-    }
-
-    fn look_at(&mut self, floats: &FloatBuckets) {
-        let (parts, shared_len) = floats.ends.shared();
-        let sight = &mut self.sight;
-        sight.ends.clear();
-        sight.ends.extend_from_slice(&floats.ends);
-        sight.parts = parts.to_vec();
-        let mut edges = Edges::default();
-        sight.rows.clear();
-        sight.rows.extend(self.windows.iter().map(|window| edges.advance(&floats.ends, *window)));
-        sight.single = count_single(&sight.rows);
-        sight.reaches.clear();
-        if matches!(self.function, Function::Rate | Function::Increase | Function::Delta) {
-            // Equal ends alone do not tell that all other times are equal.
-            let of_parts = sight.rows[..sight.single].iter().take_while(|rows| rows.end <= shared_len);
-            let steps = 0..of_parts.count();
-            let reaches = steps.map(|step| self.window::<Once<usize>>(floats, step)?.reach());
-            self.sight.reaches = reaches.collect();
-        }
-    }
-
-    /// Appends what these steps see.
-    #[inline]
-    fn fill_steps<R: Rows>(
-        &self,
-        steps: Range<usize>,
-        floats: &FloatBuckets,
-        budget: &Budget,
-        to: &mut FloatSteps,
-    ) -> Result<(), Exceeded> {
-        const INCREASE: RateKind = RateKind { is_counter: true, is_per_second: false };
-        const RATE: RateKind = RateKind { is_counter: true, is_per_second: true };
-        const DELTA: RateKind = RateKind { is_counter: false, is_per_second: false };
-        let in_seconds = |(time, _): (Timestamp, f64)| time as f64 / 1000.0;
-        match self.function {
-            Function::CountOverTime => self.each::<R>(steps, floats, budget, to, |w| Some(w.count as f64)),
-            Function::PresentOverTime | Function::AbsentOverTime => {
-                self.each::<R>(steps, floats, budget, to, |_| Some(1.0))
-            }
-            Function::SumOverTime => self.each::<R>(steps, floats, budget, to, |w| Some(w.sum())),
-            Function::AvgOverTime => self.each::<R>(steps, floats, budget, to, |w| Some(w.mean())),
-            Function::MinOverTime => self.each::<R>(steps, floats, budget, to, |w| w.min()),
-            Function::MaxOverTime => self.each::<R>(steps, floats, budget, to, |w| w.max()),
-            Function::FirstOverTime => {
-                self.each::<R>(steps, floats, budget, to, |w| w.first().map(|(_, value)| value))
-            }
-            Function::LastOverTime => {
-                self.each::<R>(steps, floats, budget, to, |w| w.last().map(|(_, value)| value))
-            }
-            Function::TsOfFirstOverTime => {
-                self.each::<R>(steps, floats, budget, to, |w| w.first().map(in_seconds))
-            }
-            Function::TsOfLastOverTime => {
-                self.each::<R>(steps, floats, budget, to, |w| w.last().map(in_seconds))
-            }
-            Function::Resets => self.each::<R>(steps, floats, budget, to, |w| Some(w.resets() as f64)),
-            Function::Changes => self.each::<R>(steps, floats, budget, to, |w| Some(w.changes() as f64)),
-            Function::Rate => self.each::<R>(steps, floats, budget, to, |w| w.change(RATE)),
-            Function::Increase => self.each::<R>(steps, floats, budget, to, |w| w.change(INCREASE)),
-            Function::Delta => self.each::<R>(steps, floats, budget, to, |w| w.change(DELTA)),
-            other => unreachable!("{} has no form that takes buckets", other.name()),
-        }
-    }
-
-    #[inline]
-    fn each<R: Rows>(
-        &self,
-        steps: Range<usize>,
-        floats: &FloatBuckets,
-        budget: &Budget,
-        to: &mut FloatSteps,
-        value: impl Fn(&FloatWindow<'_, R>) -> Option<f64>,
-    ) -> Result<(), Exceeded> {
-        if R::ARE_SINGLE {
-            let mut seen = 0;
-            let of_step = |step| {
-                let window = self.window::<R>(floats, step)?;
-                seen += 1;
-                value(&window)
-            };
-            to.values.extend(steps.map(of_step).map(|value| value.unwrap_or_else(stale_marker)));
-            to.samples += Samples::new(seen);
-            return Ok(());
-        }
-        let rows = &self.sight.rows;
-        let mut before = steps.start.checked_sub(1).map_or(0, |step| rows[step].end);
-        let mut unchecked = 0;
-        for step in steps {
-            let seen = rows[step].len() as u64;
-            // Windows far longer than the step multiply the work.
-            unchecked += seen + 1;
-            if unchecked > 100_000 {
-                unchecked = 0;
-                budget.check()?;
-            }
-            let new = rows[step].end.saturating_sub(rows[step].start.max(before)) as u64;
-            before = rows[step].end;
-            let Some(window) = self.window::<R>(floats, step) else {
-                to.values.push(stale_marker());
-                continue;
-            };
-            to.samples += Samples { queryable: seen, read: new };
-            to.values.push(value(&window).unwrap_or_else(stale_marker));
-        }
-        Ok(())
-    }
-
-    /// What a step sees; nothing if there is no sample in it.
-    #[inline]
-    fn window<'a, R: Rows>(&'a self, floats: &'a FloatBuckets, step: usize) -> Option<FloatWindow<'a, R>> {
-        let rows = self.sight.rows.get(step).filter(|rows| !rows.is_empty()).map(R::of)?;
-        let (range, asked_ms) = (self.windows[step], self.asked_ms);
-        let reach = self.sight.reaches.get(step).and_then(Option::as_ref);
-        let count = rows.count(&floats.counts);
-        (count > 0).then_some(FloatWindow { floats, rows, count, range, asked_ms, reach })
-    }
-}
-
-/// How many steps at the beginning see one bucket or none each, and no two the same.
-fn count_single(rows: &[Range<usize>]) -> usize {
-    let mut next = 0;
-    let single = rows.iter().take_while(|rows| {
-        let is_single = rows.is_empty() || rows.len() == 1 && rows.start >= next;
-        next = next.max(rows.end);
-        is_single
-    });
-    single.count()
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::{Duration, Instant};
-
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::model::metrics::is_stale;
-    use crate::model::rollup::{BucketTimes, Columns};
-    use crate::query::budget::Limits;
-    use crate::query::promql::eval::newest_walk::NewestWalk;
-
-    const FUNCTIONS: [Function; 15] = [
-        Function::CountOverTime,
-        Function::PresentOverTime,
-        Function::SumOverTime,
-        Function::AvgOverTime,
-        Function::MinOverTime,
-        Function::MaxOverTime,
-        Function::FirstOverTime,
-        Function::LastOverTime,
-        Function::TsOfFirstOverTime,
-        Function::TsOfLastOverTime,
-        Function::Resets,
-        Function::Changes,
-        Function::Rate,
-        Function::Increase,
-        Function::Delta,
-    ];
-
-    fn budget() -> Budget {
-        let limits =
-            Limits { samples_max: 1 << 30, series_max: 1 << 20, bytes_max: 1 << 30, log_bytes_max: 0 };
-        Budget::new(Instant::now() + Duration::from_secs(600), limits)
-    }
-
-    fn value() -> impl Strategy<Value = f64> {
-        prop_oneof![
-            9 => (0i32..50).prop_map(|v| f64::from(v) / 10.0),
-            1 => prop::sample::select(vec![-0.0, 1e300, f64::NAN, f64::INFINITY, f64::NEG_INFINITY, stale_marker()]),
-        ]
-    }
-
-    fn bits(steps: &FilledSteps) -> (Vec<u64>, Samples) {
-        (steps.row.floats().iter().map(|value| value.to_bits()).collect(), steps.samples)
-    }
-
-    /// Buckets of ten milliseconds.
-    fn folded(samples: &[(i64, f64)]) -> FloatBuckets {
-        let mut now = 0;
-        let mut floats = FloatBuckets::new(Columns::ALL);
-        let at = |&(gap, value): &(i64, f64)| {
-            now += gap;
-            (now, value)
-        };
-        let (times, values): (Vec<i64>, Vec<f64>) = samples.iter().map(at).unzip();
-        floats.fold(&times, &values, 10);
-        floats
-    }
-
-    /// Reads buckets as those of a segment are read: their times may be those that `to` held before.
-    fn reread(floats: &FloatBuckets, parts: &[TimesPart], to: &mut FloatBuckets) {
-        to.clear(Columns::ALL);
-        parts.iter().for_each(|part| to.extend_times(part));
-        // What else there is belongs to the series alone.
-        let from = to.len();
-        let FloatBuckets { ends, counts, first_times, last_times, stale_at, .. } = to;
-        ends.extend_from_slice(&floats.ends[from..]);
-        counts.extend_from_slice(&floats.counts[from..]);
-        first_times.extend_from_slice(&floats.first_times[from..]);
-        last_times.extend_from_slice(&floats.last_times[from..]);
-        stale_at.extend_from_slice(&floats.stale_at[from..]);
-        let FloatBuckets { sums, mins, maxs, firsts, lasts, lost, resets, changes, .. } = floats.clone();
-        *to = FloatBuckets { sums, mins, maxs, firsts, lasts, lost, resets, changes, ..std::mem::take(to) };
-    }
-
-    /// In two parts, but for `own` quarters of them.
-    fn parts_of(floats: &FloatBuckets, own: usize) -> Vec<TimesPart> {
-        let times = Arc::new(BucketTimes {
-            ends: floats.ends.to_vec(),
-            counts: floats.counts.to_vec(),
-            firsts: floats.first_times.to_vec(),
-            lasts: floats.last_times.to_vec(),
-            stale_at: floats.stale_at.to_vec(),
-        });
-        let (half, own) = (times.len() / 2, times.len() * own / 4);
-        [0..half, half..times.len() - own].map(|rows| TimesPart { times: times.clone(), rows }).to_vec()
-    }
-
-    fn samples() -> impl Strategy<Value = Vec<(i64, f64)>> {
-        prop::collection::vec((1i64..30, value()), 1..300)
-    }
-
-    proptest! {
-        #[test]
-        fn a_bucket_for_each_step_gives_what_windows_give(one in samples(), other in samples(), first in 0i64..20) {
-            let windows: Arc<[TimeRange]> =
-                (first..400).map(|at| TimeRange { after: 10 * at - 10, until: 10 * at }).collect();
-            for function in FUNCTIONS {
-                let mut walk = FloatWalk::new(function, windows.clone(), 10);
-                for samples in [&one, &other] {
-                    let floats = folded(samples);
-                    let found = walk.fill(&floats, &budget()).unwrap();
-                    prop_assert_eq!(walk.sight.single, windows.len());
-                    let mut expected = FloatSteps::default();
-                    walk.fill_steps::<Range<usize>>(0..windows.len(), &floats, &budget(), &mut expected).unwrap();
-                    let expected = FilledSteps::of_floats(expected.values, expected.samples);
-                    prop_assert_eq!(bits(&found), bits(&expected), "{}", function.name());
-                }
-            }
-        }
-
-        #[test]
-        fn what_was_found_of_times_holds_for_all_series_that_share_them(one in samples(), other in samples(), range in 1i64..4, own in 0usize..3) {
-            // The same times, and other values.
-            let turned: Vec<(i64, f64)> = one.iter().map(|&(gap, value)| (gap, if is_stale(value) { value } else { 7.0 - value })).collect();
-            let series = [&one, &turned, &one, &other, &turned].map(|samples| folded(samples));
-            let [of_one, of_other] = [parts_of(&series[0], own), parts_of(&series[3], own)];
-            let parts = [&of_one, &of_one, &of_one, &of_other, &of_one];
-            let windows: Arc<[TimeRange]> =
-                (3..300).map(|at| TimeRange { after: 10 * (at - range), until: 10 * at }).collect();
-            let times: Arc<[Timestamp]> = (1..500).map(|at| 7 * at).collect();
-            let mut newest = NewestWalk::new(times.clone(), 25);
-            let mut read = FloatBuckets::default();
-            for (floats, parts) in series.iter().zip(parts) {
-                reread(floats, parts, &mut read);
-                let expected = NewestWalk::new(times.clone(), 25).fill(floats);
-                prop_assert_eq!(bits(&newest.fill(&read)), bits(&expected));
-            }
-            for function in FUNCTIONS {
-                let mut walk = FloatWalk::new(function, windows.clone(), 10 * range);
-                for (floats, parts) in series.iter().zip(parts) {
-                    reread(floats, parts, &mut read);
-                    let expected = FloatWalk::new(function, windows.clone(), 10 * range).fill(floats, &budget()).unwrap();
-                    prop_assert_eq!(bits(&walk.fill(&read, &budget()).unwrap()), bits(&expected), "{}", function.name());
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn windows_that_share_a_bucket_or_hold_two_are_not_single() {
-        assert_eq!(count_single(&[0..0, 0..1, 1..1, 1..2, 5..6]), 5);
-        assert_eq!(count_single(&[0..1, 0..1]), 1);
-        assert_eq!(count_single(&[0..1, 1..3, 3..4]), 1);
-        assert_eq!(count_single(&[4..5, 3..4]), 1);
-    }
 }

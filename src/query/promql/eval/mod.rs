@@ -6,7 +6,8 @@
 //!
 //! * `row`, `scalar`, `source`, `announced`: what flows and how; `context`: snapshot, budget and annotations of one query
 //! * `tiers`, `selected`: which tier a selector reads; `series_reader`, `read_ahead`: reading it, if it is much on threads
-//!   of their own; `select`, `window`: samples to steps; `bucket_walk`, `bucket_window`, `float_window`: the same from rollups; `over_time`, `rate`, `changes`, `trend`: the window functions
+//!   of their own; `select`, `window`: samples to steps; `bucket_walk`, `bucket_window`, `float_walk`, `float_window`,
+//!   `float_change`: the same from rollups; `over_time`, `rate`, `changes`, `trend`: the window functions
 //! * `extended`, `smoothed`: the modifiers that look beyond the edges of a window
 //! * `aggregate`, `choose`, `grouping`: groups of series; `binary`, `matching`, `turns`, `join`, `sets`: operators
 //! * `elementwise`, `relabel`, `quantiles`, `info`: functions; `build`, `call`, `range_vector`: from the tree to operators
@@ -27,6 +28,8 @@ pub(in crate::query) mod choose;
 mod context;
 mod elementwise;
 mod extended;
+mod float_change;
+mod float_walk;
 mod float_window;
 pub(in crate::query) mod grouping;
 mod histogram_fold;

@@ -4,7 +4,7 @@ use crate::model::Timestamp;
 use crate::model::metrics::{is_stale, stale_marker};
 use crate::storage::metrics::SampleBuffer;
 
-use super::float_window::FilledSteps;
+use super::float_walk::FilledSteps;
 use super::newest_walk::NewestWalk;
 use super::row::{Cell, Row};
 use super::select::count_until;

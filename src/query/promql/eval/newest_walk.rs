@@ -6,7 +6,7 @@ use crate::model::Timestamp;
 use crate::model::metrics::{is_stale, stale_marker};
 use crate::model::rollup::{FloatBuckets, NEVER, TimesPart};
 
-use super::float_window::FilledSteps;
+use super::float_walk::FilledSteps;
 use super::tally::Samples;
 
 /// The newest value at each of these times.

@@ -127,9 +127,27 @@ impl Reach {
         if kind.is_counter && change > 0.0 && first_value >= 0.0 && to_start > 0.0 {
             to_start = to_start.min(self.between * (first_value / change));
         }
+        self.factor(kind, to_start)
+    }
+
+    /// The same of all values for which [`is_far_from_zero`]; none if they matter nevertheless.
+    pub fn extrapolation_far_from_zero(&self, kind: RateKind) -> Option<f64> {
+        (self.between >= self.to_start).then(|| self.factor(kind, self.to_start))
+    }
+
+    #[inline]
+    fn factor(&self, kind: RateKind, to_start: f64) -> f64 {
         let factor = (self.sampled + to_start + self.to_end) / self.sampled;
         if kind.is_per_second { factor / self.range } else { factor }
     }
+}
+
+/// Whether the counter cannot have been 0 so near that less is added before the first sample: a first value of all the change
+/// or more was reached in all the time between the samples or more.
+#[inline]
+pub fn is_far_from_zero(kind: RateKind, first_value: f64, change: f64) -> bool {
+    let may_have_begun = kind.is_counter && change > 0.0 && first_value >= 0.0;
+    !may_have_begun || first_value >= change
 }
 
 /// irate and idelta: from the last two samples, whatever they are.
@@ -176,4 +194,38 @@ fn last_two(window: &Window<'_>) -> Option<[(Counted, Cell); 2]> {
     let mut newest = newest.into_iter();
     let last = newest.next()?;
     Some([newest.next()?, last])
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn value() -> impl Strategy<Value = f64> {
+        prop_oneof![
+            (-3i32..30).prop_map(f64::from),
+            (90i32..110).prop_map(f64::from),
+            prop::sample::select(vec![-0.0, 0.1, 1e300, f64::NAN, f64::INFINITY, f64::NEG_INFINITY]),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn far_from_zero_all_changes_are_carried_as_far(
+            (to_start, between, to_end) in (0i64..130, 1i64..110, 0i64..130),
+            samples in 2u64..5,
+            first_value in value(),
+            change in value(),
+            is_counter: bool,
+            is_per_second: bool,
+        ) {
+            let range = TimeRange { after: -to_start, until: between + to_end };
+            let reach = Reach::of(&Change { first: 0, last: between, samples, begun: None, range });
+            let kind = RateKind { is_counter, is_per_second };
+            if let Some(factor) = reach.extrapolation_far_from_zero(kind).filter(|_| is_far_from_zero(kind, first_value, change)) {
+                prop_assert_eq!(factor.to_bits(), reach.extrapolation(kind, first_value, change).to_bits());
+            }
+        }
+    }
 }

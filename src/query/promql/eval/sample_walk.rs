@@ -10,7 +10,7 @@ use crate::query::promql::ast::PositionRange;
 use crate::query::promql::functions_table::Function;
 use crate::storage::metrics::SampleBuffer;
 
-use super::float_window::FilledSteps;
+use super::float_walk::FilledSteps;
 use super::row::{Cell, Grid, Row};
 use super::select::count_until;
 use super::starts::{Starts, counted, is_reset};

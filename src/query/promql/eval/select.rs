@@ -16,7 +16,7 @@ use crate::storage::metrics::{SampleBuffer, Series};
 use super::announced::Announced;
 use super::context::{Context, Held};
 use super::elementwise::seconds;
-use super::float_window::FilledSteps;
+use super::float_walk::FilledSteps;
 use super::newest::Newest;
 use super::row::{Cell, Grid, OutputSeries, Row};
 use super::sample_walk::SampleWindows;

@@ -11,7 +11,7 @@ use crate::storage::metrics::{SampleBuffer, Series};
 
 use super::annotations::Note;
 use super::context::{Context, Held};
-use super::float_window::{FilledSteps, FloatWalk};
+use super::float_walk::{FilledSteps, FloatWalk};
 use super::newest_walk::NewestWalk;
 use super::read_ahead::{ReadAhead, SAMPLES_MIN, in_flight_max, thread_count};
 use super::row::Grid;

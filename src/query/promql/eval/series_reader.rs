@@ -11,7 +11,7 @@ use crate::query::budget::Budget;
 use crate::query::{QueryError, settled};
 use crate::storage::metrics::{MetricsSnapshot, ReadPlan, SampleBuffer, Series, TierCounts};
 
-use super::float_window::{FilledSteps, FloatWalk};
+use super::float_walk::{FilledSteps, FloatWalk};
 use super::newest_walk::NewestWalk;
 use super::sample_walk::SampleWindows;
 use super::select::{drop_stale, tell_resets};
