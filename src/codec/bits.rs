@@ -50,12 +50,45 @@ pub fn unpack(bytes: &mut &[u8], width: u32, values: &mut [u64]) -> Result<(), M
 }
 
 fn unpack_padded(bytes: &[u8], width: u32, values: &mut [u64]) {
-    let load = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
+    let (runs, rest) = values.as_chunks_mut();
+    if !unpack_runs(bytes, width, runs) {
+        return unpack_each(bytes, width, values);
+    }
+    unpack_each(&bytes[runs.len() * width as usize..], width, rest);
+}
+
+/// Unpacks runs of eight values, which begin with a byte each; not of the widths that hardly anything has.
+fn unpack_runs(bytes: &[u8], width: u32, runs: &mut [[u64; 8]]) -> bool {
+    macro_rules! of_widths {
+        ($($width:literal)*) => {
+            match width {
+                $($width => unpack_runs_of::<$width>(bytes, runs),)*
+                _ => return false,
+            }
+        };
+    }
+    of_widths!(1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 32);
+    true
+}
+
+/// Where the width is known each value's place in a run is, too.
+fn unpack_runs_of<const WIDTH: usize>(bytes: &[u8], runs: &mut [[u64; 8]]) {
+    let mask = (1u64 << WIDTH) - 1;
+    for (at, run) in runs.iter_mut().enumerate() {
+        let packed = &bytes[at * WIDTH..at * WIDTH + WIDTH + 8];
+        for (place, value) in run.iter_mut().enumerate() {
+            let bit = place * WIDTH;
+            *value = (load(packed, bit / 8) >> (bit % 8)) & mask;
+        }
+    }
+}
+
+fn unpack_each(bytes: &[u8], width: u32, values: &mut [u64]) {
     let (mut bit, width_bits) = (0, width as usize);
     if width <= 57 {
         let mask = (1u64 << width) - 1;
         for value in values {
-            *value = (load(bit / 8) >> (bit % 8)) & mask;
+            *value = (load(bytes, bit / 8) >> (bit % 8)) & mask;
             bit += width_bits;
         }
         return;
@@ -63,10 +96,15 @@ fn unpack_padded(bytes: &[u8], width: u32, values: &mut [u64]) {
     let mask = u64::MAX >> (64 - width);
     for value in values {
         let (at, shift) = (bit / 8, bit % 8);
-        let both = u128::from(load(at)) | u128::from(bytes[at + 8]) << 64;
+        let both = u128::from(load(bytes, at)) | u128::from(bytes[at + 8]) << 64;
         *value = (both >> shift) as u64 & mask;
         bit += width_bits;
     }
+}
+
+#[inline]
+fn load(bytes: &[u8], at: usize) -> u64 {
+    u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
 }
 
 /// Writes bits, most significant first; the last byte is filled with zeros.
