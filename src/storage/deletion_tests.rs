@@ -13,7 +13,7 @@ use super::rollup_tests::*;
 use super::store_tests::{
     self, Contents, NOON, append_and_wait, contents, note, open, series, time_of_sample,
 };
-use super::{DeletionError, Store};
+use super::{DeletionError, Options, Store};
 use crate::model::time::{DAY, HOUR, MINUTE, SECOND};
 use crate::model::{MatchOp, Matcher, TimeRange};
 
@@ -121,6 +121,31 @@ fn what_is_sent_again_after_a_deletion_is_seen() {
     assert_eq!(found(&store), model, "merged with what was deleted");
     store.tidy(NOON);
     assert_eq!(tombstone_count(&store), 0, "and nothing is left to hide");
+}
+
+#[test]
+fn of_a_day_that_is_hidden_whole_nothing_is_derived_for_ever() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, mut model) = (open_real(dir.path()), Contents::new());
+    for day in [FIRST, FIRST + 1, FIRST + 6] {
+        take(&store, &mut model, &day_of_samples(day));
+    }
+    let now = (FIRST + 7) * DAY;
+    store.tidy(now);
+    assert_eq!(resolutions(&store, FIRST..=FIRST + 1), [[M1, M5], [M1, M5]]);
+    drop(store);
+    // Hours are made of what is there; of what is hidden there is nothing to make.
+    let tiers = vec![tier(0, 2), tier(M1, 9), tier(M5, 400), tier(HOUR, 400)];
+    let fs: Arc<dyn Fs> = Arc::new(RealFs);
+    let store = open_with(&fs, Options { tiers, ..tiered(dir.path()) });
+    let hidden = TimeRange { after: (FIRST - 1) * DAY, until: (FIRST + 1) * DAY };
+    delete(&store, &mut model, "0|1|2", hidden);
+    let steps = (0..50).take_while(|_| store.compact_step(now).unwrap()).count();
+    assert!(steps < 50, "it goes on and on");
+    let roll_ups = store.metrics.roll_ups.get();
+    store.tidy(now);
+    assert_eq!(store.metrics.roll_ups.get(), roll_ups, "nor again the next time");
+    assert_eq!(answer(&store, coarsest, HOUR), expected(&model, HOUR), "what is left");
 }
 
 #[test]

@@ -59,9 +59,12 @@ impl Store {
     }
 
     fn let_go_or_log(&self, now: Timestamp) {
-        if let Err(error) = self.let_go(now) {
-            self.metrics.maintenance_failures.with_label_values(&["retention"]).inc();
-            tracing::error!(%error, "cannot remove old segments; trying again");
+        match self.let_go(now) {
+            Ok(()) | Err(MaintenanceError::Stopping) => {}
+            Err(error) => {
+                self.metrics.maintenance_failures.with_label_values(&["retention"]).inc();
+                tracing::error!(%error, "cannot remove old segments; trying again");
+            }
         }
     }
 

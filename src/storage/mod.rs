@@ -48,6 +48,8 @@ mod publish;
 mod race_tests;
 mod recovery;
 mod retention;
+#[cfg(test)]
+mod retention_tests;
 mod rollup;
 #[cfg(test)]
 mod rollup_tests;

@@ -2,7 +2,8 @@
 //!
 //! Of each resolution of samples the oldest partition goes first, and the edit that lets go of it says up to where that
 //! resolution is gone now: so a reader knows whether it must look at a rollup. Samples as sent go only when all rollups
-//! that the tiers ask for are there; what is too much goes in any case.
+//! that the tiers ask for are there. What is too much does not wait until its day is over or quiet, and is rolled up at
+//! once; only what is damaged goes without.
 //!
 //! Series that a rule keeps for less are hidden by the day and written out of each segment once; for the sake of those
 //! that a rule keeps for more, the coarsest tier keeps its segments, without the others.
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use super::expiry::expiries;
 use super::live::{LiveSegment, View};
 use super::publish::Change;
+use super::rollup::Plan;
 use super::seal::MaintenanceError;
 use super::signal::Signal;
 use super::store::{Options, Store};
@@ -37,7 +39,36 @@ impl Store {
         let view = self.view.load_full();
         self.remove(expired(&view, &self.options, now), "age")?;
         self.drop_expired_series()?;
-        self.remove(excess(&self.view.load(), self.options.size_max), "size")
+        self.remove_excess(now)
+    }
+
+    /// Removes the oldest above the size limit; of samples it takes the rollups are written first, which may be too much, too.
+    fn remove_excess(&self, now: Timestamp) -> Result<(), MaintenanceError> {
+        loop {
+            let view = self.view.load_full();
+            let excess = excess(&view, self.options.size_max);
+            let Some(plan) = excess.iter().find_map(|unit| self.missing_roll_up(&view, unit, now)) else {
+                return self.remove(excess, "size");
+            };
+            match self.roll_up(&plan) {
+                Err(error @ MaintenanceError::Read(_)) => {
+                    tracing::error!(%error, "samples beyond the size limit are damaged, and go without a rollup");
+                }
+                done => done?,
+            }
+        }
+    }
+
+    /// What must be rolled up before these go, as far as it can be.
+    fn missing_roll_up(&self, view: &View, unit: &Unit, now: Timestamp) -> Option<Plan> {
+        if unit.signal != Signal::Metrics || unit.resolution_ms > 0 || view.rollups.mark == 0 {
+            return None;
+        }
+        let whole = || unit.segments.iter().filter(|segment| !segment.is_unmergeable());
+        if whole().all(|segment| view.is_rolled(segment)) {
+            return None;
+        }
+        self.roll_up_of(view, unit.partition, whole().cloned().collect(), now)
     }
 
     /// From now on nobody sees what rules let go of up to `now`, by the clock of ages.

@@ -62,19 +62,23 @@ impl Store {
         let age_now = self.now_for_ages(now);
         let mut due =
             days.into_iter().filter(|(day, raw)| is_over(*day) && is_due(&view, *day, raw) && is_quiet(*day));
-        due.find_map(|(day, raw)| {
-            let resolutions = self.resolutions_kept(&view, day, age_now);
-            let finest = *resolutions.first()?;
-            let older = if day <= view.floor(0) {
-                rollups_of(&view, partition_range(day), finest)
-            } else {
-                Vec::new()
-            };
-            // What is damaged would take what is left of it along.
-            let is_whole = older.iter().all(|rollup| !rollup.is_unmergeable());
-            let range = partition_range(day);
-            is_whole.then_some(Plan { range, raw, older, older_resolution: finest, resolutions })
-        })
+        due.find_map(|(day, raw)| self.roll_up_of(&view, day, raw, age_now))
+    }
+
+    /// How samples of a day are rolled up; `None` if no tier keeps any rollup of it, or what there is of it is damaged.
+    pub(super) fn roll_up_of(
+        &self,
+        view: &View,
+        day: Timestamp,
+        raw: Vec<Arc<LiveSegment>>,
+        age_now: Timestamp,
+    ) -> Option<Plan> {
+        let (range, resolutions) = (partition_range(day), self.resolutions_kept(view, day, age_now));
+        let finest = *resolutions.first()?;
+        let older = if day <= view.floor(0) { rollups_of(view, range, finest) } else { Vec::new() };
+        // What is damaged would take what is left of it along.
+        let is_whole = older.iter().all(|rollup| !rollup.is_unmergeable());
+        is_whole.then_some(Plan { range, raw, older, older_resolution: finest, resolutions })
     }
 
     /// Days whose samples are gone and that have no rollup of a resolution of the options, but a finer one. Not twice the

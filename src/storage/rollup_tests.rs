@@ -21,7 +21,7 @@ pub(super) const FIRST: i64 = 20_001;
 pub(super) const M1: i64 = MINUTE;
 pub(super) const M5: i64 = 5 * MINUTE;
 
-fn tier(resolution_ms: i64, days: i64) -> TierOptions {
+pub(super) fn tier(resolution_ms: i64, days: i64) -> TierOptions {
     TierOptions { resolution_ms, retention_ms: days * DAY, dir: None }
 }
 
@@ -334,28 +334,6 @@ fn other_tiers_than_before_roll_up_anew_and_take_nothing_away() {
         "the days that were left at once, and two that have samples"
     );
     assert_same_in(&store, &model, HOUR, "made anew, and of finer ones where samples are gone");
-}
-
-#[test]
-fn beyond_the_size_limit_the_oldest_go_first_and_samples_before_their_rollups() {
-    let dir = tempfile::tempdir().unwrap();
-    let (store, mut model) = (open_real(dir.path()), Contents::new());
-    for day in FIRST..FIRST + 3 {
-        take(&store, &mut model, &day_of_samples(day));
-    }
-    store.compact(i64::MAX).unwrap();
-    let bytes = store.stats().segment_bytes;
-    drop(store);
-    let fs: Arc<dyn Fs> = Arc::new(RealFs);
-    let store = open_with(&fs, Options { size_max: Some(bytes - 1), ..tiered(dir.path()) });
-    store.tidy((FIRST + 2) * DAY);
-    let all = resolutions(&store, FIRST..=FIRST + 2);
-    assert_eq!(all, [vec![M1, M5], vec![0, M1, M5], vec![0, M1, M5]]);
-    assert_same(&store, &model, "without the oldest samples");
-    drop(store);
-    let store = open_with(&fs, Options { size_max: Some(1), ..tiered(dir.path()) });
-    store.tidy((FIRST + 2) * DAY);
-    assert_eq!(segments_of(&store, 0).len(), 1, "never the newest");
 }
 
 #[test]
