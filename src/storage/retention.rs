@@ -46,10 +46,14 @@ impl Store {
     fn remove_excess(&self, now: Timestamp) -> Result<(), MaintenanceError> {
         loop {
             let view = self.view.load_full();
-            let excess = excess(&view, self.options.size_max);
-            let Some(plan) = excess.iter().find_map(|unit| self.missing_roll_up(&view, unit, now)) else {
+            let mut excess = excess(&view, self.options.size_max);
+            let missing = |(at, unit)| Some((at, self.missing_roll_up(&view, unit, now)?));
+            let Some((at, plan)) = excess.iter().enumerate().find_map(missing) else {
                 return self.remove(excess, "size");
             };
+            // Room is made before more is written.
+            excess.truncate(at);
+            self.remove(excess, "size")?;
             match self.roll_up(&plan) {
                 Err(error @ MaintenanceError::Read(_)) => {
                     tracing::error!(%error, "samples beyond the size limit are damaged, and go without a rollup");

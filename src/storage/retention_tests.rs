@@ -64,6 +64,21 @@ fn beyond_the_size_limit_samples_are_rolled_up_before_they_go_however_new_they_a
 }
 
 #[test]
+fn beyond_the_size_limit_room_is_made_day_by_day() {
+    let disk = FaultyFs::default();
+    let fs: Arc<dyn Fs> = Arc::new(disk.clone());
+    let (store, mut model) = (open_small(&fs, Path::new("/d")), Contents::new());
+    for day in FIRST..FIRST + 3 {
+        take(&store, &mut model, &day_of_samples(day));
+    }
+    // Of the three segments the first one is replaced by two; of those of the second one this is the last.
+    disk.set_faults(Faults { failing_path: Some("/cold/000000000007."), ..Faults::default() });
+    store.tidy(FIRST * DAY + MINUTE);
+    assert_eq!(resolutions(&store, FIRST..=FIRST + 2), [vec![M1, M5], vec![0], vec![0]]);
+    assert_same(&store, &model, "half done");
+}
+
+#[test]
 fn beyond_the_size_limit_what_is_damaged_goes_without_a_rollup() {
     let dir = tempfile::tempdir().unwrap();
     let (store, mut model) = (open_real(dir.path()), Contents::new());
