@@ -7,7 +7,7 @@ use crate::model::metrics::stale_marker;
 use crate::model::rollup::FloatBuckets;
 
 use super::float_window::FloatWindow;
-use super::rate::{RateKind, is_far_from_zero};
+use super::rate::{RateKind, Reach, Spacing, is_far_from_zero};
 use super::tally::Samples;
 
 /// By what the change of each step is multiplied.
@@ -15,6 +15,8 @@ use super::tally::Samples;
 pub struct Factors {
     /// NaN where times alone do not tell.
     of_steps: Vec<f64>,
+    /// The last one, and how the samples lie that it is of: those of the next step nearly always lie as these do.
+    last: Option<(Spacing, f64)>,
     /// What the steps look at.
     pub samples: Samples,
 }
@@ -22,6 +24,7 @@ pub struct Factors {
 impl Factors {
     pub fn clear(&mut self) {
         self.of_steps.clear();
+        self.last = None;
         self.samples = Samples::default();
     }
 
@@ -35,8 +38,19 @@ impl Factors {
         if let Some(window) = &window {
             self.samples += Samples { queryable: window.rows.len() as u64, read: new };
         }
-        let factor = window.and_then(|window| window.factor_far_from_zero(kind));
+        let factor = window.and_then(|window| self.factor_of(kind, &window));
         self.of_steps.push(factor.unwrap_or(f64::NAN));
+    }
+
+    fn factor_of(&mut self, kind: RateKind, window: &FloatWindow<'_, Range<usize>>) -> Option<f64> {
+        let seen = window.between_ends()?;
+        let spacing = seen.spacing();
+        if let Some((_, factor)) = self.last.filter(|(last, _)| *last == spacing) {
+            return Some(factor);
+        }
+        let factor = Reach::of(&seen).extrapolation_far_from_zero(kind)? * window.share(kind);
+        self.last = Some((spacing, factor));
+        Some(factor)
     }
 
     /// Appends the change at each of these steps, which see these rows. `in_full` computes it of all that a step sees.

@@ -8,7 +8,7 @@ use std::ops::Range;
 use crate::model::rollup::FloatBuckets;
 use crate::model::{CompensatedSum, TimeRange, Timestamp};
 
-use super::rate::{Change, RateKind, Reach};
+use super::rate::{Change, RateKind, extrapolation};
 
 /// Neighbours among buckets.
 pub trait Rows: Clone + IntoIterator<Item = usize, IntoIter: DoubleEndedIterator> {
@@ -137,29 +137,26 @@ impl<R: Rows> FloatWindow<'_, R> {
         }
         let lost = if kind.is_counter { self.lost() } else { 0.0 };
         let change = end - start + lost;
-        let factor = self.reach()?.extrapolation(kind, start, change) * self.share(kind);
+        let factor = extrapolation(kind, &self.seen()?, start, change) * self.share(kind);
         Some(change * factor)
     }
 
-    /// By what a change is multiplied where [`is_far_from_zero`]; none if values matter nevertheless, or the window does not
-    /// begin and end with samples.
-    ///
-    /// [`is_far_from_zero`]: super::rate::is_far_from_zero
-    pub fn factor_far_from_zero(&self, kind: RateKind) -> Option<f64> {
+    /// When the first and the last sample were; none if there are not two, or the window does not begin and end with one.
+    pub fn between_ends(&self) -> Option<Change> {
         let (first, last) = (self.first_row(), self.last_row());
         let (start, end) = (self.rows.clone().into_iter().next(), self.rows.clone().into_iter().next_back());
         if self.count < 2 || (first, last) != (start, end) {
             return None;
         }
-        Some(self.reach()?.extrapolation_far_from_zero(kind)? * self.share(kind))
+        self.seen()
     }
 
-    fn reach(&self) -> Option<Reach> {
+    fn seen(&self) -> Option<Change> {
         let ((first, _), (last, _)) = (self.first()?, self.last()?);
-        Some(Reach::of(&Change { first, last, samples: self.count, begun: None, range: self.range }))
+        Some(Change { first, last, samples: self.count, begun: None, range: self.range })
     }
 
-    fn share(&self, kind: RateKind) -> f64 {
+    pub fn share(&self, kind: RateKind) -> f64 {
         share_asked(kind, self.range, self.asked_ms)
     }
 

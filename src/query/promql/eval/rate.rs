@@ -47,6 +47,25 @@ impl Change {
         let samples = timestamps.len() as u64;
         (samples > 1 || begun.is_some()).then_some(Change { first, last, samples, begun, range })
     }
+
+    pub fn spacing(&self) -> Spacing {
+        let Change { first, last, samples, range, .. } = *self;
+        Spacing {
+            to_start_ms: first - range.after,
+            between_ms: last - first,
+            to_end_ms: range.until - last,
+            samples,
+        }
+    }
+}
+
+/// How samples without a known beginning lie in their window: where they lie alike, changes are carried alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spacing {
+    to_start_ms: i64,
+    between_ms: i64,
+    to_end_ms: i64,
+    samples: u64,
 }
 
 /// rate, increase and delta: the change between first and last sample, extrapolated to the edges.
