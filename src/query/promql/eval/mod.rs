@@ -51,6 +51,7 @@ pub(in crate::query) mod relabel;
 pub(in crate::query) mod result;
 pub(in crate::query) mod row;
 mod sample_walk;
+mod sample_windows;
 pub(in crate::query) mod scalar;
 mod select;
 mod selected;

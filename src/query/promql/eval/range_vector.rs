@@ -13,7 +13,8 @@ use super::over_time::{self, average_floats, sum_floats};
 use super::rate::{self, RateKind};
 use super::relabel::absent_labels;
 use super::row::{Cell, Grid, OutputSeries};
-use super::sample_walk::{SampleWalk, SampleWindows};
+use super::sample_walk::SampleWalk;
+use super::sample_windows::{Quick, SampleWindows};
 use super::select::{RangeSelector, RangeSource, SubqueryRange, subquery_grid};
 use super::selected::Selected;
 use super::source::{BoxedSource, EqualLabels, Rows, unite};
@@ -61,8 +62,9 @@ impl<'q> Builder<'q> {
                 source.walk(call.function, &shape, &grid)?;
             }
             if let (WindowFunction::Plain(function), false) = (&function, reads_starts) {
-                let windows = SampleWindows { walk: walk.clone(), function: function.clone(), position };
-                source.walk_samples(windows, &grid);
+                let quick = quick_form(call.function).filter(|_| edges == Edges::Plain);
+                let windows = SampleWindows::new(walk.clone(), function.clone(), quick, position);
+                source.walk_samples(windows, &grid)?;
             }
         }
         let windows = WindowCall::new(self.context, source, walk, traits, position, function)?;
@@ -228,6 +230,14 @@ fn rate_kind(function: Function) -> Option<RateKind> {
         Function::Delta => RateKind { is_counter: false, is_per_second: false },
         _ => return None,
     })
+}
+
+fn quick_form(function: Function) -> Option<Quick> {
+    match function {
+        Function::SumOverTime => Some(Quick::Sum),
+        Function::AvgOverTime => Some(Quick::Average),
+        _ => rate_kind(function).map(Quick::Change),
+    }
 }
 
 fn check_factor(what: &str, short: &str, factor: f64) -> Result<(), QueryError> {

@@ -202,6 +202,10 @@ pub fn instant(is_rate: bool, window: &Window<'_>, notes: &Notes<'_>) -> Option<
 /// The two newest samples of a window in time order.
 fn last_two(window: &Window<'_>) -> Option<[(Counted, Cell); 2]> {
     let float = |i| (counted(window.timestamps, window.starts, i), Cell::Float(window.floats[i]));
+    if window.histograms.is_empty() {
+        let before = window.floats.len().checked_sub(2)?;
+        return Some([float(before), float(before + 1)]);
+    }
     let histogram = |i: usize| {
         let counted = counted(window.histogram_timestamps, window.histogram_starts, i);
         (counted, Cell::Histogram(window.histograms[i].clone()))

@@ -1,21 +1,20 @@
 //! One forward pass over the samples of a series serves the windows of all steps.
 
-use std::cell::RefCell;
 use std::ops::Range;
 
-use crate::model::Timestamp;
+use crate::model::{TimeRange, Timestamp};
 use crate::query::QueryError;
-use crate::query::budget::Budget;
-use crate::query::promql::ast::PositionRange;
 use crate::query::promql::functions_table::Function;
 use crate::storage::metrics::SampleBuffer;
 
-use super::float_walk::FilledSteps;
 use super::row::{Cell, Grid, Row};
 use super::select::count_until;
 use super::starts::{Starts, counted, is_reset};
 use super::tally::{Samples, samples_of};
-use super::window::{Notes, PlainFunction, Window, WindowShape};
+use super::window::{Notes, Window, WindowShape};
+
+/// Windows far longer than the step multiply the work: time is checked by samples, too, not only by steps.
+pub const SAMPLES_UNCHECKED_MAX: usize = 100_000;
 
 /// The windows of a call, over one series after the other.
 #[derive(Clone)]
@@ -46,19 +45,14 @@ impl SampleWalk {
         mut value: impl FnMut(&Window<'_>, &Notes<'_>) -> Result<Option<Cell>, QueryError>,
         mut looked_at: impl FnMut(usize, Samples),
     ) -> Result<(), QueryError> {
-        self.starts.find(samples);
-        self.decreases.clear();
-        if self.wants_lost {
-            self.decreases.find(samples, &self.starts.floats);
-        }
+        self.begin(samples);
         let mut edges = WindowEdges::default();
         let mut unchecked = 0;
         for step in 0..self.grid.len {
             let before = (edges.floats.1, edges.histograms.1);
             let window = edges.at(samples, &self.starts, &self.decreases, &self.shape, &self.grid, step);
-            // Windows far longer than the step multiply the work: time is checked by samples, too, not only by steps.
             unchecked += 1 + window.len();
-            if unchecked > 100_000 {
+            if unchecked > SAMPLES_UNCHECKED_MAX {
                 unchecked = 0;
                 notes.check()?;
             }
@@ -70,41 +64,58 @@ impl SampleWalk {
             let new_histograms = before.1.max(edges.histograms.0)..edges.histograms.1;
             let histograms =
                 |range: Range<usize>| samples.histograms[range].iter().map(|h| samples_of(h)).sum::<u64>();
-            let read = match step {
-                _ if self.is_computed => 0,
-                // The first step reads its window, later ones what the one before had not reached.
-                1.. if self.shape.time.pinned.is_some() => 0,
-                _ => new_floats as u64 + histograms(new_histograms),
-            };
             let queryable = window.floats.len() as u64 + histograms(edges.histograms.0..edges.histograms.1);
-            looked_at(step, Samples { queryable, read });
+            looked_at(step, self.samples(step, queryable, new_floats as u64 + histograms(new_histograms)));
         }
         Ok(())
     }
-}
 
-/// A function over the windows of all steps, for who reads the samples.
-#[derive(Clone)]
-pub struct SampleWindows {
-    pub walk: SampleWalk,
-    pub function: PlainFunction,
-    /// What annotations blame.
-    pub position: PositionRange,
-}
+    /// What a step looked at, and of it what the one before did not.
+    pub fn samples(&self, step: usize, queryable: u64, new: u64) -> Samples {
+        let read = match step {
+            _ if self.is_computed => 0,
+            // The first step reads its window, later ones what the one before had not reached.
+            1.. if self.shape.time.pinned.is_some() => 0,
+            _ => new,
+        };
+        Samples { queryable, read }
+    }
 
-impl SampleWindows {
-    pub fn fill(
-        &mut self,
-        samples: &SampleBuffer,
-        metric: &str,
-        budget: &Budget,
-    ) -> Result<FilledSteps, QueryError> {
-        let (told, mut seen) = (RefCell::default(), Samples::default());
-        let mut row = Row::new(self.walk.grid.len);
-        let notes = Notes::apart(budget, &told, self.position, metric);
-        let value = |window: &Window<'_>, notes: &Notes<'_>| Ok((self.function)(window, notes));
-        self.walk.fill(samples, &notes, &mut row, value, |_, samples| seen += samples)?;
-        Ok(FilledSteps { row, samples: seen, told: told.into_inner() })
+    /// Finds what is found once for all windows of a series.
+    pub fn begin(&mut self, samples: &SampleBuffer) {
+        self.starts.find(samples);
+        self.decreases.clear();
+        if self.wants_lost {
+            self.decreases.find(samples, &self.starts.floats);
+        }
+    }
+
+    /// From the first to the last of these floats, whatever was lost in between; none if there is only one.
+    #[inline]
+    pub fn change(&self, samples: &SampleBuffer, seen: &Range<usize>) -> Option<f64> {
+        let [first, .., last] = samples.floats[seen.clone()] else { return None };
+        Some(self.decreases.lost_in(seen).iter().fold(last - first, |sum, lost| sum + lost))
+    }
+
+    /// The window of a step that sees these floats of a series that has nothing else.
+    pub fn window_of_floats<'a>(
+        &'a self,
+        samples: &'a SampleBuffer,
+        seen: Range<usize>,
+        step: usize,
+    ) -> Window<'a> {
+        let time = self.grid.at(step);
+        let TimeRange { after, until } = self.shape.range(time);
+        Window {
+            timestamps: &samples.float_timestamps[seen.clone()],
+            lost: self.decreases.lost_in(&seen),
+            floats: &samples.floats[seen],
+            after,
+            until,
+            time,
+            step,
+            ..Window::default()
+        }
     }
 }
 
@@ -121,6 +132,16 @@ impl Decreases {
     fn clear(&mut self) {
         self.at.clear();
         self.lost.clear();
+    }
+
+    /// What was lost between two of these samples.
+    #[inline]
+    fn lost_in(&self, seen: &Range<usize>) -> &[f64] {
+        if self.at.is_empty() {
+            return &[];
+        }
+        let [from, to] = [seen.start + 1, seen.end].map(|edge| self.at.partition_point(|&at| at < edge));
+        &self.lost[from..to.max(from)]
     }
 
     fn find(&mut self, samples: &SampleBuffer, starts: &[Timestamp]) {
@@ -154,11 +175,9 @@ impl WindowEdges {
         step: usize,
     ) -> Window<'a> {
         let time = grid.at(step);
-        let until = shape.time.at(time);
-        let after = until.saturating_sub(shape.range_ms);
-        let (from, to) = (after.saturating_sub(shape.before_ms), until.saturating_add(shape.after_ms));
-        let floats = advance(&mut self.floats, &samples.float_timestamps, from, to);
-        let histograms = advance(&mut self.histograms, &samples.histogram_timestamps, from, to);
+        let TimeRange { after, until } = shape.range(time);
+        let floats = advance(&mut self.floats, &samples.float_timestamps, shape.looked_at(time));
+        let histograms = advance(&mut self.histograms, &samples.histogram_timestamps, shape.looked_at(time));
         // A decrease belongs to a window if both its samples do.
         let first = floats.start + 1;
         self.decreases.0 += decreases.at[self.decreases.0..].iter().take_while(|&&i| i < first).count();
@@ -180,15 +199,11 @@ impl WindowEdges {
     }
 }
 
-fn advance(
-    edges: &mut (usize, usize),
-    timestamps: &[Timestamp],
-    from: Timestamp,
-    to: Timestamp,
-) -> Range<usize> {
-    edges.0 += count_until(&timestamps[edges.0..], from);
+/// Moves the edges on to what lies in the range; neither end of it may come before that of the range before.
+pub fn advance(edges: &mut (usize, usize), timestamps: &[Timestamp], range: TimeRange) -> Range<usize> {
+    edges.0 += count_until(&timestamps[edges.0..], range.after);
     edges.1 = edges.1.max(edges.0);
-    edges.1 += count_until(&timestamps[edges.1..], to);
+    edges.1 += count_until(&timestamps[edges.1..], range.until);
     edges.0..edges.1
 }
 

@@ -11,6 +11,7 @@ use super::super::select::DataTime;
 use super::super::{changes, trend};
 use super::*;
 use crate::query::budget::{Budget, Limits};
+use crate::query::promql::ast::PositionRange;
 use crate::storage::{Options, Store, SyncMode};
 
 type Function = fn(&Window<'_>, &Notes<'_>) -> Option<Cell>;

@@ -19,7 +19,7 @@ use super::elementwise::seconds;
 use super::float_walk::FilledSteps;
 use super::newest::Newest;
 use super::row::{Cell, Grid, OutputSeries, Row};
-use super::sample_walk::SampleWindows;
+use super::sample_windows::SampleWindows;
 use super::selected::{Came, Rolled, Selected};
 use super::source::{BoxedSource, Source};
 use super::starts::start_at;
@@ -205,7 +205,9 @@ pub trait RangeSource {
     }
 
     /// The same of samples.
-    fn walk_samples(&mut self, _windows: SampleWindows, _grid: &Grid) {}
+    fn walk_samples(&mut self, _windows: SampleWindows, _grid: &Grid) -> Result<(), QueryError> {
+        Ok(())
+    }
 
     /// From now on samples come with their starts; those that were computed have none.
     fn tell_starts(&mut self) {}
@@ -238,8 +240,8 @@ impl RangeSource for RangeSelector<'_> {
         self.found.walk(function, shape, grid)
     }
 
-    fn walk_samples(&mut self, windows: SampleWindows, grid: &Grid) {
-        self.found.walk_samples(windows, grid);
+    fn walk_samples(&mut self, windows: SampleWindows, grid: &Grid) -> Result<(), QueryError> {
+        self.found.walk_samples(windows, grid)
     }
 
     fn next(&mut self, samples: &mut SampleBuffer) -> Result<Seen<'_>, QueryError> {

@@ -15,7 +15,7 @@ use super::float_walk::{FilledSteps, FloatWalk};
 use super::newest_walk::NewestWalk;
 use super::read_ahead::{ReadAhead, SAMPLES_MIN, in_flight_max, thread_count};
 use super::row::Grid;
-use super::sample_walk::SampleWindows;
+use super::sample_windows::SampleWindows;
 use super::select::DataTime;
 use super::series_reader::{Found, Read, Reads, SampleSteps, SeriesReader};
 use super::tiers::{self, Look, Need, Shortfall, Tiers};
@@ -32,7 +32,7 @@ pub struct Selected<'q> {
     /// What steps see of buckets of floats, if they are all that is asked for.
     walk: Option<FloatWalk>,
     newest: Option<NewestWalk>,
-    windows: Option<SampleWindows>,
+    windows: Option<Box<SampleWindows>>,
     tells_resets: bool,
     /// Of the values that walking makes of a series.
     row_bytes: u64,
@@ -149,11 +149,13 @@ impl<'q> Selected<'q> {
     }
 
     /// The same of samples.
-    pub fn walk_samples(&mut self, windows: SampleWindows, grid: &Grid) {
+    pub fn walk_samples(&mut self, windows: SampleWindows, grid: &Grid) -> Result<(), QueryError> {
         if self.tiers.is_none() {
+            self.held.push(self.context.hold(SampleWindows::bytes(grid.len, thread_count()))?);
             self.row_bytes = 8 * grid.len as u64;
-            self.windows = Some(windows);
+            self.windows = Some(windows.into());
         }
+        Ok(())
     }
 
     /// The same for what an instant selector sees of either.

@@ -13,7 +13,7 @@ use crate::storage::metrics::{MetricsSnapshot, ReadPlan, SampleBuffer, Series, T
 
 use super::float_walk::{FilledSteps, FloatWalk};
 use super::newest_walk::NewestWalk;
-use super::sample_walk::SampleWindows;
+use super::sample_windows::SampleWindows;
 use super::select::{drop_stale, tell_resets};
 
 pub struct SeriesReader {
@@ -45,7 +45,7 @@ pub enum SampleSteps {
     /// [`Context::telling_resets`]: super::context::Context::telling_resets
     Newest(NewestWalk, bool),
     /// A function over the window of each step; the same of histograms.
-    Windows(SampleWindows, bool),
+    Windows(Box<SampleWindows>, bool),
 }
 
 /// What was found of one series.

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use crate::model::{Histogram, Timestamp};
+use crate::model::{Histogram, TimeRange, Timestamp};
 use crate::query::QueryError;
 use crate::query::budget::Budget;
 use crate::query::promql::ast::PositionRange;
@@ -128,6 +128,18 @@ pub struct WindowShape {
 }
 
 impl WindowShape {
+    /// The window of the step at `time`.
+    pub fn range(&self, time: Timestamp) -> TimeRange {
+        let until = self.time.at(time);
+        TimeRange { after: until.saturating_sub(self.range_ms), until }
+    }
+
+    /// All that a function may look at for it.
+    pub fn looked_at(&self, time: Timestamp) -> TimeRange {
+        let TimeRange { after, until } = self.range(time);
+        TimeRange { after: after.saturating_sub(self.before_ms), until: until.saturating_add(self.after_ms) }
+    }
+
     /// What a subquery with these windows is to the query around it.
     pub fn part(&self) -> Part {
         Part::Windows { offset_ms: self.time.offset_ms, range_ms: self.range_ms }
