@@ -344,7 +344,10 @@ fn assert_marks_are_durable_at_the_end(disk: &FaultyFs) -> usize {
     contents(&open(Arc::new(after), Path::new("/d")))[&series(0).to_string()].len()
 }
 
-/// A store whose generations are full at their first sample.
+/// Fills a generation of a small store: the second sample is late, and lies beside what its series takes anyhow.
+const FULL: [(u32, i64, u64); 2] = [(1, NOON, 1), (1, NOON - 1, 1)];
+
+/// A store whose generations are full with a byte.
 fn open_small(disk: &FaultyFs) -> Arc<Store> {
     on(disk, Options { seal_bytes: 1, ..options(Path::new("/d")) })
 }
@@ -354,7 +357,7 @@ fn a_generation_that_becomes_full_is_sealed_at_once() {
     let store = open_small(&FaultyFs::default());
     std::thread::scope(|scope| {
         let waiting = scope.spawn(|| store.pressure.wait_until_full(Duration::from_secs(600)));
-        append_and_wait(&store, &[(1, NOON, 1)]);
+        append_and_wait(&store, &FULL);
         assert!(waiting.join().unwrap(), "the shard woke who seals");
     });
     store.tick(NOON);
@@ -365,9 +368,9 @@ fn a_generation_that_becomes_full_is_sealed_at_once() {
 #[test]
 fn writes_beyond_two_generations_wait_for_the_seal() {
     let store = open_small(&FaultyFs::default());
-    append_and_wait(&store, &[(1, NOON, 1)]);
+    append_and_wait(&store, &FULL);
     let held = store.stats().unsealed_bytes;
-    assert!(held > store.pressure.unsealed_bytes_max());
+    assert!(store.filled_bytes() > store.pressure.filled_bytes_max());
     std::thread::scope(|scope| {
         let writer = scope.spawn(|| append_and_wait(&store, &[(1, NOON + 1, 2)]));
         while store.metrics.slowed_writes.get() == 0 {
@@ -377,14 +380,26 @@ fn writes_beyond_two_generations_wait_for_the_seal() {
         store.tick(NOON);
         writer.join().unwrap();
     });
-    assert_eq!(contents(&store)[&series(1).to_string()].len(), 2);
+    assert_eq!(contents(&store)[&series(1).to_string()].len(), 3);
+}
+
+#[test]
+fn many_series_do_not_fill_a_generation_with_their_first_samples() {
+    let store = on(&FaultyFs::default(), Options { seal_bytes: 4_000, ..options(Path::new("/d")) });
+    let at = |time| (0..1_000).map(move |series| (series, time, 1));
+    append_and_wait(&store, &at(NOON).collect::<Vec<_>>());
+    store.tick(NOON);
+    assert_eq!(store.stats().segments, 0);
+    append_and_wait(&store, &at(NOON - 1).take(250).collect::<Vec<_>>());
+    store.tick(NOON);
+    assert_eq!(store.stats().segments, 1, "16 bytes for each of those that are late");
 }
 
 #[test]
 fn writes_do_not_wait_for_seals_that_fail() {
     let disk = FaultyFs::default();
     let store = open_small(&disk);
-    append_and_wait(&store, &[(1, NOON, 1)]);
+    append_and_wait(&store, &FULL);
     disk.set_faults(Faults { failing_path: Some("/hot/"), ..Faults::default() });
     store.tick(NOON);
     let deadline = Instant::now() + Duration::from_secs(60);

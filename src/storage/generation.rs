@@ -94,6 +94,13 @@ impl Generation {
         metrics.chain(logs).chain(traces).sum()
     }
 
+    /// How full it is: its memory without what each series of metrics takes with its first sample. Else a generation with
+    /// a million of them would be full before each has a second sample.
+    pub fn filled_bytes(&self) -> u64 {
+        let reserved: u64 = self.metrics.iter().map(|head| head.reserved_bytes()).sum();
+        self.memory_bytes().saturating_sub(reserved)
+    }
+
     /// The days that the rows of each signal belong to.
     pub fn partitions(&self) -> BTreeSet<(Signal, Timestamp)> {
         let metrics = self.metrics.iter().flat_map(|head| head.partitions());

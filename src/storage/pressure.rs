@@ -17,7 +17,7 @@ pub(super) const WAIT_FOR_SEAL: Duration = Duration::from_secs(5);
 pub(super) struct Pressure {
     /// A generation is full at this many rows …
     rows_max: u64,
-    /// … or this much memory.
+    /// … or when it is filled with this much.
     bytes_max: u64,
     /// The number of the last generation that was reported full.
     reported: AtomicU64,
@@ -45,13 +45,13 @@ impl Pressure {
         }
     }
 
-    /// What all heads together may hold.
-    pub fn unsealed_bytes_max(&self) -> u64 {
+    /// What all generations together may be filled with.
+    pub fn filled_bytes_max(&self) -> u64 {
         self.bytes_max.saturating_mul(2)
     }
 
     pub fn is_full(&self, generation: &Generation) -> bool {
-        generation.memory_bytes() >= self.bytes_max || generation.row_count() >= self.rows_max
+        generation.filled_bytes() >= self.bytes_max || generation.row_count() >= self.rows_max
     }
 
     /// Rows were added to this generation. The first shard that finds it full says so.

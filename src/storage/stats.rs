@@ -234,6 +234,11 @@ impl Store {
         self.view.load().generations.iter().map(|generation| generation.memory_bytes()).sum()
     }
 
+    /// How full the heads are.
+    pub(super) fn filled_bytes(&self) -> u64 {
+        self.view.load().generations.iter().map(|generation| generation.filled_bytes()).sum()
+    }
+
     /// The `limit` largest of each kind, from the index of the active series.
     pub fn series_stats(&self, limit: usize) -> SeriesStats {
         use std::collections::{HashMap, HashSet};

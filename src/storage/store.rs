@@ -352,14 +352,14 @@ impl Store {
 
     fn check_room(&self) -> Result<(), Busy> {
         self.check_open()?;
-        let max = self.pressure.unsealed_bytes_max();
-        if self.unsealed_bytes() <= max {
+        let max = self.pressure.filled_bytes_max();
+        if self.filled_bytes() <= max {
             return Ok(());
         }
         self.metrics.slowed_writes.inc();
-        let has_room = || self.unsealed_bytes() <= max;
+        let has_room = || self.filled_bytes() <= max;
         if !self.pressure.wait_for_room(Instant::now() + WAIT_FOR_SEAL, has_room) {
-            return Err(Busy::MemoryFull { bytes: self.unsealed_bytes(), max });
+            return Err(Busy::MemoryFull { bytes: self.filled_bytes(), max });
         }
         self.check_open()
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::SampleBuffer;
 use super::head::Head;
+use super::label_order::{Place, in_label_order};
 use super::merge::{merge_floats, merge_histograms};
 use super::registry::SharedRegistry;
 use super::rollup::merge_rollups;
@@ -26,21 +27,18 @@ pub(in crate::storage) fn write_generation<W: Write>(
     to: W,
 ) -> io::Result<Option<(W, SegmentMeta)>> {
     let mut to = MetricsSegmentWriter::new(to, 0, 0)?;
-    let mut series: Vec<(Labels, &Head, u32)> = Vec::new();
-    for (head, registry) in heads.iter().zip(registries) {
-        let ids = head.series_ids();
-        let before = series.len();
-        registry.with_labels(&ids, |id, labels| series.push((Labels::from_sorted(labels), head, id)));
-        assert_eq!(
-            series.len() - before,
-            ids.len(),
-            "a series is registered as long as a generation holds it"
-        );
-    }
-    series.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+    let ids: Vec<Vec<u32>> = heads.iter().map(|head| head.series_ids()).collect();
+    let series = in_label_order(registries, &ids);
+    assert_eq!(
+        series.len(),
+        ids.iter().map(Vec::len).sum::<usize>(),
+        "a series is registered as long as a generation holds it"
+    );
     let mut samples = SampleBuffer::default();
     let mut written = 0;
-    for (labels, head, id) in series {
+    for Place { shard, id } in series {
+        let head = &heads[shard as usize];
+        let labels = registries[shard as usize].labels(id).expect("it was registered a moment ago");
         samples.clear();
         head.read(id, range, &mut samples);
         let mut starts: Vec<_> = head.starts(id).into_iter().filter(|(t, _)| range.contains(*t)).collect();

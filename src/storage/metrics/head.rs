@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 
 use super::SampleBuffer;
 use super::merge::{merge_floats, merge_histograms};
-use super::stream::{StreamWriter, read_stream};
+use super::stream::{STREAM_BYTES_MIN, StreamWriter, read_stream};
 use super::words::{SlotTable, WordArena};
 use crate::model::{Exemplar, Histogram, TimeRange, Timestamp};
 use crate::storage::partition::{partition_of, partition_range};
@@ -22,6 +22,7 @@ pub(in crate::storage) struct Head {
     slots: SlotTable,
     side: Mutex<Side>,
     samples: AtomicU64,
+    streams: AtomicU64,
     side_bytes: AtomicU64,
     min_time: AtomicI64,
     max_time: AtomicI64,
@@ -58,6 +59,7 @@ impl Head {
             slots: SlotTable::new(series_ids_max),
             side: Mutex::default(),
             samples: AtomicU64::new(0),
+            streams: AtomicU64::new(0),
             side_bytes: AtomicU64::new(0),
             min_time: AtomicI64::new(i64::MAX),
             max_time: AtomicI64::new(i64::MIN),
@@ -73,6 +75,11 @@ impl Head {
 
     pub fn memory_bytes(&self) -> u64 {
         self.arena.bytes() + self.side_bytes.load(Ordering::Relaxed)
+    }
+
+    /// How much of that its series take each with its first sample, and for those that follow it.
+    pub fn reserved_bytes(&self) -> u64 {
+        self.streams.load(Ordering::Relaxed) * STREAM_BYTES_MIN
     }
 
     /// The partitions that its samples and exemplars belong to.
@@ -97,6 +104,9 @@ impl Head {
         if writer.count == 0 || timestamp > writer.last_time {
             let slot = self.slots.get_or_create(id);
             if let Ok(()) = writer.append(&self.arena, slot, timestamp, value.to_bits()) {
+                if writer.count == 1 {
+                    self.streams.fetch_add(1, Ordering::Relaxed);
+                }
                 self.note(timestamp);
                 return Appended::InOrder;
             }

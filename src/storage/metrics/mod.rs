@@ -5,6 +5,7 @@ mod changes;
 mod deltas;
 mod flush;
 mod head;
+mod label_order;
 pub(in crate::storage) mod log;
 mod merge;
 mod registry;

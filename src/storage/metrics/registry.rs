@@ -7,10 +7,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use hashbrown::HashTable;
-use parking_lot::RwLock;
+use parking_lot::{RwLock, RwLockReadGuard};
 use roaring::RoaringBitmap;
 
 use super::symbols::Symbols;
+use crate::codec::varint::{read_u64, write_u64};
 use crate::model::{Labels, Lookout, MatchOp, Matcher};
 
 #[derive(Default)]
@@ -32,8 +33,14 @@ struct Inner {
 
 struct Entry {
     fingerprint: u128,
-    labels: Box<[(u32, u32)]>,
+    labels: PackedLabels,
 }
+
+/// Symbols of names and values, in the order of the names, as variable-length integers: a few bytes a label.
+struct PackedLabels(Box<[u8]>);
+
+/// A registry, locked for a while against new series.
+pub(in crate::storage) struct Reading<'a>(RwLockReadGuard<'a, Inner>);
 
 impl Registry {
     /// The id of a series that is known. A series about to be retired is kept by being asked for.
@@ -92,6 +99,16 @@ impl Registry {
         }
     }
 
+    /// The labels of a series that is known.
+    pub fn labels(&self, id: u32) -> Option<Labels> {
+        let inner = self.0.read();
+        inner.entry(id).map(|entry| Labels::from_sorted(inner.pairs(entry)))
+    }
+
+    pub(super) fn reading(&self) -> Reading<'_> {
+        Reading(self.0.read())
+    }
+
     /// The series that all matchers let through, with their fingerprints and labels.
     pub fn select(
         &self,
@@ -121,8 +138,8 @@ impl Registry {
             if lookout.gives_up_before(0) {
                 return;
             }
-            let labels = inner.entry(id).map_or(&[][..], |entry| &entry.labels);
-            names.extend(labels.iter().map(|(name, _)| *name));
+            let labels = inner.entry(id).into_iter().flat_map(|entry| entry.labels.iter());
+            names.extend(labels.map(|(name, _)| name));
         }
         names.iter().for_each(|name| visit(inner.symbols.text(name)));
     }
@@ -179,13 +196,42 @@ impl Registry {
     }
 }
 
+impl PackedLabels {
+    fn iter(&self) -> impl Iterator<Item = (u32, u32)> + '_ {
+        let mut packed = &*self.0;
+        let mut next = move || read_u64(&mut packed).ok().map(|symbol| symbol as u32);
+        std::iter::from_fn(move || Some((next()?, next()?)))
+    }
+}
+
+impl Reading<'_> {
+    /// The symbols of the labels of a series, in order.
+    pub fn labels(&self, id: u32) -> Option<impl Iterator<Item = (u32, u32)> + '_> {
+        Some(self.0.entry(id)?.labels.iter())
+    }
+
+    /// The symbols of all label names.
+    pub fn names(&self) -> impl Iterator<Item = u32> + '_ {
+        self.0.postings.keys().copied()
+    }
+
+    pub fn text(&self, symbol: u32) -> &str {
+        self.0.symbols.text(symbol)
+    }
+
+    /// All symbols are below this.
+    pub fn symbols_end(&self) -> u32 {
+        self.0.symbols.end()
+    }
+}
+
 impl Inner {
     fn entry(&self, id: u32) -> Option<&Entry> {
         self.entries.get(id as usize)?.as_ref()
     }
 
     fn pairs<'a>(&'a self, entry: &'a Entry) -> impl Iterator<Item = (&'a str, &'a str)> + 'a {
-        entry.labels.iter().map(|&(name, value)| (self.symbols.text(name), self.symbols.text(value)))
+        entry.labels.iter().map(|(name, value)| (self.symbols.text(name), self.symbols.text(value)))
     }
 
     fn find(&self, labels: &Labels, fingerprint: u128) -> Option<u32> {
@@ -197,13 +243,14 @@ impl Inner {
 
     fn insert(&mut self, labels: &Labels, fingerprint: u128) -> u32 {
         let id = self.free_ids.pop().unwrap_or(self.entries.len() as u32);
-        let mut pairs = Vec::with_capacity(labels.len());
+        let mut pairs = Vec::with_capacity(4 * labels.len());
         for (name, value) in labels {
             let pair = (self.symbols.acquire(name), self.symbols.acquire(value));
             self.postings.entry(pair.0).or_default().entry(pair.1).or_default().insert(id);
-            pairs.push(pair);
+            write_u64(&mut pairs, pair.0.into());
+            write_u64(&mut pairs, pair.1.into());
         }
-        let entry = Some(Entry { fingerprint, labels: pairs.into() });
+        let entry = Some(Entry { fingerprint, labels: PackedLabels(pairs.into()) });
         if id as usize == self.entries.len() {
             self.entries.push(entry);
         } else {
@@ -221,7 +268,7 @@ impl Inner {
         if let Ok(found) = self.identity.find_entry(entry.fingerprint as u64, |&other| other == id) {
             found.remove();
         }
-        for &(name, value) in &entry.labels {
+        for (name, value) in entry.labels.iter() {
             if let Some(values) = self.postings.get_mut(&name) {
                 if let Some(postings) = values.get_mut(&value) {
                     postings.remove(id);

@@ -11,6 +11,8 @@ use super::words::{Slot, WordArena};
 use crate::model::Timestamp;
 
 const FIRST_BLOCK_WORDS: u8 = 8;
+/// What a stream takes from its first sample on.
+pub(super) const STREAM_BYTES_MIN: u64 = FIRST_BLOCK_WORDS as u64 * 8;
 const BLOCK_WORDS_MAX: u8 = 32;
 
 /// What the writer remembers of a stream; it alone appends.

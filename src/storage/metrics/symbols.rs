@@ -23,6 +23,11 @@ impl Symbols {
         &self.texts[symbol as usize].0
     }
 
+    /// All symbols are below this; those that nobody refers to have an empty text.
+    pub fn end(&self) -> u32 {
+        self.texts.len() as u32
+    }
+
     /// The symbol of a text, with one reference more.
     pub fn acquire(&mut self, text: &str) -> u32 {
         let hash = self.hasher.hash_one(text);

@@ -236,12 +236,10 @@ impl MetricsWriter {
             return;
         }
         log::begin_series(ids.len(), payload);
-        let mut pairs: Vec<(String, String)> = Vec::new();
         let mut written = 0;
         self.registry.with_labels(ids, |id, labels| {
-            pairs.clear();
-            pairs.extend(labels.map(|(n, v)| (n.to_owned(), v.to_owned())));
-            log::write_series(id, pairs.iter().map(|(n, v)| (n.as_str(), v.as_str())), payload);
+            let pairs: Vec<_> = labels.collect();
+            log::write_series(id, pairs.iter().copied(), payload);
             written += 1;
         });
         assert_eq!(written, ids.len(), "a row refers to a series that is not registered");
