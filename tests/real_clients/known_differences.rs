@@ -4,6 +4,8 @@
 //! only if it has the form that the change gives it. Each has an example that must differ whenever the tests run: a
 //! difference that is none is struck from the list.
 
+use std::collections::BTreeMap;
+
 use icecore::query::promql::ast::{AggregateOp, At, BinaryOp, Duration, Expr, ExprKind, Subquery};
 use icecore::query::promql::functions_table::Function;
 
@@ -28,13 +30,20 @@ pub struct KnownDifference {
     pub applies: fn(&Culprit) -> bool,
 }
 
-pub const KNOWN: [KnownDifference; 8] = [
+pub const KNOWN: [KnownDifference; 9] = [
     KnownDifference {
         name: "zero point of a counter",
         reason: "since 2.51 a window that begins before its first sample is extrapolated to half a gap at most, and \
                  then to the counter's zero point; before, a zero point within 1.1 gaps went first",
         example: "rate(node_cpu_seconds_total[5m1s])",
         applies: is_zero_point,
+    },
+    KnownDifference {
+        name: "ties of topk",
+        reason: "which of equal values stay is decided by the order of the series, which nobody promises; where they are \
+                 computed at more than one step, Prometheus, 3.14 too, has them in that of a Go map",
+        example: "topk(3, 0 * node_scrape_collector_success)",
+        applies: is_tie,
     },
     KnownDifference {
         name: "name after atan2",
@@ -164,6 +173,16 @@ fn is_zero_point(culprit: &Culprit) -> bool {
     })
 }
 
+/// The chosen values are the same, only not whose they are.
+fn is_tie(culprit: &Culprit) -> bool {
+    let ExprKind::Aggregate(aggregate) = &culprit.expr.kind else { return false };
+    if !matches!(aggregate.op, AggregateOp::Topk | AggregateOp::Bottomk) {
+        return false;
+    }
+    let (Ok(expected), Ok(found)) = (culprit.expected, culprit.found) else { return false };
+    values_by_time(expected) == values_by_time(found)
+}
+
 /// Without the name the answers are the same.
 fn is_name_after_atan2(culprit: &Culprit) -> bool {
     let ExprKind::Binary(binary) = &culprit.expr.kind else { return false };
@@ -224,4 +243,13 @@ fn is_new_label_name(culprit: &Culprit) -> bool {
     matches!(call.function, Function::LabelReplace | Function::LabelJoin)
         && is_refused(culprit.expected)
         && culprit.found.is_ok()
+}
+
+fn values_by_time(answer: &Answer) -> BTreeMap<i64, Vec<u64>> {
+    let mut values: BTreeMap<i64, Vec<u64>> = BTreeMap::new();
+    for (time, value) in answer.values().flat_map(|points| &points.floats) {
+        values.entry(*time).or_default().push(value.to_bits());
+    }
+    values.values_mut().for_each(|values| values.sort_unstable());
+    values
 }
