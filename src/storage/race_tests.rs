@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::{Duration, Instant};
 
 use crossbeam::channel::bounded;
 use prometheus::Registry;
@@ -16,6 +17,10 @@ use crate::model::{Timestamp, time};
 
 const SENDERS: i64 = 4;
 const SERIES: u32 = 40;
+/// Requests of a sender until it writes other series.
+const CHANGES_EVERY: i64 = 25;
+/// What passes of the store's time from one turn of housekeeping to the next.
+const TURN_MS: i64 = 400;
 
 fn requests() -> i64 {
     if std::env::var_os("ICECORE_FULL").is_some() { 5_000 } else { 250 }
@@ -30,7 +35,7 @@ fn restless(dir: &Path) -> Arc<Store> {
 /// Samples that no other request writes: each sender has timestamps of its own, on series that all of them share.
 /// Which series changes over time, so that some go idle and come back.
 fn request(sender: i64, k: i64) -> Vec<(u32, Timestamp, u64)> {
-    let first = (k / 25 * 7) as u32;
+    let first = (k / CHANGES_EVERY * 7) as u32;
     let at = NOON + (k * SENDERS + sender) * 10;
     let late = NOON + (k / 2 * SENDERS + sender) * 10 + 5;
     let own = |n: u32| (first + n * 3 + sender as u32) % SERIES;
@@ -51,6 +56,15 @@ fn append_unless_closing(store: &Store, samples: &[(u32, Timestamp, u64)]) -> bo
             Err(Busy::Closing) => return false,
             Err(other) => panic!("{other}"),
         }
+    }
+}
+
+/// Waits until so many turns of housekeeping have begun, lest senders be through before a series is idle. Not for ever: who
+/// keeps house may have failed.
+fn wait_for_turn(clock: &AtomicI64, turns: i64) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while clock.load(Ordering::Relaxed) < NOON + turns * TURN_MS && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
 
@@ -85,13 +99,16 @@ fn senders_seals_merges_retirements_and_readers_do_not_disturb_one_another() {
         let senders: Vec<_> = (0..SENDERS)
             .map(|sender| {
                 scope.spawn(move || {
-                    (0..requests()).for_each(|k| assert!(append_unless_closing(store, &request(sender, k))));
+                    for k in 0..requests() {
+                        assert!(append_unless_closing(store, &request(sender, k)));
+                        wait_for_turn(clock, k / CHANGES_EVERY);
+                    }
                 })
             })
             .collect();
         scope.spawn(move || {
             while !stop.load(Ordering::Relaxed) {
-                let now = clock.fetch_add(400, Ordering::Relaxed);
+                let now = clock.fetch_add(TURN_MS, Ordering::Relaxed);
                 store.seal(now).unwrap();
                 store.tick(now);
                 store.tidy(now);
@@ -100,7 +117,7 @@ fn senders_seals_merges_retirements_and_readers_do_not_disturb_one_another() {
         scope.spawn(move || {
             while !stop.load(Ordering::Relaxed) {
                 store.compact(i64::MAX).unwrap();
-                std::thread::sleep(std::time::Duration::from_millis(20));
+                std::thread::sleep(Duration::from_millis(20));
             }
         });
         scope.spawn(move || {
@@ -148,7 +165,7 @@ fn a_stop_amid_senders_ticks_and_seals_keeps_all_that_was_acknowledged() {
                 .collect();
             scope.spawn(move || (0..5).for_each(|k| store.tick(NOON + k * time::HOUR)));
             scope.spawn(move || store.tidy(NOON + time::HOUR));
-            std::thread::sleep(std::time::Duration::from_millis(2 * round));
+            std::thread::sleep(Duration::from_millis(2 * round));
             store.close();
             senders.into_iter().map(|sender| sender.join().unwrap()).collect::<Vec<_>>()
         });
@@ -209,7 +226,7 @@ fn log_entries_and_spans_are_there_once_amid_seals_and_merges() {
         scope.spawn(move || {
             while !stop.load(Ordering::Relaxed) {
                 store.compact(i64::MAX).unwrap();
-                std::thread::sleep(std::time::Duration::from_millis(20));
+                std::thread::sleep(Duration::from_millis(20));
             }
         });
         scope.spawn(move || {
