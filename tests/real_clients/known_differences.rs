@@ -173,14 +173,15 @@ fn is_zero_point(culprit: &Culprit) -> bool {
     })
 }
 
-/// The chosen values are the same, only not whose they are.
+/// The chosen values are the same, only not whose they are. Asked alone, what chooses may agree: by chance.
 fn is_tie(culprit: &Culprit) -> bool {
-    let ExprKind::Aggregate(aggregate) = &culprit.expr.kind else { return false };
-    if !matches!(aggregate.op, AggregateOp::Topk | AggregateOp::Bottomk) {
-        return false;
-    }
+    let mut chooses = false;
+    culprit.expr.walk(&mut |expr| {
+        chooses |= matches!(&expr.kind, ExprKind::Aggregate(aggregate)
+            if matches!(aggregate.op, AggregateOp::Topk | AggregateOp::Bottomk));
+    });
     let (Ok(expected), Ok(found)) = (culprit.expected, culprit.found) else { return false };
-    values_by_time(expected) == values_by_time(found)
+    chooses && values_by_time(expected) == values_by_time(found)
 }
 
 /// Without the name the answers are the same.
