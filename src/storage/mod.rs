@@ -47,6 +47,7 @@ mod publish;
 #[cfg(test)]
 mod race_tests;
 mod recovery;
+mod replaying;
 mod retention;
 #[cfg(test)]
 mod retention_tests;

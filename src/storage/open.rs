@@ -108,7 +108,8 @@ impl Store {
             (Arc::new(TailHub::default()), Arc::<[String]>::from(&options.soft_labels[..]));
         let log_counters = metrics.logs.clone();
         let mut threads = Vec::new();
-        let shards = writers.into_iter().enumerate().map(|(index, mut metrics)| {
+        let shards = writers.into_iter().enumerate().map(|(index, metrics)| {
+            let mut metrics = metrics.into_inner();
             metrics.rotate(active.metrics[index].clone(), active.number, active.opened_at);
             let (shard_queue, parker) = ShardQueue::new(options.queue_batches);
             let shard_queue = Arc::new(shard_queue);

@@ -1,36 +1,19 @@
-//! What was not sealed, in memory again: the log of each generation, frame by frame, into heads of its own.
-//!
-//! A frame that is damaged, or says what nobody declared, costs itself and is reported; the rest is replayed.
+//! What was not sealed, in memory again: the log of each generation, oldest first, into heads of its own
+//! (`replaying.rs`).
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
+use parking_lot::Mutex;
+
 use super::generation::Generation;
-use super::logs::LogsReplay;
 use super::manifest::Manifest;
-use super::metrics::log::read_payload;
-use super::metrics::{
-    Changes, DeltaTotals, LoggedRows, MetricsWriter, SeriesRef, SharedMetadata, SharedRegistry,
-};
+use super::metrics::{Changes, DeltaTotals, MetricsWriter, SharedMetadata, SharedRegistry};
 use super::open::{OpenError, io_error};
-use super::signal::Signal;
+use super::replaying::{RECOVERED_IDS_MAX, Target, replay_into};
 use super::stats::StoreMetrics;
-use super::store::{Options, shard_of};
-use super::traces::TracesReplay;
-use super::wal::{FileLog, Frame, generation_dir, replay_generation};
-use crate::model::{Labels, Timestamp};
-
-/// What the log holds was acknowledged, so no limit of today applies to it: 16 Mi series of one shard
-/// take 6 GiB, and a table with room for them 400 KiB while it is empty.
-const RECOVERED_IDS_MAX: usize = 1 << 24;
-
-/// What the frames of a generation have declared so far, and later ones refer to.
-#[derive(Default)]
-struct Declared {
-    series: HashMap<(u16, u32), SeriesRef>,
-    logs: LogsReplay,
-    traces: TracesReplay,
-}
+use super::store::Options;
+use super::wal::{FileLog, generation_dir};
+use crate::model::Timestamp;
 
 /// What a replay builds up.
 pub(super) struct Recovery<'a> {
@@ -40,7 +23,8 @@ pub(super) struct Recovery<'a> {
     pub registries: Vec<SharedRegistry>,
     pub metadata: SharedMetadata,
     pub changes: Arc<Changes>,
-    pub writers: Vec<MetricsWriter>,
+    /// One for each shard. A lane locks those that its rows belong to.
+    pub writers: Vec<Mutex<MetricsWriter>>,
     pub max_seq: u64,
     /// The newest generation that has a directory.
     pub newest: u64,
@@ -57,7 +41,15 @@ impl<'a> Recovery<'a> {
             let counters = metrics.writer.clone();
             let totals_max = options.delta_totals_max.div_ceil(options.shards);
             let deltas = DeltaTotals::new(totals_max, options.idle_series_ms);
-            MetricsWriter::new(registry.clone(), metadata.clone(), counters, changes.clone(), deltas, head)
+            let changes = changes.clone();
+            Mutex::new(MetricsWriter::new(
+                registry.clone(),
+                metadata.clone(),
+                counters,
+                changes,
+                deltas,
+                head,
+            ))
         };
         let writers = registries.iter().zip(nowhere.metrics).map(writer).collect();
         Recovery { options, metrics, now, registries, metadata, changes, writers, max_seq: 0, newest: 0 }
@@ -91,13 +83,17 @@ impl<'a> Recovery<'a> {
         let generation = Arc::new(Generation::new(number, self.now, self.options.shards, RECOVERED_IDS_MAX));
         generation.freeze();
         for (writer, head) in self.writers.iter_mut().zip(&generation.metrics) {
-            writer.rotate(head.clone(), number, self.now);
+            writer.get_mut().rotate(head.clone(), number, self.now);
         }
-        let mut declared = Declared::default();
         let dir = generation_dir(&log.data_dir, number);
-        let report =
-            replay_generation(log, number, &mut |frame| self.replay_frame(frame, &generation, &mut declared));
-        let report = report.map_err(io_error(&dir))?;
+        let target = Target {
+            generation: &generation,
+            registries: &self.registries,
+            writers: &self.writers,
+            metrics: self.metrics,
+        };
+        let report = replay_into(&target, log).map_err(io_error(&dir))?;
+        self.max_seq = self.max_seq.max(generation.seqs().1);
         self.metrics.replayed_frames.inc_by(report.frames);
         for damage in &report.damage {
             self.metrics.corrupt_records.inc();
@@ -120,56 +116,6 @@ impl<'a> Recovery<'a> {
             "replayed the log"
         );
         Ok(generation)
-    }
-
-    fn replay_frame(&mut self, frame: Frame<'_>, generation: &Generation, declared: &mut Declared) {
-        let header = frame.header;
-        self.max_seq = self.max_seq.max(header.seq);
-        generation.note_seq(header.seq);
-        let (shard, payload) = (header.shard, frame.payload);
-        let replayed = match Signal::from_byte(header.signal) {
-            Some(Signal::Metrics) => read_payload(payload)
-                .map(|rows| self.replay_rows(shard, rows, &mut declared.series))
-                .map_err(|error| error.to_string()),
-            Some(Signal::Logs) => {
-                let replayed = declared.logs.frame(shard, payload, &generation.logs);
-                replayed.map_err(|error| error.to_string())
-            }
-            Some(Signal::Traces) => {
-                let replayed = declared.traces.frame(shard, payload, &generation.traces);
-                replayed.map_err(|error| error.to_string())
-            }
-            None => Err("of a signal that this build does not know".to_owned()),
-        };
-        if let Err(error) = replayed {
-            self.metrics.corrupt_records.inc();
-            tracing::error!(seq = header.seq, signal = header.signal, %error, "skipped a log record");
-        }
-    }
-
-    /// Gives the rows to the shards that own their series now; the number of shards may have changed.
-    fn replay_rows(&mut self, shard: u16, mut rows: LoggedRows, ids: &mut HashMap<(u16, u32), SeriesRef>) {
-        for (id, labels) in rows.series.drain(..) {
-            if let Some(series) = self.register(&labels) {
-                ids.insert((shard, id), series);
-            }
-        }
-        let (parts, strays) = rows.split(self.writers.len(), |id| ids.get(&(shard, id)).copied());
-        if strays > 0 {
-            self.metrics.corrupt_records.inc();
-            tracing::error!(rows = strays, "log rows whose series was declared in a damaged record are lost");
-        }
-        for (writer, rows) in self.writers.iter_mut().zip(parts) {
-            writer.replay(rows);
-        }
-    }
-
-    fn register(&self, labels: &Labels) -> Option<SeriesRef> {
-        let fingerprint = labels.fingerprint();
-        let shard = shard_of(fingerprint, self.registries.len());
-        let registry = &self.registries[shard as usize];
-        let (id, _) = registry.find_or_insert(labels, fingerprint, RECOVERED_IDS_MAX)?;
-        Some(SeriesRef { shard, id })
     }
 }
 

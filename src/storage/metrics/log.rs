@@ -34,43 +34,66 @@ pub(in crate::storage) struct LoggedRows {
 }
 
 impl LoggedRows {
+    pub fn is_empty(&self) -> bool {
+        self.samples.is_empty()
+            && self.histograms.is_empty()
+            && self.starts.is_empty()
+            && self.exemplars.is_empty()
+            && self.metadata.is_empty()
+            && self.delta_totals.is_empty()
+    }
+
     /// The rows by the shard that owns their series now, with its ids; and how many had no known series.
     pub fn split(self, shards: usize, owner: impl Fn(u32) -> Option<SeriesRef>) -> (Vec<LoggedRows>, usize) {
-        let mut parts: Vec<LoggedRows> = (0..shards).map(|_| LoggedRows::default()).collect();
         let mut strays = 0;
-        let mut own = |id: u32| {
+        let mut owner = |id: u32| {
             let found = owner(id);
             strays += usize::from(found.is_none());
             found
         };
-        for row in self.samples {
-            if let Some(series) = own(row.id) {
-                parts[series.shard as usize].samples.push(SampleRow { id: series.id, ..row });
-            }
-        }
-        for row in self.histograms {
-            if let Some(series) = own(row.id) {
-                parts[series.shard as usize].histograms.push(HistogramRow { id: series.id, ..row });
-            }
-        }
-        for row in self.starts {
-            if let Some(series) = own(row.id) {
-                parts[series.shard as usize].starts.push(StartRow { id: series.id, ..row });
-            }
-        }
-        for row in self.exemplars {
-            if let Some(series) = own(row.id) {
-                parts[series.shard as usize].exemplars.push(ExemplarRow { id: series.id, ..row });
-            }
-        }
-        for (id, state) in self.delta_totals {
-            if let Some(series) = own(id) {
-                parts[series.shard as usize].delta_totals.push((series.id, state));
-            }
-        }
+        let samples = deal(self.samples, shards, |row| &mut row.id, &mut owner);
+        let histograms = deal(self.histograms, shards, |row| &mut row.id, &mut owner);
+        let starts = deal(self.starts, shards, |row| &mut row.id, &mut owner);
+        let exemplars = deal(self.exemplars, shards, |row| &mut row.id, &mut owner);
+        let delta_totals = deal(self.delta_totals, shards, |row| &mut row.0, &mut owner);
+        let parts = samples.into_iter().zip(histograms).zip(starts).zip(exemplars).zip(delta_totals);
+        let mut parts: Vec<LoggedRows> = parts
+            .map(|((((samples, histograms), starts), exemplars), delta_totals)| LoggedRows {
+                samples,
+                histograms,
+                starts,
+                exemplars,
+                delta_totals,
+                ..LoggedRows::default()
+            })
+            .collect();
         parts[0].metadata = self.metadata;
         (parts, strays)
     }
+}
+
+/// Rows by the shard of their series, with its id there; rows of no known series are left out.
+fn deal<R>(
+    rows: Vec<R>,
+    shards: usize,
+    id: impl Fn(&mut R) -> &mut u32,
+    owner: &mut impl FnMut(u32) -> Option<SeriesRef>,
+) -> Vec<Vec<R>> {
+    let mut parts: Vec<Vec<R>> = (0..shards).map(|_| Vec::new()).collect();
+    let count = rows.len();
+    for mut row in rows {
+        let id = id(&mut row);
+        if let Some(series) = owner(*id) {
+            *id = series.id;
+            let part = &mut parts[series.shard as usize];
+            if part.is_empty() {
+                // All rows, unless the number of shards has changed.
+                part.reserve_exact(count);
+            }
+            part.push(row);
+        }
+    }
+    parts
 }
 
 /// A payload whose checksum holds but whose content makes no sense: written by another version, or by a bug.

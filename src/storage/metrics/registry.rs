@@ -20,6 +20,8 @@ pub(in crate::storage) struct Registry(RwLock<Inner>);
 #[derive(Default)]
 struct Inner {
     symbols: Symbols,
+    /// The labels of the series that was registered last, by their places: the next one is often like it.
+    inserted_last: Vec<(u32, u32)>,
     entries: Vec<Option<Entry>>,
     free_ids: Vec<u32>,
     identity: HashTable<u32>,
@@ -244,9 +246,19 @@ impl Inner {
     fn insert(&mut self, labels: &Labels, fingerprint: u128) -> u32 {
         let id = self.free_ids.pop().unwrap_or(self.entries.len() as u32);
         let mut pairs = Vec::with_capacity(4 * labels.len());
-        for (name, value) in labels {
-            let pair = (self.symbols.acquire(name), self.symbols.acquire(value));
-            self.postings.entry(pair.0).or_default().entry(pair.1).or_default().insert(id);
+        for (at, (name, value)) in labels.iter().enumerate() {
+            if at == self.inserted_last.len() {
+                self.inserted_last.push((u32::MAX, u32::MAX));
+            }
+            let last = &mut self.inserted_last[at];
+            let pair =
+                (self.symbols.acquire_guessed(name, last.0), self.symbols.acquire_guessed(value, last.1));
+            *last = pair;
+            let postings = self.postings.entry(pair.0).or_default().entry(pair.1).or_default();
+            // Most ids are higher than all before them, which needs no search.
+            if postings.try_push(id).is_err() {
+                postings.insert(id);
+            }
             write_u64(&mut pairs, pair.0.into());
             write_u64(&mut pairs, pair.1.into());
         }

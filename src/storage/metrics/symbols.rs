@@ -46,6 +46,17 @@ impl Symbols {
         symbol
     }
 
+    /// The symbol of a text that is probably the one of `guess`, with one reference more.
+    pub fn acquire_guessed(&mut self, text: &str, guess: u32) -> u32 {
+        match self.texts.get_mut(guess as usize) {
+            Some((guessed, references)) if *references > 0 && **guessed == *text => {
+                *references += 1;
+                guess
+            }
+            _ => self.acquire(text),
+        }
+    }
+
     /// One reference less; the last one frees the text.
     pub fn release(&mut self, symbol: u32) {
         let (text, references) = &mut self.texts[symbol as usize];
@@ -77,6 +88,12 @@ mod tests {
         symbols.release(a);
         assert_eq!(symbols.find("a"), None);
         assert_eq!(symbols.find(""), Some(empty));
+        let freed = a;
+        assert_eq!(symbols.acquire_guessed("", freed), empty, "a number that is free is no text");
         assert_eq!(symbols.acquire("b"), a, "the number is used again");
+        assert_eq!(symbols.acquire_guessed("b", a), a);
+        symbols.release(a);
+        symbols.release(a);
+        assert_eq!(symbols.find("b"), None);
     }
 }

@@ -96,10 +96,6 @@ impl MetricsWriter {
 
     /// Puts rows that come from the log into the head; their ids are this shard's.
     pub fn replay(&mut self, rows: LoggedRows) {
-        let ids = rows.samples.iter().map(|r| r.id).chain(rows.histograms.iter().map(|r| r.id));
-        for id in ids.chain(rows.starts.iter().map(|r| r.id)).chain(rows.exemplars.iter().map(|r| r.id)) {
-            self.touch(id);
-        }
         for (family, metadata) in &rows.metadata {
             learn(&self.metadata, family, metadata);
         }
@@ -262,11 +258,13 @@ impl MetricsWriter {
     /// Answers with the earliest time of a sample that is news.
     fn apply(&mut self, rows: MetricRows) -> Option<Timestamp> {
         for row in rows.starts {
+            self.touch(row.id);
             self.head.append_start(row.id, row.timestamp, row.start);
         }
         let (mut late, mut duplicates, mut earliest) = (0, 0, Timestamp::MAX);
         self.counters.samples.inc_by((rows.samples.len() + rows.histograms.len()) as u64);
         for row in rows.samples {
+            self.touch(row.id);
             let stream = &mut self.series[row.id as usize].stream;
             match self.head.append_float(stream, row.id, row.timestamp, row.value) {
                 Appended::InOrder => {}
@@ -281,10 +279,12 @@ impl MetricsWriter {
         self.counters.late.inc_by(late);
         self.counters.duplicates.inc_by(duplicates);
         for HistogramRow { id, timestamp, histogram } in rows.histograms {
+            self.touch(id);
             earliest = earliest.min(timestamp);
             self.head.append_histogram(id, timestamp, Arc::from(histogram));
         }
         for row in rows.exemplars {
+            self.touch(row.id);
             self.head.append_exemplar(row.id, row.exemplar);
         }
         Some(earliest).filter(|earliest| *earliest < Timestamp::MAX)
