@@ -78,7 +78,8 @@ pub(super) enum Step {
     Seal,
     Compact,
     Close,
-    Crash,
+    /// Comes back with so many shards.
+    Crash(usize),
 }
 
 pub(super) fn time_of_sample() -> impl Strategy<Value = Timestamp> {
@@ -96,7 +97,7 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         2 => Just(Step::Seal),
         1 => Just(Step::Compact),
         1 => Just(Step::Close),
-        1 => Just(Step::Crash),
+        1 => (1..4usize).prop_map(Step::Crash),
     ]
 }
 
@@ -116,9 +117,10 @@ pub(super) fn after_step(step: &Step, store: Arc<Store>, dir: &Path, model: &mut
             assert_eq!(again.stats().unsealed_samples, 0, "a clean stop leaves nothing to replay");
             return again;
         }
-        Step::Crash => {
+        Step::Crash(shards) => {
             drop(store);
-            return open(Arc::new(RealFs), dir);
+            let options = Options { shards: *shards, ..options(dir) };
+            return Store::open_on(Arc::new(RealFs), options, &prometheus::Registry::new(), NOON).unwrap();
         }
     }
     store
