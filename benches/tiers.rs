@@ -5,16 +5,18 @@
 //! day, merged, rolled up and let go of as a server would; 525 million samples take some minutes. In a directory that is
 //! named they stay, and are only asked for the next time. Each question is asked cold once, then some times more.
 
+mod measuring;
+
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use icecore::model::time::{DAY, HOUR, MINUTE, SECOND};
 use icecore::model::{Labels, LabelsBuilder, Timestamp};
-use icecore::query::budget::Limits;
-use icecore::query::{self, Answer, Budget, Querier, RangeQuery};
+use icecore::query::{self, Answer, Querier};
 use icecore::storage::metrics::MetricBatch;
 use icecore::storage::{self, Store, SyncMode, TierOptions};
+use measuring::{append, cpu_time};
 
 /// The server's.
 #[global_allocator]
@@ -101,9 +103,7 @@ fn bring_in(store: &Arc<Store>, days: i64, series: usize) {
                 batch.sample(series, time, value);
             }
         }
-        let (tell, durable) = mpsc::channel();
-        store.append(batch, Box::new(move |result| drop(tell.send(result)))).expect("the store has room");
-        durable.recv().expect("the store answers").expect("the write is durable");
+        append(store, batch);
         let now = start + DAY + SETTLED;
         store.seal(now).expect("the disk takes it");
         store.tidy(now);
@@ -157,21 +157,9 @@ impl Generator {
 }
 
 fn ask(querier: &Querier, expr: &str, start: Timestamp, end: Timestamp, step_ms: i64) {
-    let limits = Limits { samples_max: 1 << 30, series_max: 1 << 20, bytes_max: 4 << 30, log_bytes_max: 0 };
-    let request = RangeQuery {
-        expr: expr.to_owned(),
-        start,
-        end,
-        step_ms,
-        lookback_ms: None,
-        limit: 0,
-        per_step_stats: false,
-        strict: false,
-    };
     let once = || -> (Duration, Answer) {
-        let budget = Budget::new(Instant::now() + Duration::from_secs(600), limits);
         let started = Instant::now();
-        let answer = querier.range(&request, &budget).expect("the question is right");
+        let answer = measuring::ask(querier, expr, (start, end, step_ms));
         (started.elapsed(), answer)
     };
     let (cold, answer) = once();
@@ -179,12 +167,4 @@ fn ask(querier: &Querier, expr: &str, start: Timestamp, end: Timestamp, step_ms:
     let warm = (0..ROUNDS).map(|_| once().0).min().expect("there are rounds");
     let cpu = (cpu_time() - cpu_before) / ROUNDS as u32;
     println!("{warm:>9.1?} | cold {cold:>9.1?} | CPU {cpu:>9.1?} | {expr} {:?}", answer.stats.tiers);
-}
-
-/// That of this process so far.
-fn cpu_time() -> Duration {
-    // utime and stime are the 14th and 15th field; the name of the process, the second, has no blank.
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let ticks = stat.split_ascii_whitespace().skip(13).take(2).filter_map(|field| field.parse::<u64>().ok());
-    Duration::from_millis(ticks.sum::<u64>() * 10)
 }
