@@ -47,7 +47,7 @@ impl<'a> ResourceLabels<'a> {
         let mut rest = translated(attributes.iter().filter(|a| !is_identifying(a)), options.translation);
         let tells = !rest.is_empty() && !identity.is_empty();
         let target_info = tells.then(|| {
-            identity.iter().for_each(|label| set(&mut rest, label));
+            identity.iter().for_each(|label| set(&mut rest, label.clone()));
             rest
         });
         ResourceLabels { promoted, identity, target_info }
@@ -61,15 +61,17 @@ impl<'a> ResourceLabels<'a> {
                 pairs.push((Cow::Borrowed(name), Cow::Borrowed(value)));
             }
         }
-        self.identity.iter().for_each(|label| set(&mut pairs, label));
+        for (name, value) in &self.identity {
+            set(&mut pairs, (Cow::Borrowed(name), Cow::Borrowed(value)));
+        }
         pairs
     }
 }
 
-fn set<'a>(pairs: &mut Pairs<'a>, (name, value): &(Cow<'a, str>, Cow<'a, str>)) {
-    match pairs.iter_mut().find(|(known, _)| known == name) {
-        Some(known) => known.1 = value.clone(),
-        None => pairs.push((name.clone(), value.clone())),
+fn set<'a>(pairs: &mut Pairs<'a>, (name, value): (Cow<'a, str>, Cow<'a, str>)) {
+    match pairs.iter_mut().find(|(known, _)| *known == name) {
+        Some(known) => known.1 = value,
+        None => pairs.push((name, value)),
     }
 }
 

@@ -20,6 +20,7 @@ use super::super::intake::{Admitted, Intake};
 use super::super::series_cache::SpellingHash;
 use super::Options;
 use super::attributes::{Pairs, ResourceLabels, text};
+use super::bounds::{BoundTexts, check_bounds};
 use super::exponential;
 use super::naming::{Kind, metric_name, unit_name};
 
@@ -45,6 +46,7 @@ pub(in super::super) fn read(
             intake,
             slots: BTreeMap::new(),
             spelling: Vec::new(),
+            bounds: BoundTexts::default(),
         };
         for metric in of_resource.scope_metrics.iter().flat_map(|scope| &scope.metrics) {
             reader.metric(metric);
@@ -62,6 +64,13 @@ struct Reader<'r, 'i, 'a> {
     /// The first and the last time of the points taken, by slots of `target_info`.
     slots: BTreeMap<i64, (Timestamp, Timestamp)>,
     spelling: Vec<u8>,
+    bounds: BoundTexts,
+}
+
+/// What all series of a point share; they begin [`Reader::spelling`].
+struct PointLabels<'p> {
+    pairs: Pairs<'p>,
+    spelled_len: usize,
 }
 
 /// What all points of one metric share.
@@ -186,12 +195,14 @@ impl<'r> Reader<'r, '_, '_> {
         let bucket_name = format!("{}_bucket", family.name);
         let mut buckets = Vec::with_capacity(point.explicit_bounds.len() + 1);
         let mut below = 0.0;
-        for (&bound, &count) in point.explicit_bounds.iter().zip(&point.bucket_counts) {
+        let mut texts = std::mem::take(&mut self.bounds);
+        for (at, (&bound, &count)) in point.explicit_bounds.iter().zip(&point.bucket_counts).enumerate() {
             below += count as f64;
-            let series = self.series(&labels, &bucket_name, Some(("le", &bound.to_string())))?;
+            let series = self.series(&labels, &bucket_name, Some(("le", texts.at(at, bound))))?;
             values.push((series, below));
             buckets.push((bound, series));
         }
+        self.bounds = texts;
         let series = self.series(&labels, &bucket_name, Some(("le", "+Inf")))?;
         values.push((series, count));
         buckets.push((f64::INFINITY, series));
@@ -267,32 +278,37 @@ impl<'r> Reader<'r, '_, '_> {
         Ok(())
     }
 
-    fn labels<'p>(&self, attributes: &'p [KeyValue]) -> Result<Pairs<'p>, Rejection>
+    fn labels<'p>(&mut self, attributes: &'p [KeyValue]) -> Result<PointLabels<'p>, Rejection>
     where
         'r: 'p,
     {
         admit_label_count(attributes.len(), self.intake.options)?;
-        Ok(self.resource.of_point(attributes, self.options.translation))
+        Ok(self.spelled(self.resource.of_point(attributes, self.options.translation)))
+    }
+
+    fn spelled<'p>(&mut self, mut pairs: Pairs<'p>) -> PointLabels<'p> {
+        // An attribute of that name would be a second one.
+        pairs.retain(|(name, _)| **name != *METRIC_NAME);
+        self.spelling.clear();
+        // No protobuf field starts so, hence no spelling of remote write.
+        self.spelling.push(0xFF);
+        pairs.iter().for_each(|(name, value)| spell(&[name, value], &mut self.spelling));
+        PointLabels { pairs, spelled_len: self.spelling.len() }
     }
 
     /// The series of these labels, with its name and perhaps one label more.
     fn series(
         &mut self,
-        labels: &Pairs<'_>,
+        labels: &PointLabels<'_>,
         name: &str,
         more: Option<(&str, &str)>,
     ) -> Result<Admitted, Rejection> {
-        // An attribute of that name would be a second one.
-        let own = labels.iter().map(|(n, v)| (&**n, &**v)).filter(|(n, _)| *n != METRIC_NAME);
-        let pairs = own.chain([(METRIC_NAME, name)]).chain(more);
-        self.spelling.clear();
-        // No protobuf field starts so, hence no spelling of remote write.
-        self.spelling.push(0xFF);
-        for text in pairs.clone().flat_map(|(name, value)| [name, value]) {
-            self.spelling.extend_from_slice(&(text.len() as u32).to_le_bytes());
-            self.spelling.extend_from_slice(text.as_bytes());
-        }
+        self.spelling.truncate(labels.spelled_len);
+        spell(&[METRIC_NAME, name], &mut self.spelling);
+        more.iter().for_each(|(name, value)| spell(&[name, value], &mut self.spelling));
         self.intake.resolve(self.hash.of(&self.spelling), |options| {
+            let own = labels.pairs.iter().map(|(name, value)| (&**name, &**value));
+            let pairs = own.chain([(METRIC_NAME, name)]).chain(more);
             let pairs: Vec<_> = pairs.map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
             admit_labels(&pairs, options)
         })
@@ -322,10 +338,8 @@ impl<'r> Reader<'r, '_, '_> {
             return;
         }
         self.spelling.clear();
-        for text in [name, metric_type.as_str(), &metric.description, &metric.unit] {
-            self.spelling.extend_from_slice(&(text.len() as u32).to_le_bytes());
-            self.spelling.extend_from_slice(text.as_bytes());
-        }
+        let told = [name, metric_type.as_str(), &metric.description, &metric.unit];
+        spell(&told, &mut self.spelling);
         self.intake.metadata(self.hash.of(&self.spelling), || {
             let unit = unit_name(&metric.unit, self.options.translation);
             let shown = |text: &str| text[..text.floor_char_boundary(text_max)].to_owned();
@@ -339,7 +353,8 @@ impl<'r> Reader<'r, '_, '_> {
     fn target_info(&mut self) {
         let resource = self.resource;
         let Some(labels) = resource.target_info.as_ref().filter(|_| !self.slots.is_empty()) else { return };
-        let series = match self.series(labels, "target_info", None) {
+        let labels = self.spelled(labels.clone());
+        let series = match self.series(&labels, "target_info", None) {
             Ok(series) => series,
             Err(rejection) => return self.intake.note(rejection, 1),
         };
@@ -351,6 +366,14 @@ impl<'r> Reader<'r, '_, '_> {
                     .unwrap_or_else(|rejection| self.intake.note(rejection, 1));
             }
         }
+    }
+}
+
+/// Appends texts so that no others give the same bytes.
+fn spell(texts: &[&str], to: &mut Vec<u8>) {
+    for text in texts {
+        to.extend_from_slice(&(text.len() as u32).to_le_bytes());
+        to.extend_from_slice(text.as_bytes());
     }
 }
 
@@ -367,29 +390,6 @@ fn point_count(data: &wire::metric::Data) -> u64 {
         Data::ExponentialHistogram(histogram) => histogram.data_points.len(),
         Data::Summary(summary) => summary.data_points.len(),
     }) as u64
-}
-
-fn check_bounds(point: &wire::HistogramDataPoint, buckets_max: usize) -> Result<(), Rejection> {
-    let (bounds, counts) = (&point.explicit_bounds, &point.bucket_counts);
-    if bounds.len() > buckets_max {
-        let message = format!(
-            "histogram has {} buckets > {buckets_max} (--limits.max-histogram-buckets)",
-            bounds.len()
-        );
-        return Err(Rejection::new(Reason::HistogramBuckets, message));
-    }
-    let invalid = |message: String| Err(Rejection::new(Reason::HistogramInvalid, message));
-    // Neither is a histogram of one bucket, of which only sum and count are known.
-    let is_bare = bounds.is_empty() && counts.is_empty();
-    if !is_bare && counts.len() != bounds.len() + 1 {
-        return invalid(format!("histogram has {} bounds but {} buckets", bounds.len(), counts.len()));
-    }
-    match bounds.windows(2).find(|pair| pair[0].partial_cmp(&pair[1]) != Some(std::cmp::Ordering::Less)) {
-        Some(pair) => {
-            invalid(format!("histogram's bounds do not increase: {} is before {}", pair[0], pair[1]))
-        }
-        None => Ok(()),
-    }
 }
 
 /// The trace comes first; the other attributes are left out if there is no room for all.

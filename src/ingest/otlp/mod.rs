@@ -6,6 +6,7 @@
 
 mod any;
 mod attributes;
+mod bounds;
 mod exponential;
 #[cfg(test)]
 mod generated;
