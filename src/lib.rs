@@ -26,7 +26,7 @@
 //! | wal, segment | fs |
 //! | manifest | fs, tombstone |
 //! | index, errors | segment |
-//! | metrics, logs, traces | segment, index, partition, signal, tombstone, expiry, errors, live |
+//! | metrics, logs, traces | fs, segment, index, partition, signal, tombstone, expiry, errors, live |
 
 pub mod clock;
 pub mod codec;

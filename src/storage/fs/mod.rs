@@ -12,7 +12,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-pub use mmap::Mapped;
+pub use mmap::{Mapped, Words};
 pub use real::RealFs;
 
 /// A file being written from its start to its end.

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use super::SampleBuffer;
 use super::merge::{merge_floats, merge_histograms};
 use super::stream::{STREAM_BYTES_MIN, StreamWriter, read_stream};
-use super::words::{SlotTable, WordArena};
+use super::words::{Aside, SlotTable, WordArena};
 use crate::model::{Exemplar, Histogram, TimeRange, Timestamp};
 use crate::storage::partition::{partition_of, partition_range};
 
@@ -137,7 +137,8 @@ impl Head {
         let starts = side.starts.entry(id).or_default();
         if starts.last().is_none_or(|last| last.1 != start) {
             starts.push((timestamp, start));
-            self.side_bytes.fetch_add(16, Ordering::Relaxed);
+            drop(side);
+            self.mark_side(id, Aside::Starts, 16);
         }
     }
 
@@ -152,7 +153,7 @@ impl Head {
         exemplars.push(exemplar);
         drop(side);
         self.note_time(timestamp);
-        self.mark_side(id, bytes);
+        self.mark_side(id, Aside::Exemplars, bytes);
     }
 
     fn note(&self, timestamp: Timestamp) {
@@ -177,30 +178,33 @@ impl Head {
 
     fn note_side(&self, id: u32, timestamp: Timestamp, bytes: u64) {
         self.note(timestamp);
-        self.mark_side(id, bytes);
+        self.mark_side(id, Aside::Samples, bytes);
     }
 
-    fn mark_side(&self, id: u32, bytes: u64) {
-        self.slots.get_or_create(id).has_side.store(1, Ordering::Release);
+    fn mark_side(&self, id: u32, aside: Aside, bytes: u64) {
+        self.slots.get_or_create(id).mark(aside);
         self.side_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// Whether the series has samples or exemplars here.
     pub fn holds(&self, id: u32) -> bool {
-        let slot = self.slots.get(id);
-        slot.is_some_and(|s| s.count.load(Ordering::Acquire) > 0 || s.has_side.load(Ordering::Acquire) > 0)
+        self.slots.get(id).is_some_and(|slot| slot.is_used())
+    }
+
+    fn has(&self, id: u32, aside: Aside) -> bool {
+        self.slots.get(id).is_some_and(|slot| slot.has(aside))
     }
 
     /// Ids of the series that have samples or exemplars here.
     pub fn series_ids(&self) -> Vec<u32> {
-        self.slots.ids().filter(|&id| self.holds(id)).collect()
+        self.slots.slots().filter(|(_, slot)| slot.is_used()).map(|(id, _)| id).collect()
     }
 
     /// Samples of a series here, before repeated timestamps are settled.
     pub fn count_at_most(&self, id: u32) -> u64 {
         let Some(slot) = self.slots.get(id) else { return 0 };
-        let mut count = u64::from(slot.count.load(Ordering::Acquire));
-        if slot.has_side.load(Ordering::Acquire) > 0 {
+        let mut count = u64::from(slot.stream().1);
+        if slot.has(Aside::Samples) {
             let side = self.side.lock();
             count += side.late.get(&id).map_or(0, Vec::len) as u64;
             count += side.histograms.get(&id).map_or(0, Vec::len) as u64;
@@ -223,7 +227,7 @@ impl Head {
         if !into_empty {
             merge_floats(samples, &read.float_timestamps, &read.floats);
         }
-        if slot.has_side.load(Ordering::Acquire) > 0 {
+        if slot.has(Aside::Samples) {
             self.read_side(id, range, samples);
         }
     }
@@ -241,10 +245,16 @@ impl Head {
     }
 
     pub fn starts(&self, id: u32) -> Vec<(Timestamp, Timestamp)> {
+        if !self.has(id, Aside::Starts) {
+            return Vec::new();
+        }
         self.side.lock().starts.get(&id).cloned().unwrap_or_default()
     }
 
     pub fn exemplars(&self, id: u32, range: TimeRange) -> Vec<Exemplar> {
+        if !self.has(id, Aside::Exemplars) {
+            return Vec::new();
+        }
         let side = self.side.lock();
         let all = side.exemplars.get(&id).map_or(&[][..], Vec::as_slice);
         all.iter().filter(|e| range.contains(e.timestamp)).cloned().collect()

@@ -5,15 +5,16 @@
 //! with the value before (Pelkonen et al., "Gorilla", VLDB 2015), so every bit comes back. A constant series on a
 //! steady scrape costs one bit a sample.
 
-use std::sync::atomic::Ordering;
-
-use super::words::{Slot, WordArena};
+use super::words::{COUNT_MAX, Slot, WordArena};
 use crate::model::Timestamp;
 
 const FIRST_BLOCK_WORDS: u8 = 8;
 /// What a stream takes from its first sample on.
 pub(super) const STREAM_BYTES_MIN: u64 = FIRST_BLOCK_WORDS as u64 * 8;
 const BLOCK_WORDS_MAX: u8 = 32;
+/// Up to here blocks do not grow, so that a million series of few samples take little. A changed value takes some 40
+/// bits, so the first two blocks have more than this.
+const SAMPLES_FEW: u32 = 16;
 
 /// What the writer remembers of a stream; it alone appends.
 #[derive(Clone, Debug)]
@@ -61,7 +62,7 @@ impl StreamWriter {
     pub fn append(
         &mut self,
         arena: &WordArena,
-        slot: &Slot,
+        slot: Slot<'_>,
         time: Timestamp,
         bits: u64,
     ) -> Result<(), ArenaFull> {
@@ -69,6 +70,8 @@ impl StreamWriter {
             self.begin(arena, slot)?;
             self.push(arena, time as u64, 64)?;
             self.push(arena, bits, 64)?;
+        } else if self.count == COUNT_MAX {
+            return Err(ArenaFull);
         } else {
             self.reserve(arena, self.bits_at_most(time, bits))?;
             self.push_next(arena, time, bits)?;
@@ -80,7 +83,7 @@ impl StreamWriter {
         if self.used_bits > 0 {
             arena.store(self.word, self.accumulator);
         }
-        slot.count.store(self.count, Ordering::Release);
+        slot.publish(self.count);
         Ok(())
     }
 
@@ -147,11 +150,11 @@ impl StreamWriter {
         Ok(())
     }
 
-    fn begin(&mut self, arena: &WordArena, slot: &Slot) -> Result<(), ArenaFull> {
+    fn begin(&mut self, arena: &WordArena, slot: Slot<'_>) -> Result<(), ArenaFull> {
         self.block = arena.allocate(FIRST_BLOCK_WORDS.into()).ok_or(ArenaFull)?;
+        slot.begin(self.block);
         self.block_words = FIRST_BLOCK_WORDS;
         self.word = self.block + 1;
-        slot.first_block.store(self.block, Ordering::Relaxed);
         Ok(())
     }
 
@@ -169,7 +172,11 @@ impl StreamWriter {
     fn reserve(&mut self, arena: &WordArena, bits: u32) -> Result<(), ArenaFull> {
         let words_left = self.block + u32::from(self.block_words) - self.word;
         if words_left * 64 - u32::from(self.used_bits) <= bits && arena.load(self.block) == 0 {
-            let words = (self.block_words * 2).min(BLOCK_WORDS_MAX);
+            let words = if self.count < SAMPLES_FEW {
+                FIRST_BLOCK_WORDS
+            } else {
+                (self.block_words * 2).min(BLOCK_WORDS_MAX)
+            };
             let next = arena.allocate(words.into()).ok_or(ArenaFull)?;
             arena.store(self.block, link(next, words));
         }
@@ -198,12 +205,12 @@ fn unlink(link: u64) -> Option<(u32, u8)> {
 }
 
 /// Visits the published samples of a stream in order of time.
-pub(super) fn read_stream(arena: &WordArena, slot: &Slot, mut visit: impl FnMut(Timestamp, u64)) {
-    let count = slot.count.load(Ordering::Acquire);
+pub(super) fn read_stream(arena: &WordArena, slot: Slot<'_>, mut visit: impl FnMut(Timestamp, u64)) {
+    let (first_block, count) = slot.stream();
     if count == 0 {
         return;
     }
-    let mut bits = BitReader::new(arena, slot.first_block.load(Ordering::Relaxed));
+    let mut bits = BitReader::new(arena, first_block);
     let mut time = bits.take(64) as i64;
     let mut value = bits.take(64);
     let (mut step, mut leading, mut width) = (0i64, 0u8, 0u8);
@@ -293,46 +300,48 @@ fn mask(bits: u8) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicU64;
+
     use proptest::prelude::*;
 
     use super::*;
 
     fn round_trip(samples: &[(Timestamp, u64)]) -> Vec<(Timestamp, u64)> {
-        let (arena, slot) = (WordArena::new(), Slot::default());
+        let (arena, word) = (WordArena::new(), AtomicU64::new(0));
         let mut writer = StreamWriter::new();
         for &(time, bits) in samples {
-            writer.append(&arena, &slot, time, bits).unwrap();
+            writer.append(&arena, Slot(&word), time, bits).unwrap();
         }
         let mut read = Vec::new();
-        read_stream(&arena, &slot, |time, bits| read.push((time, bits)));
+        read_stream(&arena, Slot(&word), |time, bits| read.push((time, bits)));
         read
     }
 
     #[test]
     fn a_constant_series_on_a_steady_scrape_costs_one_bit_a_sample() {
-        let (arena, slot) = (WordArena::new(), Slot::default());
+        let (arena, word) = (WordArena::new(), AtomicU64::new(0));
         let mut writer = StreamWriter::new();
         for i in 0..300 {
-            writer.append(&arena, &slot, i * 15_000, 1f64.to_bits()).unwrap();
+            writer.append(&arena, Slot(&word), i * 15_000, 1f64.to_bits()).unwrap();
         }
         assert_eq!(arena.bytes(), 64, "two samples in full and 298 bits fit the first block of 64 bytes");
     }
 
     #[test]
     fn a_reader_beside_the_writer_sees_a_prefix() {
-        let (arena, slot) = (WordArena::new(), Slot::default());
+        let (arena, word) = (WordArena::new(), AtomicU64::new(0));
         let value = |i: i64| (i as f64 * 1.7).to_bits();
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 let mut writer = StreamWriter::new();
                 for i in 0..20_000 {
-                    writer.append(&arena, &slot, i * 10 + i % 3, value(i)).unwrap();
+                    writer.append(&arena, Slot(&word), i * 10 + i % 3, value(i)).unwrap();
                 }
             });
             let mut last = 0;
             while last < 20_000 {
                 let mut i = 0;
-                read_stream(&arena, &slot, |time, bits| {
+                read_stream(&arena, Slot(&word), |time, bits| {
                     assert_eq!((time, bits), (i * 10 + i % 3, value(i)));
                     i += 1;
                 });
@@ -340,6 +349,16 @@ mod tests {
                 last = i;
             }
         });
+    }
+
+    #[test]
+    fn ten_changing_samples_take_two_short_blocks() {
+        let (arena, word) = (WordArena::new(), AtomicU64::new(0));
+        let mut writer = StreamWriter::new();
+        for i in 0..10 {
+            writer.append(&arena, Slot(&word), i * 15_000, (i as f64 * 1.7).to_bits()).unwrap();
+        }
+        assert_eq!(arena.bytes(), 128);
     }
 
     proptest! {

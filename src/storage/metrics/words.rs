@@ -1,11 +1,13 @@
-//! Memory that one thread appends to while others read, without locks: chunks that are allocated once and never
-//! move, and words that are atomics.
+//! Memory that one thread appends to while others read, without locks: chunks that are mapped once and never
+//! move, and words that are atomics. When a sealed generation goes, the system has them back.
 //!
 //! The writer stores words, then publishes how many samples they hold with a Release store (in a [`Slot`]); a
 //! reader that loads the count with Acquire sees at least the words behind it.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::storage::fs::Words;
 
 const CHUNK_WORDS: usize = 1 << 15;
 /// 4,096 chunks of 256 KiB are 1 GiB for one shard of one generation; a generation is sealed long before.
@@ -13,7 +15,7 @@ const CHUNKS_MAX: usize = 4096;
 
 /// Words handed out in blocks that never cross a chunk.
 pub(super) struct WordArena {
-    chunks: Box<[OnceLock<Box<[AtomicU64]>>]>,
+    chunks: Box<[OnceLock<Words>]>,
     /// Words handed out; written by the owner alone.
     used: AtomicU64,
 }
@@ -31,7 +33,7 @@ impl WordArena {
             at = at.next_multiple_of(CHUNK_WORDS);
         }
         let chunk = self.chunks.get(at / CHUNK_WORDS)?;
-        chunk.get_or_init(|| (0..CHUNK_WORDS).map(|_| AtomicU64::new(0)).collect());
+        chunk.get_or_init(|| Words::zeroed(CHUNK_WORDS));
         self.used.store((at + words) as u64, Ordering::Relaxed);
         Some(at as u32)
     }
@@ -55,21 +57,64 @@ impl WordArena {
     }
 }
 
-/// Where the samples of one series begin in the arena, and how many may be read.
-#[derive(Default)]
-pub(super) struct Slot {
-    pub first_block: AtomicU32,
-    /// Samples in the stream; stored last, with Release.
-    pub count: AtomicU32,
-    /// Not 0 if the side store knows the series too.
-    pub has_side: AtomicU32,
+/// Where the samples of one series begin in the arena, how many may be read, and whether there is more of it
+/// elsewhere: one word, which the shard's thread alone writes.
+#[derive(Clone, Copy)]
+pub(super) struct Slot<'a>(pub &'a AtomicU64);
+
+/// What a series has aside of its stream.
+#[derive(Clone, Copy)]
+#[repr(u32)]
+pub(super) enum Aside {
+    /// Late samples or histograms.
+    Samples = 1 << 29,
+    Exemplars = 1 << 30,
+    Starts = 1 << 31,
 }
 
-const SLOTS_PER_CHUNK: usize = 1024;
+/// As many samples as a slot can count.
+pub(super) const COUNT_MAX: u32 = (1 << 29) - 1;
 
-/// One [`Slot`] for each series id; chunks of ids that nobody uses cost nothing.
+impl Slot<'_> {
+    /// Where the stream begins, and how many samples of it may be read.
+    pub fn stream(self) -> (u32, u32) {
+        let word = self.0.load(Ordering::Acquire);
+        ((word >> 32) as u32, word as u32 & COUNT_MAX)
+    }
+
+    /// Says where the stream begins, before there is any sample in it.
+    pub fn begin(self, first_block: u32) {
+        let marks = u64::from(self.0.load(Ordering::Relaxed) as u32);
+        self.0.store(u64::from(first_block) << 32 | marks, Ordering::Relaxed);
+    }
+
+    /// Lets readers see the first `count` samples of the stream.
+    pub fn publish(self, count: u32) {
+        assert!(count <= COUNT_MAX, "{count} samples in a stream");
+        let rest = self.0.load(Ordering::Relaxed) & !u64::from(COUNT_MAX);
+        self.0.store(rest | u64::from(count), Ordering::Release);
+    }
+
+    pub fn mark(self, aside: Aside) {
+        self.0.store(self.0.load(Ordering::Relaxed) | aside as u64, Ordering::Release);
+    }
+
+    pub fn has(self, aside: Aside) -> bool {
+        self.0.load(Ordering::Acquire) & aside as u64 != 0
+    }
+
+    /// Whether there are samples or exemplars. Who has starts alone has nothing that they would say something about.
+    pub fn is_used(self) -> bool {
+        self.0.load(Ordering::Acquire) as u32 & !(Aside::Starts as u32) != 0
+    }
+}
+
+const SLOTS_PER_CHUNK: usize = 1 << 15;
+
+/// One [`Slot`] for each series id; chunks of ids that nobody uses cost nothing, and in those that are used, only pages
+/// that are.
 pub(super) struct SlotTable {
-    chunks: Box<[OnceLock<Box<[Slot]>>]>,
+    chunks: Box<[OnceLock<Words>]>,
 }
 
 impl SlotTable {
@@ -78,20 +123,21 @@ impl SlotTable {
     }
 
     /// The slot of a series, if its chunk is in use.
-    pub fn get(&self, id: u32) -> Option<&Slot> {
+    pub fn get(&self, id: u32) -> Option<Slot<'_>> {
         let chunk = self.chunks.get(id as usize / SLOTS_PER_CHUNK)?.get()?;
-        Some(&chunk[id as usize % SLOTS_PER_CHUNK])
+        Some(Slot(&chunk[id as usize % SLOTS_PER_CHUNK]))
     }
 
-    pub fn get_or_create(&self, id: u32) -> &Slot {
+    pub fn get_or_create(&self, id: u32) -> Slot<'_> {
         let chunk = &self.chunks[id as usize / SLOTS_PER_CHUNK];
-        let chunk = chunk.get_or_init(|| (0..SLOTS_PER_CHUNK).map(|_| Slot::default()).collect());
-        &chunk[id as usize % SLOTS_PER_CHUNK]
+        Slot(&chunk.get_or_init(|| Words::zeroed(SLOTS_PER_CHUNK))[id as usize % SLOTS_PER_CHUNK])
     }
 
-    /// Ids whose chunk is in use, in order.
-    pub fn ids(&self) -> impl Iterator<Item = u32> + '_ {
-        let used = self.chunks.iter().enumerate().filter(|(_, chunk)| chunk.get().is_some());
-        used.flat_map(|(i, _)| (0..SLOTS_PER_CHUNK).map(move |k| (i * SLOTS_PER_CHUNK + k) as u32))
+    /// Ids whose chunk is in use, and their slots, in order.
+    pub fn slots(&self) -> impl Iterator<Item = (u32, Slot<'_>)> + '_ {
+        let used = self.chunks.iter().enumerate().filter_map(|(i, chunk)| Some((i, chunk.get()?)));
+        used.flat_map(|(i, chunk)| {
+            chunk.iter().enumerate().map(move |(k, word)| ((i * SLOTS_PER_CHUNK + k) as u32, Slot(word)))
+        })
     }
 }
