@@ -12,131 +12,166 @@ use crate::storage::segment::{CHUNK_ROWS, SegmentWriter, TableWriter};
 
 type Numbers = HashMap<Box<str>, u32, foldhash::fast::RandomState>;
 
-/// Numbers text in order of its first appearance.
-#[derive(Default)]
-struct Symbols(Numbers);
+/// A list takes four bytes for each of its ordinals: those of so many are 16 MiB. More are put together only where one
+/// name alone has more.
+const ORDINALS_MAX: usize = 4 << 20;
 
-impl Symbols {
-    fn number(&mut self, text: &str) -> u32 {
-        if let Some(&number) = self.0.get(text) {
-            return number;
-        }
-        let number = self.0.len() as u32;
-        self.0.insert(text.into(), number);
-        number
-    }
-
-    /// The texts in order, and the place of each number in that order.
-    fn sorted(&self) -> (Vec<&str>, Vec<u32>) {
-        let mut texts: Vec<(&str, u32)> = self.0.iter().map(|(text, &number)| (&**text, number)).collect();
-        texts.sort_unstable();
-        let mut places = vec![0; texts.len()];
-        for (place, &(_, number)) in texts.iter().enumerate() {
-            places[number as usize] = place as u32;
-        }
-        (texts.into_iter().map(|(text, _)| text).collect(), places)
-    }
-}
-
-/// Collects series; eight bytes a label.
+/// Collects series; four bytes a label.
 #[derive(Default)]
 pub struct IndexWriter {
-    names: Symbols,
-    /// By number of the name.
-    values: Vec<Symbols>,
-    labels: Vec<forward::LabelIds>,
+    /// Numbers of names, in order of their first appearance.
+    names: Numbers,
+    /// By number of the name: the numbers of its values. All names share them, so that each stands for a whole label.
+    values: Vec<Numbers>,
+    /// By number of the label: how many series have it.
+    holder_counts: Vec<u32>,
+    /// All but the last are full.
+    chunks: Vec<Chunk>,
+    series_count: usize,
+}
+
+/// The labels of up to [`CHUNK_ROWS`] series, by number.
+#[derive(Default)]
+struct Chunk {
+    labels: Vec<u32>,
     /// Of each series: where its labels end.
-    ends: Vec<usize>,
+    ends: Vec<u32>,
 }
 
 impl IndexWriter {
     /// Adds the next series in order of labels.
     pub fn add(&mut self, labels: &Labels) {
+        let mut chunk = self.chunks.pop_if(|chunk| chunk.ends.len() < CHUNK_ROWS).unwrap_or_default();
         for (name, value) in labels {
-            let name = self.names.number(name);
-            if name as usize == self.values.len() {
-                self.values.push(Symbols::default());
-            }
-            self.labels.push((name, self.values[name as usize].number(value)));
+            chunk.labels.push(self.number(name, value));
         }
-        self.ends.push(self.labels.len());
+        chunk.ends.push(chunk.labels.len() as u32);
+        if chunk.ends.len() == CHUNK_ROWS {
+            chunk.labels.shrink_to_fit();
+        }
+        self.chunks.push(chunk);
+        self.series_count += 1;
     }
 
     pub fn series_count(&self) -> usize {
-        self.ends.len()
+        self.series_count
     }
 
     /// Writes the sections.
-    pub fn finish<W: Write>(mut self, to: &mut SegmentWriter<W>) -> io::Result<()> {
-        let (names, name_places) = self.names.sorted();
-        let sorted_values: Vec<(Vec<&str>, Vec<u32>)> = self.values.iter().map(Symbols::sorted).collect();
-        for (name, value) in &mut self.labels {
-            *value = sorted_values[*name as usize].1[*value as usize];
-            *name = name_places[*name as usize];
-        }
-        let mut values = vec![Vec::new(); names.len()];
-        for ((texts, _), &place) in sorted_values.into_iter().zip(&name_places) {
-            values[place as usize] = texts;
-        }
-        write_series(&self.labels, &self.ends, to)?;
-        write_dictionaries(&names, &values, &self.labels, &self.ends, to)
-    }
-}
-
-fn write_series<W: Write>(
-    labels: &[forward::LabelIds],
-    ends: &[usize],
-    to: &mut SegmentWriter<W>,
-) -> io::Result<()> {
-    let mut table = TableWriter::default();
-    let mut start = 0;
-    for ends in ends.chunks(CHUNK_ROWS) {
-        let mut series = Vec::with_capacity(ends.len());
-        for &end in ends {
-            series.push(&labels[start..end]);
-            start = end;
-        }
-        table.chunk(series.len(), |out| forward::encode(&series, out));
-    }
-    table.finish(SERIES, to)
-}
-
-/// Writes postings, dictionaries and names.
-fn write_dictionaries<W: Write>(
-    names: &[&str],
-    values: &[Vec<&str>],
-    labels: &[forward::LabelIds],
-    ends: &[usize],
-    to: &mut SegmentWriter<W>,
-) -> io::Result<()> {
-    let holders = Lists::collect(values, labels, ends);
-    let (mut dictionaries, mut lists, mut directory) = (Vec::new(), Vec::new(), Vec::new());
-    write_u64(&mut directory, names.len() as u64);
-    for (name, text) in names.iter().enumerate() {
-        let start = dictionaries.len();
-        let mut dictionary = DictionaryWriter::new(&mut dictionaries, lists.len() as u64);
-        for (value, text) in values[name].iter().enumerate() {
-            let ordinals = holders.of(name, value);
-            let list_start = lists.len();
-            if ordinals.len() > 1 {
-                postings::encode(ordinals, &mut lists);
+    pub fn finish<W: Write>(self, to: &mut SegmentWriter<W>) -> io::Result<()> {
+        let names: Vec<Name<'_>> = sorted(&self.names)
+            .into_iter()
+            .map(|(text, number)| Name { text, values: sorted(&self.values[number as usize]) })
+            .collect();
+        let mut places = vec![(0, 0); self.holder_counts.len()];
+        for (name, place) in names.iter().zip(0..) {
+            for (&(_, label), value) in name.values.iter().zip(0..) {
+                places[label as usize] = (place, value);
             }
-            dictionary.value(text, ordinals.len(), ordinals[0], (lists.len() - list_start) as u64);
         }
-        dictionary.finish();
-        put_text(&mut directory, text);
-        for number in [start, dictionaries.len() - start, values[name].len()] {
-            write_u64(&mut directory, number as u64);
-        }
+        self.write_series(&places, to)?;
+        self.write_dictionaries(&names, &places, to)
     }
-    to.paged(DICTIONARY, &dictionaries)?;
-    to.paged(POSTINGS, &lists)?;
-    to.paged(NAMES, &directory)
+
+    /// The number of a label, which one series more has.
+    fn number(&mut self, name: &str, value: &str) -> u32 {
+        let name = number_in(&mut self.names, name, self.values.len());
+        if name as usize == self.values.len() {
+            self.values.push(Numbers::default());
+        }
+        let label = number_in(&mut self.values[name as usize], value, self.holder_counts.len());
+        if label as usize == self.holder_counts.len() {
+            self.holder_counts.push(0);
+        }
+        self.holder_counts[label as usize] += 1;
+        label
+    }
+
+    fn write_series<W: Write>(
+        &self,
+        places: &[forward::LabelIds],
+        to: &mut SegmentWriter<W>,
+    ) -> io::Result<()> {
+        let mut table = TableWriter::default();
+        let mut labels = Vec::new();
+        for chunk in &self.chunks {
+            labels.clear();
+            labels.extend(chunk.labels.iter().map(|&label| places[label as usize]));
+            let mut series = Vec::with_capacity(chunk.ends.len());
+            let mut start = 0;
+            for &end in &chunk.ends {
+                series.push(&labels[start..end as usize]);
+                start = end as usize;
+            }
+            table.chunk(series.len(), |out| forward::encode(&series, out));
+        }
+        table.finish(SERIES, to)
+    }
+
+    /// Writes postings, dictionaries and names.
+    fn write_dictionaries<W: Write>(
+        &self,
+        names: &[Name<'_>],
+        places: &[forward::LabelIds],
+        to: &mut SegmentWriter<W>,
+    ) -> io::Result<()> {
+        let (mut dictionaries, mut postings_bytes, mut directory) = (Vec::new(), Vec::new(), Vec::new());
+        write_u64(&mut directory, names.len() as u64);
+        let mut first_name = 0;
+        while first_name < names.len() {
+            let lists = Lists::collect(self, names, first_name, places);
+            for (at, name) in names[first_name..lists.names_end].iter().enumerate() {
+                let start = dictionaries.len();
+                let mut dictionary = DictionaryWriter::new(&mut dictionaries, postings_bytes.len() as u64);
+                for (value, (text, _)) in name.values.iter().enumerate() {
+                    let ordinals = lists.of(at, value);
+                    let list_start = postings_bytes.len();
+                    if ordinals.len() > 1 {
+                        postings::encode(ordinals, &mut postings_bytes);
+                    }
+                    let list_len = (postings_bytes.len() - list_start) as u64;
+                    dictionary.value(text, ordinals.len(), ordinals[0], list_len);
+                }
+                dictionary.finish();
+                put_text(&mut directory, name.text);
+                for number in [start, dictionaries.len() - start, name.values.len()] {
+                    write_u64(&mut directory, number as u64);
+                }
+            }
+            first_name = lists.names_end;
+        }
+        to.paged(DICTIONARY, &dictionaries)?;
+        to.paged(POSTINGS, &postings_bytes)?;
+        to.paged(NAMES, &directory)
+    }
 }
 
-/// The ordinals of the series that have each label, in order.
+/// The number of a text; `next` if it is new.
+fn number_in(numbers: &mut Numbers, text: &str, next: usize) -> u32 {
+    if let Some(&number) = numbers.get(text) {
+        return number;
+    }
+    numbers.insert(text.into(), next as u32);
+    next as u32
+}
+
+/// The texts in order, each with its number.
+fn sorted(numbers: &Numbers) -> Vec<(&str, u32)> {
+    let mut texts: Vec<(&str, u32)> = numbers.iter().map(|(text, &number)| (&**text, number)).collect();
+    texts.sort_unstable();
+    texts
+}
+
+/// A name, and its values in order with the numbers of the labels.
+struct Name<'a> {
+    text: &'a str,
+    values: Vec<(&'a str, u32)>,
+}
+
+/// The ordinals of the series that have each label of some neighbouring names, in order.
 struct Lists {
-    /// Of each name: the number of its first value among the values of all names.
+    names_end: usize,
+    /// Of each name: the number of its first value among the values of all these names.
     first_value: Vec<usize>,
     /// Of each value: where its ordinals begin; one more at the end.
     starts: Vec<usize>,
@@ -144,33 +179,44 @@ struct Lists {
 }
 
 impl Lists {
-    fn collect(values: &[Vec<&str>], labels: &[forward::LabelIds], ends: &[usize]) -> Lists {
-        let mut first_value = Vec::with_capacity(values.len());
-        let mut value_count = 0;
-        for texts in values {
-            first_value.push(value_count);
-            value_count += texts.len();
-        }
-        let number = |(name, value): forward::LabelIds| first_value[name as usize] + value as usize;
-        let mut starts = vec![0; value_count + 1];
-        labels.iter().for_each(|&label| starts[number(label) + 1] += 1);
-        for at in 0..value_count {
-            starts[at + 1] += starts[at];
+    /// Those of as many names as may be put together, one at least.
+    fn collect(index: &IndexWriter, names: &[Name<'_>], first: usize, places: &[forward::LabelIds]) -> Lists {
+        let (mut first_value, mut starts, mut names_end) = (Vec::new(), vec![0], first);
+        for name in &names[first..] {
+            let counts = name.values.iter().map(|&(_, label)| index.holder_counts[label as usize] as usize);
+            let before = starts[starts.len() - 1];
+            if names_end > first && before + counts.clone().sum::<usize>() > ORDINALS_MAX {
+                break;
+            }
+            first_value.push(starts.len() - 1);
+            starts.extend(counts.scan(before, |end, count| {
+                *end += count;
+                Some(*end)
+            }));
+            names_end += 1;
         }
         let mut next = starts.clone();
-        let mut ordinals = vec![0; labels.len()];
-        let mut start = 0;
-        for (ordinal, &end) in ends.iter().enumerate() {
-            for &label in &labels[start..end] {
-                let slot = &mut next[number(label)];
-                ordinals[*slot] = ordinal as u32;
-                *slot += 1;
+        let mut ordinals = vec![0; starts[starts.len() - 1]];
+        let mut ordinal = 0;
+        for chunk in &index.chunks {
+            let mut start = 0;
+            for &end in &chunk.ends {
+                for &label in &chunk.labels[start..end as usize] {
+                    let (name, value) = places[label as usize];
+                    if (first..names_end).contains(&(name as usize)) {
+                        let slot = &mut next[first_value[name as usize - first] + value as usize];
+                        ordinals[*slot] = ordinal;
+                        *slot += 1;
+                    }
+                }
+                start = end as usize;
+                ordinal += 1;
             }
-            start = end;
         }
-        Lists { first_value, starts, ordinals }
+        Lists { names_end, first_value, starts, ordinals }
     }
 
+    /// `name`: how many names behind the first of these.
     fn of(&self, name: usize, value: usize) -> &[u32] {
         let at = self.first_value[name] + value;
         &self.ordinals[self.starts[at]..self.starts[at + 1]]
