@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::pace;
 use super::seal::MaintenanceError;
 use super::store::Store;
 use crate::model::Timestamp;
@@ -13,13 +14,14 @@ impl Store {
         self.pressure.wait_until_full(at_most);
     }
 
-    /// Some times a second, and when a generation is full: look at the disk, seal what is due. Failures are logged and
+    /// Some times a second, and when a generation is full: look at the disk, give memory back, seal what is due. Failures are logged and
     /// tried again with the next call.
     pub fn tick(&self, now: Timestamp) {
         if self.is_closing() {
             return;
         }
         self.observe();
+        pace::give_back();
         if let Err(error) = self.seal_if_due(now) {
             self.metrics.maintenance_failures.with_label_values(&["seal"]).inc();
             tracing::error!(%error, "cannot seal; trying again");

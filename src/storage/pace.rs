@@ -15,6 +15,9 @@ pub(super) enum Pace {
     Background,
 }
 
+/// What the allocator asks the system for, and gives back to it, at a time.
+const RUN_BYTES: usize = 32 << 20;
+
 /// Beside a thread of the usual priority this one gets a tenth of a core: enough to keep up with what such a core takes in.
 const BACKGROUND_NICE: i32 = 10;
 /// The log's sync must not wait for more of a background file than this. A day of it, written back at once, takes seconds.
@@ -34,6 +37,12 @@ pub(super) fn run<T: Send>(pace: Pace, work: impl FnOnce() -> T + Send) -> T {
         let thread = thread.expect("the system can start a few threads");
         thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
+}
+
+/// Lets the system have back what finished threads freed: the allocator does that only when it gets back memory of this
+/// size, a tenth of a second later or more. To be called now and then; memory that nobody writes to costs nothing.
+pub(super) fn give_back() {
+    drop(std::hint::black_box(Vec::<u8>::with_capacity(RUN_BYTES)));
 }
 
 /// Lowers the priority of this thread alone (Linux's setpriority(2) knows threads), where it is not as low already.
