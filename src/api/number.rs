@@ -1,5 +1,5 @@
 //! Numbers as Prometheus's API writes them: Go's `strconv.FormatFloat(v, fmt, -1, 64)`, shortest digits that read
-//! back to the same value. Rust's own formatting picks the same digits; only the dress differs.
+//! back to the same value. Rust's own formatting, and the crate that is asked for many digits, pick the same; only the dress differs.
 
 use std::fmt::Write;
 
@@ -13,9 +13,21 @@ pub fn push_plain(to: &mut String, value: f64) {
         to.push_str("NaN");
     } else if value.is_infinite() {
         to.push_str(if value > 0.0 { "+Inf" } else { "-Inf" });
+    } else if (1e-5..1e15).contains(&value.abs()) && !may_be_a_tie(value) {
+        // Averages and rates have seventeen digits, and to find them in this way takes a third of the time.
+        let mut digits = zmij::Buffer::new();
+        let text = digits.format_finite(value);
+        to.push_str(text.strip_suffix(".0").unwrap_or(text));
     } else {
         write!(to, "{value}").expect("writing to a string cannot fail");
     }
+}
+
+/// Whether two shortest texts may be equally near, of which everybody picks another. Then the value has eighteen digits at most,
+/// one more than any text; as 5 to the 26th has nineteen, it has 25 binary places at most.
+fn may_be_a_tie(value: f64) -> bool {
+    const PLACES: f64 = (1 << 25) as f64;
+    (value * PLACES).trunc() == value * PLACES
 }
 
 const MILLION: u64 = 1_000_000;
@@ -55,12 +67,27 @@ fn push_integer(to: &mut String, value: u64) {
 /// The last `digit_count` (at most 20) digits of a number, without the machinery that `write!` sets up for each.
 fn push_digits(to: &mut String, mut value: u64, digit_count: usize) {
     let mut digits = [b'0'; 20];
-    for digit in digits[..digit_count].iter_mut().rev() {
-        *digit = b'0' + (value % 10) as u8;
-        value /= 10;
+    let (odd, pairs) = digits[..digit_count].as_rchunks_mut::<2>();
+    for pair in pairs.iter_mut().rev() {
+        *pair = PAIRS[(value % 100) as usize];
+        value /= 100;
+    }
+    if let [odd] = odd {
+        *odd = b'0' + (value % 10) as u8;
     }
     to.push_str(std::str::from_utf8(&digits[..digit_count]).expect("digits are ASCII"));
 }
+
+/// The digits of the numbers below a hundred.
+const PAIRS: [[u8; 2]; 100] = {
+    let mut pairs = [[0; 2]; 100];
+    let mut number = 0;
+    while number < 100 {
+        pairs[number] = [b'0' + (number / 10) as u8, b'0' + (number % 10) as u8];
+        number += 1;
+    }
+    pairs
+};
 
 /// A sample's value: 'f', but 'e' for what is very small or very large.
 pub fn push_sample(to: &mut String, value: f64) {
@@ -188,6 +215,14 @@ mod tests {
             prop_assert_eq!(text(|t| push_plain(t, value)), value.to_string());
             let small = number as f64 / 1e9;
             prop_assert_eq!(text(|t| push_plain(t, small)), small.to_string());
+        }
+
+        #[test]
+        fn many_digits_are_those_that_rust_writes(mantissa: i64, exponent in -80i32..40, bits: u64) {
+            for value in [mantissa as f64 * 2f64.powi(exponent), f64::from_bits(bits)] {
+                prop_assume!(value.is_finite());
+                prop_assert_eq!(text(|t| push_plain(t, value)), value.to_string());
+            }
         }
 
         #[test]
