@@ -53,12 +53,12 @@ pub fn floats_only<'a>(window: &Window<'a>, notes: &Notes<'_>) -> Option<&'a [f6
 
 pub fn max(window: &Window<'_>, notes: &Notes<'_>) -> Option<Cell> {
     let floats = floats_only(window, notes)?;
-    Some(Cell::Float(floats[extreme(floats, |value, best| value > best)]))
+    Some(Cell::Float(extreme_value(floats, f64::NEG_INFINITY, |value, best| value > best)))
 }
 
 pub fn min(window: &Window<'_>, notes: &Notes<'_>) -> Option<Cell> {
     let floats = floats_only(window, notes)?;
-    Some(Cell::Float(floats[extreme(floats, |value, best| value < best)]))
+    Some(Cell::Float(extreme_value(floats, f64::INFINITY, |value, best| value < best)))
 }
 
 /// Of equal extremes the last.
@@ -81,6 +81,21 @@ pub fn extreme(floats: &[f64], is_better: impl Fn(f64, f64) -> bool) -> usize {
         }
     }
     best
+}
+
+/// The float that [`extreme`] finds, where no other is worse than `worst`. Several places are searched side by side, which takes
+/// no branches; which of equals comes first matters of zeros alone, whose signs differ.
+fn extreme_value(floats: &[f64], worst: f64, is_better: impl Fn(f64, f64) -> bool) -> f64 {
+    const LANES: usize = 8;
+    let better = |value, best| if is_better(value, best) { value } else { best };
+    let mut best = [worst; LANES];
+    let (chunks, rest) = floats.as_chunks::<LANES>();
+    for chunk in chunks {
+        best.iter_mut().zip(chunk).for_each(|(best, &value)| *best = better(value, *best));
+    }
+    let best = best.iter().chain(rest).fold(worst, |best, &value| better(value, best));
+    // What is as bad as can be may be NaN.
+    if best == 0.0 || best == worst { floats[extreme(floats, is_better)] } else { best }
 }
 
 pub fn sum_floats(floats: &[f64]) -> f64 {
@@ -141,4 +156,28 @@ pub fn quantile_over_time(q: f64, window: &Window<'_>, notes: &Notes<'_>) -> Opt
     }
     let mut values = floats_only(window, notes)?.to_vec();
     Some(Cell::Float(quantile(q, &mut values)))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn an_extreme_is_found_to_the_bit(values in prop::collection::vec(
+            prop_oneof![
+                Just(0.0), Just(-0.0), Just(f64::NAN), Just(f64::INFINITY), Just(f64::NEG_INFINITY), -2.0..2.0
+            ],
+            1..40,
+        )) {
+            let plain = values[extreme(&values, |value, best| value > best)];
+            let found = extreme_value(&values, f64::NEG_INFINITY, |value, best| value > best);
+            prop_assert_eq!(found.to_bits(), plain.to_bits());
+            let plain = values[extreme(&values, |value, best| value < best)];
+            let found = extreme_value(&values, f64::INFINITY, |value, best| value < best);
+            prop_assert_eq!(found.to_bits(), plain.to_bits());
+        }
+    }
 }

@@ -268,7 +268,9 @@ impl RangeSource for RangeSelector<'_> {
 
 /// Stale markers end a series for instant selectors; a window just does not see them.
 pub fn drop_stale(samples: &mut SampleBuffer) {
-    if samples.floats.iter().any(|&v| is_stale(v)) {
+    // A look at some dozens without a branch for each is quicker than to stop at the first.
+    let has_stale = |floats: &[f64]| floats.iter().fold(false, |found, &v| found | is_stale(v));
+    if samples.floats.chunks(64).any(has_stale) {
         let floats = std::mem::take(&mut samples.floats);
         let timestamps = std::mem::take(&mut samples.float_timestamps);
         let live = timestamps.into_iter().zip(floats).filter(|(_, v)| !is_stale(*v));
