@@ -46,7 +46,8 @@ impl Labels {
 
     /// For pairs that already keep the invariant; it is asserted.
     pub fn from_sorted<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Labels {
-        let mut text = String::new();
+        // Most fit, so it rarely grows.
+        let mut text = String::with_capacity(256);
         let mut last: Option<&str> = None;
         for (name, value) in pairs {
             assert!(last.is_none_or(|l| l < name) && !value.is_empty(), "labels out of order at {name:?}");
@@ -77,6 +78,14 @@ impl Labels {
     /// The metric's name, `""` where there is none.
     pub fn metric_name(&self) -> &str {
         self.get(METRIC_NAME)
+    }
+
+    /// These labels, with one set; a value of `""` takes it away.
+    pub fn with(&self, name: &str, value: &str) -> Labels {
+        let before = self.iter().take_while(|(n, _)| *n < name);
+        let after = self.iter().skip_while(|(n, _)| *n < name).filter(|(n, _)| *n != name);
+        let set = Some((name, value)).filter(|_| !value.is_empty());
+        Labels::from_sorted(before.chain(set).chain(after))
     }
 
     /// These labels without those named.
@@ -312,6 +321,17 @@ mod tests {
     fn sets_compare_by_pairs_not_by_encoded_bytes() {
         assert!(labels(&[("a", "b")]) > labels(&[("a", "aaaaaaaa")]));
         assert!(labels(&[("a", "1")]) < labels(&[("a", "1"), ("b", "1")]));
+    }
+
+    #[test]
+    fn a_label_is_set_added_or_taken_away_as_a_builder_does_it() {
+        let set = labels(&[("b", "1"), ("d", "2")]);
+        for (name, value) in
+            [("a", "x"), ("b", "x"), ("c", "x"), ("d", "x"), ("e", "x"), ("b", ""), ("c", "")]
+        {
+            assert_eq!(set.with(name, value), LabelsBuilder::from_labels(&set).set(name, value).build());
+        }
+        assert_eq!(Labels::empty().with("a", "1"), labels(&[("a", "1")]));
     }
 
     #[test]

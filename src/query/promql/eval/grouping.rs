@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use foldhash::fast::RandomState;
+
 use crate::model::Labels;
 use crate::model::labels::METRIC_NAME;
 use crate::query::QueryError;
@@ -45,7 +47,7 @@ impl Grouping {
         context: &'q Context<'q>,
         series: &[OutputSeries],
     ) -> Result<Groups<'q>, QueryError> {
-        let mut index: HashMap<Labels, usize> = HashMap::new();
+        let mut index: HashMap<Labels, usize, RandomState> = HashMap::default();
         let mut announced = Announced::none(context);
         announced.hold(size_of_val(series))?;
         let mut of_series = Vec::with_capacity(series.len());

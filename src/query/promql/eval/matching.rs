@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use foldhash::fast::RandomState;
+
 use crate::model::labels::METRIC_NAME;
 use crate::model::{Labels, LabelsBuilder};
 use crate::query::QueryError;
@@ -36,14 +38,14 @@ impl Signature {
 pub struct Signatures<'q> {
     context: &'q Context<'q>,
     signature: Signature,
-    numbers: HashMap<Labels, usize>,
+    numbers: HashMap<Labels, usize, RandomState>,
     held: Held<'q>,
 }
 
 impl<'q> Signatures<'q> {
     pub fn new(context: &'q Context<'q>, matching: &VectorMatching) -> Signatures<'q> {
         let signature = Signature::new(matching);
-        Signatures { context, signature, numbers: HashMap::new(), held: context.hold_nothing() }
+        Signatures { context, signature, numbers: HashMap::default(), held: context.hold_nothing() }
     }
 
     /// The number of each series' signature.

@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::rc::Rc;
 
+use foldhash::fast::RandomState;
+
 use crate::model::{Histogram, Labels, LabelsBuilder};
 use crate::query::QueryError;
 use crate::query::promql::ast::{Call, PositionRange};
@@ -175,7 +177,7 @@ struct BucketGroups<'q> {
     grid: Grid,
     position: PositionRange,
     /// Rows of groups that wait for more, and in how many groups each still takes part.
-    waiting: HashMap<usize, (Row, usize)>,
+    waiting: HashMap<usize, (Row, usize), RandomState>,
     uses: Vec<usize>,
     read: usize,
     given: usize,
@@ -212,7 +214,7 @@ impl<'q> BucketGroups<'q> {
             announced,
             grid,
             position,
-            waiting: HashMap::new(),
+            waiting: HashMap::default(),
             uses,
             read: 0,
             given: 0,
@@ -349,7 +351,7 @@ impl Question<'_> {
 /// Groups in the order in which their last series comes, and in how many groups each series takes part: its
 /// floats are buckets of the labels without `le`, its histograms belong to all its labels. `payer` holds the memory.
 fn group(series: &[OutputSeries], payer: &mut Announced<'_>) -> Result<(Vec<Group>, Vec<usize>), QueryError> {
-    let mut index: HashMap<Labels, usize> = HashMap::new();
+    let mut index: HashMap<Labels, usize, RandomState> = HashMap::default();
     let mut groups: Vec<Group> = Vec::new();
     let mut uses = vec![0; series.len()];
     let mut join = |number: usize, labels: Labels, bound: Option<f64>, drop_name: bool| {

@@ -95,10 +95,8 @@ fn append(value: &mut String, text: &str) -> Result<(), QueryError> {
 
 /// Sets a label; whoever sets the name has it kept.
 fn with_label(series: &OutputSeries, target: &str, value: &str) -> OutputSeries {
-    let mut builder = LabelsBuilder::from_labels(&series.labels);
-    builder.set(target, value);
     let drop_name = series.drop_name && target != METRIC_NAME;
-    OutputSeries { labels: builder.build(), drop_name }
+    OutputSeries { labels: series.labels.with(target, value), drop_name }
 }
 
 /// What `absent` knows of the series it misses: the labels its selector asks for, unless named twice.

@@ -3,6 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
+use foldhash::fast::RandomState;
+
 use crate::model::Labels;
 use crate::query::QueryError;
 
@@ -153,7 +155,7 @@ pub fn unite<'q>(
         return Ok(source);
     }
     let collected = Rows::collect(context, source, steps)?;
-    let mut place_of: HashMap<Labels, usize> = HashMap::new();
+    let mut place_of: HashMap<Labels, usize, RandomState> = HashMap::default();
     let (mut series, mut rows): (Vec<OutputSeries>, Vec<Row>) = (Vec::new(), Vec::new());
     for (announced, row) in collected.series.into_iter().zip(collected.rows) {
         context.budget.check()?;
@@ -176,7 +178,8 @@ pub fn unite<'q>(
 
 fn all_differ<'q>(context: &'q Context<'q>, series: &[OutputSeries]) -> Result<bool, QueryError> {
     let _held = context.hold((series.len() * 2 * size_of::<&Labels>()) as u64)?;
-    let mut seen: HashSet<&Labels> = HashSet::with_capacity(series.len());
+    let mut seen: HashSet<&Labels, RandomState> =
+        HashSet::with_capacity_and_hasher(series.len(), RandomState::default());
     for (i, series) in series.iter().enumerate() {
         context.check_every(i)?;
         if !seen.insert(&series.labels) {
