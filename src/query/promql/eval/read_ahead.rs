@@ -84,17 +84,6 @@ impl<T: Send + 'static> ReadAhead<T> {
         Some(ahead)
     }
 
-    /// What was made of the next number; nothing behind the last one.
-    pub fn next(&mut self) -> Option<T> {
-        if let Some(made) = self.batch.next() {
-            return Some(made);
-        }
-        let made = self.asked.pop_front()?.recv().ok()?;
-        self.ask();
-        self.batch = made.into_iter();
-        self.batch.next()
-    }
-
     fn ask(&mut self) {
         if self.left.is_empty() {
             return;
@@ -111,6 +100,21 @@ impl<T: Send + 'static> ReadAhead<T> {
         };
         let readers = READERS.as_ref().expect("there were threads at the start");
         readers.send(Box::new(job)).expect("threads end with the process");
+    }
+}
+
+/// What was made of each number, in their order.
+impl<T: Send + 'static> Iterator for ReadAhead<T> {
+    type Item = T;
+
+    fn next(&mut self) -> Option<T> {
+        if let Some(made) = self.batch.next() {
+            return Some(made);
+        }
+        let made = self.asked.pop_front()?.recv().ok()?;
+        self.ask();
+        self.batch = made.into_iter();
+        self.batch.next()
     }
 }
 

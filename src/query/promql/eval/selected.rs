@@ -135,7 +135,7 @@ impl<'q> Selected<'q> {
     }
 
     /// What the steps of a function see of buckets of floats is computed where they are read, and comes as
-    /// [`Came::Steps`].
+    /// [`Came::Steps`]. Threads begin with that at once, while the other operators of the query are built.
     pub fn walk(&mut self, function: Function, shape: &WindowShape, grid: &Grid) -> Result<(), QueryError> {
         let Some(tiers) = self.tiers.as_ref().filter(|_| matches!(self.need, Need::States(..))) else {
             return Ok(());
@@ -145,6 +145,7 @@ impl<'q> Selected<'q> {
         let windows: Arc<[TimeRange]> = (0..grid.len).map(window).collect();
         self.row_bytes = 8 * grid.len as u64;
         self.walk = Some(FloatWalk::new(function, windows, shape.range_ms));
+        self.reading = self.begin(true);
         Ok(())
     }
 
@@ -154,6 +155,7 @@ impl<'q> Selected<'q> {
             self.held.push(self.context.hold(SampleWindows::bytes(grid.len, thread_count()))?);
             self.row_bytes = 8 * grid.len as u64;
             self.windows = Some(windows.into());
+            self.reading = self.begin(false);
         }
         Ok(())
     }
@@ -164,6 +166,7 @@ impl<'q> Selected<'q> {
         let times: Arc<[Timestamp]> = (0..grid.len).map(|step| time.at(grid.at(step))).collect();
         self.row_bytes = 8 * grid.len as u64;
         self.newest = Some(NewestWalk::new(times, lookback_ms));
+        self.reading = self.begin(false);
         Ok(())
     }
 
@@ -218,7 +221,7 @@ impl<'q> Selected<'q> {
         Rolled { buckets: &self.buckets, tiers }
     }
 
-    /// What there is of the next series. All are read in the way the first is.
+    /// What there is of the next series. All are read in the way that was begun with.
     fn next(&mut self, is_for_windows: bool) -> Result<Found, QueryError> {
         if matches!(self.reading, Reading::NotBegun) {
             self.reading = self.begin(is_for_windows);
