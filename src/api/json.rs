@@ -100,6 +100,24 @@ impl JsonWriter {
         Ok(())
     }
 
+    /// An empty writer for a part of this answer, within the same limits.
+    pub fn apart(&self) -> JsonWriter {
+        let apart = JsonWriter::beginning("", self.bytes_max, self.held.room());
+        JsonWriter { budget: self.budget.clone(), ..apart }
+    }
+
+    /// Adds a part that was written apart, without a copy.
+    pub fn append(&mut self, part: JsonWriter) -> Result<(), ApiError> {
+        let before = std::mem::replace(&mut self.chunk, part.chunk);
+        if !before.is_empty() {
+            self.push_chunk(before.into())?;
+        }
+        // From here on they are held here.
+        drop(part.held);
+        part.chunks.into_iter().try_for_each(|chunk| self.push_chunk(chunk))?;
+        self.checkpoint()
+    }
+
     /// Writes a list, one item at a time.
     pub fn list<T>(
         &mut self,

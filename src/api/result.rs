@@ -1,5 +1,8 @@
 //! The result of a query as JSON: vectors, matrices, scalars, strings, histograms.
 
+use std::ops::Range;
+use std::sync::Arc;
+
 use axum::response::Response;
 
 use super::error::ApiError;
@@ -8,18 +11,86 @@ use super::number::{push_plain, push_sample, push_timestamp, push_timestamp_as_f
 use super::query_stats::{StatsWish, stats_text};
 use crate::model::Timestamp;
 use crate::model::histogram::{Bucket, Histogram};
-use crate::query::{Answer, MatrixSeries, QueryValue, SampleValue, VectorSample};
+use crate::query::{
+    Answer, MatrixSeries, QueryError, QueryValue, ReadAhead, SampleValue, VectorSample, thread_count,
+};
 
 /// Writes `{resultType, result[, stats]}` and ends the answer.
-pub fn push_answer(mut json: JsonWriter, mut answer: Answer, stats: StatsWish) -> Result<Response, ApiError> {
+pub fn push_answer(mut json: JsonWriter, answer: Answer, stats: StatsWish) -> Result<Response, ApiError> {
+    let Answer { value, mut warnings, infos, stats: told, .. } = answer;
     json.raw("{");
-    push_value(&mut json, &answer.value)?;
+    match value {
+        QueryValue::Matrix(series) => push_matrix(&mut json, series)?,
+        value => push_value(&mut json, &value)?,
+    }
     if stats.any {
-        json.raw(",\"stats\":").raw(&stats_text(&answer.stats));
+        json.raw(",\"stats\":").raw(&stats_text(&told));
     }
     json.raw("}");
-    answer.warnings.extend(stats.warning);
-    Ok(json.finish(&answer.warnings, &answer.infos))
+    warnings.extend(stats.warning);
+    Ok(json.finish(&warnings, &infos))
+}
+
+/// A matrix is written by several threads, where it has so many points that this pays for waking them.
+fn push_matrix(json: &mut JsonWriter, series: Vec<MatrixSeries>) -> Result<(), ApiError> {
+    let pieces = pieces(&series);
+    if thread_count() == 1 || pieces.len() < PIECES_MIN {
+        return push_value(json, &QueryValue::Matrix(series));
+    }
+    json.raw(r#""resultType":"matrix","result":["#);
+    let (count, series, apart) = (pieces.len(), Arc::new(series), json.apart());
+    let shared = Arc::new((series, pieces, apart));
+    let ahead = ReadAhead::start(count, 1, move || {
+        let shared = shared.clone();
+        Box::new(move |piece| push_piece(shared.2.apart(), &shared.0, &shared.1[piece]))
+    });
+    let mut ahead = ahead.ok_or_else(ended_early)?;
+    for _ in 0..count {
+        json.append(ahead.next().ok_or_else(ended_early)??)?;
+    }
+    json.raw("]");
+    Ok(())
+}
+
+/// Written at a time, some 100 KiB.
+const PIECE_POINTS: usize = 4_096;
+/// Fewer are written before other threads are awake.
+const PIECES_MIN: usize = 4;
+
+/// Series that follow one another and have about so many points together.
+fn pieces(series: &[MatrixSeries]) -> Vec<Range<usize>> {
+    let (mut pieces, mut start, mut points) = (Vec::new(), 0, 0);
+    for (i, series) in series.iter().enumerate() {
+        points += series.floats.len() + HISTOGRAM_POINTS * series.histograms.len();
+        if points >= PIECE_POINTS {
+            pieces.push(start..i + 1);
+            (start, points) = (i + 1, 0);
+        }
+    }
+    pieces.extend(Some(start..series.len()).filter(|rest| !rest.is_empty()));
+    pieces
+}
+
+/// To write a histogram takes about as long as so many floats.
+const HISTOGRAM_POINTS: usize = 16;
+
+fn push_piece(
+    mut json: JsonWriter,
+    series: &[MatrixSeries],
+    piece: &Range<usize>,
+) -> Result<JsonWriter, ApiError> {
+    for at in piece.clone() {
+        if at > 0 {
+            json.raw(",");
+        }
+        push_matrix_series(&mut json, &series[at])?;
+        json.checkpoint()?;
+    }
+    Ok(json)
+}
+
+fn ended_early() -> ApiError {
+    ApiError::Query(QueryError::Internal("a thread that writes the answer ended early".into()))
 }
 
 /// Writes `"resultType":…,"result":…`.
@@ -127,6 +198,8 @@ fn push_bucket(to: &mut String, bucket: &Bucket) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::room::Room;
+    use crate::model::Labels;
     use crate::model::histogram::Span;
 
     #[test]
@@ -147,6 +220,43 @@ mod tests {
         push_histogram_point(&mut text, 1_500, &histogram);
         let buckets = r#"[1,"-2","-1","2"],[3,"-0.5","0.5","1"],[0,"2","4","3"]"#;
         assert_eq!(text, format!(r#"[1.500,{{"count":"6","sum":"-0.25","buckets":[{buckets}]}}]"#));
+    }
+
+    fn series(number: usize, points: usize) -> MatrixSeries {
+        let name = number.to_string();
+        let labels = Labels::from_pairs([("__name__", "m"), ("i", name.as_str())]).unwrap();
+        let floats = (0..points as i64).map(|t| (t * 1_500, t as f64 / 7.0)).collect();
+        let histograms = (0..number as i64 % 3).map(|t| (t, Arc::new(Histogram::default()))).collect();
+        MatrixSeries { labels, floats, histograms }
+    }
+
+    #[test]
+    fn what_several_threads_write_is_what_one_writes() {
+        let room = Room::new("bytes", "help", 64 << 20, &prometheus::Registry::new());
+        for lens in
+            [vec![], vec![5], vec![0; 70], vec![361; 200], vec![9_000, 1, 0, 50_000, 3, 4_096, 4_095, 1]]
+        {
+            let matrix: Vec<_> = lens.iter().enumerate().map(|(i, &points)| series(i, points)).collect();
+            let text = |push: &dyn Fn(&mut JsonWriter) -> Result<(), ApiError>| {
+                let mut json = JsonWriter::object(64 << 20, &room);
+                push(&mut json).unwrap();
+                json.finish_text().unwrap().0
+            };
+            let by_threads = text(&|json| push_matrix(json, matrix.clone()));
+            assert!(by_threads == text(&|json| push_value(json, &QueryValue::Matrix(matrix.clone()))));
+        }
+    }
+
+    #[test]
+    fn several_threads_keep_to_the_limits_of_an_answer() {
+        let room = |bytes_max| Room::new("bytes", "help", bytes_max, &prometheus::Registry::new());
+        let matrix: Vec<_> = (0..200).map(|i| series(i, 361)).collect();
+        let room_enough = room(64 << 20);
+        let error = push_matrix(&mut JsonWriter::success(500_000, &room_enough), matrix.clone()).unwrap_err();
+        assert!(matches!(error, ApiError::ResponseTooLarge { max: 500_000 }), "{error}");
+        let little_room = room(500_000);
+        let error = push_matrix(&mut JsonWriter::success(64 << 20, &little_room), matrix).unwrap_err();
+        assert!(matches!(error, ApiError::ResponsesTooLarge { max: 500_000 }), "{error}");
     }
 
     #[test]

@@ -46,6 +46,10 @@ impl Held {
         self.bytes
     }
 
+    pub fn room(&self) -> &Room {
+        &self.room
+    }
+
     pub fn grow(&mut self, bytes: u64) -> Result<(), Full> {
         let Room(state) = &self.room;
         let _growing = state.growing.lock();

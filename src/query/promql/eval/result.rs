@@ -11,7 +11,7 @@ use super::build::{Builder, string_bytes};
 use super::context::{Context, Held, strip_name};
 use super::extended::extended_floats;
 use super::range_vector::edges;
-use super::row::{Cell, Grid, OutputSeries, Row};
+use super::row::{Cell, Grid, OutputSeries, Row, is_absent};
 use super::source::{BoxedSource, EqualLabels, Mapped, unite};
 use super::tally::{Part, Samples, samples_of};
 use super::tiers::Need;
@@ -111,6 +111,7 @@ pub fn matrix<'q>(
         context.budget.check()?;
         source.next(&mut row)?;
         let mut series = MatrixSeries { labels, ..MatrixSeries::default() };
+        series.floats.reserve_exact(row.floats().iter().filter(|v| !is_absent(**v)).count());
         for step in 0..grid.len {
             match row.cell(step) {
                 Some(Cell::Float(value)) => series.floats.push((grid.at(step), value)),
