@@ -48,6 +48,11 @@ impl<'s> Lookout<'s> {
         Lookout { sign, bytes_left: Cell::new(0), has_seen_it: Cell::new(false) }
     }
 
+    /// One for another thread at the same work.
+    pub fn another(&self) -> Lookout<'s> {
+        Lookout::new(self.sign)
+    }
+
     /// Whether to give up, asked before each step of a loop, which looks at about so many bytes.
     pub fn gives_up_before(&self, bytes: usize) -> bool {
         let cost = bytes.saturating_add(BYTES_PER_STEP);

@@ -383,3 +383,30 @@ fn series_that_were_registered_and_never_written_are_forgotten() {
     append_and_wait(&store, &[(2, NOON, 1)]);
     assert_eq!(contents(&store)[&series(2).to_string()].len(), 1);
 }
+
+#[test]
+fn series_that_several_threads_look_up_come_once_in_the_order_of_their_segment() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(Arc::new(RealFs), dir.path());
+    let mut model = Contents::new();
+    // More than two threads' worth; of half of them there is more in a second segment, and of some in a head.
+    for (count, timestamp, is_sealed) in
+        [(10_000u32, NOON, true), (5_000, NOON + 1, true), (100, NOON + 2, false)]
+    {
+        for numbers in (0..count).collect::<Vec<_>>().chunks(1_000) {
+            let samples: Vec<_> = numbers.iter().map(|&n| (n, timestamp, u64::from(n))).collect();
+            append_and_wait(&store, &samples);
+            note(&mut model, &samples);
+        }
+        if is_sealed {
+            store.seal(NOON).unwrap();
+        }
+    }
+    assert!(contents(&store) == model);
+    let first = TimeRange::closed(NOON, NOON);
+    let found = store.metrics().select(&[], first).unwrap();
+    assert_eq!(found.len(), 10_000);
+    assert!(
+        found.is_sorted_by(|a, b| a.labels < b.labels) && found.iter().all(|s| s.sample_count_estimate == 1)
+    );
+}

@@ -4,6 +4,7 @@ mod batch;
 mod changes;
 mod deltas;
 mod flush;
+mod found;
 mod head;
 mod label_order;
 pub(in crate::storage) mod log;

@@ -1,14 +1,13 @@
 //! Reading: heads and segments of one instant.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
+use super::found::Found;
 use super::merge::{merge_floats, merge_histograms};
 use super::registry::SharedRegistry;
-use super::segment_layout::spread_evenly;
 use super::visible::VisibleSegment;
 use super::writer::SharedMetadata;
 use crate::model::{
@@ -299,89 +298,6 @@ impl MetricsSnapshot {
 
 /// Looking for the exemplars of a series takes about as long as looking at so many bytes.
 const EXEMPLARS_BYTES: usize = 256;
-
-/// Series by fingerprint, as the sources are gone through.
-#[derive(Default)]
-pub(super) struct Found {
-    pub series: Vec<Series>,
-    index: HashMap<u128, u32, RandomState>,
-}
-
-impl Found {
-    /// Adds the series of a segment that have samples, or buckets, in the ranges: those of the first are counted in the
-    /// estimate.
-    pub fn add_segment(
-        &mut self,
-        live: &LiveSegment,
-        index: u32,
-        matchers: &[Matcher],
-        (counted, others): (&[TimeRange], &[TimeRange]),
-        lookout: &Lookout<'_>,
-    ) -> Result<(), ReadError> {
-        let segment = opened(live)?;
-        for ordinal in segment.select(matchers, lookout)? {
-            if lookout.gives_up_before(0) {
-                break;
-            }
-            let (mut estimate, mut is_there) = (0, false);
-            for &range in counted {
-                estimate += segment.sample_count(ordinal, range)?;
-            }
-            for &range in others {
-                is_there |= segment.sample_count(ordinal, range)? > 0;
-            }
-            if is_there || estimate > 0 {
-                let part = Part::Segment { index, ordinal };
-                let file = segment.segment();
-                self.add(file.fingerprint(ordinal)?, part, estimate, || Ok(file.labels(ordinal)?))?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Adds the series that heads hold and that may have samples in the ranges.
-    pub fn add_heads(
-        &mut self,
-        snapshot: &MetricsSnapshot,
-        matchers: &[Matcher],
-        ranges: &[TimeRange],
-        lookout: &Lookout<'_>,
-    ) {
-        for (shard, registry) in snapshot.registries.iter().enumerate() {
-            registry.select(matchers, lookout, |id, fingerprint, labels| {
-                for (generation, heads) in snapshot.view.generations.iter().enumerate() {
-                    let head = &heads.metrics[shard];
-                    let range = head.time_range();
-                    if head.holds(id) && ranges.iter().any(|wanted| wanted.overlaps(&range)) {
-                        let part = Part::Head { generation: generation as u32, shard: shard as u32, id };
-                        let count = head.count_at_most(id);
-                        let estimate = ranges.iter().map(|wanted| spread_evenly(count, range, *wanted)).sum();
-                        self.add(fingerprint, part, estimate, || Ok(labels())).expect("no file is read");
-                    }
-                }
-            });
-        }
-    }
-
-    fn add(
-        &mut self,
-        fingerprint: u128,
-        part: Part,
-        estimate: u64,
-        labels: impl FnOnce() -> Result<Labels, ReadError>,
-    ) -> Result<(), ReadError> {
-        if let Some(&known) = self.index.get(&fingerprint) {
-            let series = &mut self.series[known as usize];
-            series.parts.push(part);
-            series.sample_count_estimate += estimate;
-            return Ok(());
-        }
-        let labels = labels()?;
-        self.index.insert(fingerprint, self.series.len() as u32);
-        self.series.push(Series { labels, sample_count_estimate: estimate, parts: vec![part] });
-        Ok(())
-    }
-}
 
 fn opened(segment: &LiveSegment) -> Result<&Arc<VisibleSegment>, ReadError> {
     segment.visible()

@@ -6,7 +6,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::snapshot::{Found, MetricsSnapshot, Part, SampleBuffer, Series};
+use super::found::Found;
+use super::snapshot::{MetricsSnapshot, Part, SampleBuffer, Series};
 use crate::model::rollup::{Columns, FloatBuckets, HistogramBuckets};
 use crate::model::time::DAY;
 use crate::model::{Matcher, TimeRange, Timestamp};

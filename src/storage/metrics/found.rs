@@ -1,0 +1,161 @@
+//! The series that a selection finds as it goes through its sources: each once, with all its parts.
+//!
+//! What segments know of many series is looked up by several threads; the answer does not depend on how many.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::num::NonZero;
+use std::sync::LazyLock;
+
+use foldhash::fast::RandomState;
+
+use super::segment_layout::spread_evenly;
+use super::snapshot::{MetricsSnapshot, Part, Series};
+use super::visible::VisibleSegment;
+use crate::model::{Labels, Lookout, Matcher, TimeRange};
+use crate::storage::errors::ReadError;
+use crate::storage::live::LiveSegment;
+
+/// To start a thread takes as long as to look up some hundred series.
+const SERIES_PER_THREAD_MIN: usize = 2_048;
+const THREADS_MAX: usize = 8;
+
+static CORES: LazyLock<usize> =
+    LazyLock::new(|| std::thread::available_parallelism().map_or(1, NonZero::get));
+
+/// Series by fingerprint, as the sources are gone through.
+#[derive(Default)]
+pub struct Found {
+    pub series: Vec<Series>,
+    index: HashMap<u128, u32, RandomState>,
+}
+
+/// A series of a segment. Those that were found before have no labels.
+struct Sighted {
+    ordinal: u32,
+    fingerprint: u128,
+    estimate: u64,
+    labels: Option<Labels>,
+}
+
+impl Found {
+    /// Adds the series of a segment that have samples, or buckets, in the ranges: those of the first are counted in the
+    /// estimate.
+    pub fn add_segment(
+        &mut self,
+        live: &LiveSegment,
+        index: u32,
+        matchers: &[Matcher],
+        ranges: (&[TimeRange], &[TimeRange]),
+        lookout: &Lookout<'_>,
+    ) -> Result<(), ReadError> {
+        let segment = live.visible()?;
+        let ordinals: Vec<u32> = segment.select(matchers, lookout)?.into_iter().collect();
+        self.index.reserve(ordinals.len());
+        for (sighted, result) in self.look_up(segment, &ordinals, ranges, lookout) {
+            for Sighted { ordinal, fingerprint, estimate, labels } in sighted {
+                self.add(fingerprint, Part::Segment { index, ordinal }, estimate, || labels);
+            }
+            result?;
+        }
+        Ok(())
+    }
+
+    /// Looks these series up, some on each thread. Each answers with what came before the first damage.
+    fn look_up(
+        &self,
+        segment: &VisibleSegment,
+        ordinals: &[u32],
+        ranges: (&[TimeRange], &[TimeRange]),
+        lookout: &Lookout<'_>,
+    ) -> Vec<(Vec<Sighted>, Result<(), ReadError>)> {
+        let work = |ordinals: &[u32], lookout: &Lookout<'_>| {
+            let mut sighted = Vec::new();
+            let looked = ordinals.iter().take_while(|_| !lookout.gives_up_before(0));
+            for series in looked.map(|&ordinal| self.sight(segment, ordinal, ranges)) {
+                match series {
+                    Ok(series) => sighted.extend(series),
+                    Err(damage) => return (sighted, Err(damage)),
+                }
+            }
+            (sighted, Ok(()))
+        };
+        let threads = CORES.min(THREADS_MAX).min(ordinals.len() / SERIES_PER_THREAD_MIN).max(1);
+        let mut pieces = ordinals.chunks(ordinals.len().div_ceil(threads).max(1));
+        let first = pieces.next().unwrap_or_default();
+        std::thread::scope(|scope| {
+            let others: Vec<_> = pieces
+                .map(|piece| (piece, lookout.another()))
+                .map(|(piece, lookout)| scope.spawn(move || work(piece, &lookout)))
+                .collect();
+            let mut all = vec![work(first, lookout)];
+            all.extend(others.into_iter().map(|other| other.join().expect("looking up does not panic")));
+            all
+        })
+    }
+
+    /// None if it has nothing in the ranges.
+    fn sight(
+        &self,
+        segment: &VisibleSegment,
+        ordinal: u32,
+        (counted, others): (&[TimeRange], &[TimeRange]),
+    ) -> Result<Option<Sighted>, ReadError> {
+        let (mut estimate, mut is_there) = (0, false);
+        for &range in counted {
+            estimate += segment.sample_count(ordinal, range)?;
+        }
+        for &range in others {
+            is_there |= segment.sample_count(ordinal, range)? > 0;
+        }
+        if !is_there && estimate == 0 {
+            return Ok(None);
+        }
+        let file = segment.segment();
+        let fingerprint = file.fingerprint(ordinal)?;
+        let labels = match self.index.contains_key(&fingerprint) {
+            true => None,
+            false => Some(file.labels(ordinal)?),
+        };
+        Ok(Some(Sighted { ordinal, fingerprint, estimate, labels }))
+    }
+
+    /// Adds the series that heads hold and that may have samples in the ranges.
+    pub fn add_heads(
+        &mut self,
+        snapshot: &MetricsSnapshot,
+        matchers: &[Matcher],
+        ranges: &[TimeRange],
+        lookout: &Lookout<'_>,
+    ) {
+        for (shard, registry) in snapshot.registries.iter().enumerate() {
+            registry.select(matchers, lookout, |id, fingerprint, labels| {
+                for (generation, heads) in snapshot.view.generations.iter().enumerate() {
+                    let head = &heads.metrics[shard];
+                    let range = head.time_range();
+                    if head.holds(id) && ranges.iter().any(|wanted| wanted.overlaps(&range)) {
+                        let part = Part::Head { generation: generation as u32, shard: shard as u32, id };
+                        let count = head.count_at_most(id);
+                        let estimate = ranges.iter().map(|wanted| spread_evenly(count, range, *wanted)).sum();
+                        self.add(fingerprint, part, estimate, || Some(labels()));
+                    }
+                }
+            });
+        }
+    }
+
+    fn add(&mut self, fingerprint: u128, part: Part, estimate: u64, labels: impl FnOnce() -> Option<Labels>) {
+        match self.index.entry(fingerprint) {
+            Entry::Occupied(known) => {
+                let series = &mut self.series[*known.get() as usize];
+                series.parts.push(part);
+                series.sample_count_estimate += estimate;
+            }
+            Entry::Vacant(new) => {
+                let labels = labels().expect("series that are new come with their labels");
+                new.insert(self.series.len() as u32);
+                self.series.push(Series { labels, sample_count_estimate: estimate, parts: vec![part] });
+            }
+        }
+    }
+}
