@@ -70,8 +70,7 @@ impl JsonWriter {
         if self.chunk.len() < CHUNK_BYTES {
             return Ok(());
         }
-        let next = String::with_capacity(CHUNK_BYTES + CHUNK_BYTES / 8);
-        let chunk = std::mem::replace(&mut self.chunk, next);
+        let chunk = std::mem::replace(&mut self.chunk, empty_chunk());
         self.push_chunk(chunk.into())
     }
 
@@ -103,18 +102,26 @@ impl JsonWriter {
     /// An empty writer for a part of this answer, within the same limits.
     pub fn apart(&self) -> JsonWriter {
         let apart = JsonWriter::beginning("", self.bytes_max, self.held.room());
-        JsonWriter { budget: self.budget.clone(), ..apart }
+        JsonWriter { chunk: empty_chunk(), budget: self.budget.clone(), ..apart }
     }
 
-    /// Adds a part that was written apart, without a copy.
+    /// Adds a part that was written apart, without a copy of what is long.
     pub fn append(&mut self, part: JsonWriter) -> Result<(), ApiError> {
         let before = std::mem::replace(&mut self.chunk, part.chunk);
         if !before.is_empty() {
-            self.push_chunk(before.into())?;
+            // A short one does not keep the room of a whole chunk.
+            let is_short = before.len() < CHUNK_BYTES / 2;
+            self.push_chunk(if is_short {
+                Bytes::copy_from_slice(before.as_bytes())
+            } else {
+                before.into()
+            })?;
         }
-        // From here on they are held here.
-        drop(part.held);
-        part.chunks.into_iter().try_for_each(|chunk| self.push_chunk(chunk))?;
+        self.held.absorb(part.held);
+        if self.held.bytes() > self.bytes_max as u64 {
+            return Err(ApiError::ResponseTooLarge { max: self.bytes_max });
+        }
+        self.chunks.extend(part.chunks);
         self.checkpoint()
     }
 
@@ -302,6 +309,11 @@ impl hyper::body::Body for Chunks {
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.left_bytes)
     }
+}
+
+/// With room for what one thing more may add.
+fn empty_chunk() -> String {
+    String::with_capacity(CHUNK_BYTES + CHUNK_BYTES / 8)
 }
 
 #[cfg(test)]

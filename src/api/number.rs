@@ -1,5 +1,6 @@
 //! Numbers as Prometheus's API writes them: Go's `strconv.FormatFloat(v, fmt, -1, 64)`, shortest digits that read
-//! back to the same value. Rust's own formatting, and the crate that is asked for many digits, pick the same; only the dress differs.
+//! back to the same value. Rust's own formatting, and the crate that is asked for many digits, pick the same; only the
+//! dress differs.
 
 use std::fmt::Write;
 
@@ -17,14 +18,15 @@ pub fn push_plain(to: &mut String, value: f64) {
         // Averages and rates have seventeen digits, and to find them in this way takes a third of the time.
         let mut digits = zmij::Buffer::new();
         let text = digits.format_finite(value);
-        to.push_str(text.strip_suffix(".0").unwrap_or(text));
+        to.push_str(text);
     } else {
         write!(to, "{value}").expect("writing to a string cannot fail");
     }
 }
 
-/// Whether two shortest texts may be equally near, of which everybody picks another. Then the value has eighteen digits at most,
-/// one more than any text; as 5 to the 26th has nineteen, it has 25 binary places at most.
+/// Whether two shortest texts may be equally near, of which everybody picks another. Then the value has eighteen digits
+/// at most, one more than any text; as 5 to the 26th has nineteen, it has 25 binary places at most; whole
+/// numbers are among these.
 fn may_be_a_tie(value: f64) -> bool {
     const PLACES: f64 = (1 << 25) as f64;
     (value * PLACES).trunc() == value * PLACES

@@ -9,11 +9,9 @@ use super::error::ApiError;
 use super::json::{JsonWriter, push_labels, push_string};
 use super::number::{push_plain, push_sample, push_timestamp, push_timestamp_as_float};
 use super::query_stats::{StatsWish, stats_text};
-use crate::model::Timestamp;
 use crate::model::histogram::{Bucket, Histogram};
-use crate::query::{
-    Answer, MatrixSeries, QueryError, QueryValue, ReadAhead, SampleValue, VectorSample, thread_count,
-};
+use crate::model::{Timestamp, thread_count};
+use crate::query::{Answer, MatrixSeries, QueryError, QueryValue, ReadAhead, SampleValue, VectorSample};
 
 /// Writes `{resultType, result[, stats]}` and ends the answer.
 pub fn push_answer(mut json: JsonWriter, answer: Answer, stats: StatsWish) -> Result<Response, ApiError> {
@@ -38,15 +36,21 @@ fn push_matrix(json: &mut JsonWriter, series: Vec<MatrixSeries>) -> Result<(), A
         return push_value(json, &QueryValue::Matrix(series));
     }
     json.raw(r#""resultType":"matrix","result":["#);
-    let (count, series, apart) = (pieces.len(), Arc::new(series), json.apart());
+    let (count, apart) = (pieces.len(), json.apart());
     let shared = Arc::new((series, pieces, apart));
-    let ahead = ReadAhead::start(count, 1, move || {
+    let new_maker = {
         let shared = shared.clone();
-        Box::new(move |piece| push_piece(shared.2.apart(), &shared.0, &shared.1[piece]))
-    });
-    let mut ahead = ahead.ok_or_else(ended_early)?;
-    for _ in 0..count {
-        json.append(ahead.next().ok_or_else(ended_early)??)?;
+        move || -> Box<dyn FnMut(usize) -> _ + Send> {
+            let shared = shared.clone();
+            Box::new(move |piece| push_piece(shared.2.apart(), &shared.0, &shared.1[piece]))
+        }
+    };
+    match ReadAhead::start(count, 1, new_maker.clone()) {
+        Some(mut ahead) => {
+            (0..count).try_for_each(|_| json.append(ahead.next().ok_or_else(ended_early)??))?;
+        }
+        // There are no other threads.
+        None => (0..count).map(new_maker()).try_for_each(|piece| json.append(piece?))?,
     }
     json.raw("]");
     Ok(())

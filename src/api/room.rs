@@ -61,6 +61,11 @@ impl Held {
         Ok(())
     }
 
+    /// Takes over what another one holds of the same room.
+    pub fn absorb(&mut self, mut other: Held) {
+        self.bytes += std::mem::take(&mut other.bytes);
+    }
+
     /// Gives back a part, at most what is held.
     pub fn shrink(&mut self, bytes: u64) {
         let bytes = bytes.min(self.bytes);
@@ -87,7 +92,10 @@ mod tests {
         assert_eq!(other.grow(60), Err(Full { bytes_max: 100 }));
         one.shrink(20);
         other.grow(60).unwrap();
-        drop(one);
+        let mut third = room.hold_nothing();
+        third.absorb(one);
+        assert_eq!((third.bytes(), third.grow(1)), (40, Err(Full { bytes_max: 100 })));
+        drop(third);
         assert_eq!(other.grow(40), Ok(()));
         assert_eq!(other.bytes(), 100);
     }

@@ -13,6 +13,7 @@ pub mod regex;
 pub mod rollup;
 pub mod stop;
 pub mod sum;
+pub mod threads;
 pub mod time;
 pub mod traces;
 
@@ -24,5 +25,6 @@ pub use metrics::{Exemplar, MetricMetadata, MetricType, Value};
 pub use nanos::{NanoRange, Nanos};
 pub use stop::{Lookout, StopSign};
 pub use sum::CompensatedSum;
+pub use threads::thread_count;
 pub use time::{TimeRange, Timestamp};
 pub use traces::{SpanId, TraceId};

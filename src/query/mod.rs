@@ -33,7 +33,7 @@ pub use listing::Listing;
 use metrics::{QueryKind, QueryMetrics};
 use promql::ast::{Expr, ExprKind};
 use promql::eval::{self, Context, QueryShape};
-pub use promql::eval::{ReadAhead, Samples, thread_count};
+pub use promql::eval::{ReadAhead, Samples};
 use promql::reuse::reuse;
 use promql::{ParseOptions, Reuse, parse, parse_selector};
 pub use running::{Listed, RunningQueries, RunningQuery};

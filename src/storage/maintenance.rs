@@ -14,8 +14,8 @@ impl Store {
         self.pressure.wait_until_full(at_most);
     }
 
-    /// Some times a second, and when a generation is full: look at the disk, give memory back, seal what is due. Failures are logged and
-    /// tried again with the next call.
+    /// Some times a second, and when a generation is full: look at the disk, give memory back, seal what is due. Failures
+    /// are logged and tried again with the next call.
     pub fn tick(&self, now: Timestamp) {
         if self.is_closing() {
             return;

@@ -24,7 +24,7 @@ const BACKGROUND_NICE: i32 = 10;
 const UNSYNCED_BYTES_MAX: usize = 8 << 20;
 
 /// Runs work at this pace, on a thread of its own: the allocator keeps what a thread has freed for what that thread will
-/// ask for next, and gives it back when the thread ends.
+/// ask for next, until the thread ends and [`give_back`] is called.
 pub(super) fn run<T: Send>(pace: Pace, work: impl FnOnce() -> T + Send) -> T {
     let work = move || {
         if pace == Pace::Background {
@@ -42,7 +42,10 @@ pub(super) fn run<T: Send>(pace: Pace, work: impl FnOnce() -> T + Send) -> T {
 /// Lets the system have back what finished threads freed: the allocator does that only when it gets back memory of this
 /// size, a tenth of a second later or more. To be called now and then; memory that nobody writes to costs nothing.
 pub(super) fn give_back() {
-    drop(std::hint::black_box(Vec::<u8>::with_capacity(RUN_BYTES)));
+    let mut run = Vec::<u8>::new();
+    // Where the system has no more to give, there is nothing to wait for either.
+    let _ = run.try_reserve_exact(RUN_BYTES);
+    drop(std::hint::black_box(run));
 }
 
 /// Lowers the priority of this thread alone (Linux's setpriority(2) knows threads), where it is not as low already.

@@ -2,7 +2,7 @@
 //! one for logs and traces. The frames of a shard stay in the order in which they were written.
 //!
 //! The number of shards may have changed since: rows then belong to the writer of another lane, which is locked for
-//! those of one frame.
+//! those of one frame. What all shards share (metadata of families) comes in any order.
 
 use std::collections::HashMap;
 use std::io;
@@ -24,7 +24,7 @@ use super::wal::{FileLog, Frame, FrameHeader, GenerationReport, replay_generatio
 use crate::model::Labels;
 
 /// What the log holds was acknowledged, so no limit of today applies to it: 16 Mi series of one shard
-/// take 6 GiB, and a table with room for them 400 KiB while it is empty.
+/// take 6 GiB, and a table with room for them 16 KiB while it is empty.
 pub(super) const RECOVERED_IDS_MAX: usize = 1 << 24;
 /// Frames are of some MiB; a lane need not be far ahead of who reads them.
 const FRAMES_WAITING_MAX: usize = 4;
@@ -41,7 +41,7 @@ pub(super) struct Target<'t> {
 /// reported.
 pub(super) fn replay_into(target: &Target<'_>, log: &FileLog) -> io::Result<GenerationReport> {
     thread::scope(|scope| {
-        let lanes = Lanes::start(scope, target);
+        let lanes = Lanes::start(scope, target)?;
         replay_generation(log, target.generation.number, &mut |frame| lanes.take(&frame))
     })
 }
@@ -58,20 +58,17 @@ struct Lanes<'t> {
 }
 
 impl<'t> Lanes<'t> {
-    fn start<'s>(scope: &'s Scope<'s, '_>, target: &'t Target<'t>) -> Lanes<'t>
+    fn start<'s>(scope: &'s Scope<'s, '_>, target: &'t Target<'t>) -> io::Result<Lanes<'t>>
     where
         't: 's,
     {
         let lane = |run: fn(&Target<'_>, Receiver<Logged>)| {
             let (sender, receiver) = bounded(FRAMES_WAITING_MAX);
-            scope.spawn(move || run(target, receiver));
-            sender
+            let lane = thread::Builder::new().name("replay".to_owned());
+            lane.spawn_scoped(scope, move || run(target, receiver)).map(|_| sender)
         };
-        Lanes {
-            generation: target.generation,
-            metrics: target.writers.iter().map(|_| lane(replay_metrics)).collect(),
-            others: lane(replay_others),
-        }
+        let metrics: io::Result<Vec<_>> = target.writers.iter().map(|_| lane(replay_metrics)).collect();
+        Ok(Lanes { generation: target.generation, metrics: metrics?, others: lane(replay_others)? })
     }
 
     fn take(&self, frame: &Frame<'_>) {
@@ -154,7 +151,7 @@ impl Declared {
         }
         let (parts, strays) = rows.split(target.writers.len(), |id| self.get(id));
         for (writer, rows) in target.writers.iter().zip(parts) {
-            if !rows.is_empty() {
+            if !rows.has_no_rows() {
                 writer.lock().replay(rows);
             }
         }

@@ -51,8 +51,12 @@ impl Words {
     pub fn zeroed(count: usize) -> Words {
         match MmapMut::map_anon(count * size_of::<AtomicU64>()) {
             Ok(map) => Words(Source::Map(map)),
-            Err(_) => Words(Source::Heap((0..count).map(|_| AtomicU64::new(0)).collect())),
+            Err(_) => Words::on_heap(count),
         }
+    }
+
+    fn on_heap(count: usize) -> Words {
+        Words(Source::Heap((0..count).map(|_| AtomicU64::new(0)).collect()))
     }
 }
 
@@ -80,17 +84,18 @@ mod tests {
 
     #[test]
     fn words_are_zero_and_keep_what_any_thread_stores() {
-        let words = Words::zeroed(1 << 15);
-        assert_eq!(words.len(), 1 << 15);
-        std::thread::scope(|scope| {
-            for thread in 0..4 {
-                let words = &words;
-                scope.spawn(move || {
-                    let own = words.iter().enumerate().skip(thread).step_by(4);
-                    own.for_each(|(i, word)| assert_eq!(word.swap(i as u64, Ordering::Relaxed), 0));
-                });
-            }
-        });
-        assert!(words.iter().enumerate().all(|(i, word)| word.load(Ordering::Relaxed) == i as u64));
+        for words in [Words::zeroed(1 << 15), Words::on_heap(1 << 15)] {
+            assert_eq!(words.len(), 1 << 15);
+            std::thread::scope(|scope| {
+                for thread in 0..4 {
+                    let words = &words;
+                    scope.spawn(move || {
+                        let own = words.iter().enumerate().skip(thread).step_by(4);
+                        own.for_each(|(i, word)| assert_eq!(word.swap(i as u64, Ordering::Relaxed), 0));
+                    });
+                }
+            });
+            assert!(words.iter().enumerate().all(|(i, word)| word.load(Ordering::Relaxed) == i as u64));
+        }
     }
 }

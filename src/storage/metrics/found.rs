@@ -4,24 +4,20 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::num::NonZero;
-use std::sync::LazyLock;
+use std::panic::resume_unwind;
+use std::thread;
 
 use foldhash::fast::RandomState;
 
 use super::segment_layout::spread_evenly;
 use super::snapshot::{MetricsSnapshot, Part, Series};
 use super::visible::VisibleSegment;
-use crate::model::{Labels, Lookout, Matcher, TimeRange};
+use crate::model::{Labels, Lookout, Matcher, TimeRange, thread_count};
 use crate::storage::errors::ReadError;
 use crate::storage::live::LiveSegment;
 
 /// To start a thread takes as long as to look up some hundred series.
 const SERIES_PER_THREAD_MIN: usize = 2_048;
-const THREADS_MAX: usize = 8;
-
-static CORES: LazyLock<usize> =
-    LazyLock::new(|| std::thread::available_parallelism().map_or(1, NonZero::get));
 
 /// Series by fingerprint, as the sources are gone through.
 #[derive(Default)]
@@ -51,8 +47,10 @@ impl Found {
     ) -> Result<(), ReadError> {
         let segment = live.visible()?;
         let ordinals: Vec<u32> = segment.select(matchers, lookout)?.into_iter().collect();
-        self.index.reserve(ordinals.len());
-        for (sighted, result) in self.look_up(segment, &ordinals, ranges, lookout) {
+        let all = self.look_up(segment, &ordinals, ranges, lookout);
+        let is_new = |sighted: &&Sighted| sighted.labels.is_some();
+        self.index.reserve(all.iter().flat_map(|(sighted, _)| sighted).filter(is_new).count());
+        for (sighted, result) in all {
             for Sighted { ordinal, fingerprint, estimate, labels } in sighted {
                 self.add(fingerprint, Part::Segment { index, ordinal }, estimate, || labels);
             }
@@ -80,16 +78,22 @@ impl Found {
             }
             (sighted, Ok(()))
         };
-        let threads = CORES.min(THREADS_MAX).min(ordinals.len() / SERIES_PER_THREAD_MIN).max(1);
+        let threads = thread_count().min(ordinals.len() / SERIES_PER_THREAD_MIN).max(1);
         let mut pieces = ordinals.chunks(ordinals.len().div_ceil(threads).max(1));
         let first = pieces.next().unwrap_or_default();
-        std::thread::scope(|scope| {
-            let others: Vec<_> = pieces
-                .map(|piece| (piece, lookout.another()))
-                .map(|(piece, lookout)| scope.spawn(move || work(piece, &lookout)))
-                .collect();
+        thread::scope(|scope| {
+            let start = |piece| {
+                let lookout = lookout.another();
+                let started = thread::Builder::new().spawn_scoped(scope, move || work(piece, &lookout));
+                (piece, started)
+            };
+            let others: Vec<_> = pieces.map(start).collect();
             let mut all = vec![work(first, lookout)];
-            all.extend(others.into_iter().map(|other| other.join().expect("looking up does not panic")));
+            all.extend(others.into_iter().map(|(piece, started)| match started {
+                Ok(other) => other.join().unwrap_or_else(|panic| resume_unwind(panic)),
+                // The system has no thread for it.
+                Err(_) => work(piece, lookout),
+            }));
             all
         })
     }

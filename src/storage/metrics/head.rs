@@ -93,7 +93,7 @@ impl Head {
         if min > max { TimeRange { after: 0, until: 0 } } else { TimeRange::closed(min, max) }
     }
 
-    /// Only for the shard's thread, as all that writes.
+    /// Only for the shard's thread, or in a replay who has locked the shard's writer, as all that writes.
     pub(super) fn append_float(
         &self,
         writer: &mut SeriesWriter,

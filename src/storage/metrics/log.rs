@@ -34,7 +34,8 @@ pub(in crate::storage) struct LoggedRows {
 }
 
 impl LoggedRows {
-    pub fn is_empty(&self) -> bool {
+    /// Whether there is nothing but declarations of series.
+    pub fn has_no_rows(&self) -> bool {
         self.samples.is_empty()
             && self.histograms.is_empty()
             && self.starts.is_empty()

@@ -58,7 +58,7 @@ impl WordArena {
 }
 
 /// Where the samples of one series begin in the arena, how many may be read, and whether there is more of it
-/// elsewhere: one word, which the shard's thread alone writes.
+/// elsewhere: one word, which the shard's thread alone writes, or in a replay who has locked the shard's writer.
 #[derive(Clone, Copy)]
 pub(super) struct Slot<'a>(pub &'a AtomicU64);
 

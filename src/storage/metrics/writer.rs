@@ -255,7 +255,8 @@ impl MetricsWriter {
         true
     }
 
-    /// Answers with the earliest time of a sample that is news.
+    /// Answers with the earliest time of a sample that is news. Series are touched here for a replay; for others they have
+    /// been declared.
     fn apply(&mut self, rows: MetricRows) -> Option<Timestamp> {
         for row in rows.starts {
             self.touch(row.id);

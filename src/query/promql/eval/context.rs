@@ -64,6 +64,8 @@ pub struct Context<'q> {
     tells_resets: Cell<bool>,
     /// Where selectors built now count their samples.
     tally: RefCell<Rc<Tally>>,
+    /// A selector has begun to read while others were built.
+    has_begun: Cell<bool>,
     /// When every operator was built, and how long sorting took.
     prepared_at: Cell<Option<Instant>>,
     sorting: Cell<Duration>,
@@ -101,6 +103,7 @@ impl<'q> Context<'q> {
             plans_rollups: Cell::new(false),
             tells_resets: Cell::new(false),
             tally: RefCell::new(Rc::new(Tally::new(query.grid(), false))),
+            has_begun: Cell::new(false),
             prepared_at: Cell::default(),
             sorting: Cell::default(),
             bytes_held: Cell::new(0),
@@ -188,6 +191,12 @@ impl<'q> Context<'q> {
     pub fn expect_samples(&self, series: &[Series]) -> Result<(), QueryError> {
         let estimate = series.iter().map(|s| s.sample_count_estimate).sum();
         Ok(self.budget.expect_samples(estimate)?)
+    }
+
+    /// Whether a selector may begin to read before it is asked: the first one, which is asked first. Were it all of them,
+    /// the query would hold at once what else it holds one after the other, and crowd the threads that all share.
+    pub fn may_begin(&self) -> bool {
+        !self.has_begun.replace(true)
     }
 
     /// Counts what was read of one series in one resolution.

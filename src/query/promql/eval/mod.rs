@@ -69,6 +69,6 @@ mod window;
 mod window_call;
 
 pub use context::{Context, QueryShape};
-pub use read_ahead::{ReadAhead, thread_count};
+pub use read_ahead::ReadAhead;
 pub use result::evaluate;
 pub use tally::Samples;

@@ -1,5 +1,6 @@
-//! Series are read by other threads while the ones before them are evaluated. They come in the order they were asked for,
-//! whoever read them, so an answer does not depend on how many threads there are.
+//! Series are read by other threads while the ones before them are evaluated, and parts of large answers are written by
+//! them. They come in the order they were asked for, whoever made them, so an answer does not depend on how many threads
+//! there are.
 //!
 //! All queries share these threads, and take turns at them batch by batch: a heavy query keeps a light one waiting for
 //! some batches, and not for all of its own.
@@ -13,7 +14,8 @@ use std::sync::{Arc, LazyLock};
 use crossbeam::channel::{Sender, unbounded};
 use parking_lot::Mutex;
 
-const THREADS_MAX: usize = 8;
+use crate::model::thread_count;
+
 /// Below that a query is done before another thread is awake.
 pub const SAMPLES_MIN: u64 = 20_000;
 
@@ -34,11 +36,6 @@ static READERS: LazyLock<Option<Sender<Job>>> = LazyLock::new(|| {
     });
     (started.count() > 0).then_some(jobs)
 });
-
-/// How many threads read.
-pub fn thread_count() -> usize {
-    std::thread::available_parallelism().map_or(1, |cores| cores.get().min(THREADS_MAX))
-}
 
 /// How many batches are read, or wait to be or to be evaluated, at one time at most.
 pub fn in_flight_max() -> usize {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::model::{Matcher, TimeRange, Timestamp};
+use crate::model::{Matcher, TimeRange, Timestamp, thread_count};
 use crate::query::QueryError;
 use crate::query::buckets::Buckets;
 use crate::query::promql::ast::PositionRange;
@@ -13,7 +13,7 @@ use super::annotations::Note;
 use super::context::{Context, Held};
 use super::float_walk::{FilledSteps, FloatWalk};
 use super::newest_walk::NewestWalk;
-use super::read_ahead::{ReadAhead, SAMPLES_MIN, in_flight_max, thread_count};
+use super::read_ahead::{ReadAhead, SAMPLES_MIN, in_flight_max};
 use super::row::Grid;
 use super::sample_windows::SampleWindows;
 use super::select::DataTime;
@@ -135,7 +135,7 @@ impl<'q> Selected<'q> {
     }
 
     /// What the steps of a function see of buckets of floats is computed where they are read, and comes as
-    /// [`Came::Steps`]. Threads begin with that at once, while the other operators of the query are built.
+    /// [`Came::Steps`]. For the first selector of a query threads begin with that at once, while the other operators are built.
     pub fn walk(&mut self, function: Function, shape: &WindowShape, grid: &Grid) -> Result<(), QueryError> {
         let Some(tiers) = self.tiers.as_ref().filter(|_| matches!(self.need, Need::States(..))) else {
             return Ok(());
@@ -145,7 +145,7 @@ impl<'q> Selected<'q> {
         let windows: Arc<[TimeRange]> = (0..grid.len).map(window).collect();
         self.row_bytes = 8 * grid.len as u64;
         self.walk = Some(FloatWalk::new(function, windows, shape.range_ms));
-        self.reading = self.begin(true);
+        self.begin_if_first(true);
         Ok(())
     }
 
@@ -155,7 +155,7 @@ impl<'q> Selected<'q> {
             self.held.push(self.context.hold(SampleWindows::bytes(grid.len, thread_count()))?);
             self.row_bytes = 8 * grid.len as u64;
             self.windows = Some(windows.into());
-            self.reading = self.begin(false);
+            self.begin_if_first(false);
         }
         Ok(())
     }
@@ -166,7 +166,7 @@ impl<'q> Selected<'q> {
         let times: Arc<[Timestamp]> = (0..grid.len).map(|step| time.at(grid.at(step))).collect();
         self.row_bytes = 8 * grid.len as u64;
         self.newest = Some(NewestWalk::new(times, lookback_ms));
-        self.reading = self.begin(false);
+        self.begin_if_first(false);
         Ok(())
     }
 
@@ -239,6 +239,12 @@ impl<'q> Selected<'q> {
         Ok(found)
     }
 
+    fn begin_if_first(&mut self, is_for_windows: bool) {
+        if self.context.may_begin() {
+            self.reading = self.begin(is_for_windows);
+        }
+    }
+
     fn begin(&mut self, is_for_windows: bool) -> Reading {
         let reads = match &self.tiers {
             None => Reads::Sent(self.range, self.steps_of_samples()),
@@ -278,7 +284,7 @@ impl<'q> Selected<'q> {
         let largest = estimates().max().unwrap_or(0).saturating_mul(BYTES_PER_SAMPLE);
         // Rows wait, or what they would be made of.
         let waits = if self.row_bytes > 0 { self.row_bytes } else { largest };
-        let waiting = waits.saturating_mul(batch * in_flight_max() as u64);
+        let waiting = waits.saturating_mul(count.min(batch * in_flight_max() as u64));
         let bytes = waiting.saturating_add(largest.saturating_mul(thread_count() as u64));
         self.held.push(self.context.hold(bytes).ok()?);
         Some(batch as usize)
