@@ -37,7 +37,8 @@ fn main() {
     let dir = args.first().map_or(temporary.path().to_owned(), PathBuf::from);
     let last = FIRST + days * DAY;
     let store = open(&dir, last + SETTLED);
-    if store.stats().time_range.until < last {
+    // The last samples are up to a minute before the end.
+    if store.stats().time_range.until < last - MINUTE {
         bring_in(&store, days, series);
     }
     let word = args.get(3).cloned().unwrap_or_default();
