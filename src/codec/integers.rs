@@ -205,15 +205,20 @@ fn estimate_group(residuals: &[i64]) -> usize {
     let mut some = [0, last / 4, last / 2, last - last / 4, last].map(|at| residuals[at]);
     some.sort_unstable();
     let typical = some[2];
-    let mut of_width = [0usize; 65];
+    let (min, max) = residuals.iter().fold((i64::MAX, i64::MIN), |(l, h), &r| (l.min(r), h.max(r)));
+    let mut best = residuals.len() * bit_len(max.wrapping_sub(min) as u64);
+    if best <= EXCEPTION_BITS {
+        // A window that leaves one out costs as much.
+        return 8 + varint_bits(typical) + best;
+    }
+    const { assert!(GROUP <= u8::MAX as usize) };
+    let mut of_width = [0u8; 65];
     for &r in residuals {
         of_width[bit_len(zigzag(r.wrapping_sub(typical)))] += 1;
     }
-    let (min, max) = residuals.iter().fold((i64::MAX, i64::MIN), |(l, h), &r| (l.min(r), h.max(r)));
-    let mut best = residuals.len() * bit_len(max.wrapping_sub(min) as u64);
     let mut outside = residuals.len();
     for (width, count) in of_width.into_iter().enumerate() {
-        outside -= count;
+        outside -= usize::from(count);
         best = best.min(width * residuals.len() + outside * EXCEPTION_BITS);
         if outside == 0 {
             break;

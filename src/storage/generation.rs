@@ -87,6 +87,11 @@ impl Generation {
         }
     }
 
+    /// Series of metrics that have floats.
+    pub fn series_count(&self) -> u64 {
+        self.metrics.iter().map(|head| head.stream_count()).sum()
+    }
+
     pub fn memory_bytes(&self) -> u64 {
         let metrics = self.metrics.iter().map(|head| head.memory_bytes());
         let logs = self.logs.iter().map(|head| head.memory_bytes());

@@ -14,8 +14,11 @@ use super::generation::Generation;
 /// Senders give up after 10 s or more; one that is refused before that knows why, and when to come back.
 pub(super) const WAIT_FOR_SEAL: Duration = Duration::from_secs(5);
 
+/// What a seal costs is mostly a cost of each series where they have fewer samples than this.
+const ROWS_OF_SERIES_MIN: u64 = 10;
+
 pub(super) struct Pressure {
-    /// A generation is full at this many rows …
+    /// A generation is full at this many rows, so that a restart need not replay more …
     rows_max: u64,
     /// … or when it is filled with this much.
     bytes_max: u64,
@@ -51,7 +54,8 @@ impl Pressure {
     }
 
     pub fn is_full(&self, generation: &Generation) -> bool {
-        generation.filled_bytes() >= self.bytes_max || generation.row_count() >= self.rows_max
+        let rows_max = self.rows_max.max(generation.series_count() * ROWS_OF_SERIES_MIN);
+        generation.filled_bytes() >= self.bytes_max || generation.row_count() >= rows_max
     }
 
     /// Rows were added to this generation. The first shard that finds it full says so.

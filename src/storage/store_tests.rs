@@ -410,3 +410,20 @@ fn series_that_several_threads_look_up_come_once_in_the_order_of_their_segment()
         found.is_sorted_by(|a, b| a.labels < b.labels) && found.iter().all(|s| s.sample_count_estimate == 1)
     );
 }
+
+#[test]
+fn a_full_generation_is_sealed_but_not_before_its_series_have_ten_samples() {
+    let dir = tempfile::tempdir().unwrap();
+    let full = Options { seal_samples: 40, ..options(dir.path()) };
+    let store = Store::open(full, &prometheus::Registry::new(), NOON).unwrap();
+    let append_rounds = |rounds: std::ops::Range<i64>, count: u32| {
+        let rows = rounds.flat_map(|k| (0..count).map(move |n| (n, NOON + k * 15_000, 1f64.to_bits())));
+        append_and_wait(&store, &rows.collect::<Vec<_>>());
+        store.tick(NOON);
+        store.stats().unsealed_samples
+    };
+    assert_eq!(append_rounds(0..9, 8), 72, "forty, but nine of each");
+    assert_eq!(append_rounds(9..10, 8), 0);
+    assert_eq!(append_rounds(10..23, 3), 39);
+    assert_eq!(append_rounds(23..24, 3), 0, "ten of each, and forty");
+}

@@ -41,10 +41,43 @@ struct Chunk {
 impl IndexWriter {
     /// Adds the next series in order of labels.
     pub fn add(&mut self, labels: &Labels) {
-        let mut chunk = self.chunks.pop_if(|chunk| chunk.ends.len() < CHUNK_ROWS).unwrap_or_default();
+        let mut chunk = self.begin_series();
         for (name, value) in labels {
-            chunk.labels.push(self.number(name, value));
+            let label = self.number(name, value);
+            self.holder_counts[label as usize] += 1;
+            chunk.labels.push(label);
         }
+        self.end_series(chunk);
+    }
+
+    /// The same, with the labels by [`IndexWriter::number`].
+    pub fn add_numbered(&mut self, labels: &[u32]) {
+        let mut chunk = self.begin_series();
+        for &label in labels {
+            self.holder_counts[label as usize] += 1;
+        }
+        chunk.labels.extend_from_slice(labels);
+        self.end_series(chunk);
+    }
+
+    /// The number of a label. Some series must have it in the end.
+    pub fn number(&mut self, name: &str, value: &str) -> u32 {
+        let name = number_in(&mut self.names, name, self.values.len());
+        if name as usize == self.values.len() {
+            self.values.push(Numbers::default());
+        }
+        let label = number_in(&mut self.values[name as usize], value, self.holder_counts.len());
+        if label as usize == self.holder_counts.len() {
+            self.holder_counts.push(0);
+        }
+        label
+    }
+
+    fn begin_series(&mut self) -> Chunk {
+        self.chunks.pop_if(|chunk| chunk.ends.len() < CHUNK_ROWS).unwrap_or_default()
+    }
+
+    fn end_series(&mut self, mut chunk: Chunk) {
         chunk.ends.push(chunk.labels.len() as u32);
         if chunk.ends.len() == CHUNK_ROWS {
             chunk.labels.shrink_to_fit();
@@ -71,20 +104,6 @@ impl IndexWriter {
         }
         self.write_series(&places, to)?;
         self.write_dictionaries(&names, &places, to)
-    }
-
-    /// The number of a label, which one series more has.
-    fn number(&mut self, name: &str, value: &str) -> u32 {
-        let name = number_in(&mut self.names, name, self.values.len());
-        if name as usize == self.values.len() {
-            self.values.push(Numbers::default());
-        }
-        let label = number_in(&mut self.values[name as usize], value, self.holder_counts.len());
-        if label as usize == self.holder_counts.len() {
-            self.holder_counts.push(0);
-        }
-        self.holder_counts[label as usize] += 1;
-        label
     }
 
     fn write_series<W: Write>(

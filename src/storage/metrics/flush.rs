@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use super::SampleBuffer;
 use super::head::Head;
-use super::label_order::{Place, in_label_order};
+use super::label_numbers::LabelNumbers;
+use super::label_order::in_label_order;
 use super::merge::{merge_floats, merge_histograms};
 use super::registry::SharedRegistry;
 use super::rollup::merge_rollups;
@@ -14,7 +15,7 @@ use super::segment_writer::{MetricsSegmentWriter, SeriesData};
 use super::visible::VisibleSegment;
 use super::walk::Walk;
 use crate::codec::Effort;
-use crate::model::{Exemplar, Labels, TimeRange, Timestamp};
+use crate::model::{Exemplar, TimeRange, Timestamp};
 use crate::storage::errors::MergeError;
 use crate::storage::segment::SegmentMeta;
 
@@ -34,11 +35,9 @@ pub(in crate::storage) fn write_generation<W: Write>(
         ids.iter().map(Vec::len).sum::<usize>(),
         "a series is registered as long as a generation holds it"
     );
-    let mut samples = SampleBuffer::default();
-    let mut written = 0;
-    for Place { shard, id } in series {
-        let head = &heads[shard as usize];
-        let labels = registries[shard as usize].labels(id).expect("it was registered a moment ago");
+    let (mut samples, mut numbers) = (SampleBuffer::default(), LabelNumbers::new(registries));
+    for place in series {
+        let (head, id) = (&heads[place.shard as usize], place.id);
         samples.clear();
         head.read(id, range, &mut samples);
         let mut starts: Vec<_> = head.starts(id).into_iter().filter(|(t, _)| range.contains(*t)).collect();
@@ -46,9 +45,12 @@ pub(in crate::storage) fn write_generation<W: Write>(
         // As they arrived they may be out of order.
         settle_starts(&mut starts);
         settle_exemplars(&mut exemplars);
-        written += write_one(&labels, &samples, &starts, &exemplars, &mut to)?;
+        if let Some(data) = data_of(&samples, &starts, &exemplars) {
+            let labels = numbers.of(place, |name, value| to.label(name, value));
+            to.numbered_series(labels, &data)?;
+        }
     }
-    if written == 0 { Ok(None) } else { to.finish(min_seq, max_seq).map(Some) }
+    if to.series_count() == 0 { Ok(None) } else { to.finish(min_seq, max_seq).map(Some) }
 }
 
 /// Writes a segment of what segments of one resolution hold, given in order of sequence: where two have a timestamp, the later one is right.
@@ -65,7 +67,7 @@ pub(in crate::storage) fn merge_segments<W: Write>(
     }
     let mut to = MetricsSegmentWriter::new(to, 0, 0).map_err(MergeError::Write)?.with_effort(effort);
     let (mut samples, mut run) = (SampleBuffer::default(), SampleBuffer::default());
-    let (mut walk, mut written) = (Walk::new(inputs)?, 0);
+    let mut walk = Walk::new(inputs)?;
     while let Some((labels, found)) = walk.next()? {
         if is_stopping() {
             return Err(MergeError::Stopped);
@@ -83,35 +85,25 @@ pub(in crate::storage) fn merge_segments<W: Write>(
         }
         settle_starts(&mut starts);
         settle_exemplars(&mut exemplars);
-        written += write_one(&labels, &samples, &starts, &exemplars, &mut to).map_err(MergeError::Write)?;
+        if let Some(data) = data_of(&samples, &starts, &exemplars) {
+            to.series(&labels, &data).map_err(MergeError::Write)?;
+        }
     }
-    if written == 0 {
+    if to.series_count() == 0 {
         return Ok(None);
     }
     to.finish(min_seq, max_seq).map(Some).map_err(MergeError::Write)
 }
 
-fn write_one<W: Write>(
-    labels: &Labels,
-    samples: &SampleBuffer,
-    starts: &[(Timestamp, Timestamp)],
-    exemplars: &[Exemplar],
-    to: &mut MetricsSegmentWriter<W>,
-) -> io::Result<u64> {
-    if samples.float_timestamps.is_empty() && samples.histogram_timestamps.is_empty() && exemplars.is_empty()
-    {
-        return Ok(0);
-    }
-    let data = SeriesData {
-        float_timestamps: &samples.float_timestamps,
-        floats: &samples.floats,
-        histogram_timestamps: &samples.histogram_timestamps,
-        histograms: &samples.histograms,
-        starts,
-        exemplars,
-    };
-    to.series(labels, &data)?;
-    Ok(1)
+/// What a series has; none where that is not worth an entry.
+fn data_of<'a>(
+    samples: &'a SampleBuffer,
+    starts: &'a [(Timestamp, Timestamp)],
+    exemplars: &'a [Exemplar],
+) -> Option<SeriesData<'a>> {
+    let data = SeriesData { starts, exemplars, ..SeriesData::from(samples) };
+    let is_empty = data.floats.is_empty() && data.histograms.is_empty() && exemplars.is_empty();
+    (!is_empty).then_some(data)
 }
 
 /// By time; a start that says what the one before it said is dropped.

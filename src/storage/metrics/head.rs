@@ -77,9 +77,14 @@ impl Head {
         self.arena.bytes() + self.side_bytes.load(Ordering::Relaxed)
     }
 
+    /// Series with samples in order.
+    pub fn stream_count(&self) -> u64 {
+        self.streams.load(Ordering::Relaxed)
+    }
+
     /// How much of that its series take each with its first sample, and for those that follow it.
     pub fn reserved_bytes(&self) -> u64 {
-        self.streams.load(Ordering::Relaxed) * STREAM_BYTES_MIN
+        self.stream_count() * STREAM_BYTES_MIN
     }
 
     /// The partitions that its samples and exemplars belong to.

@@ -6,6 +6,7 @@ mod deltas;
 mod flush;
 mod found;
 mod head;
+mod label_numbers;
 mod label_order;
 pub(in crate::storage) mod log;
 mod merge;

@@ -101,12 +101,6 @@ impl Registry {
         }
     }
 
-    /// The labels of a series that is known.
-    pub fn labels(&self, id: u32) -> Option<Labels> {
-        let inner = self.0.read();
-        inner.entry(id).map(|entry| Labels::from_sorted(inner.pairs(entry)))
-    }
-
     pub(super) fn reading(&self) -> Reading<'_> {
         Reading(self.0.read())
     }

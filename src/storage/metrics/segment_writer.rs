@@ -132,9 +132,25 @@ impl<W: Write> MetricsSegmentWriter<W> {
 
     /// Adds a series; series come in strictly increasing order of labels.
     pub fn series(&mut self, labels: &Labels, data: &SeriesData<'_>) -> io::Result<()> {
-        assert_eq!(data.float_timestamps.len(), data.floats.len(), "floats of {labels}");
-        assert_eq!(data.histogram_timestamps.len(), data.histograms.len(), "histograms of {labels}");
         self.begin(labels);
+        self.data(data)
+    }
+
+    /// The same, with the labels by [`MetricsSegmentWriter::label`]; that they are in order is the caller's to know.
+    pub(super) fn numbered_series(&mut self, labels: &[u32], data: &SeriesData<'_>) -> io::Result<()> {
+        self.index.add_numbered(labels);
+        self.data(data)
+    }
+
+    /// The number of a label that the next series has.
+    pub(super) fn label(&mut self, name: &str, value: &str) -> u32 {
+        self.index.number(name, value)
+    }
+
+    fn data(&mut self, data: &SeriesData<'_>) -> io::Result<()> {
+        let ordinal = self.index.series_count() - 1;
+        assert_eq!(data.float_timestamps.len(), data.floats.len(), "floats of series {ordinal}");
+        assert_eq!(data.histogram_timestamps.len(), data.histograms.len(), "histograms of series {ordinal}");
         let exemplar_times = [data.exemplars.first(), data.exemplars.last()];
         for times in [data.float_timestamps, data.histogram_timestamps] {
             self.cover(times.first().copied().into_iter().chain(times.last().copied()));
