@@ -53,6 +53,16 @@ impl<'a> ResourceLabels<'a> {
         ResourceLabels { promoted, identity, target_info }
     }
 
+    /// What it adds to the labels of its points, so that no other resource that adds something else gives the same bytes.
+    pub fn spelling(&self) -> Vec<u8> {
+        let mut spelling = Vec::new();
+        for pairs in [&self.promoted, &self.identity] {
+            spelling.extend_from_slice(&(pairs.len() as u32).to_le_bytes());
+            pairs.iter().for_each(|(name, value)| spell(&[name, value], &mut spelling));
+        }
+        spelling
+    }
+
     /// The labels of a point of this resource, but for its metric's name.
     pub fn of_point<'p>(&'p self, attributes: &'p [KeyValue], strategy: TranslationStrategy) -> Pairs<'p> {
         let mut pairs = translated(attributes.iter(), strategy);
@@ -65,6 +75,14 @@ impl<'a> ResourceLabels<'a> {
             set(&mut pairs, (Cow::Borrowed(name), Cow::Borrowed(value)));
         }
         pairs
+    }
+}
+
+/// Appends texts so that no others give the same bytes.
+pub(super) fn spell(texts: &[&str], to: &mut Vec<u8>) {
+    for text in texts {
+        to.extend_from_slice(&(text.len() as u32).to_le_bytes());
+        to.extend_from_slice(text.as_bytes());
     }
 }
 

@@ -1,6 +1,7 @@
 //! Metrics, point by point: each becomes one row, or for classic histograms and summaries several.
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
@@ -19,7 +20,7 @@ use super::super::admission::{
 use super::super::intake::{Admitted, Intake};
 use super::super::series_cache::SpellingHash;
 use super::Options;
-use super::attributes::{Pairs, ResourceLabels, text};
+use super::attributes::{Pairs, ResourceLabels, spell, text};
 use super::bounds::{BoundTexts, check_bounds};
 use super::exponential;
 use super::naming::{Kind, metric_name, unit_name};
@@ -28,6 +29,10 @@ use super::naming::{Kind, metric_name, unit_name};
 const TARGET_INFO_SLOT_MS: i64 = 2 * MINUTE + 30 * SECOND;
 
 const NANOS_IN_MILLI: u64 = 1_000_000;
+
+/// What spellings begin with. No protobuf field starts so, hence no spelling of remote write.
+const OF_POINT: u8 = 0xFF;
+const OF_TARGET_INFO: u8 = 0xFE;
 
 /// Reads a whole request into `intake`.
 pub(in super::super) fn read(
@@ -41,6 +46,7 @@ pub(in super::super) fn read(
         let resource = ResourceLabels::new(attributes, options);
         let mut reader = Reader {
             resource: &resource,
+            resource_spelling: resource.spelling(),
             options,
             hash,
             intake,
@@ -58,6 +64,7 @@ pub(in super::super) fn read(
 /// The reader of one resource's metrics.
 struct Reader<'r, 'i, 'a> {
     resource: &'r ResourceLabels<'r>,
+    resource_spelling: Vec<u8>,
     options: &'r Options,
     hash: &'r SpellingHash,
     intake: &'i mut Intake<'a>,
@@ -67,9 +74,11 @@ struct Reader<'r, 'i, 'a> {
     bounds: BoundTexts,
 }
 
-/// What all series of a point share; they begin [`Reader::spelling`].
+/// What all series of a point share: that of its resource and its attributes as they were sent begin [`Reader::spelling`],
+/// and are made labels if a series is not known by it.
 struct PointLabels<'p> {
-    pairs: Pairs<'p>,
+    attributes: &'p [KeyValue],
+    pairs: OnceCell<Pairs<'p>>,
     spelled_len: usize,
 }
 
@@ -278,36 +287,36 @@ impl<'r> Reader<'r, '_, '_> {
         Ok(())
     }
 
-    fn labels<'p>(&mut self, attributes: &'p [KeyValue]) -> Result<PointLabels<'p>, Rejection>
-    where
-        'r: 'p,
-    {
+    fn labels<'p>(&mut self, attributes: &'p [KeyValue]) -> Result<PointLabels<'p>, Rejection> {
         admit_label_count(attributes.len(), self.intake.options)?;
-        Ok(self.spelled(self.resource.of_point(attributes, self.options.translation)))
-    }
-
-    fn spelled<'p>(&mut self, mut pairs: Pairs<'p>) -> PointLabels<'p> {
-        // An attribute of that name would be a second one.
-        pairs.retain(|(name, _)| **name != *METRIC_NAME);
         self.spelling.clear();
-        // No protobuf field starts so, hence no spelling of remote write.
-        self.spelling.push(0xFF);
-        pairs.iter().for_each(|(name, value)| spell(&[name, value], &mut self.spelling));
-        PointLabels { pairs, spelled_len: self.spelling.len() }
+        self.spelling.push(OF_POINT);
+        self.spelling.extend_from_slice(&self.resource_spelling);
+        for attribute in attributes {
+            spell(&[&attribute.key, &text(attribute.value.as_ref())], &mut self.spelling);
+        }
+        Ok(PointLabels { attributes, pairs: OnceCell::new(), spelled_len: self.spelling.len() })
     }
 
     /// The series of these labels, with its name and perhaps one label more.
-    fn series(
+    fn series<'p>(
         &mut self,
-        labels: &PointLabels<'_>,
+        labels: &PointLabels<'p>,
         name: &str,
         more: Option<(&str, &str)>,
-    ) -> Result<Admitted, Rejection> {
+    ) -> Result<Admitted, Rejection>
+    where
+        'r: 'p,
+    {
         self.spelling.truncate(labels.spelled_len);
         spell(&[METRIC_NAME, name], &mut self.spelling);
         more.iter().for_each(|(name, value)| spell(&[name, value], &mut self.spelling));
+        let (resource, translation) = (self.resource, self.options.translation);
         self.intake.resolve(self.hash.of(&self.spelling), |options| {
-            let own = labels.pairs.iter().map(|(name, value)| (&**name, &**value));
+            let pairs = labels.pairs.get_or_init(|| resource.of_point(labels.attributes, translation));
+            // An attribute of that name would be a second one.
+            let own = pairs.iter().filter(|(own, _)| **own != *METRIC_NAME);
+            let own = own.map(|(name, value)| (&**name, &**value));
             let pairs = own.chain([(METRIC_NAME, name)]).chain(more);
             let pairs: Vec<_> = pairs.map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
             admit_labels(&pairs, options)
@@ -353,7 +362,11 @@ impl<'r> Reader<'r, '_, '_> {
     fn target_info(&mut self) {
         let resource = self.resource;
         let Some(labels) = resource.target_info.as_ref().filter(|_| !self.slots.is_empty()) else { return };
-        let labels = self.spelled(labels.clone());
+        self.spelling.clear();
+        self.spelling.push(OF_TARGET_INFO);
+        labels.iter().for_each(|(name, value)| spell(&[name, value], &mut self.spelling));
+        let pairs = OnceCell::from(labels.clone());
+        let labels = PointLabels { attributes: &[], pairs, spelled_len: self.spelling.len() };
         let series = match self.series(&labels, "target_info", None) {
             Ok(series) => series,
             Err(rejection) => return self.intake.note(rejection, 1),
@@ -366,14 +379,6 @@ impl<'r> Reader<'r, '_, '_> {
                     .unwrap_or_else(|rejection| self.intake.note(rejection, 1));
             }
         }
-    }
-}
-
-/// Appends texts so that no others give the same bytes.
-fn spell(texts: &[&str], to: &mut Vec<u8>) {
-    for text in texts {
-        to.extend_from_slice(&(text.len() as u32).to_le_bytes());
-        to.extend_from_slice(text.as_bytes());
     }
 }
 
