@@ -83,11 +83,12 @@ fn push_piece(
     series: &[MatrixSeries],
     piece: &Range<usize>,
 ) -> Result<JsonWriter, ApiError> {
+    let mut openings = Openings::default();
     for at in piece.clone() {
         if at > 0 {
             json.raw(",");
         }
-        push_matrix_series(&mut json, &series[at])?;
+        push_matrix_series(&mut json, &mut openings, &series[at])?;
         json.checkpoint()?;
     }
     Ok(json)
@@ -120,7 +121,8 @@ pub fn push_value(json: &mut JsonWriter, value: &QueryValue) -> Result<(), ApiEr
         }
         QueryValue::Matrix(series) => {
             json.raw(r#""resultType":"matrix","result":"#);
-            json.list(series, push_matrix_series)?;
+            let mut openings = Openings::default();
+            json.list(series, |json, series| push_matrix_series(json, &mut openings, series))?;
         }
     }
     Ok(())
@@ -143,15 +145,51 @@ fn push_vector_sample(json: &mut JsonWriter, sample: &VectorSample) -> Result<()
     Ok(())
 }
 
-fn push_matrix_series(json: &mut JsonWriter, series: &MatrixSeries) -> Result<(), ApiError> {
+/// What opens the points of a series, up to their values. The steps of a range query are those of all its series, so most
+/// series find what the one before them wrote.
+#[derive(Default)]
+struct Openings {
+    text: String,
+    /// Of each point: its time, and where its text ends.
+    points: Vec<(Timestamp, usize)>,
+}
+
+impl Openings {
+    /// `,[1.500,"` for the point with this number; those before it were asked for before.
+    fn of(&mut self, number: usize, timestamp: Timestamp) -> &str {
+        let start = if number == 0 { 0 } else { self.points[number - 1].1 };
+        match self.points.get(number) {
+            Some(&(known, end)) if known == timestamp => &self.text[start..end],
+            _ => {
+                self.text.truncate(start);
+                self.points.truncate(number);
+                self.text.push_str(",[");
+                push_timestamp(&mut self.text, timestamp);
+                self.text.push_str(",\"");
+                self.points.push((timestamp, self.text.len()));
+                &self.text[start..]
+            }
+        }
+    }
+}
+
+fn push_matrix_series(
+    json: &mut JsonWriter,
+    openings: &mut Openings,
+    series: &MatrixSeries,
+) -> Result<(), ApiError> {
     json.raw("{\"metric\":");
     push_labels(json.text(), &series.labels);
     if !series.floats.is_empty() {
-        json.raw(",\"values\":");
-        json.list(&series.floats, |json, (timestamp, value)| {
-            push_point(json.text(), *timestamp, *value);
-            Ok(())
-        })?;
+        json.raw(",\"values\":[");
+        for (number, &(timestamp, value)) in series.floats.iter().enumerate() {
+            let opening = openings.of(number, timestamp);
+            json.raw(if number == 0 { &opening[1..] } else { opening });
+            push_sample(json.text(), value);
+            json.raw("\"]");
+            json.checkpoint()?;
+        }
+        json.raw("]");
     }
     if !series.histograms.is_empty() {
         json.raw(",\"histograms\":");
@@ -226,6 +264,41 @@ mod tests {
         assert_eq!(text, format!(r#"[1.500,{{"count":"6","sum":"-0.25","buckets":[{buckets}]}}]"#));
     }
 
+    #[test]
+    fn points_have_their_own_times_whatever_those_of_the_series_before() {
+        let lists: [&[Timestamp]; 7] = [
+            &[1_000, 2_500, 4_000],
+            &[1_000, 2_500, 4_000, 5_500],
+            &[2_500, 4_000],
+            &[],
+            &[0],
+            &[0, -1],
+            &[1],
+        ];
+        let (mut openings, room) = (Openings::default(), room_of(1 << 20));
+        for times in lists {
+            let floats: Vec<_> = times.iter().map(|&time| (time, time as f64 / 8.0)).collect();
+            let mut json = JsonWriter::object(1 << 20, &room).apart();
+            let series = MatrixSeries { floats: floats.clone(), ..MatrixSeries::default() };
+            push_matrix_series(&mut json, &mut openings, &series).unwrap();
+            let mut points: Vec<String> = Vec::new();
+            for (timestamp, value) in floats {
+                points.push(String::new());
+                push_point(points.last_mut().unwrap(), timestamp, value);
+            }
+            let values = if points.is_empty() {
+                String::new()
+            } else {
+                format!(r#","values":[{}]"#, points.join(","))
+            };
+            assert_eq!(json.text(), &format!(r#"{{"metric":{{}}{values}}}"#));
+        }
+    }
+
+    fn room_of(bytes_max: usize) -> Room {
+        Room::new("bytes", "help", bytes_max, &prometheus::Registry::new())
+    }
+
     fn series(number: usize, points: usize) -> MatrixSeries {
         let name = number.to_string();
         let labels = Labels::from_pairs([("__name__", "m"), ("i", name.as_str())]).unwrap();
@@ -236,7 +309,7 @@ mod tests {
 
     #[test]
     fn what_several_threads_write_is_what_one_writes() {
-        let room = Room::new("bytes", "help", 64 << 20, &prometheus::Registry::new());
+        let room = room_of(64 << 20);
         for lens in
             [vec![], vec![5], vec![0; 70], vec![361; 200], vec![9_000, 1, 0, 50_000, 3, 4_096, 4_095, 1]]
         {
@@ -253,12 +326,11 @@ mod tests {
 
     #[test]
     fn several_threads_keep_to_the_limits_of_an_answer() {
-        let room = |bytes_max| Room::new("bytes", "help", bytes_max, &prometheus::Registry::new());
         let matrix: Vec<_> = (0..200).map(|i| series(i, 361)).collect();
-        let room_enough = room(64 << 20);
+        let room_enough = room_of(64 << 20);
         let error = push_matrix(&mut JsonWriter::success(500_000, &room_enough), matrix.clone()).unwrap_err();
         assert!(matches!(error, ApiError::ResponseTooLarge { max: 500_000 }), "{error}");
-        let little_room = room(500_000);
+        let little_room = room_of(500_000);
         let error = push_matrix(&mut JsonWriter::success(64 << 20, &little_room), matrix).unwrap_err();
         assert!(matches!(error, ApiError::ResponsesTooLarge { max: 500_000 }), "{error}");
     }

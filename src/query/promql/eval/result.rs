@@ -111,14 +111,11 @@ pub fn matrix<'q>(
         context.budget.check()?;
         source.next(&mut row)?;
         let mut series = MatrixSeries { labels, ..MatrixSeries::default() };
-        series.floats.reserve_exact(row.floats().iter().filter(|v| !is_absent(**v)).count());
-        for step in 0..grid.len {
-            match row.cell(step) {
-                Some(Cell::Float(value)) => series.floats.push((grid.at(step), value)),
-                Some(Cell::Histogram(histogram)) => series.histograms.push((grid.at(step), histogram)),
-                None => {}
-            }
-        }
+        let floats = row.floats().iter().enumerate().filter(|(_, value)| !is_absent(**value));
+        series.floats.reserve_exact(floats.clone().count());
+        series.floats.extend(floats.map(|(step, &value)| (grid.at(step), value)));
+        let histograms = row.histograms(0..grid.len);
+        series.histograms.extend(histograms.map(|(step, histogram)| (grid.at(step), histogram.clone())));
         if !series.floats.is_empty() || !series.histograms.is_empty() {
             pay_for(context, &mut held, &series)?;
             matrix.push(series);
