@@ -6,6 +6,7 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use xxhash_rust::xxh3::xxh3_128;
@@ -47,15 +48,9 @@ impl Labels {
     /// For pairs that already keep the invariant; it is asserted.
     pub fn from_sorted<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Labels {
         // Most fit, so it rarely grows.
-        let mut text = String::with_capacity(256);
-        let mut last: Option<&str> = None;
-        for (name, value) in pairs {
-            assert!(last.is_none_or(|l| l < name) && !value.is_empty(), "labels out of order at {name:?}");
-            push_text(&mut text, name);
-            push_text(&mut text, value);
-            last = Some(name);
-        }
-        Labels(text.into())
+        let mut text = LabelsText { text: String::with_capacity(256), ..LabelsText::default() };
+        pairs.into_iter().for_each(|(name, value)| text.push(name, value));
+        text.take()
     }
 
     pub fn iter(&self) -> LabelsIter<'_> {
@@ -256,6 +251,37 @@ fn pop_text<'a>(from: &mut &'a str) -> &'a str {
     text
 }
 
+/// Makes sets of labels that keep the invariant already, one set after the other in one buffer.
+#[derive(Default)]
+pub struct LabelsText {
+    text: String,
+    /// Where the name of the last label lies.
+    last_name: Range<usize>,
+}
+
+impl LabelsText {
+    /// Adds a label to the set that was begun; the order is asserted.
+    pub fn push(&mut self, name: &str, value: &str) {
+        let is_next = self.text.is_empty() || self.text[self.last_name.clone()] < *name;
+        assert!(is_next && !value.is_empty(), "labels out of order at {name:?}");
+        push_text(&mut self.text, name);
+        self.last_name = self.text.len() - name.len()..self.text.len();
+        push_text(&mut self.text, value);
+    }
+
+    /// Forgets what was begun.
+    pub fn clear(&mut self) {
+        self.text.clear();
+    }
+
+    /// Ends the set.
+    pub fn take(&mut self) -> Labels {
+        let labels = Labels(self.text.as_str().into());
+        self.clear();
+        labels
+    }
+}
+
 /// Changes to a label set, collected; a value set to `""` is a removal.
 #[derive(Default, Clone, Debug)]
 pub struct LabelsBuilder(BTreeMap<String, String>);
@@ -315,6 +341,19 @@ mod tests {
             let long = "é".repeat(len) + "x";
             assert_eq!(labels(&[("n", &long)]).get("n"), long);
         }
+    }
+
+    #[test]
+    fn sets_that_are_made_in_one_buffer_are_made_apart() {
+        let mut text = LabelsText::default();
+        text.push("b", "1");
+        text.push("c", "2");
+        assert_eq!(text.take(), labels(&[("b", "1"), ("c", "2")]));
+        text.push("z", "given up");
+        text.clear();
+        text.push("a", "3");
+        assert_eq!(text.take(), labels(&[("a", "3")]));
+        assert_eq!(text.take(), Labels::empty());
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 mod dictionary;
 mod forward;
+mod labels_reader;
 mod postings;
 mod reader;
 mod select;
@@ -13,6 +14,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub use labels_reader::LabelsReader;
 pub use reader::Index;
 pub use writer::IndexWriter;
 

@@ -8,12 +8,13 @@ use roaring::RoaringBitmap;
 
 use super::dictionary::{Dictionary, Holders};
 use super::forward::{self, ForwardChunk};
+use super::labels_reader::LabelsReader;
 use super::{DICTIONARY, NAMES, POSTINGS, SERIES, postings};
 use crate::codec::varint::read_u64;
 use crate::codec::{Malformed, take_count, take_text};
 use crate::model::labels::label_hash;
 use crate::model::{Labels, Lookout};
-use crate::storage::segment::{CHUNK_ROWS, KeptChunks, Segment, SegmentError, Table};
+use crate::storage::segment::{CHUNK_ROWS, KeptChunks, LastChunk, Segment, SegmentError, Table};
 
 /// The values of a name are kept decoded up to this many; at 40 bytes each that is 640 KiB.
 const VALUES_KEPT_MAX: u32 = 16 << 10;
@@ -48,6 +49,12 @@ struct KeptValues {
     hashes: Vec<u128>,
 }
 
+impl Names {
+    pub fn name(&self, name: u32) -> &str {
+        &self.entries[name as usize].name
+    }
+}
+
 impl KeptValues {
     fn get(&self, value: u32) -> (&str, u128) {
         let start = if value == 0 { 0 } else { self.ends[value as usize - 1] };
@@ -79,13 +86,13 @@ impl Index {
         series: &RoaringBitmap,
         lookout: &Lookout<'_>,
     ) -> Result<Vec<String>, SegmentError> {
-        let names = self.names()?;
+        let (names, mut chunk) = (self.names()?, LastChunk::default());
         let mut is_used = vec![false; names.entries.len()];
         for ordinal in series {
             if lookout.gives_up_before(0) {
                 break;
             }
-            let (chunk, row) = self.row(ordinal)?;
+            let (chunk, row) = self.row(&mut chunk, ordinal)?;
             chunk.labels(row).iter().for_each(|label| is_used[label.0 as usize] = true);
         }
         let used = names.entries.iter().zip(is_used).filter(|(_, used)| *used);
@@ -115,12 +122,12 @@ impl Index {
         lookout: &Lookout<'_>,
     ) -> Result<Vec<String>, SegmentError> {
         let Some(name) = self.name(name)? else { return Ok(Vec::new()) };
-        let mut ids = RoaringBitmap::new();
+        let (mut ids, mut chunk) = (RoaringBitmap::new(), LastChunk::default());
         for ordinal in series {
             if lookout.gives_up_before(0) {
                 break;
             }
-            let (chunk, row) = self.row(ordinal)?;
+            let (chunk, row) = self.row(&mut chunk, ordinal)?;
             ids.extend(chunk.value_of(row, name));
         }
         let wanted = ids.iter().take_while(|_| !lookout.gives_up_before(0));
@@ -143,41 +150,19 @@ impl Index {
         Ok(counts)
     }
 
-    /// The labels of a series.
-    pub fn labels(&self, ordinal: u32) -> Result<Labels, SegmentError> {
-        let (chunk, row) = self.row(ordinal)?;
-        let names = self.names()?;
-        let labels = chunk.labels(row);
-        let mut owned = Vec::new();
-        let mut pairs = Vec::with_capacity(labels.len());
-        for &(name, value) in labels {
-            match self.kept(name)? {
-                Some(kept) => pairs.push((&*names.entries[name as usize].name, Some(kept.get(value).0))),
-                None => {
-                    owned.push(self.dictionary(name)?.value(value)?);
-                    pairs.push((&*names.entries[name as usize].name, None));
-                }
-            }
-        }
-        let mut owned = owned.iter();
-        let pairs: Vec<(&str, &str)> = pairs
-            .into_iter()
-            .map(|(name, value)| (name, value.unwrap_or_else(|| owned.next().expect("one for each `None`"))))
-            .collect();
-        if pairs.iter().any(|(_, value)| value.is_empty()) {
-            return Err(self.damaged_series(Malformed("a label has an empty value")));
-        }
-        Ok(Labels::from_sorted(pairs))
+    /// For looking at series one after the other.
+    pub fn labels_reader(&self) -> LabelsReader<'_> {
+        LabelsReader::new(self)
     }
 
-    /// [`Labels::fingerprint`] of a series, without its text where the values are kept.
+    /// The labels of a series.
+    pub fn labels(&self, ordinal: u32) -> Result<Labels, SegmentError> {
+        self.labels_reader().labels(ordinal)
+    }
+
+    /// [`Labels::fingerprint`] of a series.
     pub fn fingerprint(&self, ordinal: u32) -> Result<u128, SegmentError> {
-        let (chunk, row) = self.row(ordinal)?;
-        let mut sum = 0u128;
-        for &(name, value) in chunk.labels(row) {
-            sum = sum.wrapping_add(self.with_value(name, value, |_, hash| hash())?);
-        }
-        Ok(sum)
+        self.labels_reader().fingerprint(ordinal)
     }
 
     /// Decodes every part of the index once.
@@ -194,7 +179,7 @@ impl Index {
             }
         }
         for ordinal in (0..self.series_count()).step_by(CHUNK_ROWS) {
-            self.row(ordinal)?;
+            self.row(&mut LastChunk::default(), ordinal)?;
         }
         Ok(())
     }
@@ -235,20 +220,28 @@ impl Index {
     }
 
     /// The chunk that holds a series, and the series' place in it.
-    pub(super) fn row(&self, ordinal: u32) -> Result<(Arc<ForwardChunk>, usize), SegmentError> {
-        let chunk = u64::from(ordinal) / CHUNK_ROWS as u64;
-        let decoded = self.chunks.get(chunk, ForwardChunk::bytes, || {
+    pub(super) fn row<'c>(
+        &self,
+        last: &'c mut LastChunk<ForwardChunk>,
+        ordinal: u32,
+    ) -> Result<(&'c ForwardChunk, usize), SegmentError> {
+        let number = u64::from(ordinal) / CHUNK_ROWS as u64;
+        let chunk = last.get(number, || self.chunk(number))?;
+        if ordinal >= self.series_count() {
+            return Err(self.damaged_series(Malformed("there is no such series")));
+        }
+        Ok((chunk, ordinal as usize % CHUNK_ROWS))
+    }
+
+    fn chunk(&self, number: u64) -> Result<Arc<ForwardChunk>, SegmentError> {
+        self.chunks.get(number, ForwardChunk::bytes, || {
             let value_counts = &self.names()?.value_counts;
             let table = Table::open(self.segment.section(SERIES)?)?;
             if table.row_count() != self.segment.meta().series_count {
                 return Err(self.damaged_series(Malformed("the count of series is not the footer's")));
             }
-            table.chunk(chunk, |bytes, rows| forward::decode(bytes, rows, value_counts))
-        })?;
-        if ordinal >= self.series_count() {
-            return Err(self.damaged_series(Malformed("there is no such series")));
-        }
-        Ok((decoded, ordinal as usize % CHUNK_ROWS))
+            table.chunk(number, |bytes, rows| forward::decode(bytes, rows, value_counts))
+        })
     }
 
     /// Calls `then` with a value's text and its label's hash.
@@ -288,7 +281,7 @@ impl Index {
         Ok(Some(entry.kept.get_or_init(|| kept)))
     }
 
-    fn names(&self) -> Result<&Names, SegmentError> {
+    pub(super) fn names(&self) -> Result<&Names, SegmentError> {
         if let Some(names) = self.names.get() {
             return Ok(names);
         }
@@ -297,7 +290,7 @@ impl Index {
         Ok(self.names.get_or_init(|| names))
     }
 
-    fn damaged_series(&self, what: Malformed) -> SegmentError {
+    pub(super) fn damaged_series(&self, what: Malformed) -> SegmentError {
         match self.segment.section(SERIES) {
             Ok(section) => section.damaged(0, what),
             Err(missing) => missing,

@@ -11,7 +11,7 @@ use roaring::RoaringBitmap;
 use super::Index;
 use super::dictionary::{Dictionary, Holders};
 use crate::model::{Lookout, Matcher};
-use crate::storage::segment::SegmentError;
+use crate::storage::segment::{LastChunk, SegmentError};
 
 /// Looking at one series costs about as much as looking at this many values of a dictionary.
 const VALUES_PER_SERIES: u64 = 4;
@@ -117,12 +117,12 @@ impl Index {
     ) -> Result<RoaringBitmap, SegmentError> {
         let accepts_absent = matcher.matches_empty();
         let mut verdicts: HashMap<u32, bool> = HashMap::new();
-        let mut kept = RoaringBitmap::new();
+        let (mut kept, mut chunk) = (RoaringBitmap::new(), LastChunk::default());
         for ordinal in found {
             if lookout.gives_up_before(0) {
                 break;
             }
-            let (chunk, row) = self.row(ordinal)?;
+            let (chunk, row) = self.row(&mut chunk, ordinal)?;
             let is_kept = match chunk.value_of(row, name) {
                 None => accepts_absent,
                 Some(value) => match verdicts.get(&value) {

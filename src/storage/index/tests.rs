@@ -39,9 +39,12 @@ fn check(series: &BTreeSet<Labels>, matchers: &[Matcher]) {
     let lookout = &Lookout::new(&never);
     let found = index.select(matchers, lookout).unwrap();
     assert_eq!(found.iter().collect::<Vec<_>>(), filter(series, matchers), "{matchers:?}");
+    let mut reader = index.labels_reader();
     for (ordinal, labels) in series.iter().enumerate() {
         assert_eq!(&index.labels(ordinal as u32).unwrap(), labels);
         assert_eq!(index.fingerprint(ordinal as u32).unwrap(), labels.fingerprint());
+        assert_eq!(reader.fingerprint(ordinal as u32).unwrap(), labels.fingerprint());
+        assert_eq!(&reader.labels(ordinal as u32).unwrap(), labels);
     }
     let all: Vec<&Labels> = series.iter().collect();
     let names: BTreeSet<&str> = all.iter().flat_map(|l| l.iter().map(|(name, _)| name)).collect();

@@ -10,6 +10,7 @@ use std::thread;
 use foldhash::fast::RandomState;
 
 use super::segment_layout::spread_evenly;
+use super::segment_reader::LookUp;
 use super::snapshot::{MetricsSnapshot, Part, Series};
 use super::visible::VisibleSegment;
 use crate::model::{Labels, Lookout, Matcher, TimeRange, thread_count};
@@ -67,11 +68,15 @@ impl Found {
         ranges: (&[TimeRange], &[TimeRange]),
         lookout: &Lookout<'_>,
     ) -> Vec<(Vec<Sighted>, Result<(), ReadError>)> {
+        let (counted, others) = ranges;
+        // What lies in the range as a whole need not be looked up series by series.
+        let has_all = others.iter().any(|range| segment.lies_in(*range));
+        let ranges = (counted, if has_all { &[] } else { others });
         let work = |ordinals: &[u32], lookout: &Lookout<'_>| {
-            let mut sighted = Vec::new();
+            let (mut sighted, mut look_up) = (Vec::new(), segment.segment().look_up());
             let looked = ordinals.iter().take_while(|_| !lookout.gives_up_before(0));
-            for series in looked.map(|&ordinal| self.sight(segment, ordinal, ranges)) {
-                match series {
+            for &ordinal in looked {
+                match self.sight(segment, &mut look_up, ordinal, ranges, has_all) {
                     Ok(series) => sighted.extend(series),
                     Err(damage) => return (sighted, Err(damage)),
                 }
@@ -102,24 +107,25 @@ impl Found {
     fn sight(
         &self,
         segment: &VisibleSegment,
+        look_up: &mut LookUp<'_>,
         ordinal: u32,
         (counted, others): (&[TimeRange], &[TimeRange]),
+        mut is_there: bool,
     ) -> Result<Option<Sighted>, ReadError> {
-        let (mut estimate, mut is_there) = (0, false);
+        let mut estimate = 0;
         for &range in counted {
-            estimate += segment.sample_count(ordinal, range)?;
+            estimate += segment.sample_count(look_up, ordinal, range)?;
         }
         for &range in others {
-            is_there |= segment.sample_count(ordinal, range)? > 0;
+            is_there = is_there || segment.sample_count(look_up, ordinal, range)? > 0;
         }
         if !is_there && estimate == 0 {
             return Ok(None);
         }
-        let file = segment.segment();
-        let fingerprint = file.fingerprint(ordinal)?;
+        let fingerprint = look_up.fingerprint(ordinal)?;
         let labels = match self.index.contains_key(&fingerprint) {
             true => None,
-            false => Some(file.labels(ordinal)?),
+            false => Some(look_up.labels(ordinal)?),
         };
         Ok(Some(Sighted { ordinal, fingerprint, estimate, labels }))
     }

@@ -1,6 +1,7 @@
 //! Reads the series of a segment in place, block by block. Every block is checked when it is decoded.
 
 mod buckets;
+mod look_up;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use std::sync::Arc;
 use roaring::RoaringBitmap;
 
 pub use buckets::StatesSummary;
+pub use look_up::LookUp;
 
 use super::SampleBuffer;
 use super::segment_layout::{
@@ -22,7 +24,7 @@ use crate::codec::{
 use crate::model::{Exemplar, Histogram, Labels, Lookout, Matcher, MetricMetadata, TimeRange, Timestamp};
 use crate::storage::index::Index;
 use crate::storage::segment::{
-    CHUNK_ROWS, ChunkCache, KeptChunks, Segment, SegmentError, SegmentMeta, Table,
+    CHUNK_ROWS, ChunkCache, KeptChunks, LastChunk, Segment, SegmentError, SegmentMeta, Table,
 };
 
 /// A sealed segment of metrics. Series are ordinals, 0 and up in order of their labels.
@@ -67,26 +69,13 @@ impl MetricsSegment {
         self.index.select(matchers, lookout)
     }
 
+    /// What the tables know of series, one after the other.
+    pub fn look_up(&self) -> LookUp<'_> {
+        LookUp::new(self)
+    }
+
     pub fn labels(&self, ordinal: u32) -> Result<Labels, SegmentError> {
         self.index.labels(ordinal)
-    }
-
-    /// [`Labels::fingerprint`] of the series.
-    pub fn fingerprint(&self, ordinal: u32) -> Result<u128, SegmentError> {
-        self.index.fingerprint(ordinal)
-    }
-
-    /// About how many samples the series has in `range`, from the index alone: as if those of each block were spread
-    /// evenly. 0 only where no block overlaps the range.
-    pub fn sample_count(&self, ordinal: u32, range: TimeRange) -> Result<u64, SegmentError> {
-        let (chunk, row) = self.row(ordinal)?;
-        let blocks = chunk.of(row);
-        let mut count = 0;
-        for block in blocks.floats.iter().chain(blocks.histograms) {
-            let column = self.column(block.column)?;
-            count += column.count_in(range);
-        }
-        Ok(count)
     }
 
     /// Appends the series' samples in `range`. Where a block is damaged, the others are still appended, and the
@@ -278,28 +267,45 @@ impl MetricsSegment {
     }
 
     fn row(&self, ordinal: u32) -> Result<(Arc<BlockChunk>, usize), SegmentError> {
-        let chunk = u64::from(ordinal) / CHUNK_ROWS as u64;
-        let decoded = self.blocks.get(chunk, BlockChunk::bytes, || {
+        let decoded = self.blocks(u64::from(ordinal) / CHUNK_ROWS as u64)?;
+        if ordinal >= self.series_count() {
+            return Err(self.no_such_series());
+        }
+        Ok((decoded, ordinal as usize % CHUNK_ROWS))
+    }
+
+    /// A chunk of the table of blocks.
+    fn blocks(&self, chunk: u64) -> Result<Arc<BlockChunk>, SegmentError> {
+        self.blocks.get(chunk, BlockChunk::bytes, || {
             let section = self.segment.section(BLOCKS)?;
             let table = Table::open(section)?;
             if table.row_count() != self.meta().series_count {
                 return Err(section.damaged(0, Malformed("the count of series is not the footer's")));
             }
             table.chunk(chunk, BlockChunk::decode)
-        })?;
-        if ordinal >= self.series_count() {
-            return Err(self.damaged_data(0, Malformed("there is no such series")));
-        }
-        Ok((decoded, ordinal as usize % CHUNK_ROWS))
+        })
+    }
+
+    fn no_such_series(&self) -> SegmentError {
+        self.damaged_data(0, Malformed("there is no such series"))
     }
 
     fn column(&self, number: u64) -> Result<Column, SegmentError> {
-        let section = self.segment.section(COLUMNS)?;
+        self.column_in(&mut LastChunk::default(), number)
+    }
+
+    /// A row of the table of columns.
+    fn column_in(&self, last: &mut LastChunk<Vec<Column>>, number: u64) -> Result<Column, SegmentError> {
         let chunk = number / CHUNK_ROWS as u64;
-        let columns =
-            self.columns.get(chunk, || Table::open(section)?.chunk(chunk, layout::decode_columns))?;
-        let column = columns.get((number % CHUNK_ROWS as u64) as usize);
-        column.copied().ok_or_else(|| section.damaged(0, Malformed("there is no such column")))
+        let columns = last.get(chunk, || {
+            self.columns.get(chunk, || {
+                Table::open(self.segment.section(COLUMNS)?)?.chunk(chunk, layout::decode_columns)
+            })
+        })?;
+        match columns.get((number % CHUNK_ROWS as u64) as usize) {
+            Some(column) => Ok(*column),
+            None => Err(self.segment.section(COLUMNS)?.damaged(0, Malformed("there is no such column"))),
+        }
     }
 }
 

@@ -79,7 +79,7 @@ fn ask(segment: &MetricsSegment, model: &Model, ranges: &[TimeRange], matchers: 
             Ok(read) => assert_eq!(&read, labels),
             Err(_) => errors += 1,
         }
-        match segment.fingerprint(ordinal) {
+        match segment.look_up().fingerprint(ordinal) {
             Ok(read) => assert_eq!(read, labels.fingerprint()),
             Err(_) => errors += 1,
         }
@@ -94,7 +94,7 @@ fn ask(segment: &MetricsSegment, model: &Model, ranges: &[TimeRange], matchers: 
                 Ok(()) => assert_eq!(bits_of(&samples), expected),
                 Err(_) => errors += 1,
             }
-            match segment.sample_count(ordinal, range) {
+            match segment.look_up().sample_count(ordinal, range) {
                 Ok(count) => assert!(count > 0 || expected.0.is_empty() && expected.1.is_empty()),
                 Err(_) => errors += 1,
             }
@@ -302,7 +302,7 @@ fn foreign_bytes_behind_right_checksums_never_panic() {
             let mut samples = SampleBuffer::default();
             for ordinal in 0..segment.series_count() {
                 let _ = segment.labels(ordinal);
-                let _ = segment.fingerprint(ordinal);
+                let _ = segment.look_up().fingerprint(ordinal);
                 let _ = segment.read(ordinal, TimeRange::ALL, &mut samples);
                 let _ = segment.exemplars(ordinal, TimeRange::ALL);
                 let _ = segment.starts(ordinal);
@@ -356,9 +356,9 @@ fn long_series_are_read_block_by_block() {
     segment.read(1, range, &mut samples).unwrap();
     assert_eq!(samples.float_timestamps, [8_192_000, 8_193_000]);
     assert_eq!(samples.floats, [8192.0 % 77.0, 8193.0 % 77.0]);
-    let estimate = segment.sample_count(1, range).unwrap();
+    let estimate = segment.look_up().sample_count(1, range).unwrap();
     assert!((2..=4).contains(&estimate), "{estimate}: a short range of long blocks is not the blocks");
-    assert_eq!(segment.sample_count(1, TimeRange { after: 20_000_000, until: i64::MAX }).unwrap(), 0);
+    assert_eq!(segment.look_up().sample_count(1, TimeRange { after: 20_000_000, until: i64::MAX }).unwrap(), 0);
     assert!(segment.block_summaries(2).unwrap().iter().all(|b| b.len < 8192));
 }
 

@@ -120,7 +120,7 @@ impl MetricsSnapshot {
     pub fn series_labels(&self, matchers: &[Matcher], range: TimeRange) -> Result<Vec<Labels>, ReadError> {
         let (mut found, lookout) = (Found::default(), self.lookout());
         for (index, segment) in self.listed_in(range) {
-            self.or_warn(found.add_segment(segment, index, matchers, (&[range], &[]), &lookout));
+            self.or_warn(found.add_segment(segment, index, matchers, (&[], &[range]), &lookout));
         }
         found.add_heads(self, matchers, &[range], &lookout);
         Ok(found.series.into_iter().map(|series| series.labels).collect())

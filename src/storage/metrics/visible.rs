@@ -8,7 +8,7 @@ use std::sync::Arc;
 use roaring::RoaringBitmap;
 
 use super::SampleBuffer;
-use super::segment_reader::MetricsSegment;
+use super::segment_reader::{LookUp, MetricsSegment};
 use crate::model::rollup::{Columns, FloatBuckets, HistogramBuckets};
 use crate::model::{Exemplar, Lookout, Matcher, StopSign, TimeRange};
 use crate::storage::expiry::Expiry;
@@ -131,13 +131,25 @@ impl VisibleSegment {
         }
     }
 
-    /// As [`MetricsSegment::sample_count`].
-    pub fn sample_count(&self, ordinal: u32, range: TimeRange) -> Result<u64, SegmentError> {
+    /// As [`LookUp::sample_count`], of what is visible.
+    pub fn sample_count(
+        &self,
+        look_up: &mut LookUp<'_>,
+        ordinal: u32,
+        range: TimeRange,
+    ) -> Result<u64, SegmentError> {
         if !self.hides() {
-            return self.segment.sample_count(ordinal, range);
+            return look_up.sample_count(ordinal, range);
         }
         let parts = self.parts(ordinal, range).into_iter();
-        parts.map(|part| self.segment.sample_count(ordinal, part)).sum()
+        parts.map(|part| look_up.sample_count(ordinal, part)).sum()
+    }
+
+    /// Whether nothing is hidden, and all there is lies in the range.
+    pub fn lies_in(&self, range: TimeRange) -> bool {
+        let meta = self.segment.meta();
+        let all = TimeRange::closed(meta.min_time, meta.max_time);
+        !self.hides() && range.intersect(&all) == all
     }
 
     /// As [`MetricsSegment::read`].
@@ -214,10 +226,10 @@ fn concerned(
     selected: RoaringBitmap,
     times: &[TimeRange],
 ) -> Result<RoaringBitmap, SegmentError> {
-    let mut concerned = RoaringBitmap::new();
+    let (mut concerned, mut look_up) = (RoaringBitmap::new(), segment.look_up());
     for ordinal in selected {
         for &range in times {
-            if segment.sample_count(ordinal, range)? > 0 || !segment.exemplars(ordinal, range)?.is_empty() {
+            if look_up.sample_count(ordinal, range)? > 0 || !segment.exemplars(ordinal, range)?.is_empty() {
                 concerned.insert(ordinal);
                 break;
             }

@@ -16,7 +16,7 @@ pub use block::CHECK_LEN;
 pub use kept::KeptChunks;
 pub use layout::{Checking, SectionId, SegmentMeta};
 pub use reader::{Section, Segment};
-pub use table::{CHUNK_ROWS, ChunkCache, Table, TableWriter};
+pub use table::{CHUNK_ROWS, ChunkCache, LastChunk, Table, TableWriter};
 pub use writer::SegmentWriter;
 
 /// Why a segment, or a part of it, cannot be read. Each variant names the file: that is what the operator needs.

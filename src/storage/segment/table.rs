@@ -134,6 +134,26 @@ impl<T, const SLOTS: usize> ChunkCache<T, SLOTS> {
     }
 }
 
+/// The chunk that one reader looked at last: as long as it stays there, it takes no lock and counts no holders.
+pub struct LastChunk<T>(Option<(u64, Arc<T>)>);
+
+impl<T> Default for LastChunk<T> {
+    fn default() -> LastChunk<T> {
+        LastChunk(None)
+    }
+}
+
+impl<T> LastChunk<T> {
+    /// The chunk with this number, fetched now unless it is the last one.
+    pub fn get<E>(&mut self, chunk: u64, fetch: impl FnOnce() -> Result<Arc<T>, E>) -> Result<&T, E> {
+        if self.0.as_ref().is_none_or(|(held, _)| *held != chunk) {
+            self.0 = Some((chunk, fetch()?));
+        }
+        let (_, held) = self.0.as_ref().expect("it was fetched");
+        Ok(held)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,0 +1,49 @@
+//! What the tables of a segment know of series, one after the other, without their samples: what one look-up had at hand is
+//! there for the next.
+
+use super::MetricsSegment;
+use crate::model::{Labels, TimeRange};
+use crate::storage::index::LabelsReader;
+use crate::storage::segment::{CHUNK_ROWS, LastChunk, SegmentError};
+
+use super::super::segment_layout::{BlockChunk, Column};
+
+pub struct LookUp<'a> {
+    segment: &'a MetricsSegment,
+    labels: LabelsReader<'a>,
+    blocks: LastChunk<BlockChunk>,
+    columns: LastChunk<Vec<Column>>,
+}
+
+impl<'a> LookUp<'a> {
+    pub(super) fn new(segment: &'a MetricsSegment) -> LookUp<'a> {
+        let (blocks, columns) = Default::default();
+        LookUp { segment, labels: segment.index.labels_reader(), blocks, columns }
+    }
+
+    pub fn labels(&mut self, ordinal: u32) -> Result<Labels, SegmentError> {
+        self.labels.labels(ordinal)
+    }
+
+    /// [`Labels::fingerprint`] of the series.
+    pub fn fingerprint(&mut self, ordinal: u32) -> Result<u128, SegmentError> {
+        self.labels.fingerprint(ordinal)
+    }
+
+    /// About how many samples the series has in `range`, from the index alone: as if those of each block were spread
+    /// evenly. 0 only where no block overlaps the range.
+    pub fn sample_count(&mut self, ordinal: u32, range: TimeRange) -> Result<u64, SegmentError> {
+        let segment = self.segment;
+        if ordinal >= segment.series_count() {
+            return Err(segment.no_such_series());
+        }
+        let number = u64::from(ordinal) / CHUNK_ROWS as u64;
+        let chunk = self.blocks.get(number, || segment.blocks(number))?;
+        let blocks = chunk.of(ordinal as usize % CHUNK_ROWS);
+        let mut count = 0;
+        for block in blocks.floats.iter().chain(blocks.histograms) {
+            count += segment.column_in(&mut self.columns, block.column)?.count_in(range);
+        }
+        Ok(count)
+    }
+}
