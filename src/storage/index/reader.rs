@@ -102,14 +102,20 @@ impl Index {
     /// All values of a label, sorted.
     pub fn label_values(&self, name: &str, lookout: &Lookout<'_>) -> Result<Vec<String>, SegmentError> {
         let mut values = Vec::new();
-        if let Some(name) = self.name(name)? {
-            self.dictionary(name)?.scan_from("", |_, value, _| {
-                if lookout.gives_up_before(value.len()) {
-                    return ControlFlow::Break(());
-                }
-                values.push(value.to_owned());
-                ControlFlow::Continue(())
-            })?;
+        let Some(name) = self.name(name)? else { return Ok(values) };
+        let mut add = |value: &str| {
+            if lookout.gives_up_before(value.len()) {
+                return ControlFlow::Break(());
+            }
+            values.push(value.to_owned());
+            ControlFlow::Continue(())
+        };
+        // To ask for a list is no reason to keep it: dashboards ask for those of many names.
+        match self.names()?.entries[name as usize].kept.get() {
+            Some(kept) => {
+                let _ = (0..kept.ends.len() as u32).try_for_each(|value| add(kept.get(value).0));
+            }
+            None => self.dictionary(name)?.scan_from("", |_, value, _| add(value))?,
         }
         Ok(values)
     }

@@ -20,6 +20,7 @@ mod snapshot;
 mod stream;
 mod symbols;
 mod tiers;
+mod united;
 mod visible;
 mod walk;
 mod words;

@@ -342,6 +342,7 @@ fn a_long_series_is_read_block_by_block() {
     assert_eq!(segment.states_summaries(0).unwrap().len(), 5);
     let (floats, _) = read(&segment, 0, TimeRange { after: 3000 * MINUTE, until: 5000 * MINUTE });
     assert_eq!((floats.len(), floats.ends[0], floats.maxs[1999]), (2000, 3001 * MINUTE, 5000.0));
-    let count = segment.look_up().sample_count(0, TimeRange { after: 3000 * MINUTE, until: 5000 * MINUTE }).unwrap();
+    let count =
+        segment.look_up().sample_count(0, TimeRange { after: 3000 * MINUTE, until: 5000 * MINUTE }).unwrap();
     assert!((1990..2010).contains(&count), "{count}");
 }

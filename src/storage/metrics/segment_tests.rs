@@ -358,7 +358,10 @@ fn long_series_are_read_block_by_block() {
     assert_eq!(samples.floats, [8192.0 % 77.0, 8193.0 % 77.0]);
     let estimate = segment.look_up().sample_count(1, range).unwrap();
     assert!((2..=4).contains(&estimate), "{estimate}: a short range of long blocks is not the blocks");
-    assert_eq!(segment.look_up().sample_count(1, TimeRange { after: 20_000_000, until: i64::MAX }).unwrap(), 0);
+    assert_eq!(
+        segment.look_up().sample_count(1, TimeRange { after: 20_000_000, until: i64::MAX }).unwrap(),
+        0
+    );
     assert!(segment.block_summaries(2).unwrap().iter().all(|b| b.len < 8192));
 }
 

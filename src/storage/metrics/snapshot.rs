@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use super::found::Found;
 use super::merge::{merge_floats, merge_histograms};
 use super::registry::SharedRegistry;
+use super::united::united;
 use super::visible::VisibleSegment;
 use super::writer::SharedMetadata;
 use crate::model::{
@@ -213,18 +214,20 @@ impl MetricsSnapshot {
         matchers: &[Matcher],
         range: TimeRange,
     ) -> Result<Vec<String>, ReadError> {
-        let (mut values, lookout) = (BTreeSet::new(), self.lookout());
-        for (_, segment) in self.listed_in(range) {
-            self.or_warn(label_values_in_segment(segment, name, matchers, &lookout, &mut values));
-        }
+        let lookout = self.lookout();
+        let in_segments = self.listed_in(range).map(|(_, segment)| {
+            self.or_warn(label_values_in_segment(segment, name, matchers, &lookout)).unwrap_or_default()
+        });
+        let (values, mut in_heads) = (united(in_segments, &lookout), BTreeSet::new());
         self.registries.iter().for_each(|registry| {
             registry.label_values(name, matchers, &lookout, |value| {
-                if !values.contains(value) {
-                    values.insert(value.to_owned());
+                let is_known = |known: &String| known.as_str().cmp(value);
+                if values.binary_search_by(is_known).is_err() && !in_heads.contains(value) {
+                    in_heads.insert(value.to_owned());
                 }
             });
         });
-        Ok(values.into_iter().collect())
+        Ok(united([values, in_heads.into_iter().collect()], &lookout))
     }
 
     pub fn exemplars(
@@ -336,9 +339,6 @@ fn label_values_in_segment(
     name: &str,
     matchers: &[Matcher],
     lookout: &Lookout<'_>,
-    values: &mut BTreeSet<String>,
-) -> Result<(), ReadError> {
-    let found = opened(live)?.label_values(name, matchers, lookout)?;
-    values.extend(found.into_iter().take_while(|value| !lookout.gives_up_before(value.len())));
-    Ok(())
+) -> Result<Vec<String>, ReadError> {
+    Ok(opened(live)?.label_values(name, matchers, lookout)?)
 }
