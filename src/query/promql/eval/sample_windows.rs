@@ -11,7 +11,7 @@ use crate::query::promql::ast::PositionRange;
 use crate::storage::metrics::SampleBuffer;
 
 use super::float_walk::FilledSteps;
-use super::rate::{Change, RateKind, Reach, is_far_from_zero};
+use super::rate::{Change, RateKind, Reach, Spacing, is_far_from_zero};
 use super::row::Row;
 use super::sample_walk::{SAMPLES_UNCHECKED_MAX, SampleWalk, advance};
 use super::tally::Samples;
@@ -114,8 +114,8 @@ impl SampleWindows {
         for (step, seen) in sight.windows.iter().enumerate().filter(|(_, seen)| !seen.is_empty()) {
             let quickly = match quick {
                 Some(Quick::Change(kind)) => sight.change(kind, walk, samples, step),
-                Some(Quick::Sum) => Some(sums.of(seen)),
-                Some(Quick::Average) => Some(sums.of(seen) / seen.len() as f64),
+                Some(Quick::Sum) => Some(sums.of(&samples.floats, seen)),
+                Some(Quick::Average) => Some(sums.of(&samples.floats, seen) / seen.len() as f64),
                 None => None,
             };
             if let Some(value) = quickly {
@@ -140,14 +140,14 @@ impl Sight {
         self.windows.clear();
         self.factors.clear();
         self.samples = Samples::default();
-        let mut edges = (0, 0);
+        let (mut edges, mut last_factor) = ((0, 0), None);
         for step in 0..walk.grid.len {
             let before = edges.1;
             let seen = advance(&mut edges, timestamps, walk.shape.looked_at(walk.grid.at(step)));
             self.samples += walk.samples(step, seen.len() as u64, (seen.end - before.max(seen.start)) as u64);
             if let Some(Quick::Change(kind)) = quick {
                 let range = walk.shape.range(walk.grid.at(step));
-                self.factors.push(factor(kind, &timestamps[seen.clone()], range).unwrap_or(f64::NAN));
+                self.factors.push(factor(kind, &timestamps[seen.clone()], range, &mut last_factor));
             }
             self.windows.push(seen);
         }
@@ -162,44 +162,79 @@ impl Sight {
     }
 }
 
-/// By what a change between the first and the last of these is multiplied, far from zero.
-fn factor(kind: RateKind, timestamps: &[Timestamp], range: TimeRange) -> Option<f64> {
-    let [first, .., last] = *timestamps else { return None };
-    let samples = timestamps.len() as u64;
-    Reach::of(&Change { first, last, samples, begun: None, range }).extrapolation_far_from_zero(kind)
+/// By what a change between the first and the last of these is multiplied, far from zero; NaN where times alone do not tell.
+/// Mostly samples lie in their window as they did in the window before, and two divisions are saved.
+fn factor(
+    kind: RateKind,
+    timestamps: &[Timestamp],
+    range: TimeRange,
+    last_found: &mut Option<(Spacing, f64)>,
+) -> f64 {
+    let [first, .., last] = *timestamps else { return f64::NAN };
+    let change = Change { first, last, samples: timestamps.len() as u64, begun: None, range };
+    let spacing = change.spacing();
+    if let Some((_, factor)) = last_found.filter(|(last, _)| *last == spacing) {
+        return factor;
+    }
+    let factor = Reach::of(&change).extrapolation_far_from_zero(kind).unwrap_or(f64::NAN);
+    *last_found = Some((spacing, factor));
+    factor
 }
 
 /// Sums of integers, which are exact: so whatever is compensated, and in whatever order they are added, the sum of a window is that
 /// of all until its end without that of all before it.
 #[derive(Clone, Default)]
 struct ExactSums {
-    /// Of what comes before each place.
+    /// Of what comes before each chunk, and of all.
     before: Vec<f64>,
 }
+
+/// Their values are looked at and added up side by side; a sum for each of them would wait for the one before.
+const CHUNK: usize = 8;
 
 impl ExactSums {
     /// False where sums may not be exact.
     fn find(&mut self, floats: &[f64]) -> bool {
         const EXACT_MAX: f64 = (1u64 << f64::MANTISSA_DIGITS) as f64;
+        let (chunks, rest) = floats.as_chunks::<CHUNK>();
         self.before.clear();
-        self.before.push(0.0);
-        let (mut sum, mut size) = (0.0, 0.0);
-        for &value in floats {
-            // -0 is none: it would be a sum that this gives as 0.
-            if (value as i64 as f64).to_bits() != value.to_bits() {
+        self.before.resize(chunks.len() + 1, 0.0);
+        let (mut sum, mut sizes) = (0.0, [0.0; CHUNK]);
+        for (before, chunk) in self.before.iter_mut().zip(chunks) {
+            if !are_whole(chunk) {
                 return false;
             }
-            sum += value;
-            size += value.abs();
-            self.before.push(sum);
+            *before = sum;
+            sum += sum_of(chunk);
+            sizes.iter_mut().zip(chunk).for_each(|(size, value)| *size += value.abs());
         }
-        size < EXACT_MAX
+        self.before[chunks.len()] = sum;
+        // NaN may have passed for a whole number; it is below nothing.
+        are_whole(rest) && sizes.iter().chain(rest).fold(0.0, |size, value| size + value.abs()) < EXACT_MAX
     }
 
+    /// Of these places among the values that the sums were found of.
     #[inline]
-    fn of(&self, places: &Range<usize>) -> f64 {
-        self.before[places.end] - self.before[places.start]
+    fn of(&self, floats: &[f64], places: &Range<usize>) -> f64 {
+        let until = |place: usize| {
+            let chunk = place / CHUNK;
+            floats[chunk * CHUNK..place].iter().fold(self.before[chunk], |sum, value| sum + value)
+        };
+        until(places.end) - until(places.start)
     }
+}
+
+/// Whether no value has a fraction, or is -0: its sum would be one that [`ExactSums`] gives as 0. Not what NaN is.
+fn are_whole(values: &[f64]) -> bool {
+    // Adding and taking away 1.5 * 2^52 rounds to an integer what is small enough to have a fraction.
+    const ROUND: f64 = 6_755_399_441_055_744.0;
+    let fraction = |value: f64| ((value + ROUND) - ROUND).to_bits() ^ value.to_bits();
+    values.iter().fold(0, |found, &value| found | fraction(value)) == 0
+}
+
+fn sum_of(chunk: &[f64; CHUNK]) -> f64 {
+    let [a, b, c, d, e, f, g, h] = *chunk;
+    ((a + e) + (c + g)) + ((b + f) + (d + h))
 }
 
 #[cfg(test)]
