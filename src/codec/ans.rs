@@ -103,12 +103,12 @@ impl Shares {
     fn strew(&self) -> [u8; SIZE_MAX] {
         let mut symbols = [0; SIZE_MAX];
         let size = 1usize << self.log;
-        let step = size / 2 + size / 8 + 3;
-        let mut at = 0;
+        let (step, last) = (size / 2 + size / 8 + 3, (size - 1) as u8);
+        let mut at = 0usize;
         for (symbol, &share) in self.of.iter().enumerate() {
             for _ in 0..share {
-                symbols[at] = symbol as u8;
-                at = (at + step) & (size - 1);
+                symbols[usize::from(at as u8 & last)] = symbol as u8;
+                at += step;
             }
         }
         symbols
@@ -194,12 +194,33 @@ fn write_steps(steps: &[(u16, u8)], out: &mut Vec<u8>) {
     out.extend_from_slice(&pending.to_le_bytes()[..filled.div_ceil(8) as usize]);
 }
 
-/// A state: the symbol it stands for, the bits that follow, and the next state if those are all zero.
+/// A state in four bytes, from the low one on: how many bits follow, the next state if those are all zero, the symbol it stands
+/// for, and a mask of so many bits. One load tells all, and the sum of some states, in its low byte, how many bits follow them.
 #[derive(Clone, Copy, Default)]
-struct State {
-    next: u8,
-    symbol: u8,
-    bits: u8,
+struct State(u32);
+
+impl State {
+    fn new(symbol: u8, next: u8, bits: u32) -> State {
+        State(bits | u32::from(next) << 8 | u32::from(symbol) << 16 | ((1 << bits) - 1) << 24)
+    }
+
+    fn symbol(self) -> u8 {
+        (self.0 >> 16) as u8
+    }
+
+    /// Bits that could lead out of the table do not come: the next state is below 2^`log`.
+    fn next(self, bits: u64) -> u8 {
+        ((self.0 >> 8) as u8).wrapping_add(bits as u8 & (self.0 >> 24) as u8)
+    }
+
+    /// As if it were one state that this one and another lead through. Four take 32 bits at most, so the low byte does not overflow.
+    fn and(self, other: State) -> State {
+        State(self.0.wrapping_add(other.0))
+    }
+
+    fn bits(self) -> u32 {
+        self.0 & 63
+    }
 }
 
 /// Takes symbols off the front of bytes.
@@ -220,7 +241,7 @@ impl<'a> Decoder<'a> {
         for (state, &symbol) in table.iter_mut().zip(&shares.strew()[..size]) {
             let reached = &mut next[usize::from(symbol)];
             let bits = log - u32::from(*reached).ilog2();
-            *state = State { next: ((*reached << bits) - size as u16) as u8, symbol, bits: bits as u8 };
+            *state = State::new(symbol, ((*reached << bits) - size as u16) as u8, bits);
             *reached += 1;
         }
         let first = load(bytes, 0);
@@ -243,28 +264,27 @@ impl<'a> Decoder<'a> {
         let (mut lanes, mut read) = (self.lanes, self.read);
         let mut quads = symbols.chunks_exact_mut(LANES);
         for quad in &mut quads {
-            let mut bits = load(self.bytes, read);
-            let mut used = 0;
-            for (symbol, lane) in quad.iter_mut().zip(&mut lanes) {
-                *symbol = self.step(lane, &mut bits, &mut used);
+            let bits = load(self.bytes, read);
+            let states = lanes.map(|lane| self.table[usize::from(lane)]);
+            let first_two = states[0].and(states[1]);
+            let first_three = first_two.and(states[2]);
+            // Each lane shifts the bits by itself: were they shifted from lane to lane, each would wait for the one before it.
+            let followed_by =
+                [bits, bits >> states[0].bits(), bits >> first_two.bits(), bits >> first_three.bits()];
+            for (at, state) in states.into_iter().enumerate() {
+                quad[at] = state.symbol();
+                lanes[at] = state.next(followed_by[at]);
             }
-            read += used;
+            read += first_three.and(states[3]).bits() as usize;
         }
         let mut bits = load(self.bytes, read);
         for (symbol, lane) in quads.into_remainder().iter_mut().zip(&mut lanes) {
-            *symbol = self.step(lane, &mut bits, &mut read);
+            let state = self.table[usize::from(*lane)];
+            (*symbol, *lane) = (state.symbol(), state.next(bits));
+            bits >>= state.bits();
+            read += state.bits() as usize;
         }
         (self.lanes, self.read) = (lanes, read);
-    }
-
-    #[inline(always)]
-    fn step(&self, lane: &mut u8, bits: &mut u64, used: &mut usize) -> u8 {
-        let state = self.table[usize::from(*lane)];
-        // Bits that could lead out of the table do not come: the next state is below 2^`log`.
-        *lane = state.next.wrapping_add((*bits & ((1 << state.bits) - 1)) as u8);
-        *bits >>= state.bits;
-        *used += usize::from(state.bits);
-        state.symbol
     }
 
     /// What follows the symbols.
