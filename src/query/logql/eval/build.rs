@@ -18,8 +18,9 @@ use crate::query::promql::eval::relabel;
 use crate::query::promql::eval::result::{instant_vector, matrix};
 use crate::query::promql::eval::row::{Grid, OutputSeries, Row};
 use crate::query::promql::eval::scalar::Scalar;
-use crate::query::promql::eval::sets::SetOperation;
+use crate::query::promql::eval::sets::Filtered;
 use crate::query::promql::eval::source::{BoxedSource, EqualLabels, Mapped, Rows, unite};
+use crate::query::promql::eval::union::Union;
 use crate::query::promql::eval::{Context, QueryShape};
 use crate::query::sorting::sort_within;
 use crate::query::{MatrixSeries, QueryError, QueryValue};
@@ -198,13 +199,16 @@ impl<'q> Builder<'q> {
         }
         let right = self.vector(&binary.rhs)?;
         let matching = binary.matching.as_ref().expect("the parser gives two vectors a matching");
+        let steps = self.grid.len;
+        if binary.op == BinaryOp::Or {
+            return self.united(Box::new(Union::new(self.context, matching, vec![left, right], steps)?));
+        }
         if binary.op.is_set_operator() {
-            let steps = self.grid.len;
-            let operation = SetOperation::new(self.context, binary.op, matching, left, right, steps)?;
-            return self.united(Box::new(operation));
+            let filtered = Filtered::new(self.context, binary.op, matching, left, right, steps)?;
+            return self.united(Box::new(filtered));
         }
         let right = self.divisors(binary.op, right)?;
-        self.united(Box::new(Join::new(self.context, operator, matching, left, right, self.grid.len)?))
+        self.united(Box::new(Join::new(self.context, operator, matching, left, right, steps)?))
     }
 
     fn divisors(&self, op: BinaryOp, input: BoxedSource<'q>) -> Result<BoxedSource<'q>, QueryError> {

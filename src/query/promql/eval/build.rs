@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::query::QueryError;
 use crate::query::promql::ast::{
-    Aggregate, AggregateOp, At, Binary, Duration, Edges, Expr, ExprKind, PositionRange, UnaryOp,
+    Aggregate, AggregateOp, At, Binary, BinaryOp, Duration, Edges, Expr, ExprKind, PositionRange, UnaryOp,
     VectorSelector,
 };
 use crate::query::promql::duration::DurationUse;
@@ -22,10 +22,11 @@ use super::join::Join;
 use super::row::{Cell, Grid, Row};
 use super::scalar::Scalar;
 use super::select::{DataTime, InstantSelector, Yield};
-use super::sets::SetOperation;
+use super::sets::Filtered;
 use super::smoothed::SmoothedSelector;
 use super::source::{BoxedSource, EqualLabels, Mapped, Repeated, Source, unite};
 use super::tally::Part;
+use super::union::Union;
 
 /// Builds operators for one query; `'q` is its life.
 #[derive(Clone, Copy)]
@@ -236,6 +237,9 @@ impl<'q> Builder<'q> {
                 grid,
             );
         }
+        if binary.op == BinaryOp::Or {
+            return self.union(binary, grid);
+        }
         let left = self.vector(&binary.lhs, grid)?;
         if is_scalar(&binary.rhs) {
             let scalar = self.scalar(&binary.rhs, grid)?;
@@ -248,10 +252,28 @@ impl<'q> Builder<'q> {
         let right = self.vector(&binary.rhs, grid)?;
         let matching = binary.matching.as_ref().expect("the parser gives two vectors a matching");
         if binary.op.is_set_operator() {
-            let operation = SetOperation::new(self.context, binary.op, matching, left, right, grid.len)?;
-            return self.united(Box::new(operation), grid);
+            let filtered = Filtered::new(self.context, binary.op, matching, left, right, grid.len)?;
+            return self.united(Box::new(filtered), grid);
         }
         self.united(Box::new(Join::new(self.context, operator, matching, left, right, grid.len)?), grid)
+    }
+
+    /// An `or`, with those on its left that match alike.
+    fn union(&self, last: &Binary, grid: Grid) -> Result<BoxedSource<'q>, QueryError> {
+        let mut operands = vec![&last.rhs];
+        let mut first = &last.lhs;
+        while let ExprKind::Binary(before) = &first.unwrap_parens().kind
+            && before.op == BinaryOp::Or
+            && before.matching == last.matching
+        {
+            operands.push(&before.rhs);
+            first = &before.lhs;
+        }
+        operands.push(first);
+        let sources: Result<Vec<_>, QueryError> =
+            operands.into_iter().rev().map(|operand| self.vector(operand, grid)).collect();
+        let matching = last.matching.as_ref().expect("the parser gives two vectors a matching");
+        self.united(Box::new(Union::new(self.context, matching, sources?, grid.len)?), grid)
     }
 }
 

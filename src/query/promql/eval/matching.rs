@@ -51,6 +51,7 @@ impl<'q> Signatures<'q> {
     /// The number of each series' signature.
     pub fn number(&mut self, series: &[OutputSeries]) -> Result<Vec<usize>, QueryError> {
         self.held.grow(size_of_val(series) as u64)?;
+        self.numbers.reserve(series.len());
         let mut numbers = Vec::with_capacity(series.len());
         for (i, member) in series.iter().enumerate() {
             self.context.check_every(i)?;

@@ -9,7 +9,7 @@
 //!   of their own; `select`, `window`: samples to steps; `bucket_walk`, `bucket_window`, `float_walk`, `float_window`,
 //!   `float_change`: the same from rollups; `over_time`, `rate`, `changes`, `trend`: the window functions
 //! * `extended`, `smoothed`: the modifiers that look beyond the edges of a window
-//! * `aggregate`, `choose`, `grouping`: groups of series; `binary`, `matching`, `turns`, `join`, `sets`: operators
+//! * `aggregate`, `choose`, `grouping`: groups of series; `binary`, `matching`, `turns`, `join`, `sets`, `union`: operators
 //! * `elementwise`, `relabel`, `quantiles`, `info`: functions; `build`, `call`, `range_vector`: from the tree to operators
 //! * LogQL puts its own rows under the operators, and takes what it shares from here
 //! * `invariant`: what is the same at every step; `tally`: what was looked at; `result`: from rows to the answer
@@ -65,6 +65,7 @@ mod tally;
 mod tiers;
 mod trend;
 mod turns;
+pub(in crate::query) mod union;
 mod window;
 mod window_call;
 

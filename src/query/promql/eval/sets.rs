@@ -1,4 +1,4 @@
-//! `and`, `or`, `unless`: which series are there, step by step; of one side only the steps are held.
+//! `and`, `unless`: which series are there, step by step; of the right side only the steps are held.
 
 use crate::query::QueryError;
 use crate::query::promql::ast::{BinaryOp, VectorMatching};
@@ -10,100 +10,58 @@ use super::row::{OutputSeries, Row};
 use super::source::{BoxedSource, Source};
 use super::step_set::StepSet;
 
-/// A set operator. The right side is read first for `and` and `unless`, the left first for `or`.
-pub struct SetOperation<'q> {
-    context: &'q Context<'q>,
-    op: BinaryOp,
+/// What of the left side stays. The right side is read first.
+pub struct Filtered<'q> {
     left: BoxedSource<'q>,
-    right: BoxedSource<'q>,
     announced: Announced<'q>,
-    left_groups: Vec<usize>,
-    right_groups: Vec<usize>,
-    /// For each match group the steps at which the side that was read first has a series.
+    left_groups: std::vec::IntoIter<usize>,
+    /// For each match group the steps at which the right side has a series.
     present: Vec<StepSet>,
-    steps: usize,
-    given: usize,
+    /// Those steps stay, or all others.
+    stays: bool,
     _held: Held<'q>,
 }
 
-impl<'q> SetOperation<'q> {
+impl<'q> Filtered<'q> {
+    /// `op` is `and` or `unless`.
     pub fn new(
         context: &'q Context<'q>,
         op: BinaryOp,
         matching: &VectorMatching,
         left: BoxedSource<'q>,
-        right: BoxedSource<'q>,
+        mut right: BoxedSource<'q>,
         steps: usize,
-    ) -> Result<SetOperation<'q>, QueryError> {
+    ) -> Result<Filtered<'q>, QueryError> {
         let mut signatures = Signatures::new(context, matching);
-        let left_groups = signatures.number(left.series())?;
+        let left_groups = signatures.number(left.series())?.into_iter();
         let right_groups = signatures.number(right.series())?;
-        let mut announced = Announced::copy(context, left.series())?;
-        for series in right.series().iter().filter(|_| op == BinaryOp::Or) {
-            announced.push_made_from(&series.labels, series.clone())?;
-        }
+        let announced = Announced::copy(context, left.series())?;
         let groups = signatures.len();
         drop(signatures);
         let _held = context.hold((groups * (size_of::<StepSet>() + steps / 8)) as u64)?;
-        let present = vec![StepSet::new(steps); groups];
-        let mut operation = SetOperation {
-            context,
-            op,
-            left,
-            right,
-            announced,
-            left_groups,
-            right_groups,
-            present,
-            steps,
-            given: 0,
-            _held,
-        };
-        if op != BinaryOp::Or {
-            operation.read_right()?;
-        }
-        Ok(operation)
-    }
-
-    fn read_right(&mut self) -> Result<(), QueryError> {
+        let mut present = vec![StepSet::new(steps); groups];
         let mut row = Row::default();
-        for &group in &self.right_groups {
-            self.context.budget.check()?;
-            self.right.next(&mut row)?;
-            mark(&mut self.present[group], &row);
+        for group in right_groups {
+            context.budget.check()?;
+            right.next(&mut row)?;
+            for step in (0..row.len()).filter(|&step| row.has(step)) {
+                present[group].insert(step);
+            }
         }
-        Ok(())
+        Ok(Filtered { left, announced, left_groups, present, stays: op == BinaryOp::And, _held })
     }
 }
 
-fn mark(present: &mut StepSet, row: &Row) {
-    for step in (0..row.len()).filter(|&step| row.has(step)) {
-        present.insert(step);
-    }
-}
-
-impl Source for SetOperation<'_> {
+impl Source for Filtered<'_> {
     fn series(&self) -> &[OutputSeries] {
         &self.announced
     }
 
     fn next(&mut self, row: &mut Row) -> Result<(), QueryError> {
-        let given = self.given;
-        self.given += 1;
-        if given >= self.left_groups.len() {
-            self.right.next(row)?;
-            let present = &self.present[self.right_groups[given - self.left_groups.len()]];
-            (0..self.steps).filter(|&step| present.contains(step)).for_each(|step| row.clear(step));
-            return Ok(());
-        }
+        let group = self.left_groups.next().expect("no more series are asked for than were announced");
         self.left.next(row)?;
-        let present = &mut self.present[self.left_groups[given]];
-        if self.op == BinaryOp::Or {
-            mark(present, row);
-            return Ok(());
-        }
-        let stays = self.op == BinaryOp::And;
-        (0..self.steps).filter(|&step| present.contains(step) != stays).for_each(|step| row.clear(step));
+        let leaves = |step: &usize| self.present[group].contains(*step) != self.stays;
+        (0..row.len()).filter(leaves).for_each(|step| row.clear(step));
         Ok(())
     }
 }
