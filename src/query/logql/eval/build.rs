@@ -222,8 +222,10 @@ impl<'q> Builder<'q> {
     }
 
     fn label_replace(&self, replace: &LabelReplace) -> Result<BoxedSource<'q>, QueryError> {
-        let regex = relabel::anchored(&replace.pattern)
-            .ok_or_else(|| QueryError::BadData(format!("invalid regular expression {}", replace.pattern)))?;
+        let regex =
+            self.context.patterns.anchored(&replace.pattern).ok_or_else(|| {
+                QueryError::BadData(format!("invalid regular expression {}", replace.pattern))
+            })?;
         let rule = relabel::LabelReplace {
             target: replace.destination.clone(),
             replacement: replace.replacement.clone(),

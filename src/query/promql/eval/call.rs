@@ -14,7 +14,7 @@ use super::build::{Builder, label_name, string_argument, string_bytes};
 use super::context::Held;
 use super::elementwise::{clamp, of_calendar, of_float, round, seconds};
 use super::math::nan_lowest;
-use super::relabel::{LabelReplace, absent_labels, anchored, by_labels, label_join};
+use super::relabel::{LabelReplace, absent_labels, by_labels, label_join};
 use super::row::{Grid, OutputSeries, Row};
 use super::scalar::Scalar;
 use super::select::Yield;
@@ -203,7 +203,7 @@ impl<'q> Builder<'q> {
             target: label_argument(&call.args[1], &problem("destination label name"))?,
             replacement: string_argument(&call.args[2])?.to_owned(),
             source: string_argument(&call.args[3])?.to_owned(),
-            regex: anchored(pattern).ok_or_else(invalid)?,
+            regex: self.context.patterns.anchored(pattern).ok_or_else(invalid)?,
         };
         let input = self.vector(&call.args[0], grid)?;
         let series = replace.apply(self.context, input.series())?;

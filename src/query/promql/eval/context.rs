@@ -16,6 +16,7 @@ use crate::query::{MatrixSeries, QueryError, Timings, settled};
 use crate::storage::metrics::{MetricsSnapshot, ReadPlan, Series, Stretch};
 
 use super::annotations::{Annotations, Note};
+use super::relabel::Patterns;
 use super::row::{Grid, OutputSeries, Row};
 use super::scalar::Scalar;
 use super::tally::{Part, Tally};
@@ -54,6 +55,7 @@ pub struct Context<'q> {
     /// Without one nothing selects: LogQL's operators stand on rows of its own.
     snapshot: Option<Arc<MetricsSnapshot>>,
     annotations: RefCell<Annotations>,
+    pub patterns: Patterns,
     /// The last few selections: dashboards divide a metric by itself. Few, so a list will do.
     selections: RefCell<Vec<Selection>>,
     /// What was read of each resolution.
@@ -98,6 +100,7 @@ impl<'q> Context<'q> {
             budget,
             snapshot: None,
             annotations: RefCell::default(),
+            patterns: Patterns::default(),
             selections: RefCell::default(),
             tiers: RefCell::default(),
             plans_rollups: Cell::new(false),

@@ -1,6 +1,9 @@
 //! label_replace, label_join, absent and the sorts: functions that work on labels and on which series are there.
 
+use std::cell::RefCell;
 use std::cmp::Ordering;
+use std::collections::HashMap;
+use std::rc::Rc;
 
 use crate::model::bounded_regex::{BoundedRegex, Groups};
 use crate::model::labels::METRIC_NAME;
@@ -18,13 +21,24 @@ pub struct LabelReplace {
     pub replacement: String,
     pub source: String,
     /// Anchored; `.` matches newlines.
-    pub regex: BoundedRegex,
+    pub regex: Rc<BoundedRegex>,
 }
 
-/// A pattern that the whole of a value must match.
-pub fn anchored(pattern: &str) -> Option<BoundedRegex> {
-    let translated = re2::translate(&format!("^(?s:{pattern})$")).ok()?;
-    BoundedRegex::with_groups(&translated).ok()
+/// The patterns of a query: one that stands in many places is compiled once, which takes some 20 µs.
+#[derive(Default)]
+pub struct Patterns(RefCell<HashMap<String, Rc<BoundedRegex>>>);
+
+impl Patterns {
+    /// A pattern that the whole of a value must match; none if it is malformed.
+    pub fn anchored(&self, pattern: &str) -> Option<Rc<BoundedRegex>> {
+        if let Some(compiled) = self.0.borrow().get(pattern) {
+            return Some(compiled.clone());
+        }
+        let translated = re2::translate(&format!("^(?s:{pattern})$")).ok()?;
+        let compiled = Rc::new(BoundedRegex::with_groups(&translated).ok()?);
+        self.0.borrow_mut().insert(pattern.to_owned(), compiled.clone());
+        Some(compiled)
+    }
 }
 
 /// A label value that a query makes may be 32 times as long as one that is stored may be by default.
@@ -171,6 +185,14 @@ mod tests {
             Matcher::new("d", MatchOp::Equal, "").unwrap(),
         ];
         assert_eq!(absent_labels(&matchers).to_string(), r#"{a="1"}"#);
+    }
+
+    #[test]
+    fn a_pattern_is_compiled_once() {
+        let patterns = Patterns::default();
+        let [first, again] = ["a|b"; 2].map(|pattern| patterns.anchored(pattern).unwrap());
+        assert!(Rc::ptr_eq(&first, &again) && !Rc::ptr_eq(&first, &patterns.anchored("b|a").unwrap()));
+        assert!(patterns.anchored("(").is_none());
     }
 
     #[test]
