@@ -183,11 +183,16 @@ fn protobuf_page_is_stored(icecore: &Server, exporter: &Exporter) {
             json!({
                 "labels": {"trace_id": format!("{number:032x}")},
                 "value": (*number as f64 / 8.0).to_string(),
-                "timestamp": exporter.exposed_at_ms(*number) as f64 / 1_000.0,
+                "timestamp": as_seconds(exporter.exposed_at_ms(*number)),
             })
         })
         .collect();
     assert_eq!(exemplars[0]["exemplars"], json!(expected));
+}
+
+/// As Prometheus writes times: whole seconds without decimals, which are another number to JSON's readers.
+fn as_seconds(ms: i64) -> Value {
+    if ms % 1_000 == 0 { json!(ms / 1_000) } else { json!(ms as f64 / 1_000.0) }
 }
 
 fn histogram_is_stored(
