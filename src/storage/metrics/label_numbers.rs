@@ -48,7 +48,7 @@ mod tests {
     #[test]
     fn a_label_is_spelled_once_in_each_shard_unless_another_name_has_its_value() {
         let registries: Vec<SharedRegistry> = (0..2).map(|_| SharedRegistry::default()).collect();
-        let mut register = |shard: usize, pairs: &[(&str, &str)]| {
+        let register = |shard: usize, pairs: &[(&str, &str)]| {
             let labels = Labels::from_pairs(pairs.iter().copied()).unwrap();
             let (id, _) = registries[shard].find_or_insert(&labels, labels.fingerprint(), 100).unwrap();
             Place { shard: shard as u32, id }
