@@ -195,7 +195,8 @@ const CHUNK: usize = 8;
 impl ExactSums {
     /// False where sums may not be exact.
     fn find(&mut self, floats: &[f64]) -> bool {
-        const EXACT_MAX: f64 = (1u64 << f64::MANTISSA_DIGITS) as f64;
+        // What is as large or larger would be summed up exactly, too, but may not be looked through.
+        const EXACT_MAX: f64 = (1u64 << 51) as f64;
         let (chunks, rest) = floats.as_chunks::<CHUNK>();
         self.before.clear();
         self.before.resize(chunks.len() + 1, 0.0);
@@ -224,9 +225,10 @@ impl ExactSums {
     }
 }
 
-/// Whether no value has a fraction, or is -0: its sum would be one that [`ExactSums`] gives as 0. Not what NaN is.
+/// Whether no value below 2^51 in size has a fraction, or is -0: its sum would be one that [`ExactSums`] gives as 0. Of larger
+/// ones, and of NaN, it tells nothing.
 fn are_whole(values: &[f64]) -> bool {
-    // Adding and taking away 1.5 * 2^52 rounds to an integer what is small enough to have a fraction.
+    // Adding 1.5 * 2^52 leads to between 2^52 and 2^53, where there are integers only.
     const ROUND: f64 = 6_755_399_441_055_744.0;
     let fraction = |value: f64| ((value + ROUND) - ROUND).to_bits() ^ value.to_bits();
     values.iter().fold(0, |found, &value| found | fraction(value)) == 0
@@ -280,6 +282,22 @@ mod tests {
             prop::collection::vec(whole(), 60),
             prop::collection::vec(prop_oneof![12 => whole(), 1 => strange], 60),
         ]
+    }
+
+    #[test]
+    fn a_sum_is_that_of_its_window_also_of_numbers_as_large_as_fractions_get() {
+        let limits = Limits { samples_max: 0, series_max: 0, bytes_max: 0, log_bytes_max: 0 };
+        let budget = Budget::new(Instant::now() + Duration::from_secs(600), limits);
+        let time = DataTime { pinned: None, offset_ms: 0 };
+        let shape = WindowShape { time, range_ms: 10, before_ms: 0, after_ms: 0 };
+        let mut windows = windows(Function::SumOverTime, shape, Grid { start: 10, step_ms: 10, len: 2 });
+        // 2^51 and a half, and a half more.
+        let floats = vec![-2_251_799_813_685_248.5, -2_251_799_813_685_249.0];
+        let samples =
+            SampleBuffer { float_timestamps: vec![10, 20], floats: floats.clone(), ..Default::default() };
+        let told = RefCell::default();
+        let notes = Notes::apart(&budget, &told, PositionRange::default(), "m");
+        assert_eq!(windows.fill_of_floats(&samples, &notes).unwrap().0.floats(), floats);
     }
 
     proptest! {
