@@ -30,7 +30,7 @@ const TARGET_INFO_SLOT_MS: i64 = 2 * MINUTE + 30 * SECOND;
 
 const NANOS_IN_MILLI: u64 = 1_000_000;
 
-/// What spellings begin with. No protobuf field starts so, hence no spelling of remote write.
+/// What spellings begin with. No protobuf field starts so, hence no spelling of remote write 1; those of 2.0 are keyed hashes.
 const OF_POINT: u8 = 0xFF;
 const OF_TARGET_INFO: u8 = 0xFE;
 
@@ -74,7 +74,7 @@ struct Reader<'r, 'i, 'a> {
     bounds: BoundTexts,
 }
 
-/// What all series of a point share: that of its resource and its attributes as they were sent begin [`Reader::spelling`],
+/// What all series of a point share: what its resource adds, and its attributes as they were sent, begin [`Reader::spelling`],
 /// and are made labels if a series is not known by it.
 struct PointLabels<'p> {
     attributes: &'p [KeyValue],
@@ -292,7 +292,10 @@ impl<'r> Reader<'r, '_, '_> {
         self.spelling.clear();
         self.spelling.push(OF_POINT);
         self.spelling.extend_from_slice(&self.resource_spelling);
-        for attribute in attributes {
+        // In one order, for senders who walk a hash map.
+        let mut by_key: Vec<&KeyValue> = attributes.iter().collect();
+        by_key.sort_by(|a, b| a.key.cmp(&b.key));
+        for attribute in by_key {
             spell(&[&attribute.key, &text(attribute.value.as_ref())], &mut self.spelling);
         }
         Ok(PointLabels { attributes, pairs: OnceCell::new(), spelled_len: self.spelling.len() })

@@ -332,3 +332,65 @@ fn a_cut_body_is_refused_at_its_byte() {
         assert!(decode(&body[..cut], BodyFormat::Protobuf, MAX).is_err(), "cut at {cut}");
     }
 }
+
+fn attribute(key: &str, value: &str) -> String {
+    format!(r#"{{"key":"{key}","value":{{"stringValue":"{value}"}}}}"#)
+}
+
+fn gauge_point(attributes: &[(&str, &str)]) -> String {
+    let attributes: Vec<String> = attributes.iter().map(|(key, value)| attribute(key, value)).collect();
+    format!(r#"{{"timeUnixNano":NOW,"asDouble":1,"attributes":[{}]}}"#, attributes.join(","))
+}
+
+fn gauge(points: &[String]) -> String {
+    format!(r#"{{"name":"m","gauge":{{"dataPoints":[{}]}}}}"#, points.join(","))
+}
+
+#[test]
+fn points_that_say_the_same_are_of_other_series_where_their_resources_differ() {
+    let options = Options { promote_resource_attributes: vec!["zone".into()], ..Options::default() };
+    let fixture = Fixture::new(ingest::Options { otlp: options, ..Default::default() });
+    let resources = [("api", "a"), ("api", "b"), ("web", "a")];
+    let body = |(service, zone): (&str, &str)| {
+        let resource = format!("{},{}", attribute("service.name", service), attribute("zone", zone));
+        request(&resource, &gauge(&[gauge_point(&[("k", "v")])]))
+    };
+    // Unknown, and known.
+    for _ in 0..2 {
+        resources.iter().for_each(|&resource| assert_eq!(send(&fixture, &body(resource)).rejected, 0));
+    }
+    let of_points: Vec<String> = fixture.stored().into_iter().filter(|line| line.starts_with("m{")).collect();
+    assert_eq!(
+        of_points,
+        [
+            r#"m{job="api", k="v", zone="a"} 0 1"#,
+            r#"m{job="api", k="v", zone="b"} 0 1"#,
+            r#"m{job="web", k="v", zone="a"} 0 1"#,
+        ]
+    );
+}
+
+#[test]
+fn a_series_is_known_again_in_whatever_order_its_attributes_come() {
+    let fixture = Fixture::new(ingest::Options::default());
+    for attributes in [
+        [("a.b", "2"), ("a_b", "1"), ("__name__", "other"), ("c", "3")],
+        [("c", "3"), ("__name__", "other"), ("a_b", "1"), ("a.b", "2")],
+    ] {
+        assert_eq!(send(&fixture, &request(SERVICE, &gauge(&[gauge_point(&attributes)]))).rejected, 0);
+    }
+    assert_eq!(fixture.stored(), [r#"m{a_b="2;1", c="3", job="api"} 0 1"#]);
+    assert_eq!(fixture.counter("icecore_ingest_series_cache_misses_total", ""), 1);
+}
+
+#[test]
+fn a_point_that_is_refused_each_time_costs_its_neighbour_nothing() {
+    let fixture = Fixture::new(ingest::Options::default());
+    let long = "x".repeat(3_000);
+    let body = request(SERVICE, &gauge(&[gauge_point(&[("k", &long)]), gauge_point(&[("k", "v")])]));
+    for _ in 0..2 {
+        let outcome = send(&fixture, &body);
+        assert_eq!((outcome.samples, outcome.rejected), (1, 1), "{:?}", outcome.reasons);
+    }
+    assert_eq!(fixture.stored(), [r#"m{job="api", k="v"} 0 1"#]);
+}
