@@ -112,7 +112,7 @@ pub const OPTIONS: &[OptionSpec] = options! {
 
     "web.enable-admin-api" BOOL web.enable_admin_api: "Let everybody who reaches --listen delete series (/api/v1/admin/tsdb/delete_series)";
 
-    "seal.samples" COUNT seal.samples: "The head becomes a segment at this many samples (and ten for each of its series),";
+    "seal.samples" COUNT seal.samples: "The head becomes a segment at this many samples (and eight for each of its series),";
     "seal.memory" SIZE seal.memory: "or at this much memory beyond 64 bytes for each of its series,";
     "seal.age" TIME seal.age: "or at this age, whichever comes first";
 
@@ -147,7 +147,7 @@ impl Default for Config {
                 size: ByteSize(0),
             },
             web: Web { enable_admin_api: false },
-            seal: Seal { samples: 5_000_000, memory: ByteSize(40 << 20), age: Duration::from_secs(15 * 60) },
+            seal: Seal { samples: 4_000_000, memory: ByteSize(40 << 20), age: Duration::from_secs(15 * 60) },
             otlp: Otlp {
                 translation_strategy: TranslationStrategy::UnderscoreEscapingWithSuffixes,
                 promote_resource_attributes: Vec::new(),

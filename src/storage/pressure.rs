@@ -15,10 +15,10 @@ use super::generation::Generation;
 pub(super) const WAIT_FOR_SEAL: Duration = Duration::from_secs(5);
 
 /// What a seal costs is mostly a cost of each series where they have fewer samples than this.
-const ROWS_OF_SERIES_MIN: u64 = 10;
+const ROWS_OF_SERIES_MIN: u64 = 8;
 
 pub(super) struct Pressure {
-    /// A generation is full at this many rows, so that a restart need not replay more …
+    /// A generation is full at this many rows, so that a restart replays few, unless it has many series …
     rows_max: u64,
     /// … or when it is filled with this much.
     bytes_max: u64,
@@ -58,7 +58,8 @@ impl Pressure {
         generation.filled_bytes() >= self.bytes_max || generation.row_count() >= rows_max
     }
 
-    /// Rows were added to this generation. The first shard that finds it full says so.
+    /// Rows were added to this generation. The first shard that finds it full says so; if it is not by the time somebody looks, since it
+    /// has more series, it is for the regular looks to find it full again.
     pub fn added_to(&self, generation: &Generation) {
         if self.is_full(generation)
             && self.reported.fetch_max(generation.number, Ordering::Relaxed) < generation.number

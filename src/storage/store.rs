@@ -41,7 +41,7 @@ pub struct Options {
     pub sync: SyncMode,
     /// Batches that may wait for a shard.
     pub queue_batches: usize,
-    /// A generation is sealed when it holds this many samples, and ten for each of its series …
+    /// A generation is sealed when it holds this many samples, and eight for each of its series …
     pub seal_samples: u64,
     /// … or this much memory …
     pub seal_bytes: u64,
@@ -92,7 +92,7 @@ impl Options {
             new_series_per_second: 50_000,
             sync: SyncMode::Group,
             queue_batches: 256,
-            seal_samples: 5_000_000,
+            seal_samples: 4_000_000,
             seal_bytes: 40 << 20,
             seal_age_ms: 15 * time::MINUTE,
             idle_series_ms: time::HOUR,

@@ -412,7 +412,7 @@ fn series_that_several_threads_look_up_come_once_in_the_order_of_their_segment()
 }
 
 #[test]
-fn a_full_generation_is_sealed_but_not_before_its_series_have_ten_samples() {
+fn a_full_generation_is_sealed_but_not_before_its_series_have_eight_samples() {
     let dir = tempfile::tempdir().unwrap();
     let full = Options { seal_samples: 40, ..options(dir.path()) };
     let store = Store::open(full, &prometheus::Registry::new(), NOON).unwrap();
@@ -422,8 +422,8 @@ fn a_full_generation_is_sealed_but_not_before_its_series_have_ten_samples() {
         store.tick(NOON);
         store.stats().unsealed_samples
     };
-    assert_eq!(append_rounds(0..9, 8), 72, "forty, but nine of each");
-    assert_eq!(append_rounds(9..10, 8), 0);
-    assert_eq!(append_rounds(10..23, 3), 39);
-    assert_eq!(append_rounds(23..24, 3), 0, "ten of each, and forty");
+    assert_eq!(append_rounds(0..7, 8), 56, "forty, but seven of each");
+    assert_eq!(append_rounds(7..8, 8), 0);
+    assert_eq!(append_rounds(8..21, 3), 39);
+    assert_eq!(append_rounds(21..22, 3), 0, "eight of each, and forty");
 }
