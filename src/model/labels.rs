@@ -47,8 +47,7 @@ impl Labels {
 
     /// For pairs that already keep the invariant; it is asserted.
     pub fn from_sorted<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Labels {
-        // Most fit, so it rarely grows.
-        let mut text = LabelsText { text: String::with_capacity(256), ..LabelsText::default() };
+        let mut text = LabelsText::default();
         pairs.into_iter().for_each(|(name, value)| text.push(name, value));
         text.take()
     }
@@ -252,11 +251,17 @@ fn pop_text<'a>(from: &mut &'a str) -> &'a str {
 }
 
 /// Makes sets of labels that keep the invariant already, one set after the other in one buffer.
-#[derive(Default)]
 pub struct LabelsText {
     text: String,
     /// Where the name of the last label lies.
     last_name: Range<usize>,
+}
+
+impl Default for LabelsText {
+    fn default() -> LabelsText {
+        // Most fit, so it rarely grows.
+        LabelsText { text: String::with_capacity(256), last_name: 0..0 }
+    }
 }
 
 impl LabelsText {

@@ -145,6 +145,11 @@ fn exemplars_that_come_without_samples_are_sealed_like_samples() {
     store.seal(NOON).unwrap();
     assert_eq!(found(&store), [exemplar]);
     assert_eq!(store.stats().unsealed_bytes, 0);
+    // They make no series of samples, whether the range is that of their segment or cuts it.
+    for until in [NOON - time::DAY, NOON - 1] {
+        let range = TimeRange { after: NOON - 2 * time::DAY, until };
+        assert_eq!(store.metrics().series_labels(&[], range).unwrap(), []);
+    }
 }
 
 #[test]

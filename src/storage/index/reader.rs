@@ -166,11 +166,6 @@ impl Index {
         self.labels_reader().labels(ordinal)
     }
 
-    /// [`Labels::fingerprint`] of a series.
-    pub fn fingerprint(&self, ordinal: u32) -> Result<u128, SegmentError> {
-        self.labels_reader().fingerprint(ordinal)
-    }
-
     /// Decodes every part of the index once.
     pub fn verify(&self) -> Result<(), SegmentError> {
         let names = self.names()?;

@@ -228,11 +228,6 @@ impl LogsSegment {
         Ok(*header)
     }
 
-    /// [`Labels::fingerprint`] of a stream.
-    pub(super) fn fingerprint(&self, stream: u32) -> Result<u128, SegmentError> {
-        self.index.fingerprint(stream)
-    }
-
     /// The streams that all matchers let through.
     pub(super) fn select(
         &self,

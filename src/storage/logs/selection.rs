@@ -207,13 +207,13 @@ pub(super) fn select_in_segment(
         has_entries.extend(shares.iter().map(|share| share.stream));
         blocks.push((number, block.header().range(), shares));
     });
-    let mut numbers = StreamNumbers::default();
+    let (mut numbers, mut labels) = (StreamNumbers::default(), segment.index().labels_reader());
     for ordinal in has_entries {
         if lookout.gives_up_before(0) {
             break;
         }
-        let fingerprint = segment.fingerprint(ordinal)?;
-        let number = found.number(fingerprint, || Ok(segment.index().labels(ordinal)?))?;
+        let fingerprint = labels.fingerprint(ordinal)?;
+        let number = found.number(fingerprint, || Ok(labels.labels(ordinal)?))?;
         numbers.by_source.push((ordinal, number));
     }
     found.selection.numbers.insert(source, numbers);

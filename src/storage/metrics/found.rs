@@ -69,14 +69,13 @@ impl Found {
         lookout: &Lookout<'_>,
     ) -> Vec<(Vec<Sighted>, Result<(), ReadError>)> {
         let (counted, others) = ranges;
-        // What lies in the range as a whole need not be looked up series by series.
-        let has_all = others.iter().any(|range| segment.lies_in(*range));
-        let ranges = (counted, if has_all { &[] } else { others });
+        // What lies in a range as a whole needs no look at times.
+        let others = (!others.iter().any(|range| segment.lies_in(*range))).then_some(others);
         let work = |ordinals: &[u32], lookout: &Lookout<'_>| {
             let (mut sighted, mut look_up) = (Vec::new(), segment.segment().look_up());
             let looked = ordinals.iter().take_while(|_| !lookout.gives_up_before(0));
             for &ordinal in looked {
-                match self.sight(segment, &mut look_up, ordinal, ranges, has_all) {
+                match self.sight(segment, &mut look_up, ordinal, (counted, others)) {
                     Ok(series) => sighted.extend(series),
                     Err(damage) => return (sighted, Err(damage)),
                 }
@@ -103,23 +102,23 @@ impl Found {
         })
     }
 
-    /// None if it has nothing in the ranges.
+    /// None if it has nothing in the ranges; the second ones may be all of time.
     fn sight(
         &self,
         segment: &VisibleSegment,
         look_up: &mut LookUp<'_>,
         ordinal: u32,
-        (counted, others): (&[TimeRange], &[TimeRange]),
-        mut is_there: bool,
+        (counted, others): (&[TimeRange], Option<&[TimeRange]>),
     ) -> Result<Option<Sighted>, ReadError> {
         let mut estimate = 0;
         for &range in counted {
             estimate += segment.sample_count(look_up, ordinal, range)?;
         }
-        for &range in others {
+        let mut is_there = estimate > 0 || others.is_none() && look_up.has_samples(ordinal)?;
+        for &range in others.unwrap_or_default() {
             is_there = is_there || segment.sample_count(look_up, ordinal, range)? > 0;
         }
-        if !is_there && estimate == 0 {
+        if !is_there {
             return Ok(None);
         }
         let fingerprint = look_up.fingerprint(ordinal)?;

@@ -23,10 +23,12 @@ pub(super) fn in_label_order(registries: &[SharedRegistry], ids: &[Vec<u32>]) ->
             places.extend(ranks.of(place).map(|labels| (ranks.packed(labels), place)));
         }
     }
-    places.sort_unstable_by(|(packed, place), (other_packed, other)| {
+    let compare = |(packed, place): &(u128, Place), (other_packed, other): &(u128, Place)| {
         let whole = |place: &Place| ranks.of(*place).into_iter().flatten();
         packed.cmp(other_packed).then_with(|| whole(place).cmp(whole(other)))
-    });
+    };
+    places.sort_unstable_by(compare);
+    assert!(places.is_sorted_by(|a, b| compare(a, b).is_lt()), "a series is registered twice");
     places.into_iter().map(|(_, place)| place).collect()
 }
 

@@ -72,14 +72,19 @@ fn model_bits(content: &Content, range: TimeRange) -> Bits {
 /// Asks everything; each answer is right or an error. Returns how many were errors.
 fn ask(segment: &MetricsSegment, model: &Model, ranges: &[TimeRange], matchers: &[Matcher]) -> usize {
     let mut errors = 0;
-    let mut samples = SampleBuffer::default();
+    let (mut samples, mut look_up) = (SampleBuffer::default(), segment.look_up());
     for (ordinal, (labels, content)) in model.iter().enumerate() {
         let ordinal = ordinal as u32;
         match segment.labels(ordinal) {
             Ok(read) => assert_eq!(&read, labels),
             Err(_) => errors += 1,
         }
-        match segment.look_up().fingerprint(ordinal) {
+        // What an error leaves behind must not show in what is read next.
+        match look_up.labels(ordinal) {
+            Ok(read) => assert_eq!(&read, labels),
+            Err(_) => errors += 1,
+        }
+        match look_up.fingerprint(ordinal) {
             Ok(read) => assert_eq!(read, labels.fingerprint()),
             Err(_) => errors += 1,
         }
@@ -94,7 +99,7 @@ fn ask(segment: &MetricsSegment, model: &Model, ranges: &[TimeRange], matchers: 
                 Ok(()) => assert_eq!(bits_of(&samples), expected),
                 Err(_) => errors += 1,
             }
-            match segment.look_up().sample_count(ordinal, range) {
+            match look_up.sample_count(ordinal, range) {
                 Ok(count) => assert!(count > 0 || expected.0.is_empty() && expected.1.is_empty()),
                 Err(_) => errors += 1,
             }

@@ -218,16 +218,19 @@ impl MetricsSnapshot {
         let in_segments = self.listed_in(range).map(|(_, segment)| {
             self.or_warn(label_values_in_segment(segment, name, matchers, &lookout)).unwrap_or_default()
         });
-        let (values, mut in_heads) = (united(in_segments, &lookout), BTreeSet::new());
-        self.registries.iter().for_each(|registry| {
+        let values = united(in_segments, &lookout);
+        let in_heads = self.registries.iter().map(|registry| {
+            let mut new = Vec::new();
             registry.label_values(name, matchers, &lookout, |value| {
-                let is_known = |known: &String| known.as_str().cmp(value);
-                if values.binary_search_by(is_known).is_err() && !in_heads.contains(value) {
-                    in_heads.insert(value.to_owned());
+                if values.binary_search_by(|known| known.as_str().cmp(value)).is_err() {
+                    new.push(value.to_owned());
                 }
             });
+            new.sort_unstable();
+            new
         });
-        Ok(united([values, in_heads.into_iter().collect()], &lookout))
+        let new = united(in_heads, &lookout);
+        Ok(united([values, new], &lookout))
     }
 
     pub fn exemplars(

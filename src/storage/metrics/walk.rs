@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::segment_reader::MetricsSegment;
+use super::segment_reader::LookUp;
 use super::visible::VisibleSegment;
 use crate::model::Labels;
 use crate::storage::segment::SegmentError;
@@ -12,7 +12,7 @@ pub(super) type Places = Vec<(usize, u32)>;
 
 /// Where the walk stands in each segment: its next ordinal, and the labels there.
 pub(super) struct Walk<'a> {
-    heads: Vec<(&'a MetricsSegment, u32, Option<Labels>)>,
+    heads: Vec<(LookUp<'a>, u32, Option<Labels>)>,
 }
 
 impl<'a> Walk<'a> {
@@ -21,8 +21,9 @@ impl<'a> Walk<'a> {
     ) -> Result<Walk<'a>, SegmentError> {
         let mut heads = Vec::new();
         for segment in segments {
-            let segment = segment.segment();
-            heads.push((segment.as_ref(), 0, labels_at(segment, 0)?));
+            let mut look_up = segment.segment().look_up();
+            let labels = labels_at(&mut look_up, 0)?;
+            heads.push((look_up, 0, labels));
         }
         Ok(Walk { heads })
     }
@@ -33,17 +34,17 @@ impl<'a> Walk<'a> {
             return Ok(None);
         };
         let mut found = Vec::new();
-        for (place, (segment, ordinal, at)) in self.heads.iter_mut().enumerate() {
+        for (place, (look_up, ordinal, at)) in self.heads.iter_mut().enumerate() {
             if at.as_ref() == Some(&labels) {
                 found.push((place, *ordinal));
                 *ordinal += 1;
-                *at = labels_at(segment, *ordinal)?;
+                *at = labels_at(look_up, *ordinal)?;
             }
         }
         Ok(Some((labels, found)))
     }
 }
 
-fn labels_at(segment: &MetricsSegment, ordinal: u32) -> Result<Option<Labels>, SegmentError> {
-    if ordinal < segment.series_count() { Ok(Some(segment.labels(ordinal)?)) } else { Ok(None) }
+fn labels_at(look_up: &mut LookUp<'_>, ordinal: u32) -> Result<Option<Labels>, SegmentError> {
+    if ordinal < look_up.series_count() { Ok(Some(look_up.labels(ordinal)?)) } else { Ok(None) }
 }

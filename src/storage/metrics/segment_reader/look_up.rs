@@ -6,7 +6,7 @@ use crate::model::{Labels, TimeRange};
 use crate::storage::index::LabelsReader;
 use crate::storage::segment::{CHUNK_ROWS, LastChunk, SegmentError};
 
-use super::super::segment_layout::{BlockChunk, Column};
+use super::super::segment_layout::{BlockChunk, Column, SeriesBlocks};
 
 pub struct LookUp<'a> {
     segment: &'a MetricsSegment,
@@ -21,6 +21,10 @@ impl<'a> LookUp<'a> {
         LookUp { segment, labels: segment.index.labels_reader(), blocks, columns }
     }
 
+    pub fn series_count(&self) -> u32 {
+        self.segment.series_count()
+    }
+
     pub fn labels(&mut self, ordinal: u32) -> Result<Labels, SegmentError> {
         self.labels.labels(ordinal)
     }
@@ -30,20 +34,33 @@ impl<'a> LookUp<'a> {
         self.labels.fingerprint(ordinal)
     }
 
+    /// Whether the series has samples, or buckets, at any time.
+    pub fn has_samples(&mut self, ordinal: u32) -> Result<bool, SegmentError> {
+        let blocks = blocks_of(self.segment, &mut self.blocks, ordinal)?;
+        Ok(!blocks.floats.is_empty() || !blocks.histograms.is_empty())
+    }
+
     /// About how many samples the series has in `range`, from the index alone: as if those of each block were spread
     /// evenly. 0 only where no block overlaps the range.
     pub fn sample_count(&mut self, ordinal: u32, range: TimeRange) -> Result<u64, SegmentError> {
-        let segment = self.segment;
-        if ordinal >= segment.series_count() {
-            return Err(segment.no_such_series());
-        }
-        let number = u64::from(ordinal) / CHUNK_ROWS as u64;
-        let chunk = self.blocks.get(number, || segment.blocks(number))?;
-        let blocks = chunk.of(ordinal as usize % CHUNK_ROWS);
+        let blocks = blocks_of(self.segment, &mut self.blocks, ordinal)?;
         let mut count = 0;
         for block in blocks.floats.iter().chain(blocks.histograms) {
-            count += segment.column_in(&mut self.columns, block.column)?.count_in(range);
+            count += self.segment.column_in(&mut self.columns, block.column)?.count_in(range);
         }
         Ok(count)
     }
+}
+
+fn blocks_of<'c>(
+    segment: &MetricsSegment,
+    last: &'c mut LastChunk<BlockChunk>,
+    ordinal: u32,
+) -> Result<SeriesBlocks<'c>, SegmentError> {
+    if ordinal >= segment.series_count() {
+        return Err(segment.no_such_series());
+    }
+    let number = u64::from(ordinal) / CHUNK_ROWS as u64;
+    let chunk = last.get(number, || segment.blocks(number))?;
+    Ok(chunk.of(ordinal as usize % CHUNK_ROWS))
 }
