@@ -1,6 +1,7 @@
 //! Reads the series of a segment in place, block by block. Every block is checked when it is decoded.
 
 mod buckets;
+mod cursor;
 mod look_up;
 
 use std::ops::Range;
@@ -9,6 +10,7 @@ use std::sync::Arc;
 use roaring::RoaringBitmap;
 
 pub use buckets::StatesSummary;
+pub use cursor::SeriesCursor;
 pub use look_up::LookUp;
 
 use super::SampleBuffer;
@@ -147,9 +149,7 @@ impl MetricsSegment {
 
     /// All series in order of their labels, for merging.
     pub fn cursor(&self) -> Result<SeriesCursor<'_>, SegmentError> {
-        let mut cursor = SeriesCursor { segment: self, next: 0, current: None };
-        cursor.advance()?;
-        Ok(cursor)
+        SeriesCursor::new(self)
     }
 
     /// Decodes everything once and compares every checksum; the first damage is the answer.
@@ -319,33 +319,6 @@ pub struct BlockSummary {
     pub last: Timestamp,
     /// Bytes of the values; timestamp columns are shared.
     pub len: u64,
-}
-
-/// Walks the series of a segment in order of their labels.
-pub struct SeriesCursor<'a> {
-    segment: &'a MetricsSegment,
-    next: u32,
-    current: Option<(u32, Labels)>,
-}
-
-impl<'a> SeriesCursor<'a> {
-    /// The series the cursor stands at; `None` behind the last.
-    pub fn current(&self) -> Option<(u32, &Labels)> {
-        self.current.as_ref().map(|(ordinal, labels)| (*ordinal, labels))
-    }
-
-    pub fn segment(&self) -> &'a MetricsSegment {
-        self.segment
-    }
-
-    pub fn advance(&mut self) -> Result<(), SegmentError> {
-        self.current = None;
-        if self.next < self.segment.series_count() {
-            self.current = Some((self.next, self.segment.labels(self.next)?));
-            self.next += 1;
-        }
-        Ok(())
-    }
 }
 
 /// Appends those in these places.

@@ -1,5 +1,5 @@
 //! Writes the series of a segment in order of their labels. Blocks stream out as they come; what is kept is the
-//! index: about eight bytes a label and a few dozen a block of the current chunk.
+//! index: about four bytes a label and a few dozen a block of the current chunk.
 
 mod buckets;
 

@@ -21,10 +21,6 @@ impl<'a> LookUp<'a> {
         LookUp { segment, labels: segment.index.labels_reader(), blocks, columns }
     }
 
-    pub fn series_count(&self) -> u32 {
-        self.segment.series_count()
-    }
-
     pub fn labels(&mut self, ordinal: u32) -> Result<Labels, SegmentError> {
         self.labels.labels(ordinal)
     }
