@@ -6,9 +6,11 @@
 use std::ops::Range;
 
 use super::bits::{BitReader, BitWriter};
+use super::integers::{Estimate, varint_bits};
 use super::near_decimals::{self, NearDecimals};
-use super::patches::{self, Patches};
+use super::patches::{self, PATCH_BITS, Patches};
 use super::varint::{read_i64, read_u64, write_i64, write_u64};
+use super::whole::{self, ROUND, ROUNDED_MAX};
 use super::{Effort, Malformed, integers, take, take_u8};
 
 const CONSTANT: u8 = 1;
@@ -29,17 +31,54 @@ pub fn encode(values: &[f64], out: &mut Vec<u8>) {
 
 /// As [`encode`], but as small as the effort allows.
 pub fn encode_with(values: &[f64], effort: Effort, out: &mut Vec<u8>) {
-    let Some(&first) = values.first() else {
-        out.push(BITS);
-        integers::encode(&[], out);
-        return;
-    };
-    if values.iter().all(|v| v.to_bits() == first.to_bits()) {
-        return encode_constant(first, out);
+    Chosen::of(values, effort).put(effort, out);
+}
+
+/// A codec and what it makes of values; what is told beforehand is how many bits that takes.
+pub enum Chosen {
+    Decimals(Decimals),
+    /// Codec and payload.
+    Written(Vec<u8>),
+}
+
+impl Chosen {
+    pub fn of(values: &[f64], effort: Effort) -> Chosen {
+        let mut written = Vec::new();
+        match values.first() {
+            None => {
+                written.push(BITS);
+                integers::encode(&[], &mut written);
+            }
+            Some(first) if values.iter().all(|v| v.to_bits() == first.to_bits()) => {
+                encode_constant(*first, &mut written)
+            }
+            Some(_) => match Decimals::find(values) {
+                Some(decimals) => return Chosen::Decimals(decimals),
+                None => encode_others(values, effort, &mut written),
+            },
+        }
+        Chosen::Written(written)
     }
-    if let Some(decimals) = Decimals::find(values) {
-        return decimals.encode(effort, out);
+
+    /// About how many bits codec and payload take.
+    pub fn cost_bits(&self) -> usize {
+        match self {
+            Chosen::Decimals(decimals) => decimals.cost_bits(),
+            Chosen::Written(bytes) => 8 * bytes.len(),
+        }
     }
+
+    /// Appends codec and payload.
+    pub fn put(self, effort: Effort, out: &mut Vec<u8>) {
+        match self {
+            Chosen::Decimals(decimals) => decimals.put(effort, out),
+            Chosen::Written(mut bytes) => out.append(&mut bytes),
+        }
+    }
+}
+
+/// What are no decimals.
+fn encode_others(values: &[f64], effort: Effort, out: &mut Vec<u8>) {
     if let Some(near) = NearDecimals::find(values) {
         out.push(NEAR_DECIMAL);
         return near.encode(effort, out);
@@ -109,10 +148,9 @@ pub(super) fn as_decimal(value: f64, exponent: usize) -> Option<i64> {
         let integer = value as i64;
         return ((integer as f64).to_bits() == value.to_bits()).then_some(integer);
     }
-    // Adding and taking away 1.5 * 2^52 rounds what is below 2^51 to an integer, faster than a call of `round`.
-    const ROUND: f64 = 6_755_399_441_055_744.0;
+    // Adding and taking away `ROUND` rounds, faster than a call of `round`.
     let scaled = value * POWERS[exponent];
-    if scaled.abs() >= (1u64 << 51) as f64 {
+    if scaled.abs() >= ROUNDED_MAX {
         return None;
     }
     let rounded = (scaled + ROUND) - ROUND;
@@ -122,9 +160,13 @@ pub(super) fn as_decimal(value: f64, exponent: usize) -> Option<i64> {
 }
 
 /// Values as integers over a power of ten, but for a few patches.
-struct Decimals {
+pub struct Decimals {
     exponent: usize,
+    /// What each integer stands for: so many times the factor behind the offset.
+    offset: i64,
+    factor: i64,
     integers: Vec<i64>,
+    estimate: Estimate,
     /// Position and bits of what is no such integer.
     patches: Vec<(usize, u64)>,
 }
@@ -159,21 +201,27 @@ impl Decimals {
             }
             integers.push(last);
         }
-        Ok(Decimals { exponent, integers, patches })
+        let factor = common_factor(&integers, integers[0]);
+        let offset = if factor > 1 { integers[0] } else { 0 };
+        if factor > 1 {
+            integers.iter_mut().for_each(|m| *m = (*m - offset) / factor);
+        }
+        let estimate = Estimate::of(&integers);
+        Ok(Decimals { exponent, offset, factor, integers, estimate, patches })
     }
 
-    fn encode(mut self, effort: Effort, out: &mut Vec<u8>) {
+    fn cost_bits(&self) -> usize {
+        let scale_bits = 16 + varint_bits(self.offset) + varint_bits(self.factor);
+        self.patches.len() * PATCH_BITS + scale_bits + self.estimate.bits
+    }
+
+    fn put(self, effort: Effort, out: &mut Vec<u8>) {
         out.push(DECIMAL);
         patches::put(&self.patches, out);
         out.push(self.exponent as u8);
-        let offset = self.integers[0];
-        let factor = common_factor(&self.integers, offset);
-        if factor > 1 {
-            self.integers.iter_mut().for_each(|m| *m = (*m - offset) / factor);
-        }
-        write_i64(out, if factor > 1 { offset } else { 0 });
-        write_u64(out, factor as u64);
-        integers::encode_with(&self.integers, effort, out);
+        write_i64(out, self.offset);
+        write_u64(out, self.factor as u64);
+        integers::encode_as(&self.integers, self.estimate, effort, out);
     }
 }
 
@@ -215,9 +263,9 @@ fn decode_decimals(
     let power = *POWERS.get(exponent).ok_or(Malformed("an exponent exceeds 18"))?;
     let (offset, factor) = (read_i64(&mut bytes)?, read_u64(&mut bytes)? as i64);
     match (exponent, factor) {
-        (0, 1) => integers::for_each_group_in(bytes, count, wanted, |group| {
-            out.extend(group.iter().map(|&m| m.wrapping_add(offset) as f64))
-        })?,
+        (0, 1) => {
+            integers::for_each_group_in(bytes, count, wanted, |group| whole::extend_sums(out, group, offset))?
+        }
         (0, _) => integers::for_each_group_in(bytes, count, wanted, |group| {
             out.extend(group.iter().map(|&m| m.wrapping_mul(factor).wrapping_add(offset) as f64))
         })?,

@@ -3,10 +3,12 @@
 //! Values, differences or differences of differences, whichever is smallest, in groups of 128: a base, a width
 //! in bits for all, and a few exceptions that did not fit. Decoding is loops without branches per value.
 
+mod estimate;
 mod runs;
 
 use std::ops::Range;
 
+pub use estimate::Estimate;
 pub(super) use runs::Runs;
 
 use super::bits::{self, GROUP};
@@ -32,12 +34,16 @@ pub fn encode(values: &[i64], out: &mut Vec<u8>) {
 
 /// As [`encode`]; with [`Effort::Best`] by how often each residual comes, where that saves a sixteenth at least.
 pub fn encode_with(values: &[i64], effort: Effort, out: &mut Vec<u8>) {
-    let estimates = [0, 1, 2].map(|order| estimate(values, order));
-    let order = (0..=2).min_by_key(|&order| estimates[order]).expect("three orders");
+    encode_as(values, Estimate::of(values), effort, out);
+}
+
+/// As [`encode_with`], in the order of differences that was found the best.
+pub fn encode_as(values: &[i64], found: Estimate, effort: Effort, out: &mut Vec<u8>) {
+    let order = found.order;
     if effort == Effort::Best && values.len() > order {
         let mut all = vec![0; values.len() - order];
         residuals(values, order, order, &mut all);
-        let pays = |coded: &Coded| coded.cost_bits + coded.cost_bits / 8 < estimates[order];
+        let pays = |coded: &Coded| coded.cost_bits + coded.cost_bits / 8 < found.bits;
         if let Some(coded) = Coded::of(&all).filter(pays) {
             let has_entries = all.len() > ENTRY_RESIDUALS;
             out.push(order as u8 | CODED | if has_entries { ENTRIES } else { 0 });
@@ -180,51 +186,6 @@ fn residuals(values: &[i64], order: usize, at: usize, to: &mut [i64]) {
             }
         }
     }
-}
-
-/// About how many bits `values` take with this order, from a few groups of them.
-fn estimate(values: &[i64], order: usize) -> usize {
-    const GROUPS_MEASURED_MAX: usize = 4;
-    let group_count = values.len().saturating_sub(order).div_ceil(GROUP);
-    let stride = group_count.div_ceil(GROUPS_MEASURED_MAX).max(1);
-    let (mut bits, mut measured) = (0, 0);
-    let mut group = [0; GROUP];
-    for at in (order..values.len()).step_by(GROUP * stride) {
-        let group = &mut group[..(values.len() - at).min(GROUP)];
-        residuals(values, order, at, group);
-        bits += estimate_group(group);
-        measured += group.len();
-    }
-    let first: usize = values.iter().take(order).map(|&v| varint_bits(v)).sum();
-    first + bits * (values.len() - order.min(values.len())) / measured.max(1)
-}
-
-/// As [`choose_window`] counts, but without sorting: a window of all residuals, or one around a typical one.
-fn estimate_group(residuals: &[i64]) -> usize {
-    let last = residuals.len() - 1;
-    let mut some = [0, last / 4, last / 2, last - last / 4, last].map(|at| residuals[at]);
-    some.sort_unstable();
-    let typical = some[2];
-    let (min, max) = residuals.iter().fold((i64::MAX, i64::MIN), |(l, h), &r| (l.min(r), h.max(r)));
-    let mut best = residuals.len() * bit_len(max.wrapping_sub(min) as u64);
-    if best <= EXCEPTION_BITS {
-        // A window that leaves one out costs as much.
-        return 8 + varint_bits(typical) + best;
-    }
-    const { assert!(GROUP <= u8::MAX as usize) };
-    let mut of_width = [0u8; 65];
-    for &r in residuals {
-        of_width[bit_len(zigzag(r.wrapping_sub(typical)))] += 1;
-    }
-    let mut outside = residuals.len();
-    for (width, count) in of_width.into_iter().enumerate() {
-        outside -= usize::from(count);
-        best = best.min(width * residuals.len() + outside * EXCEPTION_BITS);
-        if outside == 0 {
-            break;
-        }
-    }
-    8 + varint_bits(typical) + best
 }
 
 pub(super) fn varint_bits(value: i64) -> usize {

@@ -18,6 +18,7 @@ pub mod states;
 pub mod text;
 pub mod timestamps;
 pub mod varint;
+mod whole;
 
 /// How hard to look for a small form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

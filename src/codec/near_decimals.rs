@@ -4,6 +4,7 @@
 use std::ops::Range;
 
 use super::floats::{POWERS, from_ordered_bits, ordered_bits};
+use super::whole::{ROUND, ROUNDED_MAX};
 use super::{Effort, Malformed, integers, take_u8};
 
 /// Values this far from a decimal are near it.
@@ -62,10 +63,9 @@ fn suits(values: &[f64], exponent: usize) -> bool {
 
 /// The integer `m` with `m / 10^exponent` closest to the value, if that can be told.
 fn nearest(value: f64, exponent: usize) -> Option<i64> {
-    // Adding and taking away 1.5 * 2^52 rounds what is below 2^51 to an integer, faster than a call of `round`.
-    const ROUND: f64 = 6_755_399_441_055_744.0;
+    // Adding and taking away `ROUND` rounds, faster than a call of `round`.
     let scaled = value * POWERS[exponent];
-    (scaled.abs() < (1u64 << 51) as f64).then_some(((scaled + ROUND) - ROUND) as i64)
+    (scaled.abs() < ROUNDED_MAX).then_some(((scaled + ROUND) - ROUND) as i64)
 }
 
 fn distance(value: f64, number: i64, exponent: usize) -> i64 {

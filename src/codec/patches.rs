@@ -3,6 +3,9 @@
 use super::varint::{read_u64, write_u64};
 use super::{Malformed, take, take_count};
 
+/// About what each takes.
+pub const PATCH_BITS: usize = 72;
+
 /// Appends (place, bits), in order of the places.
 pub fn put(patches: &[(usize, u64)], out: &mut Vec<u8>) {
     write_u64(out, patches.len() as u64);

@@ -3,16 +3,21 @@
 use std::ops::Range;
 
 use super::scale::Scale;
-use crate::codec::patches::{self, Patches};
-use crate::codec::{Effort, Malformed, integers};
+use crate::codec::integers::{self, Estimate};
+use crate::codec::patches::{self, PATCH_BITS, Patches};
+use crate::codec::{Effort, Malformed};
 
 /// Values in terms of a scale and of what was expected there.
 pub struct Residuals {
     scale: Scale,
     residuals: Vec<i64>,
+    estimate: Estimate,
     /// Position and bits.
     patches: Vec<(usize, u64)>,
 }
+
+/// What is expected follows the values: twice the difference of what is left tells nothing more.
+const ORDER_MAX: usize = 1;
 
 impl Residuals {
     /// `integer` tells what stands for a value, unless nothing does; `None` if that is so for many of them.
@@ -36,13 +41,19 @@ impl Residuals {
                 }
             }
         }
-        Some(Residuals { scale, residuals, patches })
+        let estimate = Estimate::up_to(ORDER_MAX, &residuals);
+        Some(Residuals { scale, residuals, estimate, patches })
+    }
+
+    /// About how many bits all of it takes.
+    pub fn cost_bits(&self) -> usize {
+        self.patches.len() * PATCH_BITS + self.scale.cost_bits() + self.estimate.bits
     }
 
     pub fn put(&self, effort: Effort, out: &mut Vec<u8>) {
         patches::put(&self.patches, out);
         self.scale.put(out);
-        integers::encode_with(&self.residuals, effort, out);
+        integers::encode_as(&self.residuals, self.estimate, effort, out);
     }
 }
 
@@ -62,26 +73,38 @@ impl<'a> Packed<'a> {
         Ok(Packed { scale, patches, residuals: bytes })
     }
 
-    /// All values: `value` makes one of its place and its integer.
+    /// Appends all values: `value` makes one of its place and its integer.
     #[inline]
     pub fn unpack(
-        mut self,
+        self,
         count: usize,
         expected: impl Fn(usize) -> i64,
         value: impl Fn(usize, i64) -> f64,
-    ) -> Result<Vec<f64>, Malformed> {
-        let mut values = Vec::with_capacity(count);
-        integers::for_each_group(&mut self.residuals, count, |group| {
-            let first = values.len();
+        to: &mut Vec<f64>,
+    ) -> Result<(), Malformed> {
+        self.unpack_runs(count, to, |first, residuals, to| {
             let of_place = |(i, &residual): (usize, &i64)| {
                 let at = first + i;
                 value(at, residual.wrapping_add(expected(at)))
             };
-            values.extend(group.iter().enumerate().map(of_place));
-        })?;
+            to.extend(residuals.iter().enumerate().map(of_place));
+        })
+    }
+
+    /// Appends all values: `append` does it for a run of residuals, the first of which has this place.
+    #[inline]
+    pub fn unpack_runs(
+        mut self,
+        count: usize,
+        to: &mut Vec<f64>,
+        append: impl Fn(usize, &[i64], &mut Vec<f64>),
+    ) -> Result<(), Malformed> {
+        let start = to.len();
+        to.reserve(count);
+        integers::for_each_group(&mut self.residuals, count, |run| append(to.len() - start, run, to))?;
         self.ended()?;
-        self.patches.apply(0, &mut values);
-        Ok(values)
+        self.patches.apply(0, &mut to[start..]);
+        Ok(())
     }
 
     /// As [`Packed::unpack`], but only the values of these places, which are in order; most of the others are skipped.

@@ -4,15 +4,13 @@
 use crate::codec::floats::{
     EXPONENT_MAX, POWERS, as_decimal, common_factor, from_ordered_bits, larger_exponent, ordered_bits,
 };
+use crate::codec::integers::varint_bits;
 use crate::codec::varint::{read_i64, read_u64, write_i64, write_u64};
+use crate::codec::whole::{self, rounded};
 use crate::codec::{Malformed, take_u8};
 
 /// On disk in place of an exponent.
 const BITS: u8 = 255;
-
-/// Adding 1.5 * 2^52 rounds what is below 2^51 to an integer, ties to even.
-const ROUND: f64 = 6_755_399_441_055_744.0;
-const ROUNDED_MAX: f64 = (1u64 << 51) as f64;
 
 /// How floats become integers and integers floats. Any float becomes one; not every one comes back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +25,13 @@ pub enum Scale {
 pub trait IntegerScale: Copy {
     fn integer_of(self, value: f64) -> i64;
     fn value_of(self, integer: i64) -> f64;
+
+    /// Appends what lies so many `steps` of the scale from these values, one for each.
+    fn extend_stepped(self, to: &mut Vec<f64>, values: &[f64], steps: &[i64]) {
+        let stepped =
+            |(&value, step): (&f64, &i64)| self.value_of(self.integer_of(value).wrapping_add(*step));
+        to.extend(values.iter().zip(steps).map(stepped));
+    }
 }
 
 impl IntegerScale for Scale {
@@ -71,6 +76,10 @@ impl IntegerScale for Whole {
     #[inline]
     fn value_of(self, integer: i64) -> f64 {
         integer as f64
+    }
+
+    fn extend_stepped(self, to: &mut Vec<f64>, values: &[f64], steps: &[i64]) {
+        whole::extend_stepped(to, values, steps);
     }
 }
 
@@ -128,6 +137,14 @@ impl Scale {
         }
     }
 
+    /// How many bits it takes.
+    pub fn cost_bits(self) -> usize {
+        match self {
+            Scale::Decimal { offset, factor, .. } => 8 + varint_bits(offset) + varint_bits(factor),
+            Scale::Bits => 8,
+        }
+    }
+
     pub fn put(self, out: &mut Vec<u8>) {
         match self {
             Scale::Decimal { exponent, offset, factor } => {
@@ -167,15 +184,4 @@ pub fn to_rounded_bits(value: f64) -> i64 {
 pub fn from_rounded_bits(integer: i64) -> f64 {
     let value = f64::from_bits((integer.unsigned_abs() << SUM_BITS_DROPPED) & (u64::MAX >> 1));
     if integer < 0 { -value } else { value }
-}
-
-/// The nearest integer, ties to even; what is too large for that is cut.
-#[inline]
-fn rounded(value: f64) -> i64 {
-    // The sum lies between 2^52 and 2^53, where floats are the whole numbers: its low bits are the integer.
-    if value.abs() < ROUNDED_MAX {
-        (value + ROUND).to_bits() as i64 - ROUND.to_bits() as i64
-    } else {
-        value as i64
-    }
 }

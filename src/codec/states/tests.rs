@@ -133,6 +133,11 @@ fn encoded_in(buckets: &FloatBuckets, forms: Forms) -> Vec<u8> {
     bytes
 }
 
+/// All that is held, spelled out.
+fn spelled(buckets: &FloatBuckets) -> String {
+    format!("{buckets:?}")
+}
+
 /// What can be told of these columns.
 fn told(has: Columns) -> Columns {
     let has = has.union(Columns::COUNT);
@@ -156,10 +161,12 @@ proptest! {
         let bytes = encoded(&buckets);
         let all = decoded(&bytes, &times, Columns::ALL).unwrap();
         assert_same(&all, &buckets);
-        let rows = cut.index(times.len() + 1)..times.len();
-        let mut tail = FloatBuckets::new(Columns::ALL);
-        decode_floats(&bytes, &part_of(&times, rows.clone()), Columns::ALL, &mut tail).unwrap();
-        assert_same(&tail, &all.part(rows));
+        let cut = cut.index(times.len() + 1);
+        let mut parts = FloatBuckets::new(Columns::ALL);
+        for rows in [0..cut / 2, cut / 2..cut, cut..times.len()] {
+            decode_floats(&bytes, &part_of(&times, rows), Columns::ALL, &mut parts).unwrap();
+        }
+        assert_same(&parts, &all);
         let some = decoded(&bytes, &times, wanted).unwrap();
         let mut expected = all;
         expected.narrow(wanted);
@@ -201,6 +208,11 @@ proptest! {
         }
         if let Ok(found) = decoded(&bytes, &times, Columns::ALL) {
             assert_even(&found, times.len());
+        }
+        let mut behind = buckets.clone();
+        match decode_floats(&bytes, &part_of(&times, 0..times.len()), Columns::ALL, &mut behind) {
+            Ok(()) => assert_even(&behind, 2 * times.len()),
+            Err(_) => prop_assert_eq!(spelled(&behind), spelled(&buckets)),
         }
         if let Ok(found) = BucketTimes::decode(&of_times, times.len(), MINUTE) {
             prop_assert!(found.ends.is_sorted_by(|a, b| a < b));

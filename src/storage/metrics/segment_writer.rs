@@ -4,10 +4,11 @@
 mod buckets;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::Hash;
 use std::io::{self, Write};
 use std::sync::Arc;
 
-use xxhash_rust::xxh3::{Xxh3, xxh3_128};
+use xxhash_rust::xxh3::{Xxh3Default, xxh3_128};
 
 use super::SampleBuffer;
 use super::segment_layout::{
@@ -350,16 +351,11 @@ fn block_len(bytes: &[u8]) -> u64 {
     (bytes.len() + CHECK_LEN) as u64
 }
 
-fn content_hash(times: &[Timestamp]) -> u128 {
-    let mut hash = Xxh3::new();
-    let mut bytes = [0; 1024];
-    for times in times.chunks(bytes.len() / 8) {
-        for (slot, time) in bytes.chunks_exact_mut(8).zip(times) {
-            slot.copy_from_slice(&time.to_le_bytes());
-        }
-        hash.update(&bytes[..times.len() * 8]);
-    }
-    hash.digest128()
+/// For what is compared within one run alone.
+fn content_hash(content: impl Hash) -> u128 {
+    let mut hasher = Xxh3Default::new();
+    content.hash(&mut hasher);
+    hasher.digest128()
 }
 
 fn encode_histograms(values: &[Arc<Histogram>], effort: Effort, out: &mut Vec<u8>) {

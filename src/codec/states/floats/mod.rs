@@ -4,6 +4,7 @@ mod pack;
 mod unpack;
 
 use std::borrow::Cow;
+use std::ops::Deref;
 
 pub use pack::encode;
 pub use unpack::decode;
@@ -49,39 +50,63 @@ const UNKNOWN_FORM: Malformed = Malformed("unknown form of a column");
 #[derive(Default)]
 struct Filled<'a> {
     counts: Cow<'a, [u64]>,
-    lasts: Vec<f64>,
-    firsts: Vec<f64>,
-    mins: Vec<f64>,
-    maxs: Vec<f64>,
-    sums: Vec<f64>,
-    resets: Vec<i64>,
-    lost: Vec<f64>,
+    lasts: Tail,
+    firsts: Tail,
+    mins: Tail,
+    maxs: Tail,
+    sums: Tail,
+    /// Of the buckets that have some.
+    resets: Vec<(usize, i64)>,
+    lost: Tail,
     changes: Vec<i64>,
+}
+
+/// A column behind what a list held before.
+#[derive(Default)]
+struct Tail {
+    list: Vec<f64>,
+    start: usize,
+}
+
+impl From<Vec<f64>> for Tail {
+    fn from(list: Vec<f64>) -> Tail {
+        Tail { list, start: 0 }
+    }
+}
+
+impl Deref for Tail {
+    type Target = [f64];
+
+    fn deref(&self) -> &[f64] {
+        &self.list[self.start..]
+    }
 }
 
 impl Filled<'_> {
     /// The first value of a bucket if all steps from the last one of the bucket before to the last one of the bucket are
     /// equal.
     fn expected_first(&self, scale: impl IntegerScale) -> impl Fn(usize) -> i64 {
-        let before = self.stepped_first(scale);
+        let (before, lasts) = (self.stepped_first(scale), &self.lasts[..]);
         move |at| {
-            let (before, last) = (before(at), scale.integer_of(self.lasts[at]));
+            let (before, last) = (before(at), scale.integer_of(lasts[at]));
             before.wrapping_add(last.wrapping_sub(before) / (self.counts[at] as i64).max(1))
         }
     }
 
     /// The last value of the bucket before, and of the first bucket its own.
     fn stepped_first(&self, scale: impl IntegerScale) -> impl Fn(usize) -> i64 {
-        move |at| scale.integer_of(self.lasts[at.saturating_sub(1)])
+        let lasts = &self.lasts[..];
+        move |at| scale.integer_of(lasts[at.saturating_sub(1)])
     }
 
     /// Of each bucket one of its ends.
     fn ends(&self, of: impl Fn(f64, f64) -> f64) -> impl Iterator<Item = f64> {
-        self.firsts.iter().zip(&self.lasts).map(move |(&first, &last)| of(first, last))
+        self.firsts.iter().zip(&*self.lasts).map(move |(&first, &last)| of(first, last))
     }
 
     fn integer_end(&self, scale: impl IntegerScale, of: impl Fn(i64, i64) -> i64) -> impl Fn(usize) -> i64 {
-        move |at| of(scale.integer_of(self.firsts[at]), scale.integer_of(self.lasts[at]))
+        let (firsts, lasts) = (&self.firsts[..], &self.lasts[..]);
+        move |at| of(scale.integer_of(firsts[at]), scale.integer_of(lasts[at]))
     }
 
     /// As if all samples were between the first and the last.
@@ -97,23 +122,30 @@ impl Filled<'_> {
 
     /// As if the value before each reset was the maximum; `maxs` are those of the buckets with resets.
     fn lost_of_max(&self, maxs: impl IntoIterator<Item = f64>, scale: Scale) -> Vec<i64> {
-        let rows = maxs.into_iter().zip(self.reset_rows());
-        rows.map(|(max, row)| scale.integer_of(max).wrapping_mul(self.resets[row])).collect()
+        let rows = maxs.into_iter().zip(&self.resets);
+        rows.map(|(max, (_, resets))| scale.integer_of(max).wrapping_mul(*resets)).collect()
     }
 
-    /// As if the value before each reset was the mean.
-    fn lost_of_mean(&self, scale: Scale) -> Vec<i64> {
-        let lost = |row: usize| {
+    /// As if the value before each reset was the mean; `sums` are those that a reader has, which may be rounded.
+    fn lost_of_mean(&self, sums: &[f64], scale: Scale) -> Vec<i64> {
+        let lost = |&(row, resets): &(usize, i64)| {
             let count = self.counts[row];
-            let sum = scale.of_sums(count).integer_of(*self.sums.get(row)?);
-            Some(sum.wrapping_div((count as i64).max(1)).wrapping_mul(self.resets[row]))
+            let sum = scale.of_sums(count).integer_of(*sums.get(row)?);
+            Some(sum.wrapping_div((count as i64).max(1)).wrapping_mul(resets))
         };
-        self.reset_rows().filter_map(lost).collect()
+        self.resets.iter().filter_map(lost).collect()
+    }
+
+    /// The resets of each bucket.
+    fn all_resets(&self) -> Vec<i64> {
+        let mut all = vec![0; self.counts.len()];
+        self.resets.iter().for_each(|&(row, resets)| all[row] = resets);
+        all
     }
 
     /// The buckets that have resets.
     fn reset_rows(&self) -> impl Iterator<Item = usize> {
-        self.resets.iter().enumerate().filter(|(_, resets)| **resets != 0).map(|(row, _)| row)
+        self.resets.iter().map(|(row, _)| *row)
     }
 
     /// A bucket whose ends and extremes are one has no changes; in another, each sample is expected to be one.

@@ -26,16 +26,16 @@ pub fn encode(buckets: &FloatBuckets, forms: Forms, out: &mut Vec<u8>) {
     };
     let states = Filled {
         counts: filled.iter().map(|&row| buckets.counts[row]).collect::<Vec<_>>().into(),
-        lasts: pick(&buckets.lasts),
-        firsts: pick(&buckets.firsts),
-        mins: pick(&buckets.mins),
-        maxs: pick(&buckets.maxs),
-        sums: pick(&buckets.sums),
-        resets: pick_numbers(&buckets.resets),
-        lost: pick(&buckets.lost),
+        lasts: pick(&buckets.lasts).into(),
+        firsts: pick(&buckets.firsts).into(),
+        mins: pick(&buckets.mins).into(),
+        maxs: pick(&buckets.maxs).into(),
+        sums: pick(&buckets.sums).into(),
+        resets: pick_numbers(&buckets.resets).into_iter().enumerate().filter(|(_, r)| *r != 0).collect(),
+        lost: pick(&buckets.lost).into(),
         changes: pick_numbers(&buckets.changes),
     };
-    let packer = Packer { states: &states, forms, scale: OnceCell::new() };
+    let packer = Packer { states: &states, forms, scale: OnceCell::new(), sums: OnceCell::new() };
     parts::put(tellable(buckets.has), |column| packer.column(column), out);
 }
 
@@ -44,6 +44,8 @@ struct Packer<'a> {
     forms: Forms,
     /// Of all columns; most series never need it.
     scale: OnceCell<Scale>,
+    /// Their column, once it is written.
+    sums: OnceCell<Option<Vec<u8>>>,
 }
 
 impl Packer<'_> {
@@ -55,8 +57,8 @@ impl Packer<'_> {
             Columns::FIRST => self.firsts(),
             Columns::MIN => self.extreme(&states.mins, lesser, i64::min),
             Columns::MAX => self.extreme(&states.maxs, greater, i64::max),
-            Columns::SUM => self.sums(),
-            Columns::RESETS => numbers(states.resets.clone(), self.forms.effort()),
+            Columns::SUM => self.sums_column().clone(),
+            Columns::RESETS => numbers(states.all_resets(), self.forms.effort()),
             Columns::LOST => self.lost(),
             Columns::CHANGES => {
                 let pairs = states.changes.iter().zip(states.expected_changes());
@@ -109,10 +111,24 @@ impl Packer<'_> {
         let scale = self.scale();
         if scale == Scale::Bits {
             let some = some_column(values, ends(), self.forms.effort());
-            return Some(self.chosen([self.with_plain(values, []), some]));
+            return Some(self.chosen([self.plain(values), Candidate::Written(some)]));
         }
         let residuals = exact(scale, values, self.states.integer_end(scale, of_integers));
         Some(self.with_plain(values, [(EXPECTED, residuals)]))
+    }
+
+    fn sums_column(&self) -> &Option<Vec<u8>> {
+        self.sums.get_or_init(|| self.sums())
+    }
+
+    /// None are there if they are not stored.
+    fn sums_as_read(&self) -> Vec<f64> {
+        let mut sums = Vec::new();
+        if !self.states.sums.is_empty() {
+            let read = self.states.take_sums(self.sums_column().as_deref(), &mut sums);
+            read.expect("what was just written is read");
+        }
+        sums
     }
 
     fn sums(&self) -> Option<Vec<u8>> {
@@ -154,7 +170,7 @@ impl Packer<'_> {
         };
         let rounded = match (self.forms, scale) {
             (Forms::Quick, Scale::Decimal { .. }) => self.rounded_sums(scale),
-            _ => states.sums.clone(),
+            _ => states.sums.to_vec(),
         };
         Some(self.with_plain(&rounded, [form]))
     }
@@ -186,7 +202,7 @@ impl Packer<'_> {
         let scale = self.scale();
         let form = |form, expected: Vec<i64>| {
             let integer = |at: usize, lost: f64| {
-                let scale = scale.of_sums(states.resets[rows[at]] as u64);
+                let scale = scale.of_sums(states.resets[at].1 as u64);
                 let integer = scale.integer_of(lost);
                 (scale.value_of(integer).to_bits() == lost.to_bits()).then_some(integer)
             };
@@ -195,7 +211,7 @@ impl Packer<'_> {
         };
         let maxs = rows.iter().filter_map(|&row| states.maxs.get(row).copied());
         let of_max = form(EXPECTED, states.lost_of_max(maxs, scale));
-        let of_mean = form(OF_MEAN, states.lost_of_mean(scale));
+        let of_mean = form(OF_MEAN, states.lost_of_mean(&self.sums_as_read(), scale));
         Some(self.with_plain(&lost, [of_max, of_mean]))
     }
 
@@ -205,26 +221,59 @@ impl Packer<'_> {
         values: &[f64],
         forms: impl IntoIterator<Item = (u8, Option<Residuals>)>,
     ) -> Vec<u8> {
-        let mut plain = vec![PLAIN];
-        floats::encode_with(values, self.forms.effort(), &mut plain);
-        let packed = forms.into_iter().filter_map(|(form, residuals)| {
-            let mut bytes = vec![form];
-            residuals?.put(self.forms.effort(), &mut bytes);
-            Some(bytes)
-        });
-        self.chosen(std::iter::once(plain).chain(packed))
+        let packed =
+            forms.into_iter().filter_map(|(form, residuals)| Some(Candidate::Packed(form, residuals?)));
+        self.chosen(std::iter::once(self.plain(values)).chain(packed))
     }
 
-    /// The smallest, or one that is quicker and not much larger; the quickest comes first.
-    fn chosen(&self, forms: impl IntoIterator<Item = Vec<u8>>) -> Vec<u8> {
-        let mut forms: Vec<Vec<u8>> = forms.into_iter().collect();
-        let least = forms.iter().map(Vec::len).min().expect("there is the plain form");
-        let len_max = match self.forms {
+    fn plain(&self, values: &[f64]) -> Candidate {
+        Candidate::Plain(floats::Chosen::of(values, self.forms.effort()))
+    }
+
+    /// What seems the smallest, or is quicker and not much larger; the quickest comes first.
+    fn chosen(&self, candidates: impl IntoIterator<Item = Candidate>) -> Vec<u8> {
+        let mut candidates: Vec<Candidate> = candidates.into_iter().collect();
+        let least = candidates.iter().map(Candidate::cost_bits).min().expect("there is the plain form");
+        let cost_max = match self.forms {
             Forms::Smallest => least,
             Forms::Quick => least + least / 2,
         };
-        let at = forms.iter().position(|bytes| bytes.len() <= len_max).expect("the smallest is one of them");
-        forms.swap_remove(at)
+        let at = candidates.iter().position(|candidate| candidate.cost_bits() <= cost_max);
+        candidates.swap_remove(at.expect("the smallest is one of them")).bytes(self.forms.effort())
+    }
+}
+
+/// A form that a column may take. Which one is the smallest is told before any is written: that takes longer than all else.
+enum Candidate {
+    Plain(floats::Chosen),
+    Packed(u8, Residuals),
+    Written(Vec<u8>),
+}
+
+impl Candidate {
+    /// About how many bits it takes.
+    fn cost_bits(&self) -> usize {
+        match self {
+            Candidate::Plain(chosen) => 8 + chosen.cost_bits(),
+            Candidate::Packed(_, residuals) => 8 + residuals.cost_bits(),
+            Candidate::Written(bytes) => 8 * bytes.len(),
+        }
+    }
+
+    fn bytes(self, effort: Effort) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        match self {
+            Candidate::Plain(chosen) => {
+                bytes.push(PLAIN);
+                chosen.put(effort, &mut bytes);
+            }
+            Candidate::Packed(form, residuals) => {
+                bytes.push(form);
+                residuals.put(effort, &mut bytes);
+            }
+            Candidate::Written(written) => return written,
+        }
+        bytes
     }
 }
 

@@ -1,12 +1,14 @@
 //! Bytes to columns of states of floats: those that are asked for, and what they follow from.
 
 use std::borrow::Cow;
+use std::mem::swap;
+use std::ops::Range;
 
 use super::super::parts::Parts;
 use super::super::residuals::Packed;
 use super::super::scale::{IntegerScale, Whole, from_rounded_bits, to_rounded_bits};
 use super::super::{spread_numbers, take_numbers};
-use super::{EXPECTED, Filled, OF_MEAN, PLAIN, ROUNDED, SOME, STEPPED, UNKNOWN_FORM};
+use super::{EXPECTED, Filled, OF_MEAN, PLAIN, ROUNDED, SOME, STEPPED, Tail, UNKNOWN_FORM};
 use crate::codec::{Malformed, floats, integers, take_u8};
 use crate::model::rollup::{Columns, FloatBuckets, TimesPart, greater, lesser};
 
@@ -24,25 +26,22 @@ pub fn decode(
     let parts = Parts::open(bytes)?;
     let mut states = Filled { counts: filled(&times.counts), ..Filled::default() };
     let wanted = wanted.intersection(parts.has);
-    states.take(&parts, needed(&parts, wanted))?;
+    let kept = to.has.intersection(wanted);
+    states.exchange_lists(kept, to);
+    let taken = states.take(&parts, needed(&parts, wanted));
+    let tails = states.tails().into_iter().filter(|(column, _)| kept.contains(*column));
+    tails.for_each(|(_, tail)| match &taken {
+        Ok(()) => tail.keep(&times.counts, rows),
+        Err(_) => tail.list.truncate(tail.start),
+    });
+    states.exchange_lists(kept, to);
+    taken?;
     to.narrow(wanted);
-    let has = to.has;
     to.extend_times(part);
-    let floats = [
-        (Columns::LAST, &mut to.lasts, states.lasts),
-        (Columns::FIRST, &mut to.firsts, states.firsts),
-        (Columns::MIN, &mut to.mins, states.mins),
-        (Columns::MAX, &mut to.maxs, states.maxs),
-        (Columns::SUM, &mut to.sums, states.sums),
-        (Columns::LOST, &mut to.lost, states.lost),
-    ];
-    for (_, to, values) in floats.into_iter().filter(|(column, ..)| has.contains(*column)) {
-        to.extend_from_slice(&spread(&times.counts, values)[rows.clone()]);
+    if kept.contains(Columns::RESETS) {
+        to.resets.extend_from_slice(&spread_numbers(&times.counts, states.all_resets())[rows.clone()]);
     }
-    if has.contains(Columns::RESETS) {
-        to.resets.extend_from_slice(&spread_numbers(&times.counts, states.resets)[rows.clone()]);
-    }
-    if has.contains(Columns::CHANGES) {
+    if kept.contains(Columns::CHANGES) {
         to.changes.extend_from_slice(&spread_numbers(&times.counts, states.changes)[rows.clone()]);
     }
     Ok(())
@@ -50,20 +49,24 @@ pub fn decode(
 
 /// The counts of those buckets that have samples: nearly always all.
 fn filled(counts: &[u64]) -> Cow<'_, [u64]> {
-    if counts.iter().all(|&count| count > 0) {
+    // All are looked at: that is quicker than to stop at the first.
+    if counts.iter().fold(true, |all, &count| all & (count > 0)) {
         return counts.into();
     }
     counts.iter().copied().filter(|&count| count > 0).collect()
 }
 
-/// Puts a zero where a bucket has no samples.
-fn spread(counts: &[u64], values: Vec<f64>) -> Vec<f64> {
-    if values.len() == counts.len() {
-        return values;
+impl Tail {
+    /// Cuts all but these rows off, and puts a zero where a bucket has no samples.
+    fn keep(&mut self, counts: &[u64], rows: &Range<usize>) {
+        if self.len() < counts.len() {
+            let mut values = self.list.split_off(self.start).into_iter();
+            let mut next = || values.next().expect("one for each bucket with samples");
+            self.list.extend(counts.iter().map(|&count| if count > 0 { next() } else { 0.0 }));
+        }
+        self.list.truncate(self.start + rows.end);
+        self.list.drain(self.start..self.list.len().min(self.start + rows.start));
     }
-    let mut values = values.into_iter();
-    let mut next = || values.next().expect("one for each bucket with samples");
-    counts.iter().map(|&count| if count > 0 { next() } else { 0.0 }).collect()
 }
 
 /// What must be unpacked for these columns: beside themselves what they follow from, if they are not told plainly.
@@ -99,30 +102,58 @@ fn needed(parts: &Parts<'_>, wanted: Columns) -> Columns {
 }
 
 impl Filled<'_> {
+    fn tails(&mut self) -> [(Columns, &mut Tail); 6] {
+        [
+            (Columns::LAST, &mut self.lasts),
+            (Columns::FIRST, &mut self.firsts),
+            (Columns::MIN, &mut self.mins),
+            (Columns::MAX, &mut self.maxs),
+            (Columns::SUM, &mut self.sums),
+            (Columns::LOST, &mut self.lost),
+        ]
+    }
+
+    /// Puts these columns behind the lists of `to`, and the second time gives the lists back.
+    fn exchange_lists(&mut self, columns: Columns, to: &mut FloatBuckets) {
+        let lists = [&mut to.lasts, &mut to.firsts, &mut to.mins, &mut to.maxs, &mut to.sums, &mut to.lost];
+        for ((column, tail), list) in self.tails().into_iter().zip(lists) {
+            if columns.contains(column) {
+                swap(&mut tail.list, list);
+                tail.start = tail.list.len();
+            }
+        }
+    }
+
     /// Unpacks these columns, each after those it follows from.
     fn take(&mut self, parts: &Parts<'_>, needed: Columns) -> Result<(), Malformed> {
         let count = self.counts.len();
         if needed.contains(Columns::LAST) {
             let bytes = parts.get(Columns::LAST).ok_or(Malformed("there are no last values"))?;
-            self.lasts = take_plain(bytes, count)?;
+            self.append(|states| &mut states.lasts, |_, to| take_plain(bytes, count, to))?;
         }
         if needed.contains(Columns::FIRST) {
-            self.firsts = self.take_firsts(parts.get(Columns::FIRST))?;
+            let bytes = parts.get(Columns::FIRST);
+            self.append(|states| &mut states.firsts, |states, to| states.take_firsts(bytes, to))?;
         }
         if needed.contains(Columns::MIN) {
-            self.mins = self.take_extreme(parts.get(Columns::MIN), lesser, i64::min)?;
+            let bytes = parts.get(Columns::MIN);
+            let take = |states: &Self, to: &mut _| states.take_extreme(bytes, lesser, i64::min, to);
+            self.append(|states| &mut states.mins, take)?;
         }
         if needed.contains(Columns::MAX) {
-            self.maxs = self.take_extreme(parts.get(Columns::MAX), greater, i64::max)?;
+            let bytes = parts.get(Columns::MAX);
+            let take = |states: &Self, to: &mut _| states.take_extreme(bytes, greater, i64::max, to);
+            self.append(|states| &mut states.maxs, take)?;
         }
         if needed.contains(Columns::SUM) {
-            self.sums = self.take_sums(parts.get(Columns::SUM))?;
+            let bytes = parts.get(Columns::SUM);
+            self.append(|states| &mut states.sums, |states, to| states.take_sums(bytes, to))?;
         }
         if needed.contains(Columns::RESETS) {
-            self.resets = take_numbers(parts.get(Columns::RESETS), count)?;
+            self.resets = take_resets(parts.get(Columns::RESETS), count)?;
         }
         if needed.contains(Columns::LOST) {
-            self.lost = self.take_lost(parts)?;
+            self.append(|states| &mut states.lost, |states, to| states.take_lost(parts, to))?;
         }
         if needed.contains(Columns::CHANGES) {
             let residuals = take_numbers(parts.get(Columns::CHANGES), count)?;
@@ -132,30 +163,56 @@ impl Filled<'_> {
         Ok(())
     }
 
-    fn take_firsts(&self, bytes: Option<&[u8]>) -> Result<Vec<f64>, Malformed> {
-        let Some(mut bytes) = bytes else { return Ok(self.known(&self.lasts)?.to_vec()) };
+    /// Appends to a column, while the others may be looked at.
+    fn append(
+        &mut self,
+        tail: fn(&mut Self) -> &mut Tail,
+        take: impl FnOnce(&Self, &mut Vec<f64>) -> Result<(), Malformed>,
+    ) -> Result<(), Malformed> {
+        let mut list = std::mem::take(&mut tail(self).list);
+        let start = std::mem::take(&mut tail(self).start);
+        let taken = take(self, &mut list);
+        *tail(self) = Tail { list, start };
+        taken
+    }
+
+    fn take_firsts(&self, bytes: Option<&[u8]>, to: &mut Vec<f64>) -> Result<(), Malformed> {
+        let lasts = self.known(&self.lasts);
+        let Some(mut bytes) = bytes else {
+            to.extend_from_slice(lasts?);
+            return Ok(());
+        };
         let form = match take_u8(&mut bytes)? {
-            PLAIN => return take_floats(bytes, self.counts.len()),
+            PLAIN => return take_floats(bytes, self.counts.len(), to),
             form => form,
         };
-        self.known(&self.lasts)?;
         let packed = Packed::open(bytes, self.counts.len())?;
         match Whole::of(packed.scale) {
-            Some(whole) => self.unpack_firsts(form, whole, packed),
-            None => self.unpack_firsts(form, packed.scale, packed),
+            Some(whole) => self.unpack_firsts(form, lasts?, whole, packed, to),
+            None => self.unpack_firsts(form, lasts?, packed.scale, packed, to),
         }
     }
 
     fn unpack_firsts(
         &self,
         form: u8,
+        lasts: &[f64],
         scale: impl IntegerScale,
         packed: Packed<'_>,
-    ) -> Result<Vec<f64>, Malformed> {
-        let (count, value) = (self.counts.len(), |_, integer| scale.value_of(integer));
+        to: &mut Vec<f64>,
+    ) -> Result<(), Malformed> {
+        let count = lasts.len();
         match form {
-            EXPECTED => packed.unpack(count, self.expected_first(scale), value),
-            STEPPED => packed.unpack(count, self.stepped_first(scale), value),
+            EXPECTED => {
+                packed.unpack(count, self.expected_first(scale), |_, integer| scale.value_of(integer), to)
+            }
+            STEPPED => packed.unpack_runs(count, to, |first, steps, to| {
+                // Those of the buckets before.
+                let alone = usize::from(first == 0 && !steps.is_empty());
+                scale.extend_stepped(to, &lasts[..alone], &steps[..alone]);
+                let before = &lasts[(first + alone).saturating_sub(1)..];
+                scale.extend_stepped(to, before, &steps[alone..]);
+            }),
             _ => Err(UNKNOWN_FORM),
         }
     }
@@ -165,13 +222,15 @@ impl Filled<'_> {
         bytes: Option<&[u8]>,
         of_floats: impl Fn(f64, f64) -> f64,
         of_integers: impl Fn(i64, i64) -> i64,
-    ) -> Result<Vec<f64>, Malformed> {
+        to: &mut Vec<f64>,
+    ) -> Result<(), Malformed> {
         let Some(mut bytes) = bytes else {
             self.known_ends()?;
-            return Ok(self.ends(of_floats).collect());
+            to.extend(self.ends(of_floats));
+            return Ok(());
         };
         let form = match take_u8(&mut bytes)? {
-            PLAIN => return take_floats(bytes, self.counts.len()),
+            PLAIN => return take_floats(bytes, self.counts.len(), to),
             form => form,
         };
         self.known_ends()?;
@@ -179,11 +238,11 @@ impl Filled<'_> {
             EXPECTED => {
                 let packed = Packed::open(bytes, self.counts.len())?;
                 match Whole::of(packed.scale) {
-                    Some(whole) => self.unpack_extremes(of_integers, whole, packed),
-                    None => self.unpack_extremes(of_integers, packed.scale, packed),
+                    Some(whole) => self.unpack_extremes(of_integers, whole, packed, to),
+                    None => self.unpack_extremes(of_integers, packed.scale, packed, to),
                 }
             }
-            SOME => take_some(bytes, self.ends(of_floats).collect()),
+            SOME => take_some(bytes, self.ends(of_floats), to),
             _ => Err(UNKNOWN_FORM),
         }
     }
@@ -193,17 +252,21 @@ impl Filled<'_> {
         of: impl Fn(i64, i64) -> i64,
         scale: impl IntegerScale,
         packed: Packed<'_>,
-    ) -> Result<Vec<f64>, Malformed> {
-        packed.unpack(self.counts.len(), self.integer_end(scale, of), |_, integer| scale.value_of(integer))
+        to: &mut Vec<f64>,
+    ) -> Result<(), Malformed> {
+        let value = |_, integer| scale.value_of(integer);
+        packed.unpack(self.counts.len(), self.integer_end(scale, of), value, to)
     }
 
-    fn take_sums(&self, bytes: Option<&[u8]>) -> Result<Vec<f64>, Malformed> {
+    /// Appends the sums as they are read.
+    pub(super) fn take_sums(&self, bytes: Option<&[u8]>, to: &mut Vec<f64>) -> Result<(), Malformed> {
         let Some(mut bytes) = bytes else {
             self.known_ends()?;
-            return Ok(self.expected_sums());
+            to.extend(self.expected_sums());
+            return Ok(());
         };
         let form = match take_u8(&mut bytes)? {
-            PLAIN => return take_floats(bytes, self.counts.len()),
+            PLAIN => return take_floats(bytes, self.counts.len(), to),
             form => form,
         };
         self.known_ends()?;
@@ -212,40 +275,42 @@ impl Filled<'_> {
         match form {
             EXPECTED => {
                 let value = |at: usize, integer| scale.of_sums(self.counts[at]).value_of(integer);
-                packed.unpack(count, self.expected_integer_sum(scale), value)
+                packed.unpack(count, self.expected_integer_sum(scale), value, to)
             }
             ROUNDED => {
                 let expected = self.expected_sums();
                 let expected = |at: usize| to_rounded_bits(expected[at]);
-                packed.unpack(count, expected, |_, integer| from_rounded_bits(integer))
+                packed.unpack(count, expected, |_, integer| from_rounded_bits(integer), to)
             }
             _ => Err(UNKNOWN_FORM),
         }
     }
 
-    fn take_lost(&self, parts: &Parts<'_>) -> Result<Vec<f64>, Malformed> {
-        let mut lost = vec![0.0; self.counts.len()];
-        let Some(mut bytes) = parts.get(Columns::LOST) else { return Ok(lost) };
-        if self.resets.len() != self.counts.len() {
+    fn take_lost(&self, parts: &Parts<'_>, to: &mut Vec<f64>) -> Result<(), Malformed> {
+        let start = to.len();
+        to.resize(start + self.counts.len(), 0.0);
+        let Some(mut bytes) = parts.get(Columns::LOST) else { return Ok(()) };
+        if !parts.has.contains(Columns::RESETS) {
             return Err(Malformed("there are no resets to lose something in"));
         }
         let rows: Vec<usize> = self.reset_rows().collect();
         let form = take_u8(&mut bytes)?;
-        let found = if form == PLAIN {
-            take_floats(bytes, rows.len())?
+        let mut found = Vec::with_capacity(rows.len());
+        if form == PLAIN {
+            take_floats(bytes, rows.len(), &mut found)?;
         } else {
             let packed = Packed::open(bytes, rows.len())?;
             let scale = packed.scale;
             let expected = match form {
                 EXPECTED => self.lost_of_max(self.take_maxs_of(&rows, parts)?, scale),
-                OF_MEAN => self.known(&self.sums).map(|_| self.lost_of_mean(scale))?,
+                OF_MEAN => self.lost_of_mean(self.known(&self.sums)?, scale),
                 _ => return Err(UNKNOWN_FORM),
             };
-            let value = |at: usize, integer| scale.of_sums(self.resets[rows[at]] as u64).value_of(integer);
-            packed.unpack(rows.len(), |at| expected[at], value)?
-        };
-        rows.into_iter().zip(found).for_each(|(row, value)| lost[row] = value);
-        Ok(lost)
+            let value = |at: usize, integer| scale.of_sums(self.resets[at].1 as u64).value_of(integer);
+            packed.unpack(rows.len(), |at| expected[at], value, &mut found)?;
+        }
+        rows.into_iter().zip(found).for_each(|(row, value)| to[start + row] = value);
+        Ok(())
     }
 
     /// The greatest values of these buckets, which are in order; unless all are at hand, they are unpacked by themselves.
@@ -266,7 +331,11 @@ impl Filled<'_> {
                 let value = |_, integer| scale.value_of(integer);
                 packed.unpack_some(self.counts.len(), rows, expected, value)
             }
-            _ => self.take_extreme(bytes, greater, i64::max).map(|all| pick(&all)),
+            _ => {
+                let mut all = Vec::new();
+                self.take_extreme(bytes, greater, i64::max, &mut all)?;
+                Ok(pick(&all))
+            }
         }
     }
 
@@ -281,24 +350,43 @@ impl Filled<'_> {
     }
 }
 
-/// Of these values some are others.
-fn take_some(mut bytes: &[u8], mut values: Vec<f64>) -> Result<Vec<f64>, Malformed> {
-    let flags = integers::take_integers(&mut bytes, values.len())?;
-    let others = take_floats(bytes, flags.iter().filter(|&&flag| flag != 0).count())?;
-    let places = values.iter_mut().zip(flags).filter(|(_, flag)| *flag != 0);
-    places.zip(others).for_each(|((value, _), other)| *value = other);
-    Ok(values)
+/// Places and numbers of those buckets that have resets: nearly always few.
+fn take_resets(bytes: Option<&[u8]>, count: usize) -> Result<Vec<(usize, i64)>, Malformed> {
+    let (mut some, mut place) = (Vec::new(), 0);
+    let Some(mut bytes) = bytes else { return Ok(some) };
+    integers::for_each_group(&mut bytes, count, |group| {
+        if group.iter().fold(0, |any, resets| any | resets) != 0 {
+            some.extend((place..).zip(group.iter().copied()).filter(|(_, resets)| *resets != 0));
+        }
+        place += group.len();
+    })?;
+    if bytes.is_empty() { Ok(some) } else { Err(Malformed("bytes after a column")) }
 }
 
-fn take_plain(mut bytes: &[u8], count: usize) -> Result<Vec<f64>, Malformed> {
+/// Appends these values, of which some are others.
+fn take_some(
+    mut bytes: &[u8],
+    values: impl Iterator<Item = f64>,
+    to: &mut Vec<f64>,
+) -> Result<(), Malformed> {
+    let start = to.len();
+    to.extend(values);
+    let flags = integers::take_integers(&mut bytes, to.len() - start)?;
+    let mut others = Vec::new();
+    take_floats(bytes, flags.iter().filter(|&&flag| flag != 0).count(), &mut others)?;
+    let places = to[start..].iter_mut().zip(flags).filter(|(_, flag)| *flag != 0);
+    places.zip(others).for_each(|((value, _), other)| *value = other);
+    Ok(())
+}
+
+fn take_plain(mut bytes: &[u8], count: usize, to: &mut Vec<f64>) -> Result<(), Malformed> {
     match take_u8(&mut bytes)? {
-        PLAIN => take_floats(bytes, count),
+        PLAIN => take_floats(bytes, count, to),
         _ => Err(UNKNOWN_FORM),
     }
 }
 
-fn take_floats(bytes: &[u8], count: usize) -> Result<Vec<f64>, Malformed> {
-    let mut values = Vec::with_capacity(count);
-    floats::decode(bytes, count, &mut values)?;
-    Ok(values)
+fn take_floats(bytes: &[u8], count: usize, to: &mut Vec<f64>) -> Result<(), Malformed> {
+    to.reserve(count);
+    floats::decode(bytes, count, to)
 }

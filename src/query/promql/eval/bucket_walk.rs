@@ -63,6 +63,11 @@ pub struct Edges {
 }
 
 impl Edges {
+    /// The window before saw these rows.
+    pub fn behind(rows: &Range<usize>) -> Edges {
+        Edges { after: rows.start, until: rows.end }
+    }
+
     pub fn advance(&mut self, ends: &[Timestamp], range: TimeRange) -> Range<usize> {
         // Behind the end of a stretch with wide windows the next window may begin before the last one did.
         if self.after > 0 && ends[self.after - 1] > range.after {

@@ -6,7 +6,7 @@ use std::ops::Range;
 use crate::model::metrics::stale_marker;
 use crate::model::rollup::FloatBuckets;
 
-use super::float_window::FloatWindow;
+use super::float_window::{FloatWindow, Rows};
 use super::rate::{RateKind, Reach, Spacing, is_far_from_zero};
 use super::tally::Samples;
 
@@ -32,17 +32,18 @@ impl Factors {
         self.of_steps.len()
     }
 
-    /// Appends that of the next step, which sees `new` buckets that the one before did not; there is no window if it sees
-    /// no sample.
-    pub fn push(&mut self, kind: RateKind, window: Option<FloatWindow<'_, Range<usize>>>, new: u64) {
-        if let Some(window) = &window {
-            self.samples += Samples { queryable: window.rows.len() as u64, read: new };
+    /// Appends that of the next step, which looks at so much; there is no window if it sees no sample.
+    #[inline]
+    pub fn push<R: Rows>(&mut self, kind: RateKind, window: Option<FloatWindow<'_, R>>, looked_at: Samples) {
+        if window.is_some() {
+            self.samples += looked_at;
         }
         let factor = window.and_then(|window| self.factor_of(kind, &window));
         self.of_steps.push(factor.unwrap_or(f64::NAN));
     }
 
-    fn factor_of(&mut self, kind: RateKind, window: &FloatWindow<'_, Range<usize>>) -> Option<f64> {
+    #[inline]
+    fn factor_of<R: Rows>(&mut self, kind: RateKind, window: &FloatWindow<'_, R>) -> Option<f64> {
         let seen = window.between_ends()?;
         let spacing = seen.spacing();
         if let Some((_, factor)) = self.last.filter(|(last, _)| *last == spacing) {
@@ -53,47 +54,85 @@ impl Factors {
         Some(factor)
     }
 
-    /// Appends the change at each of these steps, which see these rows. `in_full` computes it of all that a step sees.
+    /// Appends the change at each of these steps, which see these rows; those `in_turn` see one bucket each, the one after that
+    /// of the step before. `in_full` computes it of all that a step sees.
     pub fn changes(
         &self,
         kind: RateKind,
         floats: &FloatBuckets,
-        rows: &[Range<usize>],
+        (rows, in_turn): (&[Range<usize>], Range<usize>),
         in_full: impl Fn(usize) -> Option<f64>,
         to: &mut Vec<f64>,
     ) {
-        if !kind.is_counter {
-            return self.changes_but_for(kind, |_| 0.0, floats, rows, in_full, to);
+        let len = self.len();
+        let in_turn = in_turn.start.min(len)..in_turn.end.min(len);
+        let mut each = |steps: Range<usize>| self.changes_of_each(kind, floats, rows, steps, &in_full, to);
+        if in_turn.is_empty() {
+            return each(0..len);
         }
-        if rows[..self.len()].iter().all(|rows| rows.len() <= 1) {
-            // A sum begins with 0, which takes the sign of a -0.
-            let lost = |rows: &Range<usize>| 0.0 + floats.lost[rows.start];
-            return self.changes_but_for(kind, lost, floats, rows, in_full, to);
-        }
-        let losses = Losses::of(floats);
-        self.changes_but_for(kind, |rows| losses.within(rows), floats, rows, in_full, to);
+        each(0..in_turn.start);
+        self.changes_in_turn(kind, floats, rows[in_turn.start].start, in_turn.clone(), &in_full, to);
+        self.changes_of_each(kind, floats, rows, in_turn.end..len, &in_full, to);
     }
 
-    fn changes_but_for(
+    fn changes_of_each(
         &self,
         kind: RateKind,
-        lost: impl Fn(&Range<usize>) -> f64,
         floats: &FloatBuckets,
         rows: &[Range<usize>],
+        steps: Range<usize>,
         in_full: impl Fn(usize) -> Option<f64>,
         to: &mut Vec<f64>,
     ) {
-        let of_step = |(step, (&factor, rows)): (usize, (&f64, &Range<usize>))| {
+        let counter = kind.is_counter && !steps.is_empty();
+        let losses = if counter { Losses::of(floats) } else { Losses::default() };
+        let of_step = |step: usize| {
+            let (factor, rows) = (self.of_steps[step], &rows[step]);
             if !factor.is_nan() {
                 let (first, last) = (floats.firsts[rows.start], floats.lasts[rows.end - 1]);
-                let change = last - first + lost(rows);
+                let change = last - first + losses.within(rows);
                 if is_far_from_zero(kind, first, change) {
                     return change * factor;
                 }
             }
             in_full(step).unwrap_or_else(stale_marker)
         };
-        to.extend(self.of_steps.iter().zip(rows).enumerate().map(of_step));
+        to.extend(steps.map(of_step));
+    }
+
+    /// There may be millions of these: all are computed without a branch, and those again that cannot be told so.
+    fn changes_in_turn(
+        &self,
+        kind: RateKind,
+        floats: &FloatBuckets,
+        first_row: usize,
+        steps: Range<usize>,
+        in_full: impl Fn(usize) -> Option<f64>,
+        to: &mut Vec<f64>,
+    ) {
+        let (start, rows) = (to.len(), first_row..first_row + steps.len());
+        let factors = &self.of_steps[steps.clone()];
+        let ends = floats.firsts[rows.clone()].iter().zip(&floats.lasts[rows.clone()]).zip(factors);
+        let change = |change: f64, first: f64, factor: f64| {
+            if is_far_from_zero(kind, first, change) { change * factor } else { f64::NAN }
+        };
+        if kind.is_counter {
+            // A sum begins with 0, which takes the sign of a -0.
+            let lost = floats.lost[rows].iter().map(|lost| 0.0 + lost);
+            let changes = ends
+                .zip(lost)
+                .map(|(((&first, &last), &factor), lost)| change(last - first + lost, first, factor));
+            to.extend(changes);
+        } else {
+            to.extend(ends.map(|((&first, &last), &factor)| change(last - first, first, factor)));
+        }
+        // Most come in runs that can be told.
+        for (at, changes) in to[start..].chunks_mut(64).enumerate() {
+            if changes.iter().fold(false, |any, change| any | change.is_nan()) {
+                let untold = (steps.start + 64 * at..).zip(changes).filter(|(_, change)| change.is_nan());
+                untold.for_each(|(step, change)| *change = in_full(step).unwrap_or_else(stale_marker));
+            }
+        }
     }
 }
 

@@ -61,6 +61,8 @@ struct Sight {
     rows: Vec<Range<usize>>,
     /// So many steps at the beginning see one bucket or none each, and no two the same.
     single: usize,
+    /// Of these, the first that see a bucket, each the one after that of the step before.
+    in_turn: Range<usize>,
     /// Of the first steps, whose buckets are of the parts, if a change is asked for.
     factors: Factors,
 }
@@ -70,6 +72,19 @@ impl Sight {
         let (parts, shared_len) = floats.ends.shared();
         let is_of_length = self.ends.len() == floats.ends.len() && !self.rows.is_empty();
         is_of_length && self.parts == parts && self.ends[shared_len..] == floats.ends[shared_len..]
+    }
+
+    fn look_at_ends(&mut self, ends: &[Timestamp], windows: &[TimeRange]) {
+        // What lies before the first end that differs is seen as before.
+        let same = self.ends.iter().zip(ends).take_while(|(before, end)| before == end).count();
+        self.rows.truncate(self.rows.iter().take_while(|rows| rows.end < same).count());
+        self.ends.truncate(same);
+        self.ends.extend_from_slice(&ends[same..]);
+        let mut edges = self.rows.last().map_or_else(Edges::default, Edges::behind);
+        let windows = &windows[self.rows.len()..];
+        self.rows.extend(windows.iter().map(|window| edges.advance(ends, *window)));
+        self.single = count_single(&self.rows);
+        self.in_turn = first_in_turn(&self.rows[..self.single]);
     }
 }
 
@@ -102,36 +117,38 @@ impl FloatWalk {
 
     /// Appends the changes that the first steps see.
     fn fill_changes(&self, kind: RateKind, floats: &FloatBuckets, to: &mut FloatSteps) {
-        let Sight { rows, factors, .. } = &self.sight;
+        let Sight { rows, in_turn, factors, .. } = &self.sight;
         let in_full = |step| self.window::<Range<usize>>(floats, step)?.change(kind);
-        factors.changes(kind, floats, rows, in_full, &mut to.values);
+        factors.changes(kind, floats, (rows, in_turn.clone()), in_full, &mut to.values);
         to.samples += factors.samples;
     }
 
     fn look_at(&mut self, floats: &FloatBuckets) {
         let (parts, shared_len) = floats.ends.shared();
-        let sight = &mut self.sight;
-        sight.ends.clear();
-        sight.ends.extend_from_slice(&floats.ends);
-        sight.parts = parts.to_vec();
-        let mut edges = Edges::default();
-        sight.rows.clear();
-        sight.rows.extend(self.windows.iter().map(|window| edges.advance(&floats.ends, *window)));
-        sight.single = count_single(&sight.rows);
-        sight.factors.clear();
+        self.sight.parts = parts.to_vec();
+        // Most series have a bucket for each of the same spans, whenever in them their samples came.
+        if self.sight.rows.is_empty() || *self.sight.ends != *floats.ends {
+            self.sight.look_at_ends(&floats.ends, &self.windows);
+        }
+        let mut factors = std::mem::take(&mut self.sight.factors);
+        factors.clear();
         if let Some(kind) = change_kind(self.function) {
             // Equal ends alone do not tell that all other times are equal.
-            let of_parts = sight.rows.iter().take_while(|rows| rows.end <= shared_len).count();
-            let mut factors = std::mem::take(&mut sight.factors);
-            let mut before = 0;
-            for step in 0..of_parts {
+            let of_parts = self.sight.rows.iter().take_while(|rows| rows.end <= shared_len).count();
+            let single = self.sight.single.min(of_parts);
+            for step in 0..single {
+                factors.push(kind, self.window::<Once<usize>>(floats, step), Samples::new(1));
+            }
+            let mut before = self.sight.rows[..single].last().map_or(0, |rows| rows.end);
+            for step in single..of_parts {
                 let rows = &self.sight.rows[step];
                 let new = rows.end.saturating_sub(rows.start.max(before)) as u64;
                 before = rows.end;
-                factors.push(kind, self.window(floats, step), new);
+                let looked_at = Samples { queryable: rows.len() as u64, read: new };
+                factors.push(kind, self.window::<Range<usize>>(floats, step), looked_at);
             }
-            self.sight.factors = factors;
         }
+        self.sight.factors = factors;
     }
 
     /// Appends what these steps see.
@@ -250,6 +267,14 @@ fn count_single(rows: &[Range<usize>]) -> usize {
         is_single
     });
     single.count()
+}
+
+/// The first steps that see a bucket, each the one after that of the step before.
+fn first_in_turn(rows: &[Range<usize>]) -> Range<usize> {
+    let Some(first) = rows.iter().position(|rows| !rows.is_empty()) else { return 0..0 };
+    let next = rows[first].start..;
+    let in_turn = rows[first..].iter().zip(next).take_while(|(rows, next)| **rows == (*next..next + 1));
+    first..first + in_turn.count()
 }
 
 #[cfg(test)]
@@ -406,5 +431,13 @@ mod tests {
         assert_eq!(count_single(&[0..1, 1..3, 3..4]), 1);
         assert_eq!(count_single(&[4..5, 3..4]), 1);
         assert_eq!(count_single(&[4..5, 3..3, 4..5]), 2, "not even with one between them that sees none");
+    }
+
+    #[test]
+    fn buckets_in_turn_begin_with_the_first_that_is_seen_and_end_where_one_is_missing() {
+        assert_eq!(first_in_turn(&[0..0, 0..0, 0..1, 1..2, 2..3, 3..3, 3..4]), 2..5);
+        assert_eq!(first_in_turn(&[4..5, 5..6, 7..8]), 0..2);
+        assert_eq!(first_in_turn(&[4..5, 5..7]), 0..1);
+        assert_eq!(first_in_turn(&[0..0, 3..3]), 0..0);
     }
 }

@@ -142,6 +142,7 @@ impl<R: Rows> FloatWindow<'_, R> {
     }
 
     /// When the first and the last sample were; none if there are not two, or the window does not begin and end with one.
+    #[inline]
     pub fn between_ends(&self) -> Option<Change> {
         let (first, last) = (self.first_row(), self.last_row());
         let (start, end) = (self.rows.clone().into_iter().next(), self.rows.clone().into_iter().next_back());
@@ -151,11 +152,13 @@ impl<R: Rows> FloatWindow<'_, R> {
         self.seen()
     }
 
+    #[inline]
     fn seen(&self) -> Option<Change> {
         let ((first, _), (last, _)) = (self.first()?, self.last()?);
         Some(Change { first, last, samples: self.count, begun: None, range: self.range })
     }
 
+    #[inline]
     pub fn share(&self, kind: RateKind) -> f64 {
         share_asked(kind, self.range, self.asked_ms)
     }

@@ -165,8 +165,9 @@ impl Reach {
 /// or more was reached in all the time between the samples or more.
 #[inline]
 pub fn is_far_from_zero(kind: RateKind, first_value: f64, change: f64) -> bool {
-    let may_have_begun = kind.is_counter && change > 0.0 && first_value >= 0.0;
-    !may_have_begun || first_value >= change
+    // No branches: there may be millions of these.
+    let may_have_begun = kind.is_counter & (change > 0.0) & (first_value >= 0.0);
+    !may_have_begun | (first_value >= change)
 }
 
 /// irate and idelta: from the last two samples, whatever they are.

@@ -3,12 +3,10 @@
 use std::io::{self, Write};
 use std::ops::Range;
 
-use xxhash_rust::xxh3::xxh3_128_with_seed;
-
 use super::super::segment_layout::{
     BLOCK_BUCKETS_MAX, BLOCK_HISTOGRAM_BUCKETS_MAX, BUCKET_TIMES_CODEC, Column, STATES_CODEC, SeriesRow,
 };
-use super::MetricsSegmentWriter;
+use super::{MetricsSegmentWriter, content_hash};
 use crate::codec::states::{self, BucketTimes, Forms};
 use crate::model::rollup::{FloatBuckets, HistogramBuckets};
 use crate::model::{Labels, Timestamp, time::HOUR};
@@ -35,14 +33,14 @@ impl<W: Write> MetricsSegmentWriter<W> {
         for rows in blocks(floats.len(), BLOCK_BUCKETS_MAX) {
             let block = floats.part(rows);
             let times = [&block.first_times[..], &block.last_times, &block.stale_at];
-            self.put_states(&times_of(&block.ends, &block.counts, times), |out| {
+            self.put_states(&block.ends, &block.counts, times, |out| {
                 states::encode_floats(&block, forms, out);
             })?;
         }
         for rows in blocks(histograms.len(), BLOCK_HISTOGRAM_BUCKETS_MAX) {
             let block = histograms.part(rows);
             let times = [&block.first_times[..], &block.last_times, &block.stale_at];
-            self.put_states(&times_of(&block.ends, &block.counts, times), |out| {
+            self.put_states(&block.ends, &block.counts, times, |out| {
                 states::encode_histograms(&block, out);
             })?;
         }
@@ -58,8 +56,16 @@ impl<W: Write> MetricsSegmentWriter<W> {
         if self.meta.tier_resolution_ms < QUICK_FROM_MS { Forms::Smallest } else { Forms::Quick }
     }
 
-    fn put_states(&mut self, times: &BucketTimes, encode: impl FnOnce(&mut Vec<u8>)) -> io::Result<()> {
-        let column = self.put_bucket_times(times)?;
+    fn put_states(
+        &mut self,
+        ends: &[Timestamp],
+        counts: &[u64],
+        others: [&[Timestamp]; 3],
+        encode: impl FnOnce(&mut Vec<u8>),
+    ) -> io::Result<()> {
+        // Where no column needs the time of a first or last sample, it is that of the bucket.
+        let others = others.map(|times| if times.is_empty() { ends } else { times });
+        let column = self.put_bucket_times(ends, counts, others)?;
         self.put_block(column, |out| {
             out.push(STATES_CODEC);
             encode(out);
@@ -67,15 +73,22 @@ impl<W: Write> MetricsSegmentWriter<W> {
     }
 
     /// Writes the times of buckets unless equal ones are there; answers with the number of the column.
-    fn put_bucket_times(&mut self, times: &BucketTimes) -> io::Result<u64> {
-        self.scratch.clear();
-        self.scratch.push(BUCKET_TIMES_CODEC);
-        times.encode(self.meta.tier_resolution_ms.into(), self.forms(), &mut self.scratch);
-        // Regular times have the same bytes however many there are.
-        let hash = xxh3_128_with_seed(&self.scratch, times.len() as u64);
+    fn put_bucket_times(
+        &mut self,
+        ends: &[Timestamp],
+        counts: &[u64],
+        others: [&[Timestamp]; 3],
+    ) -> io::Result<u64> {
+        let hash = content_hash((ends, counts, others));
         if let Some(&number) = self.columns.known.get(&hash) {
             return Ok(number);
         }
+        assert!(ends.windows(2).all(|w| w[0] < w[1]), "buckets are not in order");
+        let [firsts, lasts, stale_at] = others.map(<[Timestamp]>::to_vec);
+        let times = BucketTimes { ends: ends.to_vec(), counts: counts.to_vec(), firsts, lasts, stale_at };
+        self.scratch.clear();
+        self.scratch.push(BUCKET_TIMES_CODEC);
+        times.encode(self.meta.tier_resolution_ms.into(), self.forms(), &mut self.scratch);
         let offset = self.to.section_len();
         let len = self.to.write_block(&self.scratch)?;
         let (first, last) = (times.ends[0], times.ends[times.len() - 1]);
@@ -85,11 +98,4 @@ impl<W: Write> MetricsSegmentWriter<W> {
 
 fn blocks(len: usize, max: usize) -> impl Iterator<Item = Range<usize>> {
     (0..len).step_by(max).map(move |from| from..len.min(from + max))
-}
-
-fn times_of(ends: &[Timestamp], counts: &[u64], others: [&[Timestamp]; 3]) -> BucketTimes {
-    assert!(ends.windows(2).all(|w| w[0] < w[1]), "buckets are not in order");
-    // Where no column needs the time of a first or last sample, it is that of the bucket.
-    let [firsts, lasts, stale_at] = others.map(|times| if times.is_empty() { ends } else { times }.to_vec());
-    BucketTimes { ends: ends.to_vec(), counts: counts.to_vec(), firsts, lasts, stale_at }
 }

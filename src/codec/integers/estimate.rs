@@ -1,0 +1,90 @@
+//! About how many bits integers will take, from a few groups of them.
+
+use super::{EXCEPTION_BITS, bit_len, residuals, varint_bits};
+use crate::codec::bits::GROUP;
+use crate::codec::varint::zigzag;
+
+/// The order of differences in which integers take the fewest bits, and about how many these are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Estimate {
+    pub order: usize,
+    pub bits: usize,
+}
+
+impl Estimate {
+    pub fn of(values: &[i64]) -> Estimate {
+        Estimate::up_to(2, values)
+    }
+
+    /// Of these orders alone.
+    pub fn up_to(order_max: usize, values: &[i64]) -> Estimate {
+        let orders = (0..=order_max).map(|order| Estimate { order, bits: estimate(values, order) });
+        orders.min_by_key(|estimate| estimate.bits).expect("order 0 is one")
+    }
+}
+
+/// About how many bits `values` take with this order, from the first residuals of a few groups of them.
+fn estimate(values: &[i64], order: usize) -> usize {
+    const GROUPS_MEASURED_MAX: usize = 4;
+    const MEASURED_MAX: usize = GROUP / 2;
+    let residual_count = values.len().saturating_sub(order);
+    let group_count = residual_count.div_ceil(GROUP);
+    let stride = group_count.div_ceil(GROUPS_MEASURED_MAX).max(1);
+    let (mut heads, mut bits, mut groups_measured, mut measured) = (0, 0, 0, 0);
+    let mut group = [0; MEASURED_MAX];
+    for at in (order..values.len()).step_by(GROUP * stride) {
+        let group = &mut group[..(values.len() - at).min(MEASURED_MAX)];
+        residuals(values, order, at, group);
+        let (head, of_all) = estimate_group(group);
+        heads += head;
+        bits += of_all;
+        groups_measured += 1;
+        measured += group.len();
+    }
+    let first: usize = values.iter().take(order).map(|&v| varint_bits(v)).sum();
+    first + heads * group_count / groups_measured.max(1) + bits * residual_count / measured.max(1)
+}
+
+/// As [`choose_window`] counts, but without sorting: a window of all residuals, or one around a typical one. Bits of the
+/// group's head, and of the rest.
+///
+/// [`choose_window`]: super::choose_window
+fn estimate_group(residuals: &[i64]) -> (usize, usize) {
+    let last = residuals.len() - 1;
+    let mut some = [0, last / 4, last / 2, last - last / 4, last].map(|at| residuals[at]);
+    some.sort_unstable();
+    let typical = some[2];
+    let (min, max) = residuals.iter().fold((i64::MAX, i64::MIN), |(l, h), &r| (l.min(r), h.max(r)));
+    let mut best = residuals.len() * bit_len(max.wrapping_sub(min) as u64);
+    if best <= EXCEPTION_BITS {
+        // A window that leaves one out costs as much.
+        return (8 + varint_bits(typical), best);
+    }
+    let mut outside = residuals.len();
+    for (width, count) in count_widths(residuals, typical).into_iter().enumerate() {
+        outside -= usize::from(count);
+        best = best.min(width * residuals.len() + outside * EXCEPTION_BITS);
+        if outside == 0 {
+            break;
+        }
+    }
+    (8 + varint_bits(typical), best)
+}
+
+/// How many residuals are so many bits wide beside a typical one.
+fn count_widths(residuals: &[i64], typical: i64) -> [u8; 65] {
+    const { assert!(GROUP <= u8::MAX as usize) };
+    const LANES: usize = 4;
+    // Most are as wide as the one before: where all were counted in one place, each would wait for the one before.
+    let mut lanes = [[0u8; 65]; LANES];
+    for some in residuals.chunks(LANES) {
+        for (lane, &residual) in lanes.iter_mut().zip(some) {
+            lane[bit_len(zigzag(residual.wrapping_sub(typical)))] += 1;
+        }
+    }
+    let [first, others @ ..] = &mut lanes;
+    for lane in others {
+        first.iter_mut().zip(lane).for_each(|(count, more)| *count += *more);
+    }
+    *first
+}
