@@ -56,8 +56,9 @@ impl Store {
         let _one = self.merging.lock();
         let mut result = Ok(());
         loop {
-            let is_rest =
-                |(_, run): &(Kind, Vec<Arc<LiveSegment>>)| run.len() > 1 || run[0].entry.level < FINAL;
+            let is_rest = |(kind, run): &(Kind, Vec<Arc<LiveSegment>>)| {
+                run.len() > 1 || is_worth_rewriting(run[0].entry.level, kind.resolution_ms > 0)
+            };
             let (raw, rollups): (Vec<_>, Vec<_>) =
                 self.runs().into_iter().filter(is_rest).partition(|(kind, _)| kind.resolution_ms == 0);
             let merge = |(kind, inputs)| self.merge(&Plan { kind, level: FINAL, inputs });
@@ -206,12 +207,16 @@ fn merge_segments(
     }
 }
 
+/// Whether a segment alone is written once more, in the best encoding. Rollups are from the start.
+fn is_worth_rewriting(level: u8, is_rollup: bool) -> bool {
+    level < FINAL && !is_rollup
+}
+
 /// Which segments of a day, from where to the last, to merge into which level. `sizes` are (level, bytes) in order of
 /// sequence.
 fn choose(sizes: &[(u8, u64)], is_settled: bool, is_rollup: bool) -> Option<(usize, u8)> {
     if let [(level, _)] = *sizes {
-        // Alone it is written once more, in the best encoding.
-        return (is_settled && level != FINAL).then_some((0, FINAL));
+        return (is_settled && is_worth_rewriting(level, is_rollup)).then_some((0, FINAL));
     }
     if is_settled {
         let Some(last_final) = sizes.iter().rposition(|s| s.0 == FINAL) else { return Some((0, FINAL)) };
@@ -243,6 +248,12 @@ mod tests {
         assert_eq!(choose(&sizes, false, false), None);
         sizes.push((0, 10));
         assert_eq!(choose(&sizes, false, false), Some((1, 1)));
+    }
+
+    #[test]
+    fn a_rollup_alone_is_not_written_once_more() {
+        assert_eq!(choose(&[(0, 10)], true, true), None);
+        assert_eq!(choose(&[(0, 10), (0, 10)], true, true), Some((0, FINAL)));
     }
 
     #[test]
