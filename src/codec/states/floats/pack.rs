@@ -3,7 +3,7 @@
 use std::cell::OnceCell;
 
 use super::super::residuals::Residuals;
-use super::super::scale::{IntegerScale, Scale, from_rounded_bits, to_rounded_bits};
+use super::super::scale::{IntegerScale, Scale, Whole, from_rounded_bits, to_rounded_bits};
 use super::super::{parts, tellable};
 use super::{EXPECTED, Filled, Forms, OF_MEAN, PLAIN, ROUNDED, SOME, STEPPED};
 use crate::codec::{Effort, floats, integers};
@@ -35,7 +35,8 @@ pub fn encode(buckets: &FloatBuckets, forms: Forms, out: &mut Vec<u8>) {
         lost: pick(&buckets.lost).into(),
         changes: pick_numbers(&buckets.changes),
     };
-    let packer = Packer { states: &states, forms, scale: OnceCell::new(), sums: OnceCell::new() };
+    let (scale, lasts_bits, sums) = Default::default();
+    let packer = Packer { states: &states, forms, scale, lasts_bits, sums };
     parts::put(tellable(buckets.has), |column| packer.column(column), out);
 }
 
@@ -44,6 +45,7 @@ struct Packer<'a> {
     forms: Forms,
     /// Of all columns; most series never need it.
     scale: OnceCell<Scale>,
+    lasts_bits: OnceCell<usize>,
     /// Their column, once it is written.
     sums: OnceCell<Option<Vec<u8>>>,
 }
@@ -53,7 +55,7 @@ impl Packer<'_> {
     fn column(&self, column: Columns) -> Option<Vec<u8>> {
         let states = self.states;
         match column {
-            Columns::LAST => Some(self.with_plain(&states.lasts, [])),
+            Columns::LAST => Some(self.lasts()),
             Columns::FIRST => self.firsts(),
             Columns::MIN => self.extreme(&states.mins, lesser, i64::min),
             Columns::MAX => self.extreme(&states.maxs, greater, i64::max),
@@ -79,6 +81,12 @@ impl Packer<'_> {
         firsts.len() == counts.len() && lasts.len() == counts.len()
     }
 
+    fn lasts(&self) -> Vec<u8> {
+        let plain = self.plain(&self.states.lasts);
+        let _ = self.lasts_bits.set(plain.cost_bits());
+        plain.bytes(self.forms.effort())
+    }
+
     fn firsts(&self) -> Option<Vec<u8>> {
         let values = &self.states.firsts;
         if !self.has_ends() {
@@ -87,12 +95,19 @@ impl Packer<'_> {
         if same_bits(values.iter().copied(), self.states.lasts.iter().copied()) {
             return None;
         }
-        let scale = self.scale();
+        Some(match Whole::of(self.scale()) {
+            Some(whole) => self.firsts_in(whole),
+            None => self.firsts_in(self.scale()),
+        })
+    }
+
+    fn firsts_in(&self, scale: impl IntegerScale) -> Vec<u8> {
+        let values = &self.states.firsts;
         let forms = [
-            (STEPPED, exact(scale, values, self.states.stepped_first(scale))),
-            (EXPECTED, exact(scale, values, self.states.expected_first(scale))),
+            (STEPPED, self.exact(scale, values, self.states.stepped_first(scale))),
+            (EXPECTED, self.exact(scale, values, self.states.expected_first(scale))),
         ];
-        Some(self.with_plain(values, forms))
+        self.with_plain(values, forms)
     }
 
     fn extreme(
@@ -113,8 +128,25 @@ impl Packer<'_> {
             let some = some_column(values, ends(), self.forms.effort());
             return Some(self.chosen([self.plain(values), Candidate::Written(some)]));
         }
-        let residuals = exact(scale, values, self.states.integer_end(scale, of_integers));
+        let residuals = match Whole::of(scale) {
+            Some(whole) => self.exact(whole, values, self.states.integer_end(whole, of_integers)),
+            None => self.exact(scale, values, self.states.integer_end(scale, of_integers)),
+        };
         Some(self.with_plain(values, [(EXPECTED, residuals)]))
+    }
+
+    /// Residuals in the scale of all columns, from which every bit comes back.
+    fn exact(
+        &self,
+        scale: impl IntegerScale,
+        values: &[f64],
+        expected: impl Fn(usize) -> i64,
+    ) -> Option<Residuals> {
+        let integer = |_: usize, value: f64| {
+            let integer = scale.integer_of(value);
+            (scale.value_of(integer).to_bits() == value.to_bits()).then_some(integer)
+        };
+        Residuals::of(self.scale(), values, expected, integer)
     }
 
     fn sums_column(&self) -> &Option<Vec<u8>> {
@@ -223,7 +255,19 @@ impl Packer<'_> {
     ) -> Vec<u8> {
         let packed =
             forms.into_iter().filter_map(|(form, residuals)| Some(Candidate::Packed(form, residuals?)));
+        let packed: Vec<Candidate> = packed.collect();
+        let like_lasts = self.lasts_bits() * values.len() / self.states.lasts.len().max(1);
+        let is_surely_less = |candidate: &Candidate| candidate.cost_bits() < like_lasts;
+        if self.forms == Forms::Smallest && packed.iter().any(is_surely_less) && !is_constant(values) {
+            return self.chosen(packed);
+        }
         self.chosen(std::iter::once(self.plain(values)).chain(packed))
+    }
+
+    /// About what the last values take plainly. The other columns of a series are much like them: where one takes less in
+    /// another form, it need not be looked at plainly.
+    fn lasts_bits(&self) -> usize {
+        *self.lasts_bits.get_or_init(|| self.plain(&self.states.lasts).cost_bits())
     }
 
     fn plain(&self, values: &[f64]) -> Candidate {
@@ -288,15 +332,6 @@ fn some_column(values: &[f64], expected: impl Iterator<Item = f64>, effort: Effo
     bytes
 }
 
-/// Residuals from which every bit comes back.
-fn exact(scale: Scale, values: &[f64], expected: impl Fn(usize) -> i64) -> Option<Residuals> {
-    let integer = |_: usize, value: f64| {
-        let integer = scale.integer_of(value);
-        (scale.value_of(integer).to_bits() == value.to_bits()).then_some(integer)
-    };
-    Residuals::of(scale, values, expected, integer)
-}
-
 /// None if all are 0.
 fn numbers(values: Vec<i64>, effort: Effort) -> Option<Vec<u8>> {
     if values.iter().all(|&value| value == 0) {
@@ -305,6 +340,10 @@ fn numbers(values: Vec<i64>, effort: Effort) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     integers::encode_with(&values, effort, &mut bytes);
     Some(bytes)
+}
+
+fn is_constant(values: &[f64]) -> bool {
+    values.windows(2).all(|pair| pair[0].to_bits() == pair[1].to_bits())
 }
 
 fn same_bits(a: impl Iterator<Item = f64>, b: impl Iterator<Item = f64>) -> bool {
