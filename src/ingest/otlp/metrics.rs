@@ -1,7 +1,5 @@
 //! Metrics, point by point: each becomes one row, or for classic histograms and summaries several.
 
-use std::borrow::Cow;
-use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
 use opentelemetry_proto::tonic::metrics::v1 as wire;
@@ -12,32 +10,22 @@ use crate::model::metrics::stale_marker;
 use crate::model::time::{MINUTE, SECOND};
 use crate::model::{Exemplar, MetricMetadata, MetricType, Timestamp};
 
-use super::super::admission::{
-    Echo, Reason, Rejection, admit_exemplar_labels, admit_label_count, admit_labels,
-};
+use super::super::admission::{Echo, Reason, Rejection, admit_label_count, admit_labels};
 use super::super::intake::{Admitted, Intake};
 use super::super::protobuf::{Message, WireError};
 use super::super::series_cache::SpellingHash;
-use super::Options;
-use super::attributes::{AttributeSpelling, Pairs, ResourceLabels, decoded, spell, text};
+use super::attributes::{AttributeSpelling, ResourceLabels, spell};
 use super::bounds::check_bounds;
-use super::exponential;
-use super::member::Member;
-use super::naming::{Kind, metric_name, unit_name};
+use super::naming::{Kind, unit_name};
 use super::points::{Numbers, Point, Points};
-use super::shape::{DECODED_MAX, Shape, decode};
+use super::series::{Family, Member, OF_FAMILY, OF_POINT, OF_TARGET_INFO, PointLabels};
 use super::walk::{Data, DataKind, Metric, each_resource};
+use super::{exemplars, exponential};
 
 // Half the usual lookback, so that an instant between the first and the last point of a slot always finds one.
 const TARGET_INFO_SLOT_MS: i64 = 2 * MINUTE + 30 * SECOND;
 
 const NANOS_IN_MILLI: u64 = 1_000_000;
-
-/// What spellings begin with. No protobuf field starts so, hence no spelling of remote write 1; those of 2.0 are keyed hashes.
-const OF_POINT: u8 = 0xFF;
-const OF_MEMBER: u8 = 0xFE;
-const OF_TARGET_INFO: u8 = 0xFD;
-const OF_FAMILY: u8 = 0xFC;
 
 /// Reads an encoded `ExportMetricsServiceRequest` into `intake`.
 pub(in super::super) fn read(
@@ -85,30 +73,6 @@ struct Reader<'r, 'b, 'a> {
     attributes: &'r mut AttributeSpelling<'b>,
 }
 
-/// What all points of one metric share. Its name is only made where a series or the metadata is not known.
-struct Family<'m> {
-    metric: &'m Metric<'m>,
-    kind: Kind,
-    temporality: Temporality,
-    /// Of the metric and of what its resource adds to labels.
-    spelling: u128,
-    name: OnceCell<String>,
-}
-
-impl Family<'_> {
-    fn name(&self, options: &Options) -> &str {
-        let Metric { name, unit, .. } = self.metric;
-        self.name.get_or_init(|| metric_name(name, unit, self.kind, options.translation))
-    }
-}
-
-/// What all series of a point share. Its labels are only made where a series is not known.
-struct PointLabels<'p> {
-    attributes: &'p [Message<'p>],
-    pairs: OnceCell<Result<Pairs<'static>, WireError>>,
-    spelling: u128,
-}
-
 /// When a point was taken, and since when it counts; 0 where that is unknown.
 #[derive(Clone, Copy)]
 struct Times {
@@ -126,21 +90,6 @@ impl Times {
     fn delta_start(self) -> Timestamp {
         if self.start > 0 && self.start < self.at { self.start } else { self.at - 1 }
     }
-}
-
-impl<'p> PointLabels<'p> {
-    fn pairs(&self, resource: &ResourceLabels<'_>, options: &Options) -> Result<&Pairs<'static>, WireError> {
-        let make = || {
-            let attributes = decoded(self.attributes)?;
-            let pairs = resource.of_point(&attributes, options.translation);
-            Ok(pairs.into_iter().map(|(name, value)| (owned(name), owned(value))).collect())
-        };
-        self.pairs.get_or_init(make).as_ref().map_err(|error| *error)
-    }
-}
-
-fn owned(text: Cow<'_, str>) -> Cow<'static, str> {
-    Cow::Owned(text.into_owned())
 }
 
 impl<'b> Reader<'_, 'b, '_> {
@@ -180,7 +129,7 @@ impl<'b> Reader<'_, 'b, '_> {
         self.spelling.extend_from_slice(&[OF_FAMILY, kind as u8]);
         self.spelling.extend_from_slice(&self.resource_spelling);
         spell(&[metric.name, metric.unit], self.spelling);
-        Family { metric, kind, temporality, spelling: self.hash.of(self.spelling), name: OnceCell::new() }
+        Family::new(metric, kind, temporality, self.hash.of(self.spelling))
     }
 
     /// A point is stored or refused, never its neighbours with it.
@@ -242,26 +191,25 @@ impl<'b> Reader<'_, 'b, '_> {
 
         // All series first: a point with one that is refused must not be half stored.
         let count = point.count as f64;
-        let mut values = vec![(self.series(family, &labels, Member::Count)?, count)];
+        let mut values = Vec::with_capacity(point.explicit_bounds.len() + 3);
+        values.push((self.series(family, &labels, Member::Count)?, count));
         if let Some(sum) = point.sum {
             values.push((self.series(family, &labels, Member::Sum)?, sum));
         }
-        let mut buckets = Vec::with_capacity(point.explicit_bounds.len() + 1);
+        let first_bucket = values.len();
         let mut below = 0.0;
         for (&bound, &count) in point.explicit_bounds.iter().zip(&point.bucket_counts) {
             below += count as f64;
-            let series = self.series(family, &labels, Member::Bucket(bound))?;
-            values.push((series, below));
-            buckets.push((bound, series));
+            values.push((self.series(family, &labels, Member::Bucket(bound))?, below));
         }
-        let series = self.series(family, &labels, Member::LastBucket)?;
-        values.push((series, count));
-        buckets.push((f64::INFINITY, series));
-        for (series, value) in values {
+        values.push((self.series(family, &labels, Member::LastBucket)?, count));
+        for &(series, value) in &values {
             self.count(family, series, times, number(value), is_stale)?;
         }
         self.exemplars(exemplars, |value| {
-            buckets.iter().find(|(bound, _)| value <= *bound).map(|(_, series)| *series)
+            let bucket = point.explicit_bounds.iter().position(|bound| value <= *bound);
+            let bucket = bucket.unwrap_or(point.explicit_bounds.len());
+            (!value.is_nan()).then(|| values[first_bucket + bucket].0)
         });
         Ok(times.at)
     }
@@ -338,7 +286,7 @@ impl<'b> Reader<'_, 'b, '_> {
         self.spelling.push(OF_POINT);
         self.spelling.extend_from_slice(&family.spelling.to_le_bytes());
         self.attributes.push(attributes, self.spelling)?;
-        Ok(PointLabels { attributes, pairs: OnceCell::new(), spelling: self.hash.of(self.spelling) })
+        Ok(PointLabels::new(attributes, self.hash.of(self.spelling)))
     }
 
     #[inline]
@@ -350,7 +298,7 @@ impl<'b> Reader<'_, 'b, '_> {
     ) -> Result<Admitted, Rejection> {
         let spelling = match member {
             Member::Itself => labels.spelling,
-            _ => self.hash.of(&spelling_of_member(labels.spelling, member)),
+            _ => self.hash.of(&labels.spelling_of(member)),
         };
         self.intake.resolve(spelling, |options| {
             let name = format!("{}{}", family.name(&options.otlp), member.suffix());
@@ -378,16 +326,12 @@ impl<'b> Reader<'_, 'b, '_> {
         message: Message<'_>,
         series_of: impl Fn(f64) -> Option<Admitted>,
     ) -> Result<(), Rejection> {
-        use wire::exemplar::Value;
-        let exemplar: wire::Exemplar = decode(message, Shape::Exemplar, &mut { DECODED_MAX })?;
-        let value = match exemplar.value {
-            Some(Value::AsDouble(value)) => value,
-            Some(Value::AsInt(value)) => value as f64,
-            None => return Ok(()),
+        let exemplar = exemplars::decoded(message)?;
+        let Some((series, value)) = exemplars::value(&exemplar).and_then(|v| Some((series_of(v)?, v))) else {
+            return Ok(());
         };
-        let Some(series) = series_of(value) else { return Ok(()) };
         let timestamp = (exemplar.time_unix_nano / NANOS_IN_MILLI) as i64;
-        let labels = exemplar_labels(&exemplar, self.intake)?;
+        let labels = exemplars::labels(&exemplar, self.intake.options)?;
         self.intake.exemplar(series, Exemplar { labels, value, timestamp })
     }
 
@@ -438,13 +382,6 @@ impl<'b> Reader<'_, 'b, '_> {
     }
 }
 
-fn spelling_of_member(of_point: u128, member: Member) -> [u8; 26] {
-    let mut spelling = [OF_MEMBER; 26];
-    spelling[1..17].copy_from_slice(&of_point.to_le_bytes());
-    spelling[17..].copy_from_slice(&member.spelling());
-    spelling
-}
-
 fn is_stale(flags: u32) -> bool {
     flags & wire::DataPointFlags::NoRecordedValueMask as u32 != 0
 }
@@ -456,28 +393,4 @@ fn temporality(data: &Data<'_>) -> Option<Temporality> {
         (_, Ok(known @ (Temporality::Delta | Temporality::Cumulative))) => Some(known),
         _ => None,
     }
-}
-
-/// The trace comes first; the other attributes are left out if there is no room for all.
-fn exemplar_labels(
-    exemplar: &wire::Exemplar,
-    intake: &Intake<'_>,
-) -> Result<crate::model::Labels, Rejection> {
-    let ids = [("trace_id", hex(&exemplar.trace_id)), ("span_id", hex(&exemplar.span_id))];
-    let mut pairs: Vec<(&str, Cow<'_, str>)> = Vec::new();
-    pairs.extend(ids.into_iter().filter(|(_, id)| !id.is_empty()).map(|(name, id)| (name, Cow::Owned(id))));
-    let id_count = pairs.len();
-    admit_label_count(exemplar.filtered_attributes.len(), intake.options)?;
-    pairs.extend(exemplar.filtered_attributes.iter().map(|a| (a.key.as_str(), text(a.value.as_ref()))));
-    let bytes: Vec<_> = pairs.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
-    admit_exemplar_labels(&bytes, intake.options)
-        .or_else(|_| admit_exemplar_labels(&bytes[..id_count], intake.options))
-}
-
-/// Empty for an id that is not set.
-fn hex(id: &[u8]) -> String {
-    if id.iter().all(|&byte| byte == 0) {
-        return String::new();
-    }
-    id.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -7,6 +7,7 @@
 mod any;
 mod attributes;
 mod bounds;
+mod exemplars;
 mod exponential;
 #[cfg(test)]
 mod generated;
@@ -14,10 +15,10 @@ mod json;
 mod logs;
 #[cfg(test)]
 mod logs_tests;
-mod member;
 mod metrics;
 mod naming;
 mod points;
+mod series;
 mod shape;
 #[cfg(test)]
 mod tests;
