@@ -112,10 +112,9 @@ impl Ingest {
         let protocol = Protocol::otlp(signal);
         self.decompressed(protocol, body, encoding, now, |body| match signal {
             Signal::Metrics => {
-                let request = otlp::decode(body, format, self.options.decoded_bytes_max)?;
+                let request = otlp::encoded_metrics(body, format)?;
                 self.admit(protocol, Reach::Live, now, done, |intake| {
-                    otlp::read(&request, &self.spelling_hash, intake);
-                    Ok(())
+                    Ok(otlp::read_metrics(&request, &self.spelling_hash, intake)?)
                 })
             }
             Signal::Logs => {

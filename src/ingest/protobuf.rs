@@ -81,6 +81,21 @@ impl<'a> Message<'a> {
         Ok(Some(Field { number: number as u32, value, offset }))
     }
 
+    /// Calls `each` with the message in every field of this number, and steps over all others.
+    #[inline]
+    pub fn each_message(
+        mut self,
+        number: u32,
+        mut each: impl FnMut(Message<'a>) -> Result<(), WireError>,
+    ) -> Result<(), WireError> {
+        while let Some(field) = self.next_field()? {
+            if field.number == number {
+                each(field.message()?)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Steps over the fields at the front whose tag is the single byte `tag` of a length-delimited field, and
     /// returns their bytes, tags and lengths included.
     #[inline]
@@ -223,11 +238,16 @@ impl<'a> Field<'a> {
 
     /// Calls `each` with every number of a repeated field of doubles, packed or not.
     pub fn each_double(&self, mut each: impl FnMut(f64)) -> Result<(), WireError> {
+        self.each_fixed64(|bits| each(f64::from_bits(bits)))
+    }
+
+    /// Calls `each` with every number of a repeated field of eight bytes each, packed or not.
+    pub fn each_fixed64(&self, mut each: impl FnMut(u64)) -> Result<(), WireError> {
         match self.value {
-            Value::Fixed64(bits) => each(f64::from_bits(bits)),
+            Value::Fixed64(bits) => each(bits),
             Value::Bytes(mut packed) => {
                 while !packed.is_empty() {
-                    each(f64::from_bits(packed.fixed64()?));
+                    each(packed.fixed64()?);
                 }
             }
             _ => return Err(self.mistyped()),

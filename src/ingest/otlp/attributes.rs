@@ -1,4 +1,6 @@
 //! OTLP's attributes as labels: of a point, and of the resource it comes from.
+//!
+//! What tells series apart is spelled from attributes as they were sent; they are taken apart where labels are made.
 
 use std::borrow::Cow;
 
@@ -7,7 +9,10 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
 
 use super::Options;
+use super::any::key_value;
 use super::naming::{TranslationStrategy, label_name};
+use super::shape::{DECODED_MAX, Shape, decode};
+use crate::ingest::protobuf::{Message, WireError};
 
 /// Labels on their way: names translated, none twice, in no order.
 pub(super) type Pairs<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
@@ -76,6 +81,52 @@ impl<'a> ResourceLabels<'a> {
         }
         pairs
     }
+}
+
+/// Takes attributes apart.
+pub(super) fn decoded(attributes: &[Message<'_>]) -> Result<Vec<KeyValue>, WireError> {
+    let mut messages_left = DECODED_MAX;
+    attributes.iter().map(|&attribute| decode(attribute, Shape::KeyValue, &mut messages_left)).collect()
+}
+
+/// Spells the attributes of a point: those of one key stay in their order, since their values are joined in it, and
+/// all others are in the order of their keys, for senders who walk a hash map.
+#[derive(Default)]
+pub(super) struct AttributeSpelling<'a>(Vec<(&'a [u8], &'a [u8])>);
+
+impl<'a> AttributeSpelling<'a> {
+    #[inline]
+    pub fn push(&mut self, attributes: &[Message<'a>], to: &mut Vec<u8>) -> Result<(), WireError> {
+        self.0.clear();
+        for attribute in attributes {
+            self.0.push((key(*attribute)?, attribute.bytes()));
+        }
+        if !self.0.is_sorted_by_key(|(key, _)| *key) {
+            self.0.sort_by_key(|(key, _)| *key);
+        }
+        for (_, bytes) in &self.0 {
+            to.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
+            to.extend_from_slice(bytes);
+        }
+        Ok(())
+    }
+}
+
+// Tags of the key and the value of an attribute.
+const KEY: u8 = 0x0A;
+const VALUE: u8 = 0x12;
+
+#[inline]
+fn key<'a>(attribute: Message<'a>) -> Result<&'a [u8], WireError> {
+    let mut fields = attribute;
+    // As everybody writes it: the key, the value, and nothing else.
+    if let Some(key) = fields.take_if_tag(KEY)?
+        && fields.take_if_tag(VALUE)?.is_some()
+        && fields.is_empty()
+    {
+        return Ok(key.bytes());
+    }
+    key_value(attribute).map(|(key, _)| key)
 }
 
 /// Appends texts so that no others give the same bytes.

@@ -1,24 +1,8 @@
-//! The bounds of classic histograms: whether they make a histogram, and their texts.
+//! The bounds of classic histograms: whether they make a histogram.
 
 use opentelemetry_proto::tonic::metrics::v1 as wire;
 
 use super::super::admission::{Reason, Rejection};
-
-/// The texts of the bounds of the histogram before; the next one nearly always has the same bounds.
-#[derive(Default)]
-pub(super) struct BoundTexts(Vec<(u64, String)>);
-
-impl BoundTexts {
-    /// The text of a bound, as the label `le` has it; bounds are asked for in order.
-    pub fn at(&mut self, at: usize, bound: f64) -> &str {
-        let is_there = self.0.get(at).is_some_and(|(bits, _)| *bits == bound.to_bits());
-        if !is_there {
-            self.0.truncate(at);
-            self.0.push((bound.to_bits(), bound.to_string()));
-        }
-        &self.0[at].1
-    }
-}
 
 pub(super) fn check_bounds(point: &wire::HistogramDataPoint, buckets_max: usize) -> Result<(), Rejection> {
     let (bounds, counts) = (&point.explicit_bounds, &point.bucket_counts);
@@ -40,20 +24,5 @@ pub(super) fn check_bounds(point: &wire::HistogramDataPoint, buckets_max: usize)
             invalid(format!("histogram's bounds do not increase: {} is before {}", pair[0], pair[1]))
         }
         None => Ok(()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_histogram_has_the_texts_of_its_own_bounds() {
-        let mut texts = BoundTexts::default();
-        for bounds in [&[0.5, 1.0, 2.5][..], &[0.5, 1.0, 2.5], &[0.5, 0.75], &[0.5, 1.0, 2.5, 1e9]] {
-            let told: Vec<String> =
-                bounds.iter().enumerate().map(|(at, &bound)| texts.at(at, bound).to_owned()).collect();
-            assert_eq!(told, bounds.iter().map(f64::to_string).collect::<Vec<_>>());
-        }
     }
 }

@@ -1,11 +1,7 @@
 //! Metrics, point by point: each becomes one row, or for classic histograms and summaries several.
 
-use std::borrow::Cow;
-use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
-use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
-use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::metrics::v1 as wire;
 use wire::AggregationTemporality as Temporality;
 
@@ -14,78 +10,67 @@ use crate::model::metrics::stale_marker;
 use crate::model::time::{MINUTE, SECOND};
 use crate::model::{Exemplar, MetricMetadata, MetricType, Timestamp};
 
-use super::super::admission::{
-    Echo, Reason, Rejection, admit_exemplar_labels, admit_label_count, admit_labels,
-};
+use super::super::admission::{Echo, Reason, Rejection, admit_label_count, admit_labels};
 use super::super::intake::{Admitted, Intake};
+use super::super::protobuf::{Message, WireError};
 use super::super::series_cache::SpellingHash;
-use super::Options;
-use super::attributes::{Pairs, ResourceLabels, spell, text};
-use super::bounds::{BoundTexts, check_bounds};
-use super::exponential;
-use super::naming::{Kind, metric_name, unit_name};
+use super::attributes::{AttributeSpelling, ResourceLabels, spell};
+use super::bounds::check_bounds;
+use super::naming::{Kind, unit_name};
+use super::points::{Numbers, Point, Points};
+use super::series::{Family, Member, OF_FAMILY, OF_POINT, OF_TARGET_INFO, PointLabels};
+use super::walk::{Data, DataKind, Metric, each_resource};
+use super::{exemplars, exponential};
 
 // Half the usual lookback, so that an instant between the first and the last point of a slot always finds one.
 const TARGET_INFO_SLOT_MS: i64 = 2 * MINUTE + 30 * SECOND;
 
 const NANOS_IN_MILLI: u64 = 1_000_000;
 
-/// What spellings begin with. No protobuf field starts so, hence no spelling of remote write 1; those of 2.0 are keyed hashes.
-const OF_POINT: u8 = 0xFF;
-const OF_TARGET_INFO: u8 = 0xFE;
-
-/// Reads a whole request into `intake`.
+/// Reads an encoded `ExportMetricsServiceRequest` into `intake`.
 pub(in super::super) fn read(
-    request: &ExportMetricsServiceRequest,
+    body: &[u8],
     hash: &SpellingHash,
     intake: &mut Intake<'_>,
-) {
+) -> Result<(), WireError> {
     let options = &intake.options.otlp;
-    for of_resource in &request.resource_metrics {
-        let attributes = of_resource.resource.as_ref().map_or(&[][..], |resource| &resource.attributes);
-        let resource = ResourceLabels::new(attributes, options);
+    let mut scratch = Scratch::default();
+    each_resource(body, |of_resource| {
+        let attributes = of_resource.attributes()?;
+        let resource = ResourceLabels::new(&attributes, options);
         let mut reader = Reader {
             resource: &resource,
             resource_spelling: resource.spelling(),
-            options,
             hash,
             intake,
             slots: BTreeMap::new(),
-            spelling: Vec::new(),
-            bounds: BoundTexts::default(),
+            spelling: &mut scratch.spelling,
+            attributes: &mut scratch.attributes,
         };
-        for metric in of_resource.scope_metrics.iter().flat_map(|scope| &scope.metrics) {
-            reader.metric(metric);
-        }
+        of_resource.each_metric(|metric| reader.metric(&metric, &mut scratch.points))?;
         reader.target_info();
-    }
+        Ok(())
+    })
+}
+
+/// What is used again for each resource.
+#[derive(Default)]
+struct Scratch<'b> {
+    spelling: Vec<u8>,
+    attributes: AttributeSpelling<'b>,
+    points: Points<'b>,
 }
 
 /// The reader of one resource's metrics.
-struct Reader<'r, 'i, 'a> {
+struct Reader<'r, 'b, 'a> {
     resource: &'r ResourceLabels<'r>,
     resource_spelling: Vec<u8>,
-    options: &'r Options,
     hash: &'r SpellingHash,
-    intake: &'i mut Intake<'a>,
+    intake: &'r mut Intake<'a>,
     /// The first and the last time of the points taken, by slots of `target_info`.
     slots: BTreeMap<i64, (Timestamp, Timestamp)>,
-    spelling: Vec<u8>,
-    bounds: BoundTexts,
-}
-
-/// What all series of a point share: what its resource adds, and its attributes as they were sent, begin [`Reader::spelling`],
-/// and are made labels if a series is not known by it.
-struct PointLabels<'p> {
-    attributes: &'p [KeyValue],
-    pairs: OnceCell<Pairs<'p>>,
-    spelled_len: usize,
-}
-
-/// What all points of one metric share.
-struct Family<'m> {
-    name: &'m str,
-    temporality: Temporality,
+    spelling: &'r mut Vec<u8>,
+    attributes: &'r mut AttributeSpelling<'b>,
 }
 
 /// When a point was taken, and since when it counts; 0 where that is unknown.
@@ -107,48 +92,56 @@ impl Times {
     }
 }
 
-impl<'r> Reader<'r, '_, '_> {
-    fn metric(&mut self, metric: &wire::Metric) {
-        use wire::metric::Data;
-        let Some(data) = &metric.data else { return };
-        let (metric_type, kind, temporality) = match data {
-            Data::Gauge(_) => (MetricType::Gauge, Kind::Gauge, Temporality::Cumulative as i32),
-            Data::Sum(sum) if sum.is_monotonic => {
-                (MetricType::Counter, Kind::MonotonicSum, sum.aggregation_temporality)
-            }
-            Data::Sum(sum) => (MetricType::Gauge, Kind::Other, sum.aggregation_temporality),
-            Data::Histogram(h) => (MetricType::Histogram, Kind::Other, h.aggregation_temporality),
-            Data::ExponentialHistogram(h) => (MetricType::Histogram, Kind::Other, h.aggregation_temporality),
-            Data::Summary(_) => (MetricType::Summary, Kind::Other, Temporality::Cumulative as i32),
+impl<'b> Reader<'_, 'b, '_> {
+    fn metric(&mut self, metric: &Metric<'b>, points: &mut Points<'b>) -> Result<(), WireError> {
+        let Some(data) = &metric.data else { return Ok(()) };
+        let (metric_type, kind) = match data.kind {
+            DataKind::Gauge => (MetricType::Gauge, Kind::Gauge),
+            DataKind::Sum if data.is_monotonic => (MetricType::Counter, Kind::MonotonicSum),
+            DataKind::Sum => (MetricType::Gauge, Kind::Other),
+            DataKind::Histogram | DataKind::ExponentialHistogram => (MetricType::Histogram, Kind::Other),
+            DataKind::Summary => (MetricType::Summary, Kind::Other),
         };
-        let name = metric_name(&metric.name, &metric.unit, kind, self.options.translation);
-        let temporality = match Temporality::try_from(temporality) {
-            Ok(known @ (Temporality::Delta | Temporality::Cumulative)) => known,
-            _ => {
-                let message = format!(
-                    "metric {} is neither cumulative nor delta (aggregation temporality {temporality})",
-                    Echo(metric.name.as_bytes())
-                );
-                self.intake.refuse(Rejection::new(Reason::Unsupported, message), point_count(data));
-                return;
-            }
+        let Some(temporality) = temporality(data) else {
+            let message = format!(
+                "metric {} is neither cumulative nor delta (aggregation temporality {})",
+                Echo(metric.name.as_bytes()),
+                data.temporality
+            );
+            self.intake.refuse(Rejection::new(Reason::Unsupported, message), data.point_count);
+            return Ok(());
         };
-        self.metadata(&name, metric_type, metric);
-        let family = Family { name: &name, temporality };
-        match data {
-            Data::Gauge(gauge) => self.each(&gauge.data_points, |r, p| r.number(&family, p, false)),
-            Data::Sum(sum) => self.each(&sum.data_points, |r, p| r.number(&family, p, true)),
-            Data::Histogram(h) => self.each(&h.data_points, |r, p| r.histogram(&family, p)),
-            Data::ExponentialHistogram(h) => {
-                self.each(&h.data_points, |r, p| r.exponential_histogram(&family, p));
+        let family = self.family(metric, kind, temporality);
+        self.metadata(&family, metric_type);
+        match data.kind {
+            DataKind::Gauge => self.each(data, &mut points.number, |r, p| r.number(&family, p, false)),
+            DataKind::Sum => self.each(data, &mut points.number, |r, p| r.number(&family, p, true)),
+            DataKind::Histogram => self.each(data, &mut points.histogram, |r, p| r.histogram(&family, p)),
+            DataKind::ExponentialHistogram => {
+                self.each(data, &mut points.exponential, |r, p| r.exponential_histogram(&family, p))
             }
-            Data::Summary(summary) => self.each(&summary.data_points, |r, p| r.summary(&family, p)),
+            DataKind::Summary => self.each(data, &mut points.summary, |r, p| r.summary(&family, p)),
         }
     }
 
+    fn family<'m>(&mut self, metric: &'m Metric<'m>, kind: Kind, temporality: Temporality) -> Family<'m> {
+        self.spelling.clear();
+        self.spelling.extend_from_slice(&[OF_FAMILY, kind as u8]);
+        self.spelling.extend_from_slice(&self.resource_spelling);
+        spell(&[metric.name, metric.unit], self.spelling);
+        Family::new(metric, kind, temporality, self.hash.of(self.spelling))
+    }
+
     /// A point is stored or refused, never its neighbours with it.
-    fn each<P>(&mut self, points: &[P], read: impl Fn(&mut Self, &P) -> Result<Timestamp, Rejection>) {
-        for point in points {
+    #[inline]
+    fn each<N: Numbers>(
+        &mut self,
+        data: &Data<'b>,
+        point: &mut Point<'b, N>,
+        read: impl Fn(&mut Self, &Point<'b, N>) -> Result<Timestamp, Rejection>,
+    ) -> Result<(), WireError> {
+        data.each_point(|message| {
+            point.read(message)?;
             match read(self, point) {
                 Ok(at) => {
                     let (first, last) = self.slots.entry(at / TARGET_INFO_SLOT_MS).or_insert((at, at));
@@ -156,13 +149,14 @@ impl<'r> Reader<'r, '_, '_> {
                 }
                 Err(rejection) => self.intake.refuse(rejection, 1),
             }
-        }
+            Ok(())
+        })
     }
 
     fn number(
         &mut self,
         family: &Family<'_>,
-        point: &wire::NumberDataPoint,
+        Point { attributes, exemplars, numbers: point }: &Point<'b, wire::NumberDataPoint>,
         counts: bool,
     ) -> Result<Timestamp, Rejection> {
         use wire::number_data_point::Value;
@@ -173,13 +167,13 @@ impl<'r> Reader<'r, '_, '_> {
             Some(Value::AsInt(value)) => value as f64,
             None => return Err(Rejection::new(Reason::Unsupported, "a number data point has no value")),
         };
-        let labels = self.labels(&point.attributes)?;
-        let series = self.series(&labels, family.name, None)?;
+        let labels = self.labels(family, attributes)?;
+        let series = self.series(family, &labels, Member::Itself)?;
         match counts {
             true => self.count(family, series, times, value, is_stale(point.flags))?,
             false => self.intake.sample(series, times.at, value)?,
         }
-        self.exemplars(&point.exemplars, |_| Some(series));
+        self.exemplars(exemplars, |_| Some(series));
         Ok(times.at)
     }
 
@@ -187,39 +181,35 @@ impl<'r> Reader<'r, '_, '_> {
     fn histogram(
         &mut self,
         family: &Family<'_>,
-        point: &wire::HistogramDataPoint,
+        Point { attributes, exemplars, numbers: point }: &Point<'b, wire::HistogramDataPoint>,
     ) -> Result<Timestamp, Rejection> {
         let times = Times::new(point.start_time_unix_nano, point.time_unix_nano);
         let is_stale = is_stale(point.flags);
         check_bounds(point, self.intake.options.histogram_buckets_max)?;
-        let labels = self.labels(&point.attributes)?;
+        let labels = self.labels(family, attributes)?;
         let number = |value: f64| if is_stale { stale_marker() } else { value };
 
         // All series first: a point with one that is refused must not be half stored.
         let count = point.count as f64;
-        let mut values = vec![(self.series(&labels, &format!("{}_count", family.name), None)?, count)];
+        let mut values = Vec::with_capacity(point.explicit_bounds.len() + 3);
+        values.push((self.series(family, &labels, Member::Count)?, count));
         if let Some(sum) = point.sum {
-            values.push((self.series(&labels, &format!("{}_sum", family.name), None)?, sum));
+            values.push((self.series(family, &labels, Member::Sum)?, sum));
         }
-        let bucket_name = format!("{}_bucket", family.name);
-        let mut buckets = Vec::with_capacity(point.explicit_bounds.len() + 1);
+        let first_bucket = values.len();
         let mut below = 0.0;
-        let mut texts = std::mem::take(&mut self.bounds);
-        for (at, (&bound, &count)) in point.explicit_bounds.iter().zip(&point.bucket_counts).enumerate() {
+        for (&bound, &count) in point.explicit_bounds.iter().zip(&point.bucket_counts) {
             below += count as f64;
-            let series = self.series(&labels, &bucket_name, Some(("le", texts.at(at, bound))))?;
-            values.push((series, below));
-            buckets.push((bound, series));
+            values.push((self.series(family, &labels, Member::Bucket(bound))?, below));
         }
-        self.bounds = texts;
-        let series = self.series(&labels, &bucket_name, Some(("le", "+Inf")))?;
-        values.push((series, count));
-        buckets.push((f64::INFINITY, series));
-        for (series, value) in values {
+        values.push((self.series(family, &labels, Member::LastBucket)?, count));
+        for &(series, value) in &values {
             self.count(family, series, times, number(value), is_stale)?;
         }
-        self.exemplars(&point.exemplars, |value| {
-            buckets.iter().find(|(bound, _)| value <= *bound).map(|(_, series)| *series)
+        self.exemplars(exemplars, |value| {
+            let bucket = point.explicit_bounds.iter().position(|bound| value <= *bound);
+            let bucket = bucket.unwrap_or(point.explicit_bounds.len());
+            (!value.is_nan()).then(|| values[first_bucket + bucket].0)
         });
         Ok(times.at)
     }
@@ -227,39 +217,38 @@ impl<'r> Reader<'r, '_, '_> {
     fn exponential_histogram(
         &mut self,
         family: &Family<'_>,
-        point: &wire::ExponentialHistogramDataPoint,
+        Point { attributes, exemplars, numbers: point }: &Point<'b, wire::ExponentialHistogramDataPoint>,
     ) -> Result<Timestamp, Rejection> {
         let times = Times::new(point.start_time_unix_nano, point.time_unix_nano);
-        let labels = self.labels(&point.attributes)?;
+        let labels = self.labels(family, attributes)?;
         let is_stale = is_stale(point.flags);
         let histogram = if is_stale { exponential::stale_histogram() } else { exponential::native(point)? };
-        let series = self.series(&labels, family.name, None)?;
+        let series = self.series(family, &labels, Member::Itself)?;
         if family.temporality == Temporality::Delta && !is_stale {
             self.intake.delta_histogram(series, times.delta_start(), times.at, histogram)?;
         } else {
             self.intake.histogram(series, times.at, histogram)?;
             self.intake.start(series, times.at, times.start);
         }
-        self.exemplars(&point.exemplars, |_| Some(series));
+        self.exemplars(exemplars, |_| Some(series));
         Ok(times.at)
     }
 
     fn summary(
         &mut self,
         family: &Family<'_>,
-        point: &wire::SummaryDataPoint,
+        Point { attributes, numbers: point, .. }: &Point<'b, wire::SummaryDataPoint>,
     ) -> Result<Timestamp, Rejection> {
         let times = Times::new(point.start_time_unix_nano, point.time_unix_nano);
         let is_stale = is_stale(point.flags);
-        let labels = self.labels(&point.attributes)?;
+        let labels = self.labels(family, attributes)?;
         let number = |value: f64| if is_stale { stale_marker() } else { value };
         // As for a histogram, all series first.
-        let count = self.series(&labels, &format!("{}_count", family.name), None)?;
-        let sum = self.series(&labels, &format!("{}_sum", family.name), None)?;
+        let count = self.series(family, &labels, Member::Count)?;
+        let sum = self.series(family, &labels, Member::Sum)?;
         let mut quantiles = Vec::with_capacity(point.quantile_values.len());
         for at in &point.quantile_values {
-            let quantile = at.quantile.to_string();
-            quantiles.push((self.series(&labels, family.name, Some(("quantile", &quantile)))?, at.value));
+            quantiles.push((self.series(family, &labels, Member::Quantile(at.quantile))?, at.value));
         }
         for (series, value) in [(count, point.count as f64), (sum, point.sum)] {
             self.count(family, series, times, number(value), is_stale)?;
@@ -287,76 +276,79 @@ impl<'r> Reader<'r, '_, '_> {
         Ok(())
     }
 
-    fn labels<'p>(&mut self, attributes: &'p [KeyValue]) -> Result<PointLabels<'p>, Rejection> {
+    fn labels<'p>(
+        &mut self,
+        family: &Family<'_>,
+        attributes: &'p [Message<'b>],
+    ) -> Result<PointLabels<'p>, Rejection> {
         admit_label_count(attributes.len(), self.intake.options)?;
         self.spelling.clear();
         self.spelling.push(OF_POINT);
-        self.spelling.extend_from_slice(&self.resource_spelling);
-        // In one order, for senders who walk a hash map.
-        let mut by_key: Vec<&KeyValue> = attributes.iter().collect();
-        by_key.sort_by(|a, b| a.key.cmp(&b.key));
-        for attribute in by_key {
-            spell(&[&attribute.key, &text(attribute.value.as_ref())], &mut self.spelling);
-        }
-        Ok(PointLabels { attributes, pairs: OnceCell::new(), spelled_len: self.spelling.len() })
+        self.spelling.extend_from_slice(&family.spelling.to_le_bytes());
+        self.attributes.push(attributes, self.spelling)?;
+        Ok(PointLabels::new(attributes, self.hash.of(self.spelling)))
     }
 
-    /// The series of these labels, with its name and perhaps one label more.
-    fn series<'p>(
+    #[inline]
+    fn series(
         &mut self,
-        labels: &PointLabels<'p>,
-        name: &str,
-        more: Option<(&str, &str)>,
-    ) -> Result<Admitted, Rejection>
-    where
-        'r: 'p,
-    {
-        self.spelling.truncate(labels.spelled_len);
-        spell(&[METRIC_NAME, name], &mut self.spelling);
-        more.iter().for_each(|(name, value)| spell(&[name, value], &mut self.spelling));
-        let (resource, translation) = (self.resource, self.options.translation);
-        self.intake.resolve(self.hash.of(&self.spelling), |options| {
-            let pairs = labels.pairs.get_or_init(|| resource.of_point(labels.attributes, translation));
+        family: &Family<'_>,
+        labels: &PointLabels<'_>,
+        member: Member,
+    ) -> Result<Admitted, Rejection> {
+        let spelling = match member {
+            Member::Itself => labels.spelling,
+            _ => self.hash.of(&labels.spelling_of(member)),
+        };
+        self.intake.resolve(spelling, |options| {
+            let name = format!("{}{}", family.name(&options.otlp), member.suffix());
+            let more = member.label();
+            let pairs = labels.pairs(self.resource, &options.otlp)?;
             // An attribute of that name would be a second one.
             let own = pairs.iter().filter(|(own, _)| **own != *METRIC_NAME);
             let own = own.map(|(name, value)| (&**name, &**value));
-            let pairs = own.chain([(METRIC_NAME, name)]).chain(more);
+            let more = more.iter().map(|(name, value)| (*name, &**value));
+            let pairs = own.chain([(METRIC_NAME, &*name)]).chain(more);
             let pairs: Vec<_> = pairs.map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
             admit_labels(&pairs, options)
         })
     }
 
     /// Exemplars come by the way: one that is refused does not make its point rejected.
-    fn exemplars(&mut self, exemplars: &[wire::Exemplar], series_of: impl Fn(f64) -> Option<Admitted>) {
-        use wire::exemplar::Value;
-        for exemplar in exemplars {
-            let value = match exemplar.value {
-                Some(Value::AsDouble(value)) => value,
-                Some(Value::AsInt(value)) => value as f64,
-                None => continue,
-            };
-            let Some(series) = series_of(value) else { continue };
-            let timestamp = (exemplar.time_unix_nano / NANOS_IN_MILLI) as i64;
-            let written = exemplar_labels(exemplar, self.intake)
-                .and_then(|labels| self.intake.exemplar(series, Exemplar { labels, value, timestamp }));
-            written.unwrap_or_else(|rejection| self.intake.note(rejection, 1));
+    fn exemplars(&mut self, exemplars: &[Message<'_>], series_of: impl Fn(f64) -> Option<Admitted>) {
+        for &exemplar in exemplars {
+            self.exemplar(exemplar, &series_of).unwrap_or_else(|rejection| self.intake.note(rejection, 1));
         }
     }
 
-    fn metadata(&mut self, name: &str, metric_type: MetricType, metric: &wire::Metric) {
-        let (name_max, text_max) =
-            (self.intake.options.label_name_bytes_max, self.intake.options.label_value_bytes_max);
-        if name.is_empty() || name.len() > name_max {
-            return;
-        }
+    fn exemplar(
+        &mut self,
+        message: Message<'_>,
+        series_of: impl Fn(f64) -> Option<Admitted>,
+    ) -> Result<(), Rejection> {
+        let exemplar = exemplars::decoded(message)?;
+        let Some((series, value)) = exemplars::value(&exemplar).and_then(|v| Some((series_of(v)?, v))) else {
+            return Ok(());
+        };
+        let timestamp = (exemplar.time_unix_nano / NANOS_IN_MILLI) as i64;
+        let labels = exemplars::labels(&exemplar, self.intake.options)?;
+        self.intake.exemplar(series, Exemplar { labels, value, timestamp })
+    }
+
+    fn metadata(&mut self, family: &Family<'_>, metric_type: MetricType) {
+        let Metric { name, description, unit, .. } = family.metric;
         self.spelling.clear();
-        let told = [name, metric_type.as_str(), &metric.description, &metric.unit];
-        spell(&told, &mut self.spelling);
-        self.intake.metadata(self.hash.of(&self.spelling), || {
-            let unit = unit_name(&metric.unit, self.options.translation);
-            let shown = |text: &str| text[..text.floor_char_boundary(text_max)].to_owned();
-            let metadata =
-                MetricMetadata { metric_type, help: shown(&metric.description), unit: shown(&unit) };
+        spell(&[name, metric_type.as_str(), description, unit], self.spelling);
+        let options = self.intake.options;
+        self.intake.metadata(self.hash.of(self.spelling), || {
+            let name = family.name(&options.otlp);
+            if name.is_empty() || name.len() > options.label_name_bytes_max {
+                return None;
+            }
+            let unit = unit_name(unit, options.otlp.translation);
+            let shown =
+                |text: &str| text[..text.floor_char_boundary(options.label_value_bytes_max)].to_owned();
+            let metadata = MetricMetadata { metric_type, help: shown(description), unit: shown(&unit) };
             Some((name.to_owned(), metadata))
         });
     }
@@ -367,10 +359,15 @@ impl<'r> Reader<'r, '_, '_> {
         let Some(labels) = resource.target_info.as_ref().filter(|_| !self.slots.is_empty()) else { return };
         self.spelling.clear();
         self.spelling.push(OF_TARGET_INFO);
-        labels.iter().for_each(|(name, value)| spell(&[name, value], &mut self.spelling));
-        let pairs = OnceCell::from(labels.clone());
-        let labels = PointLabels { attributes: &[], pairs, spelled_len: self.spelling.len() };
-        let series = match self.series(&labels, "target_info", None) {
+        labels.iter().for_each(|(name, value)| spell(&[name, value], self.spelling));
+        let series = self.intake.resolve(self.hash.of(self.spelling), |options| {
+            // An attribute of that name would be a second one.
+            let own = labels.iter().filter(|(own, _)| **own != *METRIC_NAME);
+            let own = own.map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+            let pairs: Vec<_> = own.chain([(METRIC_NAME.as_bytes(), &b"target_info"[..])]).collect();
+            admit_labels(&pairs, options)
+        });
+        let series = match series {
             Ok(series) => series,
             Err(rejection) => return self.intake.note(rejection, 1),
         };
@@ -389,37 +386,11 @@ fn is_stale(flags: u32) -> bool {
     flags & wire::DataPointFlags::NoRecordedValueMask as u32 != 0
 }
 
-fn point_count(data: &wire::metric::Data) -> u64 {
-    use wire::metric::Data;
-    (match data {
-        Data::Gauge(gauge) => gauge.data_points.len(),
-        Data::Sum(sum) => sum.data_points.len(),
-        Data::Histogram(histogram) => histogram.data_points.len(),
-        Data::ExponentialHistogram(histogram) => histogram.data_points.len(),
-        Data::Summary(summary) => summary.data_points.len(),
-    }) as u64
-}
-
-/// The trace comes first; the other attributes are left out if there is no room for all.
-fn exemplar_labels(
-    exemplar: &wire::Exemplar,
-    intake: &Intake<'_>,
-) -> Result<crate::model::Labels, Rejection> {
-    let ids = [("trace_id", hex(&exemplar.trace_id)), ("span_id", hex(&exemplar.span_id))];
-    let mut pairs: Vec<(&str, Cow<'_, str>)> = Vec::new();
-    pairs.extend(ids.into_iter().filter(|(_, id)| !id.is_empty()).map(|(name, id)| (name, Cow::Owned(id))));
-    let id_count = pairs.len();
-    admit_label_count(exemplar.filtered_attributes.len(), intake.options)?;
-    pairs.extend(exemplar.filtered_attributes.iter().map(|a| (a.key.as_str(), text(a.value.as_ref()))));
-    let bytes: Vec<_> = pairs.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
-    admit_exemplar_labels(&bytes, intake.options)
-        .or_else(|_| admit_exemplar_labels(&bytes[..id_count], intake.options))
-}
-
-/// Empty for an id that is not set.
-fn hex(id: &[u8]) -> String {
-    if id.iter().all(|&byte| byte == 0) {
-        return String::new();
+/// How the values of a metric count; `None` if that was not told.
+fn temporality(data: &Data<'_>) -> Option<Temporality> {
+    match (data.kind, Temporality::try_from(data.temporality)) {
+        (DataKind::Gauge | DataKind::Summary, _) => Some(Temporality::Cumulative),
+        (_, Ok(known @ (Temporality::Delta | Temporality::Cumulative))) => Some(known),
+        _ => None,
     }
-    id.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -7,6 +7,7 @@
 mod any;
 mod attributes;
 mod bounds;
+mod exemplars;
 mod exponential;
 #[cfg(test)]
 mod generated;
@@ -16,21 +17,24 @@ mod logs;
 mod logs_tests;
 mod metrics;
 mod naming;
-mod scan;
+mod points;
+mod series;
 mod shape;
 #[cfg(test)]
 mod tests;
 mod traces;
 #[cfg(test)]
 mod traces_tests;
+mod walk;
+#[cfg(test)]
+mod walk_tests;
 
 use std::borrow::Cow;
 
-use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use prost::Message as _;
 
 pub(super) use logs::read as read_logs;
-pub(super) use metrics::read;
+pub(super) use metrics::read as read_metrics;
 pub use naming::TranslationStrategy;
 pub(super) use traces::read as read_spans;
 
@@ -45,27 +49,11 @@ pub struct Options {
     pub promote_resource_attributes: Vec<String>,
 }
 
-// Honest requests take three to four times their bytes once decoded.
-const DECODED_GROWTH_MAX: usize = 8;
-
-/// Reads a body of at most `bytes_max` bytes.
-pub(super) fn decode(
-    body: &[u8],
-    format: BodyFormat,
-    bytes_max: usize,
-) -> Result<ExportMetricsServiceRequest, IngestError> {
+/// An encoded `ExportMetricsServiceRequest`.
+pub(super) fn encoded_metrics(body: &[u8], format: BodyFormat) -> Result<Cow<'_, [u8]>, IngestError> {
     match format {
-        BodyFormat::Json => json::metrics::decode(body),
-        BodyFormat::Protobuf => {
-            scan::scan(body, DECODED_GROWTH_MAX * bytes_max)?;
-            // What is left to be wrong, a text that is not UTF-8 or a number in the place of a text, prost tells
-            // by its field.
-            ExportMetricsServiceRequest::decode(body).map_err(|e| IngestError::Malformed {
-                what: "protobuf",
-                offset: body.len(),
-                reason: e.to_string(),
-            })
-        }
+        BodyFormat::Protobuf => Ok(Cow::Borrowed(body)),
+        BodyFormat::Json => Ok(Cow::Owned(json::metrics::decode(body)?.encode_to_vec())),
     }
 }
 

@@ -7,6 +7,9 @@ use crate::ingest::protobuf::{Message, Value, WireError};
 // Decoders stop at 100 messages in each other; those around a span and what answers wrap it in need a few.
 const DEPTH_MAX: usize = 90;
 
+/// As many messages are decoded at once: two bytes on the wire may be a hundred in memory.
+pub const DECODED_MAX: usize = 1 << 16;
+
 /// A message whose fields we know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
@@ -16,6 +19,7 @@ pub enum Shape {
     Event,
     Link,
     Status,
+    Exemplar,
     KeyValue,
     AnyValue,
     List,
@@ -70,6 +74,10 @@ impl Shape {
             (Shape::Status, 2) => Text,
             (Shape::Status, 3) => Varint,
 
+            (Shape::Exemplar, 2 | 3 | 6) => Fixed64,
+            (Shape::Exemplar, 4 | 5) => Bytes,
+            (Shape::Exemplar, 7) => Message(Shape::KeyValue),
+
             (Shape::Resource, 2) => Varint,
             (Shape::Resource, 3) => Message(Shape::EntityRef),
             (Shape::EntityRef, 1..=4) => Text,
@@ -82,15 +90,16 @@ impl Shape {
     }
 }
 
-/// Refuses a message that has not its shape.
-pub fn check(message: Message<'_>, shape: Shape) -> Result<(), WireError> {
+/// Refuses a message that has not its shape, and says how many messages it is, those in it counted.
+pub fn check(message: Message<'_>, shape: Shape) -> Result<usize, WireError> {
     check_below(message, shape, 0)
 }
 
-fn check_below(mut message: Message<'_>, shape: Shape, depth: usize) -> Result<(), WireError> {
+fn check_below(mut message: Message<'_>, shape: Shape, depth: usize) -> Result<usize, WireError> {
     if depth > DEPTH_MAX {
         return Err(WireError { offset: message.offset(), reason: "nested deeper than 90" });
     }
+    let mut message_count = 1;
     while let Some(field) = message.next_field()? {
         let Some(kind) = shape.kind(field.number) else { continue };
         match (kind, field.value) {
@@ -98,23 +107,41 @@ fn check_below(mut message: Message<'_>, shape: Shape, depth: usize) -> Result<(
             | (Kind::Fixed64, Value::Fixed64(_))
             | (Kind::Fixed32, Value::Fixed32(_))
             | (Kind::Bytes, Value::Bytes(_)) => {}
-            (Kind::Message(inner), Value::Bytes(content)) => check_below(content, inner, depth + 1)?,
-            (Kind::Text, Value::Bytes(text)) => check_text(text)?,
+            (Kind::Message(inner), Value::Bytes(content)) => {
+                message_count += check_below(content, inner, depth + 1)?;
+            }
+            (Kind::Text, Value::Bytes(text)) => {
+                check_text(text)?;
+            }
             _ => return Err(field.mistyped()),
         }
     }
-    Ok(())
+    Ok(message_count)
 }
 
-pub fn check_text(text: Message<'_>) -> Result<(), WireError> {
+/// Decodes a message of this shape; `messages_left` counts down from [`DECODED_MAX`] over all that are held at once.
+pub fn decode<M: prost::Message + Default>(
+    message: Message<'_>,
+    shape: Shape,
+    messages_left: &mut usize,
+) -> Result<M, WireError> {
+    let left = messages_left.checked_sub(check(message, shape)?);
+    let reason = "more than 65536 messages in each other or of one list";
+    *messages_left = left.ok_or(WireError { offset: message.offset(), reason })?;
+    Ok(M::decode(message.bytes()).expect("what has its shape can be decoded"))
+}
+
+pub fn check_text(text: Message<'_>) -> Result<&str, WireError> {
     match std::str::from_utf8(text.bytes()) {
-        Ok(_) => Ok(()),
+        Ok(text) => Ok(text),
         Err(e) => Err(WireError { offset: text.offset() + e.valid_up_to(), reason: "a text is not UTF-8" }),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use opentelemetry_proto::tonic::common::v1::AnyValue;
+    use opentelemetry_proto::tonic::metrics::v1::Exemplar;
     use opentelemetry_proto::tonic::trace::v1::Span;
     use proptest::prelude::*;
     use prost::Message as _;
@@ -167,25 +194,62 @@ mod tests {
         #[test]
         fn what_passes_is_what_a_decoder_takes(
             span in generated::span(),
+            exemplar in generated::exemplar(),
             changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
-            cut in any::<prop::sample::Index>(),
-            is_cut in any::<bool>(),
+            cut in prop::option::of(any::<prop::sample::Index>()),
         ) {
-            let mut bytes = span.encode_to_vec();
-            for (at, byte) in changes {
-                if !bytes.is_empty() {
-                    let at = at.index(bytes.len());
-                    bytes[at] = byte;
+            let damaged = |mut bytes: Vec<u8>| {
+                for (at, byte) in &changes {
+                    if !bytes.is_empty() {
+                        let at = at.index(bytes.len());
+                        bytes[at] = *byte;
+                    }
+                }
+                if let Some(cut) = cut && !bytes.is_empty() {
+                    bytes.truncate(cut.index(bytes.len()));
+                }
+                bytes
+            };
+            let span = damaged(span.encode_to_vec());
+            let exemplar = damaged(exemplar.encode_to_vec());
+            for (bytes, shape, is_decoded) in [
+                (&span, Shape::Span, Span::decode(&*span).is_ok()),
+                (&exemplar, Shape::Exemplar, Exemplar::decode(&*exemplar).is_ok()),
+            ] {
+                let checked = check(Message::new(bytes), shape);
+                // Groups, which prost steps over, are the one thing that only it takes.
+                if !matches!(checked, Err(e) if e.reason.contains("groups")) {
+                    prop_assert_eq!(checked.is_ok(), is_decoded);
                 }
             }
-            if is_cut && !bytes.is_empty() {
-                bytes.truncate(cut.index(bytes.len()));
-            }
-            // Groups, which prost steps over, are the one thing that only it takes.
-            let is_group = matches!(check(Message::new(&bytes), Shape::Span), Err(e) if e.reason.contains("groups"));
-            if !is_group {
-                prop_assert_eq!(is_well_shaped(&bytes), Span::decode(&*bytes).is_ok());
-            }
         }
+
+        #[test]
+        fn what_is_decoded_is_what_a_decoder_makes_of_it(span in generated::span()) {
+            let bytes = span.encode_to_vec();
+            let mut left = DECODED_MAX;
+            let decoded: Span = decode(Message::new(&bytes), Shape::Span, &mut left).unwrap();
+            prop_assert_eq!(decoded.encode_to_vec(), bytes);
+        }
+    }
+
+    #[test]
+    fn what_would_take_much_more_memory_than_bytes_is_not_decoded() {
+        // Empty values in a list in a value, each of two bytes.
+        let list = |values: usize| {
+            let (mut list, mut value) = (Vec::new(), vec![0x2A]);
+            list.extend([0x0A, 0].repeat(values));
+            prost::encoding::encode_varint(list.len() as u64, &mut value);
+            [value, list].concat()
+        };
+        let decoded = |values: usize| {
+            let (value, mut left) = (list(values), DECODED_MAX);
+            decode::<AnyValue>(Message::new(&value), Shape::AnyValue, &mut left).map(|_| left)
+        };
+        assert_eq!(decoded(DECODED_MAX - 2), Ok(0));
+        assert_eq!(
+            decoded(DECODED_MAX - 1).unwrap_err().reason,
+            "more than 65536 messages in each other or of one list"
+        );
     }
 }

@@ -1,6 +1,5 @@
 //! Whole OTLP requests, through the receivers into a store.
 
-use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use prost::Message as _;
 
 use super::*;
@@ -21,8 +20,6 @@ fn request(resource: &str, metrics: &str) -> String {
     .replace("NOW", &nanos(NOW))
 }
 
-const MAX: usize = 32 << 20;
-
 const SERVICE: &str = r#"{"key":"service.name","value":{"stringValue":"api"}}"#;
 
 fn send(fixture: &Fixture, body: &str) -> Outcome {
@@ -37,6 +34,11 @@ fn send(fixture: &Fixture, body: &str) -> Outcome {
             fixture.completion(),
         )
         .unwrap()
+}
+
+fn send_protobuf(fixture: &Fixture, body: &[u8]) -> Result<Outcome, IngestError> {
+    let (plain, format) = (Encoding::Identity, BodyFormat::Protobuf);
+    fixture.ingest.otlp(Signal::Metrics, body, plain, format, NOW, fixture.completion())
 }
 
 fn stored(metrics: &str) -> (Outcome, Vec<String>) {
@@ -281,7 +283,7 @@ fn protobuf_json_and_the_decoded_message_store_the_same() {
         r#"{"name":"x","gauge":{"dataPoints":[{"timeUnixNano":NOW,"asDouble":1.5,
             "attributes":[{"key":"a","value":{"boolValue":true}}]}]}}"#,
     );
-    let message: ExportMetricsServiceRequest = decode(body.as_bytes(), BodyFormat::Json, MAX).unwrap();
+    let message = json::metrics::decode(body.as_bytes()).unwrap();
     let fixture = Fixture::new(ingest::Options::default());
     for (encoding, bytes) in [
         (Encoding::Identity, message.encode_to_vec()),
@@ -317,9 +319,9 @@ fn values_nested_without_end_are_refused() {
         outer.append(&mut value);
         value = outer;
     }
-    let error = decode(&value, BodyFormat::Protobuf, MAX).unwrap_err().to_string();
+    let error = send_protobuf(&Fixture::new(ingest::Options::default()), &value).unwrap_err().to_string();
     assert!(
-        error.starts_with("invalid protobuf at byte ") && error.contains("nested deeper than 100"),
+        error.starts_with("invalid protobuf at byte ") && error.contains("nested deeper than 90"),
         "{error}"
     );
 }
@@ -327,10 +329,12 @@ fn values_nested_without_end_are_refused() {
 #[test]
 fn a_cut_body_is_refused_at_its_byte() {
     let body = request(SERVICE, r#"{"name":"x","gauge":{"dataPoints":[{"timeUnixNano":NOW,"asInt":1}]}}"#);
-    let body = decode(body.as_bytes(), BodyFormat::Json, MAX).unwrap().encode_to_vec();
+    let body = json::metrics::decode(body.as_bytes()).unwrap().encode_to_vec();
+    let fixture = Fixture::new(ingest::Options::default());
     for cut in 1..body.len() {
-        assert!(decode(&body[..cut], BodyFormat::Protobuf, MAX).is_err(), "cut at {cut}");
+        assert!(send_protobuf(&fixture, &body[..cut]).is_err(), "cut at {cut}");
     }
+    assert!(fixture.stored().is_empty());
 }
 
 fn attribute(key: &str, value: &str) -> String {
@@ -393,4 +397,111 @@ fn a_point_that_is_refused_each_time_costs_its_neighbour_nothing() {
         assert_eq!((outcome.samples, outcome.rejected), (1, 1), "{:?}", outcome.reasons);
     }
     assert_eq!(fixture.stored(), [r#"m{job="api", k="v"} 0 1"#]);
+}
+
+/// The body in protobuf, the second byte of this text being none of UTF-8's, and where that stands.
+fn damaged(body: &str, text: &str) -> (Vec<u8>, usize) {
+    let mut body = json::metrics::decode(body.as_bytes()).unwrap().encode_to_vec();
+    let at = body.windows(text.len()).position(|bytes| bytes == text.as_bytes()).unwrap() + 1;
+    body[at] = 0xFF;
+    (body, at)
+}
+
+#[test]
+fn attributes_that_are_no_texts_cost_their_point_and_nothing_else() {
+    let fixture = Fixture::new(ingest::Options::default());
+    let points = [gauge_point(&[("k", "bad")]), gauge_point(&[("k", "good")])];
+    let (body, at) = damaged(&request(SERVICE, &gauge(&points)), "bad");
+    // Unknown, and known to be refused.
+    for _ in 0..2 {
+        let outcome = send_protobuf(&fixture, &body).unwrap();
+        assert_eq!((outcome.samples, outcome.rejected), (1, 1));
+        let reason = format!("invalid protobuf at byte {at} of a series' labels: a text is not UTF-8");
+        assert_eq!(outcome.reasons, [reason]);
+    }
+    assert_eq!(fixture.stored(), [r#"m{job="api", k="good"} 0 1"#]);
+}
+
+#[test]
+fn a_metric_or_a_resource_that_is_no_text_refuses_the_request_at_its_byte() {
+    let fixture = Fixture::new(ingest::Options::default());
+    let metric = gauge(&[gauge_point(&[])])
+        .replace(r#""name":"m""#, r#""name":"some.name","description":"what it is","unit":"{something}""#);
+    for text in ["api", "some.name", "what it is", "{something}"] {
+        let (body, at) = damaged(&request(SERVICE, &metric), text);
+        let error = send_protobuf(&fixture, &body).unwrap_err().to_string();
+        assert_eq!(error, format!("invalid protobuf at byte {at}: a text is not UTF-8"));
+    }
+    assert!(fixture.stored().is_empty());
+}
+
+#[test]
+fn empty_messages_take_no_memory_that_they_do_not_pay_for() {
+    let fixture = Fixture::new(ingest::Options::default());
+    let sent = |numbers: &[u8]| {
+        let (last, around) = numbers.split_last().unwrap();
+        let content = [last << 3 | 2, 0].repeat(100_000);
+        let body = around.iter().rev().fold(content, |content, number| {
+            let mut field = vec![number << 3 | 2];
+            prost::encoding::encode_varint(content.len() as u64, &mut field);
+            [field, content].concat()
+        });
+        send_protobuf(&fixture, &body)
+    };
+    // Points without a value, the attributes of a point, and those of a resource.
+    assert_eq!(sent(&[1, 2, 2, 5, 1]).unwrap().rejected, 100_000);
+    let error = sent(&[1, 2, 2, 5, 1, 7]).unwrap_err().to_string();
+    assert!(error.ends_with("more than 65536 attributes or exemplars of one point"), "{error}");
+    let error = sent(&[1, 1, 1]).unwrap_err().to_string();
+    assert!(error.ends_with("more than 65536 messages in each other or of one list"), "{error}");
+}
+
+#[test]
+fn the_values_of_one_key_are_joined_in_the_order_they_were_sent_in() {
+    let fixture = Fixture::new(ingest::Options::default());
+    for values in [["1", "2"], ["2", "1"]] {
+        let point = gauge_point(&[("k", values[0]), ("a", "x"), ("k", values[1])]);
+        assert_eq!(send(&fixture, &request(SERVICE, &gauge(&[point]))).rejected, 0);
+    }
+    assert_eq!(
+        fixture.stored(),
+        [r#"m{a="x", job="api", k="1;2"} 0 1"#, r#"m{a="x", job="api", k="2;1"} 0 1"#]
+    );
+}
+
+#[test]
+fn metrics_that_differ_in_what_their_names_are_made_of_are_other_series() {
+    let fixture = Fixture::new(ingest::Options::default());
+    let point = gauge_point(&[]).replace("asDouble", "startTimeUnixNano\":NOW,\"asDouble");
+    let sum = |monotonic: &str| {
+        format!(r#""sum":{{"aggregationTemporality":2,{monotonic}"dataPoints":[{point}]}}"#)
+    };
+    let metrics = [
+        format!(r#"{{"name":"m","unit":"s","gauge":{{"dataPoints":[{point}]}}}}"#),
+        format!(r#"{{"name":"m","unit":"By","gauge":{{"dataPoints":[{point}]}}}}"#),
+        format!(r#"{{"name":"m","unit":"1","gauge":{{"dataPoints":[{point}]}}}}"#),
+        format!(r#"{{"name":"m","unit":"1",{}}}"#, sum("")),
+        format!(r#"{{"name":"m","unit":"1",{}}}"#, sum(r#""isMonotonic":true,"#)),
+    ];
+    for _ in 0..2 {
+        assert_eq!(send(&fixture, &request(SERVICE, &metrics.join(","))).rejected, 0);
+    }
+    assert_eq!(
+        fixture.stored(),
+        ["m_bytes", "m_ratio", "m_seconds", "m_total", "m"].map(|name| format!(r#"{name}{{job="api"}} 0 1"#))
+    );
+}
+
+#[test]
+fn all_series_of_a_histogram_and_a_summary_are_known_again() {
+    let fixture = Fixture::new(ingest::Options::default());
+    let metrics = r#"{"name":"h","histogram":{"aggregationTemporality":2,"dataPoints":[
+            {"timeUnixNano":NOW,"count":"6","sum":9,"bucketCounts":["1","2","3"],"explicitBounds":[0.5,10]}]}},
+        {"name":"s","summary":{"dataPoints":[{"timeUnixNano":NOW,"count":2,"sum":3,
+            "quantileValues":[{"quantile":0.5,"value":1},{"quantile":1,"value":2}]}]}}"#;
+    for _ in 0..2 {
+        assert_eq!(send(&fixture, &request(SERVICE, metrics)).samples, 5 + 4);
+    }
+    assert_eq!(fixture.counter("icecore_ingest_series_cache_misses_total", ""), 5 + 4);
+    assert_eq!(fixture.counter("icecore_ingest_series_cache_hits_total", ""), 5 + 4);
 }

@@ -116,7 +116,7 @@ fn read_spans(mut message: Message<'_>, intake: &mut SpanIntake<'_>) -> Result<(
             continue;
         }
         let span = field.message()?;
-        match check(span, Shape::Span).and_then(|()| head(span)) {
+        match check(span, Shape::Span).and_then(|_| head(span)) {
             Ok(head) => intake.span(&head, span.bytes()),
             Err(WireError { offset, reason }) => {
                 let message = format!("invalid protobuf at byte {offset}, in a span: {reason}");
