@@ -1,5 +1,5 @@
 //! Reads an index in place. What is decoded once and kept is bounded: the names, the values of names that have
-//! few, and the chunks of series looked at last or more than once.
+//! few, the chunks of series looked at last or more than once, and what the last lists of values let through.
 
 use std::ops::ControlFlow;
 use std::sync::{Arc, OnceLock};
@@ -9,6 +9,7 @@ use roaring::RoaringBitmap;
 use super::dictionary::{Dictionary, Holders};
 use super::forward::{self, ForwardChunk};
 use super::labels_reader::LabelsReader;
+use super::recent::RecentLists;
 use super::{DICTIONARY, NAMES, POSTINGS, SERIES, postings};
 use crate::codec::varint::read_u64;
 use crate::codec::{Malformed, take_count, take_text};
@@ -24,6 +25,7 @@ pub struct Index {
     segment: Arc<Segment>,
     names: OnceLock<Names>,
     chunks: KeptChunks<ForwardChunk>,
+    pub(super) recent: RecentLists,
 }
 
 /// The label names, sorted.
@@ -64,7 +66,8 @@ impl KeptValues {
 
 impl Index {
     pub fn new(segment: Arc<Segment>) -> Index {
-        Index { segment, names: OnceLock::new(), chunks: KeptChunks::default() }
+        let (chunks, recent) = Default::default();
+        Index { segment, names: OnceLock::new(), chunks, recent }
     }
 
     pub fn segment(&self) -> &Segment {
