@@ -46,6 +46,20 @@ impl Residuals {
     }
 }
 
+/// Neighbours among the values of a column.
+#[derive(Clone, Debug)]
+pub struct Places {
+    pub rows: Range<usize>,
+    /// Of how many.
+    pub count: usize,
+}
+
+impl Places {
+    pub fn all(count: usize) -> Places {
+        Places { rows: 0..count, count }
+    }
+}
+
 /// A column as it is on disk, but for what was expected.
 pub struct Packed<'a> {
     pub scale: Scale,
@@ -62,16 +76,16 @@ impl<'a> Packed<'a> {
         Ok(Packed { scale, patches, residuals: bytes })
     }
 
-    /// All values: `value` makes one of its place and its integer.
+    /// The values in some places: `value` makes one of its place among them and its integer.
     #[inline]
     pub fn unpack(
-        mut self,
-        count: usize,
+        self,
+        places: &Places,
         expected: impl Fn(usize) -> i64,
         value: impl Fn(usize, i64) -> f64,
     ) -> Result<Vec<f64>, Malformed> {
-        let mut values = Vec::with_capacity(count);
-        integers::for_each_group(&mut self.residuals, count, |group| {
+        let mut values = Vec::with_capacity(places.rows.len());
+        integers::for_each_group_in(self.residuals, places.count, places.rows.clone(), |group| {
             let first = values.len();
             let of_place = |(i, &residual): (usize, &i64)| {
                 let at = first + i;
@@ -79,8 +93,7 @@ impl<'a> Packed<'a> {
             };
             values.extend(group.iter().enumerate().map(of_place));
         })?;
-        self.ended()?;
-        self.patches.apply(0, &mut values);
+        self.patches.apply(places.rows.start, &mut values);
         Ok(values)
     }
 

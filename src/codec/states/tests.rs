@@ -159,7 +159,13 @@ proptest! {
         let rows = cut.index(times.len() + 1)..times.len();
         let mut tail = FloatBuckets::new(Columns::ALL);
         decode_floats(&bytes, &part_of(&times, rows.clone()), Columns::ALL, &mut tail).unwrap();
-        assert_same(&tail, &all.part(rows));
+        assert_same(&tail, &all.part(rows.clone()));
+        let some_rows = rows.start / 2..rows.start;
+        for bytes in [&bytes, &encoded_in(&buckets, Forms::Quick)] {
+            let mut part = FloatBuckets::new(Columns::ALL);
+            decode_floats(bytes, &part_of(&times, some_rows.clone()), wanted, &mut part).unwrap();
+            assert_same(&part, &decoded(bytes, &times, wanted).unwrap().part(some_rows.clone()));
+        }
         let some = decoded(&bytes, &times, wanted).unwrap();
         let mut expected = all;
         expected.narrow(wanted);

@@ -1,9 +1,10 @@
 //! Bytes to columns of states of floats: those that are asked for, and what they follow from.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use super::super::parts::Parts;
-use super::super::residuals::Packed;
+use super::super::residuals::{Packed, Places};
 use super::super::scale::{IntegerScale, Whole, from_rounded_bits, to_rounded_bits};
 use super::super::{spread_numbers, take_numbers};
 use super::{EXPECTED, Filled, OF_MEAN, PLAIN, ROUNDED, SOME, STEPPED, UNKNOWN_FORM};
@@ -22,9 +23,17 @@ pub fn decode(
 ) -> Result<(), Malformed> {
     let TimesPart { times, rows } = part;
     let parts = Parts::open(bytes)?;
-    let mut states = Filled { counts: filled(&times.counts), ..Filled::default() };
     let wanted = wanted.intersection(parts.has);
-    states.take(&parts, needed(&parts, wanted))?;
+    let needed = needed(&parts, wanted);
+    let counts = filled(&times.counts);
+    let places = match counts {
+        Cow::Borrowed(_) => places_of(rows, times.len(), needed),
+        Cow::Owned(_) => Places::all(counts.len()),
+    };
+    let is_part = places.rows.len() < places.count;
+    let counts = if is_part { times.counts[places.rows.clone()].into() } else { counts };
+    let mut states = Filled { counts, ..Filled::default() };
+    states.take(&parts, needed, &places)?;
     to.narrow(wanted);
     let has = to.has;
     to.extend_times(part);
@@ -37,7 +46,11 @@ pub fn decode(
         (Columns::LOST, &mut to.lost, states.lost),
     ];
     for (_, to, values) in floats.into_iter().filter(|(column, ..)| has.contains(*column)) {
-        to.extend_from_slice(&spread(&times.counts, values)[rows.clone()]);
+        if is_part {
+            to.extend_from_slice(&values[rows.start - places.rows.start..]);
+        } else {
+            to.extend_from_slice(&spread(&times.counts, values)[rows.clone()]);
+        }
     }
     if has.contains(Columns::RESETS) {
         to.resets.extend_from_slice(&spread_numbers(&times.counts, states.resets)[rows.clone()]);
@@ -46,6 +59,16 @@ pub fn decode(
         to.changes.extend_from_slice(&spread_numbers(&times.counts, states.changes)[rows.clone()]);
     }
     Ok(())
+}
+
+/// What to unpack for these rows of so many buckets, which all have samples: if it can be told by itself, no more than that.
+fn places_of(rows: &Range<usize>, count: usize, needed: Columns) -> Places {
+    const OF_ALL: Columns = Columns::RESETS.union(Columns::LOST).union(Columns::CHANGES);
+    if needed.intersection(OF_ALL) != Columns::NONE {
+        return Places::all(count);
+    }
+    // First values follow from the bucket before; that of the first bucket here, without one, is not what it was.
+    Places { rows: rows.start.saturating_sub(1)..rows.end, count }
 }
 
 /// The counts of those buckets that have samples: nearly always all.
@@ -100,23 +123,23 @@ fn needed(parts: &Parts<'_>, wanted: Columns) -> Columns {
 
 impl Filled<'_> {
     /// Unpacks these columns, each after those it follows from.
-    fn take(&mut self, parts: &Parts<'_>, needed: Columns) -> Result<(), Malformed> {
+    fn take(&mut self, parts: &Parts<'_>, needed: Columns, places: &Places) -> Result<(), Malformed> {
         let count = self.counts.len();
         if needed.contains(Columns::LAST) {
             let bytes = parts.get(Columns::LAST).ok_or(Malformed("there are no last values"))?;
-            self.lasts = take_plain(bytes, count)?;
+            self.lasts = take_plain(bytes, places)?;
         }
         if needed.contains(Columns::FIRST) {
-            self.firsts = self.take_firsts(parts.get(Columns::FIRST))?;
+            self.firsts = self.take_firsts(parts.get(Columns::FIRST), places)?;
         }
         if needed.contains(Columns::MIN) {
-            self.mins = self.take_extreme(parts.get(Columns::MIN), lesser, i64::min)?;
+            self.mins = self.take_extreme(parts.get(Columns::MIN), places, lesser, i64::min)?;
         }
         if needed.contains(Columns::MAX) {
-            self.maxs = self.take_extreme(parts.get(Columns::MAX), greater, i64::max)?;
+            self.maxs = self.take_extreme(parts.get(Columns::MAX), places, greater, i64::max)?;
         }
         if needed.contains(Columns::SUM) {
-            self.sums = self.take_sums(parts.get(Columns::SUM))?;
+            self.sums = self.take_sums(parts.get(Columns::SUM), places)?;
         }
         if needed.contains(Columns::RESETS) {
             self.resets = take_numbers(parts.get(Columns::RESETS), count)?;
@@ -132,17 +155,17 @@ impl Filled<'_> {
         Ok(())
     }
 
-    fn take_firsts(&self, bytes: Option<&[u8]>) -> Result<Vec<f64>, Malformed> {
+    fn take_firsts(&self, bytes: Option<&[u8]>, places: &Places) -> Result<Vec<f64>, Malformed> {
         let Some(mut bytes) = bytes else { return Ok(self.known(&self.lasts)?.to_vec()) };
         let form = match take_u8(&mut bytes)? {
-            PLAIN => return take_floats(bytes, self.counts.len()),
+            PLAIN => return take_floats(bytes, places),
             form => form,
         };
         self.known(&self.lasts)?;
-        let packed = Packed::open(bytes, self.counts.len())?;
+        let packed = Packed::open(bytes, places.count)?;
         match Whole::of(packed.scale) {
-            Some(whole) => self.unpack_firsts(form, whole, packed),
-            None => self.unpack_firsts(form, packed.scale, packed),
+            Some(whole) => self.unpack_firsts(form, whole, packed, places),
+            None => self.unpack_firsts(form, packed.scale, packed, places),
         }
     }
 
@@ -151,11 +174,12 @@ impl Filled<'_> {
         form: u8,
         scale: impl IntegerScale,
         packed: Packed<'_>,
+        places: &Places,
     ) -> Result<Vec<f64>, Malformed> {
-        let (count, value) = (self.counts.len(), |_, integer| scale.value_of(integer));
+        let value = |_, integer| scale.value_of(integer);
         match form {
-            EXPECTED => packed.unpack(count, self.expected_first(scale), value),
-            STEPPED => packed.unpack(count, self.stepped_first(scale), value),
+            EXPECTED => packed.unpack(places, self.expected_first(scale), value),
+            STEPPED => packed.unpack(places, self.stepped_first(scale), value),
             _ => Err(UNKNOWN_FORM),
         }
     }
@@ -163,6 +187,7 @@ impl Filled<'_> {
     fn take_extreme(
         &self,
         bytes: Option<&[u8]>,
+        places: &Places,
         of_floats: impl Fn(f64, f64) -> f64,
         of_integers: impl Fn(i64, i64) -> i64,
     ) -> Result<Vec<f64>, Malformed> {
@@ -171,19 +196,19 @@ impl Filled<'_> {
             return Ok(self.ends(of_floats).collect());
         };
         let form = match take_u8(&mut bytes)? {
-            PLAIN => return take_floats(bytes, self.counts.len()),
+            PLAIN => return take_floats(bytes, places),
             form => form,
         };
         self.known_ends()?;
         match form {
             EXPECTED => {
-                let packed = Packed::open(bytes, self.counts.len())?;
+                let packed = Packed::open(bytes, places.count)?;
                 match Whole::of(packed.scale) {
-                    Some(whole) => self.unpack_extremes(of_integers, whole, packed),
-                    None => self.unpack_extremes(of_integers, packed.scale, packed),
+                    Some(whole) => self.unpack_extremes(of_integers, whole, packed, places),
+                    None => self.unpack_extremes(of_integers, packed.scale, packed, places),
                 }
             }
-            SOME => take_some(bytes, self.ends(of_floats).collect()),
+            SOME => take_some(bytes, places, self.ends(of_floats).collect()),
             _ => Err(UNKNOWN_FORM),
         }
     }
@@ -193,31 +218,32 @@ impl Filled<'_> {
         of: impl Fn(i64, i64) -> i64,
         scale: impl IntegerScale,
         packed: Packed<'_>,
+        places: &Places,
     ) -> Result<Vec<f64>, Malformed> {
-        packed.unpack(self.counts.len(), self.integer_end(scale, of), |_, integer| scale.value_of(integer))
+        packed.unpack(places, self.integer_end(scale, of), |_, integer| scale.value_of(integer))
     }
 
-    fn take_sums(&self, bytes: Option<&[u8]>) -> Result<Vec<f64>, Malformed> {
+    fn take_sums(&self, bytes: Option<&[u8]>, places: &Places) -> Result<Vec<f64>, Malformed> {
         let Some(mut bytes) = bytes else {
             self.known_ends()?;
             return Ok(self.expected_sums());
         };
         let form = match take_u8(&mut bytes)? {
-            PLAIN => return take_floats(bytes, self.counts.len()),
+            PLAIN => return take_floats(bytes, places),
             form => form,
         };
         self.known_ends()?;
-        let packed = Packed::open(bytes, self.counts.len())?;
-        let (scale, count) = (packed.scale, self.counts.len());
+        let packed = Packed::open(bytes, places.count)?;
+        let scale = packed.scale;
         match form {
             EXPECTED => {
                 let value = |at: usize, integer| scale.of_sums(self.counts[at]).value_of(integer);
-                packed.unpack(count, self.expected_integer_sum(scale), value)
+                packed.unpack(places, self.expected_integer_sum(scale), value)
             }
             ROUNDED => {
                 let expected = self.expected_sums();
                 let expected = |at: usize| to_rounded_bits(expected[at]);
-                packed.unpack(count, expected, |_, integer| from_rounded_bits(integer))
+                packed.unpack(places, expected, |_, integer| from_rounded_bits(integer))
             }
             _ => Err(UNKNOWN_FORM),
         }
@@ -232,7 +258,7 @@ impl Filled<'_> {
         let rows: Vec<usize> = self.reset_rows().collect();
         let form = take_u8(&mut bytes)?;
         let found = if form == PLAIN {
-            take_floats(bytes, rows.len())?
+            take_floats(bytes, &Places::all(rows.len()))?
         } else {
             let packed = Packed::open(bytes, rows.len())?;
             let scale = packed.scale;
@@ -242,7 +268,7 @@ impl Filled<'_> {
                 _ => return Err(UNKNOWN_FORM),
             };
             let value = |at: usize, integer| scale.of_sums(self.resets[rows[at]] as u64).value_of(integer);
-            packed.unpack(rows.len(), |at| expected[at], value)?
+            packed.unpack(&Places::all(rows.len()), |at| expected[at], value)?
         };
         rows.into_iter().zip(found).for_each(|(row, value)| lost[row] = value);
         Ok(lost)
@@ -266,7 +292,10 @@ impl Filled<'_> {
                 let value = |_, integer| scale.value_of(integer);
                 packed.unpack_some(self.counts.len(), rows, expected, value)
             }
-            _ => self.take_extreme(bytes, greater, i64::max).map(|all| pick(&all)),
+            _ => {
+                let all = self.take_extreme(bytes, &Places::all(self.counts.len()), greater, i64::max);
+                all.map(|all| pick(&all))
+            }
         }
     }
 
@@ -281,24 +310,27 @@ impl Filled<'_> {
     }
 }
 
-/// Of these values some are others.
-fn take_some(mut bytes: &[u8], mut values: Vec<f64>) -> Result<Vec<f64>, Malformed> {
-    let flags = integers::take_integers(&mut bytes, values.len())?;
-    let others = take_floats(bytes, flags.iter().filter(|&&flag| flag != 0).count())?;
-    let places = values.iter_mut().zip(flags).filter(|(_, flag)| *flag != 0);
+/// Of these values, which lie in these places, some are others.
+fn take_some(mut bytes: &[u8], places: &Places, mut values: Vec<f64>) -> Result<Vec<f64>, Malformed> {
+    let flags = integers::take_integers(&mut bytes, places.count)?;
+    let others_in = |flags: &[i64]| flags.iter().filter(|&&flag| flag != 0).count();
+    let (before, count) = (others_in(&flags[..places.rows.start]), others_in(&flags));
+    let flags = &flags[places.rows.clone()];
+    let others = take_floats(bytes, &Places { rows: before..before + others_in(flags), count })?;
+    let places = values.iter_mut().zip(flags).filter(|(_, flag)| **flag != 0);
     places.zip(others).for_each(|((value, _), other)| *value = other);
     Ok(values)
 }
 
-fn take_plain(mut bytes: &[u8], count: usize) -> Result<Vec<f64>, Malformed> {
+fn take_plain(mut bytes: &[u8], places: &Places) -> Result<Vec<f64>, Malformed> {
     match take_u8(&mut bytes)? {
-        PLAIN => take_floats(bytes, count),
+        PLAIN => take_floats(bytes, places),
         _ => Err(UNKNOWN_FORM),
     }
 }
 
-fn take_floats(bytes: &[u8], count: usize) -> Result<Vec<f64>, Malformed> {
-    let mut values = Vec::with_capacity(count);
-    floats::decode(bytes, count, &mut values)?;
+fn take_floats(bytes: &[u8], places: &Places) -> Result<Vec<f64>, Malformed> {
+    let mut values = Vec::with_capacity(places.rows.len());
+    floats::decode_in(bytes, places.count, places.rows.clone(), &mut values)?;
     Ok(values)
 }
