@@ -44,11 +44,16 @@ struct NameEntry {
 
 /// The values of one name, decoded.
 #[derive(Default)]
-struct KeptValues {
+pub(super) struct KeptValues {
     text: String,
-    /// Of each value: where its text ends.
-    ends: Vec<usize>,
-    hashes: Vec<u128>,
+    values: Vec<KeptValue>,
+}
+
+/// What is known of a value lies together: who looks at one after the other waits for memory.
+struct KeptValue {
+    hash: u128,
+    start: usize,
+    end: usize,
 }
 
 impl Names {
@@ -58,9 +63,11 @@ impl Names {
 }
 
 impl KeptValues {
-    fn get(&self, value: u32) -> (&str, u128) {
-        let start = if value == 0 { 0 } else { self.ends[value as usize - 1] };
-        (&self.text[start..self.ends[value as usize]], self.hashes[value as usize])
+    /// A value's text, and its label's hash.
+    #[inline]
+    pub fn get(&self, value: u32) -> (&str, u128) {
+        let KeptValue { hash, start, end } = self.values[value as usize];
+        (&self.text[start..end], hash)
     }
 }
 
@@ -116,7 +123,7 @@ impl Index {
         // To ask for a list is no reason to keep it: dashboards ask for those of many names.
         match self.names()?.entries[name as usize].kept.get() {
             Some(kept) => {
-                let _ = (0..kept.ends.len() as u32).try_for_each(|value| add(kept.get(value).0));
+                let _ = (0..kept.values.len() as u32).try_for_each(|value| add(kept.get(value).0));
             }
             None => self.dictionary(name)?.scan_from("", |_, value, _| add(value))?,
         }
@@ -264,7 +271,8 @@ impl Index {
         Ok(then(&text, &|| label_hash(name, &text)))
     }
 
-    fn kept(&self, name: u32) -> Result<Option<&KeptValues>, SegmentError> {
+    /// All values of a name, unless they are too many to be kept.
+    pub(super) fn kept(&self, name: u32) -> Result<Option<&KeptValues>, SegmentError> {
         let entry = &self.names()?.entries[name as usize];
         if let Some(kept) = entry.kept.get() {
             return Ok(Some(kept));
@@ -274,12 +282,12 @@ impl Index {
         }
         let mut kept = KeptValues::default();
         self.dictionary(name)?.scan_from("", |_, value, _| {
+            let (start, hash) = (kept.text.len(), label_hash(&entry.name, value));
             kept.text.push_str(value);
-            kept.ends.push(kept.text.len());
-            kept.hashes.push(label_hash(&entry.name, value));
+            kept.values.push(KeptValue { hash, start, end: kept.text.len() });
             ControlFlow::Continue(())
         })?;
-        if kept.ends.len() != self.value_count(name)? as usize {
+        if kept.values.len() != self.value_count(name)? as usize {
             return Err(self.damaged_series(Malformed("a dictionary is shorter than it says")));
         }
         Ok(Some(entry.kept.get_or_init(|| kept)))

@@ -121,6 +121,11 @@ impl Found {
         if !is_there {
             return Ok(None);
         }
+        if self.index.is_empty() {
+            // There is nobody it could be.
+            let (labels, fingerprint) = look_up.labels_with_fingerprint(ordinal)?;
+            return Ok(Some(Sighted { ordinal, fingerprint, estimate, labels: Some(labels) }));
+        }
         let fingerprint = look_up.fingerprint(ordinal)?;
         let labels = match self.index.contains_key(&fingerprint) {
             true => None,
