@@ -247,7 +247,7 @@ impl<'q> Selected<'q> {
 
     fn begin(&mut self, is_for_windows: bool) -> Reading {
         let reads = match &self.tiers {
-            None => Reads::Sent(self.range, self.steps_of_samples()),
+            None => self.reads_of_samples(),
             Some(tiers) if is_for_windows => Reads::Buckets(tiers.plan.clone(), self.walk.take()),
             Some(tiers) => Reads::Last(tiers.plan.clone(), self.newest.take()),
         };
@@ -264,6 +264,14 @@ impl<'q> Selected<'q> {
             }
         });
         ahead.map_or_else(|| Reading::Here(Box::new(reader())), Reading::Ahead)
+    }
+
+    fn reads_of_samples(&mut self) -> Reads {
+        // Whether there was a reset tells the sample before.
+        match self.newest.take_if(|newest| newest.times.len() == 1 && !self.tells_resets) {
+            Some(newest) => Reads::Newest(self.range, newest),
+            None => Reads::Sent(self.range, self.steps_of_samples()),
+        }
     }
 
     fn steps_of_samples(&mut self) -> Option<SampleSteps> {
