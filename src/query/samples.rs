@@ -171,7 +171,7 @@ fn read_planned<'b>(
     samples: &mut SampleBuffer,
 ) -> Result<HeldBytes<'b>, QueryError> {
     budget.check()?;
-    let read = snapshot.read_buckets(series, plan, &mut buckets.floats, &mut buckets.histograms);
+    let read = snapshot.read_buckets(series, plan, &mut buckets.floats, &mut buckets.histograms, samples);
     read.map_err(|error| QueryError::Internal(error.to_string()))?;
     buckets.put_last_samples(samples);
     hold(samples, budget)

@@ -12,7 +12,7 @@ use super::fs::{Fs, RealFs};
 use super::metrics::{ReadPlan, Reading, Stretch};
 use super::store_tests::{Contents, append_and_wait, note, options};
 use super::{Options, Store, TierOptions};
-use crate::model::rollup::{Columns, FloatBuckets, HistogramBuckets};
+use crate::model::rollup::{Columns, FloatBuckets};
 use crate::model::time::{DAY, HOUR, MINUTE, SECOND};
 use crate::model::{TimeRange, Timestamp};
 
@@ -100,10 +100,10 @@ pub(super) fn answer(store: &Store, pick: impl Fn(&Stretch) -> i64, step_ms: i64
     let stretches = snapshot.stretches(range);
     let reading = |s: &Stretch| Reading { range: s.range, resolution: pick(s), fallback: None };
     let plan = ReadPlan { readings: stretches.iter().map(reading).collect(), wanted: Columns::ALL };
-    let (mut floats, mut histograms) = (FloatBuckets::default(), HistogramBuckets::default());
+    let (mut floats, mut histograms, mut samples) = Default::default();
     let mut answer = Answer::new();
     for series in snapshot.select_planned(&[], &plan).unwrap() {
-        snapshot.read_buckets(&series, &plan, &mut floats, &mut histograms).unwrap();
+        snapshot.read_buckets(&series, &plan, &mut floats, &mut histograms, &mut samples).unwrap();
         let previous = answer.insert(series.labels.to_string(), rows(&floats.coarsen(step_ms)));
         assert!(previous.is_none(), "{} was found twice", series.labels);
     }

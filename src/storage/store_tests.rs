@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use super::fs::faulty::{Faults, FaultyFs, Op, after_power_cut, for_each_power_cut};
 use super::fs::{Fs, RealFs};
-use super::metrics::{MetricBatch, SampleBuffer};
+use super::metrics::{MetricBatch, MetricsSnapshot, SampleBuffer, Series};
 use super::{Busy, Options, Store, WriteError};
 use crate::model::{Labels, TimeRange, Timestamp, time};
 
@@ -57,6 +57,7 @@ pub(super) fn contents(store: &Store) -> Contents {
     for series in snapshot.select(&[], TimeRange::ALL).unwrap() {
         snapshot.read(&series, TimeRange::ALL, &mut samples).unwrap();
         assert!(samples.float_timestamps.is_sorted_by(|a, b| a < b), "{:?}", samples.float_timestamps);
+        newest_are_the_last(&snapshot, &series, &samples);
         let bits = samples.floats.iter().map(|v| v.to_bits());
         let previous = contents
             .insert(series.labels.to_string(), samples.float_timestamps.iter().copied().zip(bits).collect());
@@ -64,6 +65,17 @@ pub(super) fn contents(store: &Store) -> Contents {
     }
     assert_eq!(snapshot.warnings(), Vec::<String>::new());
     contents
+}
+
+/// Up to some times, the newest sample is the last one of all.
+fn newest_are_the_last(snapshot: &MetricsSnapshot, series: &Series, samples: &SampleBuffer) {
+    let (count, mut newest) = (samples.floats.len(), SampleBuffer::default());
+    for at in (0..count).step_by((count / 3).max(1)).chain(count.checked_sub(1)) {
+        let range = TimeRange { until: samples.float_timestamps[at], ..TimeRange::ALL };
+        snapshot.read_newest(series, range, &mut newest).unwrap();
+        assert_eq!(newest.float_timestamps.last(), Some(&range.until));
+        assert_eq!(newest.floats.last().map(|v| v.to_bits()), Some(samples.floats[at].to_bits()));
+    }
 }
 
 pub(super) fn note(model: &mut Contents, samples: &[(u32, Timestamp, u64)]) {

@@ -97,11 +97,16 @@ impl<'a> Runs<'a> {
 
     /// Passes the next run by, and does not unpack what others do not build on.
     pub fn skip(&mut self) -> Result<(), Malformed> {
-        if self.order > 0 || self.coded.is_some() {
-            return self.next().map(drop);
-        }
         let len = self.next_places().len();
-        skip_group(&mut self.bytes, len)?;
+        match (self.order, &mut self.coded) {
+            (0, None) => skip_group(&mut self.bytes, len)?,
+            (0, Some(coded)) => drop(coded.pass(len)?),
+            // One after the other they would wait for each other.
+            (1, Some(coded)) if self.done > 0 => {
+                self.sums.value = self.sums.value.wrapping_add(coded.pass(len)?);
+            }
+            _ => return self.next().map(drop),
+        }
         self.done += len;
         Ok(())
     }

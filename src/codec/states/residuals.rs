@@ -57,6 +57,20 @@ impl Residuals {
     }
 }
 
+/// Neighbours among the values of a column.
+#[derive(Clone, Debug)]
+pub struct Places {
+    pub rows: Range<usize>,
+    /// Of how many.
+    pub count: usize,
+}
+
+impl Places {
+    pub fn all(count: usize) -> Places {
+        Places { rows: 0..count, count }
+    }
+}
+
 /// A column as it is on disk, but for what was expected.
 pub struct Packed<'a> {
     pub scale: Scale,
@@ -73,16 +87,16 @@ impl<'a> Packed<'a> {
         Ok(Packed { scale, patches, residuals: bytes })
     }
 
-    /// Appends all values: `value` makes one of its place and its integer.
+    /// Appends the values in some places: `value` makes one of its place among them and its integer.
     #[inline]
     pub fn unpack(
         self,
-        count: usize,
+        places: &Places,
         expected: impl Fn(usize) -> i64,
         value: impl Fn(usize, i64) -> f64,
         to: &mut Vec<f64>,
     ) -> Result<(), Malformed> {
-        self.unpack_runs(count, to, |first, residuals, to| {
+        self.unpack_runs(places, to, |first, residuals, to| {
             let of_place = |(i, &residual): (usize, &i64)| {
                 let at = first + i;
                 value(at, residual.wrapping_add(expected(at)))
@@ -91,19 +105,21 @@ impl<'a> Packed<'a> {
         })
     }
 
-    /// Appends all values: `append` does it for a run of residuals, the first of which has this place.
+    /// Appends the values in some places: `append` does it for a run of residuals, the first of which has this place among
+    /// them.
     #[inline]
     pub fn unpack_runs(
-        mut self,
-        count: usize,
+        self,
+        places: &Places,
         to: &mut Vec<f64>,
         append: impl Fn(usize, &[i64], &mut Vec<f64>),
     ) -> Result<(), Malformed> {
-        let start = to.len();
-        to.reserve(count);
-        integers::for_each_group(&mut self.residuals, count, |run| append(to.len() - start, run, to))?;
-        self.ended()?;
-        self.patches.apply(0, &mut to[start..]);
+        let (start, rows) = (to.len(), places.rows.clone());
+        to.reserve(rows.len());
+        integers::for_each_group_in(self.residuals, places.count, rows.clone(), |run| {
+            append(to.len() - start, run, to)
+        })?;
+        self.patches.apply(rows.start, &mut to[start..]);
         Ok(())
     }
 

@@ -167,6 +167,12 @@ proptest! {
             decode_floats(&bytes, &part_of(&times, rows), Columns::ALL, &mut parts).unwrap();
         }
         assert_same(&parts, &all);
+        for bytes in [&bytes, &encoded_in(&buckets, Forms::Quick)] {
+            let some_rows = cut / 2..cut;
+            let mut part = FloatBuckets::new(Columns::ALL);
+            decode_floats(bytes, &part_of(&times, some_rows.clone()), wanted, &mut part).unwrap();
+            assert_same(&part, &decoded(bytes, &times, wanted).unwrap().part(some_rows));
+        }
         let some = decoded(&bytes, &times, wanted).unwrap();
         let mut expected = all;
         expected.narrow(wanted);

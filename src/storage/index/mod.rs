@@ -8,6 +8,7 @@ mod forward;
 mod labels_reader;
 mod postings;
 mod reader;
+mod recent;
 mod select;
 mod writer;
 

@@ -1,5 +1,5 @@
 //! Reads an index in place. What is decoded once and kept is bounded: the names, the values of names that have
-//! few, and the chunks of series looked at last or more than once.
+//! few, the chunks of series looked at last or more than once, and what the last lists of values let through.
 
 use std::ops::ControlFlow;
 use std::sync::{Arc, OnceLock};
@@ -9,6 +9,7 @@ use roaring::RoaringBitmap;
 use super::dictionary::{Dictionary, Holders};
 use super::forward::{self, ForwardChunk};
 use super::labels_reader::LabelsReader;
+use super::recent::RecentLists;
 use super::{DICTIONARY, NAMES, POSTINGS, SERIES, postings};
 use crate::codec::varint::read_u64;
 use crate::codec::{Malformed, take_count, take_text};
@@ -24,6 +25,7 @@ pub struct Index {
     segment: Arc<Segment>,
     names: OnceLock<Names>,
     chunks: KeptChunks<ForwardChunk>,
+    pub(super) recent: RecentLists,
 }
 
 /// The label names, sorted.
@@ -42,11 +44,16 @@ struct NameEntry {
 
 /// The values of one name, decoded.
 #[derive(Default)]
-struct KeptValues {
+pub(super) struct KeptValues {
     text: String,
-    /// Of each value: where its text ends.
-    ends: Vec<usize>,
-    hashes: Vec<u128>,
+    values: Vec<KeptValue>,
+}
+
+/// What is known of a value lies together: who looks at one after the other waits for memory.
+struct KeptValue {
+    hash: u128,
+    start: usize,
+    end: usize,
 }
 
 impl Names {
@@ -56,15 +63,18 @@ impl Names {
 }
 
 impl KeptValues {
-    fn get(&self, value: u32) -> (&str, u128) {
-        let start = if value == 0 { 0 } else { self.ends[value as usize - 1] };
-        (&self.text[start..self.ends[value as usize]], self.hashes[value as usize])
+    /// A value's text, and its label's hash.
+    #[inline]
+    pub fn get(&self, value: u32) -> (&str, u128) {
+        let KeptValue { hash, start, end } = self.values[value as usize];
+        (&self.text[start..end], hash)
     }
 }
 
 impl Index {
     pub fn new(segment: Arc<Segment>) -> Index {
-        Index { segment, names: OnceLock::new(), chunks: KeptChunks::default() }
+        let (chunks, recent) = Default::default();
+        Index { segment, names: OnceLock::new(), chunks, recent }
     }
 
     pub fn segment(&self) -> &Segment {
@@ -113,7 +123,7 @@ impl Index {
         // To ask for a list is no reason to keep it: dashboards ask for those of many names.
         match self.names()?.entries[name as usize].kept.get() {
             Some(kept) => {
-                let _ = (0..kept.ends.len() as u32).try_for_each(|value| add(kept.get(value).0));
+                let _ = (0..kept.values.len() as u32).try_for_each(|value| add(kept.get(value).0));
             }
             None => self.dictionary(name)?.scan_from("", |_, value, _| add(value))?,
         }
@@ -261,7 +271,8 @@ impl Index {
         Ok(then(&text, &|| label_hash(name, &text)))
     }
 
-    fn kept(&self, name: u32) -> Result<Option<&KeptValues>, SegmentError> {
+    /// All values of a name, unless they are too many to be kept.
+    pub(super) fn kept(&self, name: u32) -> Result<Option<&KeptValues>, SegmentError> {
         let entry = &self.names()?.entries[name as usize];
         if let Some(kept) = entry.kept.get() {
             return Ok(Some(kept));
@@ -271,12 +282,12 @@ impl Index {
         }
         let mut kept = KeptValues::default();
         self.dictionary(name)?.scan_from("", |_, value, _| {
+            let (start, hash) = (kept.text.len(), label_hash(&entry.name, value));
             kept.text.push_str(value);
-            kept.ends.push(kept.text.len());
-            kept.hashes.push(label_hash(&entry.name, value));
+            kept.values.push(KeptValue { hash, start, end: kept.text.len() });
             ControlFlow::Continue(())
         })?;
-        if kept.ends.len() != self.value_count(name)? as usize {
+        if kept.values.len() != self.value_count(name)? as usize {
             return Err(self.damaged_series(Malformed("a dictionary is shorter than it says")));
         }
         Ok(Some(entry.kept.get_or_init(|| kept)))

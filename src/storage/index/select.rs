@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use roaring::RoaringBitmap;
 
@@ -62,17 +63,35 @@ impl Index {
         }
         if accepts_absent {
             let refused = self.holders(name, &matcher.inverse(), lookout)?;
-            return Ok(found.unwrap_or_else(|| self.all()) - refused);
+            return Ok(found.unwrap_or_else(|| self.all()) - &*refused);
         }
         let accepted = self.holders(name, matcher, lookout)?;
         Ok(match found {
-            Some(found) => found & accepted,
-            None => accepted,
+            Some(found) => found & &*accepted,
+            None => Arc::unwrap_or_clone(accepted),
         })
     }
 
     /// The series that have the label with a value that the matcher lets through.
     fn holders(
+        &self,
+        name: u32,
+        matcher: &Matcher,
+        lookout: &Lookout<'_>,
+    ) -> Result<Arc<RoaringBitmap>, SegmentError> {
+        // One value is found as quickly, and others are found by looking at all.
+        let is_list = matcher.literal_values().is_some_and(|values| values.len() > 1);
+        if let Some(known) = is_list.then(|| self.recent.get(name, matcher)).flatten() {
+            return Ok(known);
+        }
+        let found = Arc::new(self.find_holders(name, matcher, lookout)?);
+        if is_list && !lookout.has_given_up() {
+            self.recent.keep(name, matcher, &found);
+        }
+        Ok(found)
+    }
+
+    fn find_holders(
         &self,
         name: u32,
         matcher: &Matcher,

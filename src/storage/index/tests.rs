@@ -90,6 +90,20 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
     #[test]
+    fn what_was_found_before_is_found_again(
+        series in any_series(),
+        pool in prop::collection::vec(any_matcher(), 1..4),
+        asked in prop::collection::vec(prop::collection::vec(any::<prop::sample::Index>(), 1..3), 1..20),
+    ) {
+        let index = index_of(&series);
+        for which in asked {
+            let matchers: Vec<Matcher> = which.iter().map(|at| pool[at.index(pool.len())].clone()).collect();
+            let found = index.select(&matchers, &Lookout::new(&StopSign::never())).unwrap();
+            prop_assert_eq!(found.iter().collect::<Vec<_>>(), filter(&series, &matchers));
+        }
+    }
+
+    #[test]
     fn any_selection_is_what_a_plain_filter_finds(
         series in any_series(),
         matchers in prop::collection::vec(any_matcher(), 0..4),
@@ -132,6 +146,21 @@ fn series_of_node_exporter_take_few_bytes_each() {
     let per_series = len as f64 / series.len() as f64;
     println!("{} series, {per_series:.2} B each", series.len());
     assert!(per_series < 6.0, "{per_series} bytes a series");
+}
+
+#[test]
+fn what_was_given_up_is_found_anew() {
+    let series = node_exporter(20);
+    let index = index_of(&series);
+    for regex in ["node_memory_gauge_.*|node_cpu.*", "node_memory_gauge_1_bytes|node_memory_gauge_2_bytes"] {
+        let matchers = [Matcher::new("__name__", MatchOp::Regex, regex).unwrap()];
+        let (up, never) = (StopSign::new(|| true), StopSign::never());
+        let lookout = Lookout::new(&up);
+        index.select(&matchers, &lookout).unwrap();
+        assert!(lookout.has_given_up());
+        let found = index.select(&matchers, &Lookout::new(&never)).unwrap();
+        assert_eq!(found.iter().collect::<Vec<_>>(), filter(&series, &matchers));
+    }
 }
 
 #[test]

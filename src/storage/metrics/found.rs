@@ -121,6 +121,11 @@ impl Found {
         if !is_there {
             return Ok(None);
         }
+        if self.index.is_empty() {
+            // There is nobody it could be.
+            let (labels, fingerprint) = look_up.labels_with_fingerprint(ordinal)?;
+            return Ok(Some(Sighted { ordinal, fingerprint, estimate, labels: Some(labels) }));
+        }
         let fingerprint = look_up.fingerprint(ordinal)?;
         let labels = match self.index.contains_key(&fingerprint) {
             true => None,
@@ -138,6 +143,11 @@ impl Found {
         lookout: &Lookout<'_>,
     ) {
         for (shard, registry) in snapshot.registries.iter().enumerate() {
+            // The registry knows all series that were written lately, and history is mostly asked for when it is sealed.
+            let mut heads = snapshot.view.generations.iter().map(|heads| heads.metrics[shard].time_range());
+            if !heads.any(|range| ranges.iter().any(|wanted| wanted.overlaps(&range))) {
+                continue;
+            }
             registry.select(matchers, lookout, |id, fingerprint, labels| {
                 for (generation, heads) in snapshot.view.generations.iter().enumerate() {
                     let head = &heads.metrics[shard];

@@ -302,7 +302,7 @@ impl Inner {
         narrowing.sort_by_key(|m| m.op != MatchOp::Equal);
         let mut selected: Option<RoaringBitmap> = None;
         for matcher in narrowing {
-            let matched = self.postings_where(matcher, |m, value| m.matches_within(value, lookout), lookout);
+            let matched = self.holders(matcher, lookout);
             selected = Some(match selected {
                 None => matched,
                 Some(before) => before & matched,
@@ -313,23 +313,19 @@ impl Inner {
         }
         let mut selected = selected.unwrap_or_else(|| self.all.clone());
         for matcher in excluding {
-            selected -= self.postings_where(matcher, |m, value| !m.matches_within(value, lookout), lookout);
+            selected -= self.holders(&matcher.inverse(), lookout);
         }
         selected
     }
 
-    /// The series with a value of the matcher's label that `wanted` accepts.
-    fn postings_where(
-        &self,
-        matcher: &Matcher,
-        wanted: impl Fn(&Matcher, &str) -> bool,
-        lookout: &Lookout<'_>,
-    ) -> RoaringBitmap {
+    /// The series that have the matcher's label with a value that it lets through.
+    fn holders(&self, matcher: &Matcher, lookout: &Lookout<'_>) -> RoaringBitmap {
         let Some(values) = self.values(&matcher.name) else { return RoaringBitmap::new() };
-        // `=` names its value, and `!=` (asked for what it does not match) excludes one.
-        if matches!(matcher.op, MatchOp::Equal | MatchOp::NotEqual) && wanted(matcher, &matcher.value) {
-            let symbol = self.symbols.find(&matcher.value);
-            return symbol.and_then(|s| values.get(&s)).cloned().unwrap_or_default();
+        if let Some(listed) = matcher.literal_values() {
+            let symbols = listed.iter().filter_map(|value| self.symbols.find(value));
+            let mut lists = symbols.filter_map(|symbol| values.get(&symbol));
+            let first = lists.next().cloned().unwrap_or_default();
+            return lists.fold(first, |matched, list| matched | list);
         }
         let mut matched = RoaringBitmap::new();
         for (&value, postings) in values {
@@ -337,7 +333,7 @@ impl Inner {
             if lookout.gives_up_before(text.len()) {
                 break;
             }
-            if wanted(matcher, text) {
+            if matcher.matches_within(text, lookout) {
                 matched |= postings;
             }
         }
@@ -396,6 +392,11 @@ mod tests {
             [r#"up{job="a"}"#]
         );
         assert!(select(&registry, &[("job", Equal, "zzz")]).is_empty());
+        assert_eq!(select(&registry, &[("job", Regex, "c|b|zzz|dev")]), [r#"up{env="dev", job="b"}"#]);
+        assert_eq!(select(&registry, &[("job", Regex, "a|b")]).len(), 2);
+        assert_eq!(select(&registry, &[("job", NotRegex, "a|b|up")]), ["down"]);
+        assert_eq!(select(&registry, &[("job", NotRegex, "b|")]), [r#"up{job="a"}"#]);
+        assert_eq!(select(&registry, &[("job", Regex, "b|")]), [r#"up{env="dev", job="b"}"#, "down"]);
     }
 
     #[test]

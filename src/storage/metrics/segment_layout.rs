@@ -1,5 +1,7 @@
 //! The sections of a metrics segment (`storage-format.md` §5) and the rows of their tables.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use crate::codec::Malformed;
 use crate::codec::integers::{self, take_integers};
 use crate::codec::varint::{read_u64, write_u64};
@@ -173,7 +175,12 @@ pub struct BlockChunk {
     /// Of each series: its first block.
     firsts: Vec<usize>,
     blocks: Vec<Block>,
+    /// The last float of each block, in bits, as soon as somebody wanted that one alone; until then [`UNKNOWN`].
+    last_floats: Box<[AtomicU64]>,
 }
+
+/// A NaN that nobody sends; if somebody does, it is never known.
+const UNKNOWN: u64 = u64::MAX;
 
 /// The blocks of one series.
 #[derive(Clone, Copy, Debug)]
@@ -223,7 +230,8 @@ impl BlockChunk {
             block
         };
         let blocks = skips.into_iter().zip(lens).zip(columns).map(&mut place).collect();
-        Ok(BlockChunk { series, firsts, blocks })
+        let last_floats = (0..block_count).map(|_| AtomicU64::new(UNKNOWN)).collect();
+        Ok(BlockChunk { series, firsts, blocks, last_floats })
     }
 
     /// What it takes in memory.
@@ -232,6 +240,17 @@ impl BlockChunk {
             + size_of_val(&*self.series)
             + size_of_val(&*self.firsts)
             + size_of_val(&*self.blocks)
+            + size_of_val(&*self.last_floats)
+    }
+
+    /// The last float of a series' block of floats, if it is known.
+    pub fn last_float(&self, row: usize, block: usize) -> Option<f64> {
+        let bits = self.last_floats[self.firsts[row] + block].load(Ordering::Relaxed);
+        (bits != UNKNOWN).then(|| f64::from_bits(bits))
+    }
+
+    pub fn know_last_float(&self, row: usize, block: usize, value: f64) {
+        self.last_floats[self.firsts[row] + block].store(value.to_bits(), Ordering::Relaxed);
     }
 
     pub fn of(&self, row: usize) -> SeriesBlocks<'_> {

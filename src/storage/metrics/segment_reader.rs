@@ -3,6 +3,7 @@
 mod buckets;
 mod cursor;
 mod look_up;
+mod newest;
 
 use std::ops::Range;
 use std::sync::Arc;

@@ -139,6 +139,38 @@ impl MetricsSnapshot {
         Ok(())
     }
 
+    /// As [`MetricsSnapshot::read`], but only the newest sample in `range` is promised; of older ones some are there. What is
+    /// older than that is mostly not looked at.
+    pub fn read_newest(
+        &self,
+        series: &Series,
+        range: TimeRange,
+        samples: &mut SampleBuffer,
+    ) -> Result<(), ReadError> {
+        samples.clear();
+        for part in series.parts.iter().rev() {
+            // Of two samples at one time the later part has the right one.
+            let newer = TimeRange { after: range.after.max(samples.last_timestamp()), ..range };
+            if newer.is_empty() {
+                break;
+            }
+            match *part {
+                Part::Segment { index, ordinal } => {
+                    let segment = &self.view.segments[index as usize];
+                    if !segment.is_rollup() && segment.time_range().overlaps(&newer) {
+                        let read = opened(segment);
+                        self.or_warn(read.and_then(|read| Ok(read.read_newest(ordinal, newer, samples)?)));
+                    }
+                }
+                Part::Head { generation, shard, id } => {
+                    self.view.generations[generation as usize].metrics[shard as usize]
+                        .read(id, newer, samples);
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Adds the series' samples in `range` to what is there, of heads and of the segments that `takes` lets through.
     pub(super) fn read_samples(
         &self,

@@ -223,20 +223,21 @@ impl MetricsSnapshot {
     }
 
     /// Replaces the content of both by what there is of a series, samples as buckets of one. A column that some of them
-    /// lack is dropped.
+    /// lack is dropped. `samples` lends its memory.
     pub fn read_buckets(
         &self,
         series: &Series,
         plan: &ReadPlan,
         floats: &mut FloatBuckets,
         histograms: &mut HistogramBuckets,
+        samples: &mut SampleBuffer,
     ) -> Result<TierCounts, ReadError> {
         let mut all = Buckets { floats: std::mem::take(floats), histograms: std::mem::take(histograms) };
         all.clear(plan.wanted);
         let mut counts = TierCounts::default();
         for reading in &plan.readings {
             let before = all.count();
-            self.read_one(series, reading, reading.resolution, plan.wanted, &mut all);
+            self.read_one(series, reading, reading.resolution, plan.wanted, &mut all, samples);
             counts.add(reading.resolution, all.count() - before);
         }
         // A column that one reading lacks is dropped of all of them.
@@ -245,7 +246,7 @@ impl MetricsSnapshot {
             counts = TierCounts::default();
             for reading in &plan.readings {
                 let mut found = Buckets::new(plan.wanted);
-                self.read_reading(series, reading, plan.wanted, &mut found, &mut counts);
+                counts.add_all(&self.read_reading(series, reading, plan.wanted, &mut found, samples));
                 all.extend(&found);
             }
         }
@@ -260,16 +261,18 @@ impl MetricsSnapshot {
         reading: &Reading,
         wanted: Columns,
         to: &mut Buckets,
-        counts: &mut TierCounts,
-    ) {
+        samples: &mut SampleBuffer,
+    ) -> TierCounts {
+        let mut counts = TierCounts::default();
         to.clear(wanted);
-        self.read_one(series, reading, reading.resolution, wanted, to);
+        self.read_one(series, reading, reading.resolution, wanted, to, samples);
         counts.add(reading.resolution, to.count());
         if let Some(finer) = reading.fallback.filter(|_| to.lacks(wanted)) {
             to.clear(wanted);
-            self.read_one(series, reading, finer, wanted, to);
+            self.read_one(series, reading, finer, wanted, to, samples);
             counts.add(finer, to.count());
         }
+        counts
     }
 
     /// Appends what there is in a reading; what is there lies before it.
@@ -280,10 +283,11 @@ impl MetricsSnapshot {
         resolution: i64,
         wanted: Columns,
         to: &mut Buckets,
+        samples: &mut SampleBuffer,
     ) {
-        let mut samples = SampleBuffer::default();
+        samples.clear();
         if resolution == 0 {
-            self.read_samples(series, reading.range, |_| true, &mut samples);
+            self.read_samples(series, reading.range, |_| true, samples);
             to.floats.extend_samples(&samples.float_timestamps, &samples.floats);
             let histograms = samples.histogram_timestamps.iter().zip(&samples.histograms);
             histograms.for_each(|(&time, histogram)| to.histograms.push_sample(time, histogram));
@@ -304,7 +308,7 @@ impl MetricsSnapshot {
             to.histograms.replace_with(&later.histograms);
         }
         let strays = self.range_of_samples(reading);
-        self.read_samples(series, strays, |segment| self.is_stray(segment), &mut samples);
+        self.read_samples(series, strays, |segment| self.is_stray(segment), samples);
         if !samples.is_empty() {
             later.clear(wanted);
             later.floats.fold(&samples.float_timestamps, &samples.floats, resolution);

@@ -170,6 +170,23 @@ impl VisibleSegment {
         result
     }
 
+    /// As [`MetricsSegment::read_newest`].
+    pub fn read_newest(
+        &self,
+        ordinal: u32,
+        range: TimeRange,
+        samples: &mut SampleBuffer,
+    ) -> Result<(), SegmentError> {
+        if !self.hides() {
+            return self.segment.read_newest(ordinal, range, samples);
+        }
+        let mut result = Ok(());
+        for part in self.parts(ordinal, range) {
+            result = result.and(self.segment.read_newest(ordinal, part, samples));
+        }
+        result
+    }
+
     /// As [`MetricsSegment::read_buckets`].
     pub fn read_buckets(
         &self,

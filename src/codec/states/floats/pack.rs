@@ -2,7 +2,7 @@
 
 use std::cell::OnceCell;
 
-use super::super::residuals::Residuals;
+use super::super::residuals::{Places, Residuals};
 use super::super::scale::{IntegerScale, Scale, Whole, from_rounded_bits, to_rounded_bits};
 use super::super::{parts, tellable};
 use super::{EXPECTED, Filled, Forms, OF_MEAN, PLAIN, ROUNDED, SOME, STEPPED};
@@ -157,7 +157,8 @@ impl Packer<'_> {
     fn sums_as_read(&self) -> Vec<f64> {
         let mut sums = Vec::new();
         if !self.states.sums.is_empty() {
-            let read = self.states.take_sums(self.sums_column().as_deref(), &mut sums);
+            let places = Places::all(self.states.counts.len());
+            let read = self.states.take_sums(self.sums_column().as_deref(), &places, &mut sums);
             read.expect("what was just written is read");
         }
         sums

@@ -5,12 +5,12 @@ use std::mem::swap;
 use std::ops::Range;
 
 use super::super::parts::Parts;
-use super::super::residuals::Packed;
+use super::super::residuals::{Packed, Places};
 use super::super::scale::{IntegerScale, Whole, from_rounded_bits, to_rounded_bits};
 use super::super::{spread_numbers, take_numbers};
 use super::{EXPECTED, Filled, OF_MEAN, PLAIN, ROUNDED, SOME, STEPPED, Tail, UNKNOWN_FORM};
 use crate::codec::{Malformed, floats, integers, take_u8};
-use crate::model::rollup::{Columns, FloatBuckets, TimesPart, greater, lesser};
+use crate::model::rollup::{BucketTimes, Columns, FloatBuckets, TimesPart, greater, lesser};
 
 const MISSING: Malformed = Malformed("a column follows from one that is not there");
 
@@ -24,14 +24,15 @@ pub fn decode(
 ) -> Result<(), Malformed> {
     let TimesPart { times, rows } = part;
     let parts = Parts::open(bytes)?;
-    let mut states = Filled { counts: filled(&times.counts), ..Filled::default() };
     let wanted = wanted.intersection(parts.has);
-    let kept = to.has.intersection(wanted);
+    let (kept, needed) = (to.has.intersection(wanted), needed(&parts, wanted));
+    let (places, counts) = places_and_counts(times, rows, needed);
+    let mut states = Filled { counts, ..Filled::default() };
     states.exchange_lists(kept, to);
-    let taken = states.take(&parts, needed(&parts, wanted));
+    let taken = states.take(&parts, needed, &places);
     let tails = states.tails().into_iter().filter(|(column, _)| kept.contains(*column));
     tails.for_each(|(_, tail)| match &taken {
-        Ok(()) => tail.keep(&times.counts, rows),
+        Ok(()) => tail.keep(&times.counts, &places, rows),
         Err(_) => tail.list.truncate(tail.start),
     });
     states.exchange_lists(kept, to);
@@ -47,6 +48,24 @@ pub fn decode(
     Ok(())
 }
 
+/// What to unpack for these rows, and counts there: if they can be told by themselves and all buckets have samples, no more than
+/// that.
+fn places_and_counts<'a>(
+    times: &'a BucketTimes,
+    rows: &Range<usize>,
+    needed: Columns,
+) -> (Places, Cow<'a, [u64]>) {
+    const OF_ALL: Columns = Columns::RESETS.union(Columns::LOST).union(Columns::CHANGES);
+    let counts = filled(&times.counts);
+    if matches!(counts, Cow::Owned(_)) || needed.intersection(OF_ALL) != Columns::NONE {
+        return (Places::all(counts.len()), counts);
+    }
+    // First values follow from the bucket before; that of the first bucket here, without one, is not what it was.
+    let places = Places { rows: rows.start.saturating_sub(1)..rows.end, count: counts.len() };
+    let counts = times.counts[places.rows.clone()].into();
+    (places, counts)
+}
+
 /// The counts of those buckets that have samples: nearly always all.
 fn filled(counts: &[u64]) -> Cow<'_, [u64]> {
     // All are looked at: that is quicker than to stop at the first.
@@ -57,15 +76,16 @@ fn filled(counts: &[u64]) -> Cow<'_, [u64]> {
 }
 
 impl Tail {
-    /// Cuts all but these rows off, and puts a zero where a bucket has no samples.
-    fn keep(&mut self, counts: &[u64], rows: &Range<usize>) {
-        if self.len() < counts.len() {
+    /// Cuts all but these rows off what was unpacked, and puts a zero where a bucket has no samples.
+    fn keep(&mut self, counts: &[u64], unpacked: &Places, rows: &Range<usize>) {
+        if unpacked.count < counts.len() {
             let mut values = self.list.split_off(self.start).into_iter();
             let mut next = || values.next().expect("one for each bucket with samples");
             self.list.extend(counts.iter().map(|&count| if count > 0 { next() } else { 0.0 }));
         }
-        self.list.truncate(self.start + rows.end);
-        self.list.drain(self.start..self.list.len().min(self.start + rows.start));
+        let [from, to] = [rows.start, rows.end].map(|row| self.start + row - unpacked.rows.start);
+        self.list.truncate(to);
+        self.list.drain(self.start..from);
     }
 }
 
@@ -125,29 +145,29 @@ impl Filled<'_> {
     }
 
     /// Unpacks these columns, each after those it follows from.
-    fn take(&mut self, parts: &Parts<'_>, needed: Columns) -> Result<(), Malformed> {
+    fn take(&mut self, parts: &Parts<'_>, needed: Columns, places: &Places) -> Result<(), Malformed> {
         let count = self.counts.len();
         if needed.contains(Columns::LAST) {
             let bytes = parts.get(Columns::LAST).ok_or(Malformed("there are no last values"))?;
-            self.append(|states| &mut states.lasts, |_, to| take_plain(bytes, count, to))?;
+            self.append(|states| &mut states.lasts, |_, to| take_plain(bytes, places, to))?;
         }
         if needed.contains(Columns::FIRST) {
             let bytes = parts.get(Columns::FIRST);
-            self.append(|states| &mut states.firsts, |states, to| states.take_firsts(bytes, to))?;
+            self.append(|states| &mut states.firsts, |states, to| states.take_firsts(bytes, places, to))?;
         }
         if needed.contains(Columns::MIN) {
             let bytes = parts.get(Columns::MIN);
-            let take = |states: &Self, to: &mut _| states.take_extreme(bytes, lesser, i64::min, to);
+            let take = |states: &Self, to: &mut _| states.take_extreme(bytes, places, lesser, i64::min, to);
             self.append(|states| &mut states.mins, take)?;
         }
         if needed.contains(Columns::MAX) {
             let bytes = parts.get(Columns::MAX);
-            let take = |states: &Self, to: &mut _| states.take_extreme(bytes, greater, i64::max, to);
+            let take = |states: &Self, to: &mut _| states.take_extreme(bytes, places, greater, i64::max, to);
             self.append(|states| &mut states.maxs, take)?;
         }
         if needed.contains(Columns::SUM) {
             let bytes = parts.get(Columns::SUM);
-            self.append(|states| &mut states.sums, |states, to| states.take_sums(bytes, to))?;
+            self.append(|states| &mut states.sums, |states, to| states.take_sums(bytes, places, to))?;
         }
         if needed.contains(Columns::RESETS) {
             self.resets = take_resets(parts.get(Columns::RESETS), count)?;
@@ -176,20 +196,20 @@ impl Filled<'_> {
         taken
     }
 
-    fn take_firsts(&self, bytes: Option<&[u8]>, to: &mut Vec<f64>) -> Result<(), Malformed> {
+    fn take_firsts(&self, bytes: Option<&[u8]>, places: &Places, to: &mut Vec<f64>) -> Result<(), Malformed> {
         let lasts = self.known(&self.lasts);
         let Some(mut bytes) = bytes else {
             to.extend_from_slice(lasts?);
             return Ok(());
         };
         let form = match take_u8(&mut bytes)? {
-            PLAIN => return take_floats(bytes, self.counts.len(), to),
+            PLAIN => return take_floats(bytes, places, to),
             form => form,
         };
-        let packed = Packed::open(bytes, self.counts.len())?;
+        let packed = Packed::open(bytes, places.count)?;
         match Whole::of(packed.scale) {
-            Some(whole) => self.unpack_firsts(form, lasts?, whole, packed, to),
-            None => self.unpack_firsts(form, lasts?, packed.scale, packed, to),
+            Some(whole) => self.unpack_firsts(form, lasts?, whole, packed, places, to),
+            None => self.unpack_firsts(form, lasts?, packed.scale, packed, places, to),
         }
     }
 
@@ -199,14 +219,14 @@ impl Filled<'_> {
         lasts: &[f64],
         scale: impl IntegerScale,
         packed: Packed<'_>,
+        places: &Places,
         to: &mut Vec<f64>,
     ) -> Result<(), Malformed> {
-        let count = lasts.len();
         match form {
             EXPECTED => {
-                packed.unpack(count, self.expected_first(scale), |_, integer| scale.value_of(integer), to)
+                packed.unpack(places, self.expected_first(scale), |_, integer| scale.value_of(integer), to)
             }
-            STEPPED => packed.unpack_runs(count, to, |first, steps, to| {
+            STEPPED => packed.unpack_runs(places, to, |first, steps, to| {
                 // Those of the buckets before.
                 let alone = usize::from(first == 0 && !steps.is_empty());
                 scale.extend_stepped(to, &lasts[..alone], &steps[..alone]);
@@ -220,6 +240,7 @@ impl Filled<'_> {
     fn take_extreme(
         &self,
         bytes: Option<&[u8]>,
+        places: &Places,
         of_floats: impl Fn(f64, f64) -> f64,
         of_integers: impl Fn(i64, i64) -> i64,
         to: &mut Vec<f64>,
@@ -230,19 +251,19 @@ impl Filled<'_> {
             return Ok(());
         };
         let form = match take_u8(&mut bytes)? {
-            PLAIN => return take_floats(bytes, self.counts.len(), to),
+            PLAIN => return take_floats(bytes, places, to),
             form => form,
         };
         self.known_ends()?;
         match form {
             EXPECTED => {
-                let packed = Packed::open(bytes, self.counts.len())?;
+                let packed = Packed::open(bytes, places.count)?;
                 match Whole::of(packed.scale) {
-                    Some(whole) => self.unpack_extremes(of_integers, whole, packed, to),
-                    None => self.unpack_extremes(of_integers, packed.scale, packed, to),
+                    Some(whole) => self.unpack_extremes(of_integers, whole, packed, places, to),
+                    None => self.unpack_extremes(of_integers, packed.scale, packed, places, to),
                 }
             }
-            SOME => take_some(bytes, self.ends(of_floats), to),
+            SOME => take_some(bytes, places, self.ends(of_floats), to),
             _ => Err(UNKNOWN_FORM),
         }
     }
@@ -252,35 +273,41 @@ impl Filled<'_> {
         of: impl Fn(i64, i64) -> i64,
         scale: impl IntegerScale,
         packed: Packed<'_>,
+        places: &Places,
         to: &mut Vec<f64>,
     ) -> Result<(), Malformed> {
         let value = |_, integer| scale.value_of(integer);
-        packed.unpack(self.counts.len(), self.integer_end(scale, of), value, to)
+        packed.unpack(places, self.integer_end(scale, of), value, to)
     }
 
     /// Appends the sums as they are read.
-    pub(super) fn take_sums(&self, bytes: Option<&[u8]>, to: &mut Vec<f64>) -> Result<(), Malformed> {
+    pub(super) fn take_sums(
+        &self,
+        bytes: Option<&[u8]>,
+        places: &Places,
+        to: &mut Vec<f64>,
+    ) -> Result<(), Malformed> {
         let Some(mut bytes) = bytes else {
             self.known_ends()?;
             to.extend(self.expected_sums());
             return Ok(());
         };
         let form = match take_u8(&mut bytes)? {
-            PLAIN => return take_floats(bytes, self.counts.len(), to),
+            PLAIN => return take_floats(bytes, places, to),
             form => form,
         };
         self.known_ends()?;
-        let packed = Packed::open(bytes, self.counts.len())?;
-        let (scale, count) = (packed.scale, self.counts.len());
+        let packed = Packed::open(bytes, places.count)?;
+        let scale = packed.scale;
         match form {
             EXPECTED => {
                 let value = |at: usize, integer| scale.of_sums(self.counts[at]).value_of(integer);
-                packed.unpack(count, self.expected_integer_sum(scale), value, to)
+                packed.unpack(places, self.expected_integer_sum(scale), value, to)
             }
             ROUNDED => {
                 let expected = self.expected_sums();
                 let expected = |at: usize| to_rounded_bits(expected[at]);
-                packed.unpack(count, expected, |_, integer| from_rounded_bits(integer), to)
+                packed.unpack(places, expected, |_, integer| from_rounded_bits(integer), to)
             }
             _ => Err(UNKNOWN_FORM),
         }
@@ -297,7 +324,7 @@ impl Filled<'_> {
         let form = take_u8(&mut bytes)?;
         let mut found = Vec::with_capacity(rows.len());
         if form == PLAIN {
-            take_floats(bytes, rows.len(), &mut found)?;
+            take_floats(bytes, &Places::all(rows.len()), &mut found)?;
         } else {
             let packed = Packed::open(bytes, rows.len())?;
             let scale = packed.scale;
@@ -307,7 +334,7 @@ impl Filled<'_> {
                 _ => return Err(UNKNOWN_FORM),
             };
             let value = |at: usize, integer| scale.of_sums(self.resets[at].1 as u64).value_of(integer);
-            packed.unpack(rows.len(), |at| expected[at], value, &mut found)?;
+            packed.unpack(&Places::all(rows.len()), |at| expected[at], value, &mut found)?;
         }
         rows.into_iter().zip(found).for_each(|(row, value)| to[start + row] = value);
         Ok(())
@@ -333,7 +360,8 @@ impl Filled<'_> {
             }
             _ => {
                 let mut all = Vec::new();
-                self.take_extreme(bytes, greater, i64::max, &mut all)?;
+                let places = Places::all(self.counts.len());
+                self.take_extreme(bytes, &places, greater, i64::max, &mut all)?;
                 Ok(pick(&all))
             }
         }
@@ -363,30 +391,34 @@ fn take_resets(bytes: Option<&[u8]>, count: usize) -> Result<Vec<(usize, i64)>, 
     if bytes.is_empty() { Ok(some) } else { Err(Malformed("bytes after a column")) }
 }
 
-/// Appends these values, of which some are others.
+/// Appends these values, which lie in these places, and of which some are others.
 fn take_some(
     mut bytes: &[u8],
+    places: &Places,
     values: impl Iterator<Item = f64>,
     to: &mut Vec<f64>,
 ) -> Result<(), Malformed> {
     let start = to.len();
     to.extend(values);
-    let flags = integers::take_integers(&mut bytes, to.len() - start)?;
+    let flags = integers::take_integers(&mut bytes, places.count)?;
+    let others_in = |flags: &[i64]| flags.iter().filter(|&&flag| flag != 0).count();
+    let (before, count) = (others_in(&flags[..places.rows.start]), others_in(&flags));
+    let flags = &flags[places.rows.clone()];
     let mut others = Vec::new();
-    take_floats(bytes, flags.iter().filter(|&&flag| flag != 0).count(), &mut others)?;
-    let places = to[start..].iter_mut().zip(flags).filter(|(_, flag)| *flag != 0);
-    places.zip(others).for_each(|((value, _), other)| *value = other);
+    take_floats(bytes, &Places { rows: before..before + others_in(flags), count }, &mut others)?;
+    let values = to[start..].iter_mut().zip(flags).filter(|(_, flag)| **flag != 0);
+    values.zip(others).for_each(|((value, _), other)| *value = other);
     Ok(())
 }
 
-fn take_plain(mut bytes: &[u8], count: usize, to: &mut Vec<f64>) -> Result<(), Malformed> {
+fn take_plain(mut bytes: &[u8], places: &Places, to: &mut Vec<f64>) -> Result<(), Malformed> {
     match take_u8(&mut bytes)? {
-        PLAIN => take_floats(bytes, count, to),
+        PLAIN => take_floats(bytes, places, to),
         _ => Err(UNKNOWN_FORM),
     }
 }
 
-fn take_floats(bytes: &[u8], count: usize, to: &mut Vec<f64>) -> Result<(), Malformed> {
-    to.reserve(count);
-    floats::decode(bytes, count, to)
+fn take_floats(bytes: &[u8], places: &Places, to: &mut Vec<f64>) -> Result<(), Malformed> {
+    to.reserve(places.rows.len());
+    floats::decode_in(bytes, places.count, places.rows.clone(), to)
 }

@@ -16,6 +16,7 @@ use crate::query::{MatrixSeries, QueryError, Timings, settled};
 use crate::storage::metrics::{MetricsSnapshot, ReadPlan, Series, Stretch};
 
 use super::annotations::{Annotations, Note};
+use super::read_ahead::SAMPLES_MIN;
 use super::relabel::Patterns;
 use super::row::{Grid, OutputSeries, Row};
 use super::scalar::Scalar;
@@ -66,8 +67,8 @@ pub struct Context<'q> {
     tells_resets: Cell<bool>,
     /// Where selectors built now count their samples.
     tally: RefCell<Rc<Tally>>,
-    /// A selector has begun to read while others were built.
-    has_begun: Cell<bool>,
+    /// How many samples the selectors are expected to read that were built so far; none before the first one.
+    samples_ahead: Cell<Option<u64>>,
     /// When every operator was built, and how long sorting took.
     prepared_at: Cell<Option<Instant>>,
     sorting: Cell<Duration>,
@@ -81,6 +82,17 @@ struct Selection {
     plan: Option<ReadPlan>,
     series: Arc<[Series]>,
 }
+
+/// A selector that reads before it is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Beginning {
+    First,
+    /// Beside others, each of which has too little to read for threads of its own.
+    Beside,
+}
+
+/// What small selectors read together before they are asked; some megabytes, if they hold it all.
+const BEGUN_SAMPLES_MAX: u64 = 100_000;
 
 /// Memory that is accounted for as long as this lives.
 pub struct Held<'q> {
@@ -106,7 +118,7 @@ impl<'q> Context<'q> {
             plans_rollups: Cell::new(false),
             tells_resets: Cell::new(false),
             tally: RefCell::new(Rc::new(Tally::new(query.grid(), false))),
-            has_begun: Cell::new(false),
+            samples_ahead: Cell::default(),
             prepared_at: Cell::default(),
             sorting: Cell::default(),
             bytes_held: Cell::new(0),
@@ -196,10 +208,15 @@ impl<'q> Context<'q> {
         Ok(self.budget.expect_samples(estimate)?)
     }
 
-    /// Whether a selector may begin to read before it is asked: the first one, which is asked first. Were it all of them,
-    /// the query would hold at once what else it holds one after the other, and crowd the threads that all share.
-    pub fn may_begin(&self) -> bool {
-        !self.has_begun.replace(true)
+    /// Whether a selector that expects so many samples may begin to read before it is asked. The first one may, which is asked
+    /// first, and those that have little to read, as soon as those before them have enough to do until a thread is awake. Were it
+    /// all of them, the query would hold at once what else it holds one after the other, and crowd the threads that all share.
+    pub fn may_begin(&self, samples: u64) -> Option<Beginning> {
+        let before = self.samples_ahead.get();
+        self.samples_ahead.set(Some(before.unwrap_or(0).saturating_add(samples)));
+        let Some(before) = before else { return Some(Beginning::First) };
+        let is_little = before.saturating_add(samples) <= BEGUN_SAMPLES_MAX;
+        (before >= SAMPLES_MIN && is_little).then_some(Beginning::Beside)
     }
 
     /// Counts what was read of one series in one resolution.
@@ -350,5 +367,38 @@ impl Drop for Held<'_> {
     fn drop(&mut self) {
         self.context.bytes_held.set(self.context.bytes_held.get() - self.bytes);
         self.context.budget.give_bytes(self.bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::query::budget::Limits;
+
+    /// What becomes of selectors that expect so many samples, one after the other.
+    fn beginnings<const N: usize>(samples: [u64; N]) -> [Option<Beginning>; N] {
+        let limits = Limits { samples_max: 0, series_max: 0, bytes_max: 0, log_bytes_max: 0 };
+        let budget = Budget::new(Instant::now() + Duration::from_secs(600), limits);
+        let query = QueryShape {
+            start: 0,
+            end: 0,
+            step_ms: 0,
+            lookback_ms: 0,
+            subquery_step_ms: 0,
+            delayed_name_removal: false,
+            use_start_timestamps: false,
+            strict: false,
+        };
+        let context = Context::without_samples(query, &budget);
+        samples.map(|samples| context.may_begin(samples))
+    }
+
+    #[test]
+    fn small_selectors_begin_once_there_is_enough_to_do_and_large_ones_wait() {
+        let (first, beside) = (Some(Beginning::First), Some(Beginning::Beside));
+        assert_eq!(beginnings([10_000; 4]), [first, None, beside, beside]);
+        assert_eq!(beginnings([10, 10, 10]), [first, None, None]);
+        assert_eq!(beginnings([30_000, 60_000, 60_000, 10]), [first, beside, None, None]);
+        assert_eq!(beginnings([2_000_000, 10]), [first, None]);
     }
 }

@@ -8,6 +8,7 @@ use std::ops::Range;
 use crate::model::rollup::FloatBuckets;
 use crate::model::{CompensatedSum, TimeRange, Timestamp};
 
+use super::over_time::extreme_value;
 use super::rate::{Change, RateKind, extrapolation};
 
 /// Neighbours among buckets.
@@ -20,6 +21,9 @@ pub trait Rows: Clone + IntoIterator<Item = usize, IntoIter: DoubleEndedIterator
 
     /// How many samples they hold.
     fn count(&self, counts: &[u64]) -> u64;
+
+    /// The same, if they are so many that it pays to look at several side by side.
+    fn if_many(&self) -> Option<Range<usize>>;
 }
 
 impl Rows for Range<usize> {
@@ -33,6 +37,11 @@ impl Rows for Range<usize> {
     #[inline]
     fn count(&self, counts: &[u64]) -> u64 {
         counts[self.clone()].iter().sum()
+    }
+
+    #[inline]
+    fn if_many(&self) -> Option<Range<usize>> {
+        (self.len() >= 16).then(|| self.clone())
     }
 }
 
@@ -48,6 +57,11 @@ impl Rows for Once<usize> {
     #[inline]
     fn count(&self, counts: &[u64]) -> u64 {
         self.clone().map(|row| counts[row]).sum()
+    }
+
+    #[inline]
+    fn if_many(&self) -> Option<Range<usize>> {
+        None
     }
 }
 
@@ -92,9 +106,15 @@ impl<R: Rows> FloatWindow<'_, R> {
         self.sum() / self.count as f64
     }
 
-    /// NaN wins only if there is nothing else.
+    /// NaN wins only if there is nothing else. No other value is worse than `worst`.
     #[inline]
-    pub fn extreme(&self, column: &[f64], is_better: impl Fn(f64, f64) -> bool) -> Option<f64> {
+    fn extreme(&self, column: &[f64], worst: f64, is_better: impl Fn(f64, f64) -> bool) -> Option<f64> {
+        if let Some(rows) = self.rows.if_many() {
+            let are_filled = |all, &count: &u64| all & (count > 0);
+            if self.floats.counts[rows.clone()].iter().fold(true, are_filled) {
+                return Some(extreme_value(&column[rows], worst, is_better));
+            }
+        }
         let better =
             |best: f64, value: f64| if is_better(value, best) || best.is_nan() { value } else { best };
         self.filled().map(|row| column[row]).reduce(better)
@@ -102,12 +122,12 @@ impl<R: Rows> FloatWindow<'_, R> {
 
     #[inline]
     pub fn min(&self) -> Option<f64> {
-        self.extreme(&self.floats.mins, |value, best| value < best)
+        self.extreme(&self.floats.mins, f64::INFINITY, |value, best| value < best)
     }
 
     #[inline]
     pub fn max(&self) -> Option<f64> {
-        self.extreme(&self.floats.maxs, |value, best| value > best)
+        self.extreme(&self.floats.maxs, f64::NEG_INFINITY, |value, best| value > best)
     }
 
     #[inline]
@@ -186,4 +206,43 @@ pub fn share_asked(kind: RateKind, seen: TimeRange, asked_ms: i64) -> f64 {
         return 1.0;
     }
     asked_ms as f64 / seen_ms as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::metrics::stale_marker;
+    use crate::model::rollup::Columns;
+
+    proptest! {
+        #[test]
+        fn extremes_of_many_are_those_of_one_after_the_other(
+            values in prop::collection::vec(
+                prop_oneof![
+                    20 => (-3i32..4).prop_map(f64::from),
+                    3 => prop::sample::select(vec![-0.0, f64::NAN, -f64::NAN, f64::INFINITY, f64::NEG_INFINITY]),
+                    1 => Just(stale_marker()),
+                ],
+                1..80,
+            ),
+            least in -4i32..4,
+        ) {
+            // With a bound there are windows of zeros, or of NaN, alone.
+            let values: Vec<f64> = values.into_iter().filter(|v| v.is_nan() || *v <= f64::from(least)).collect();
+            let times: Vec<Timestamp> = (1..=values.len() as i64).collect();
+            let mut floats = FloatBuckets::new(Columns::MIN.union(Columns::MAX));
+            floats.extend_samples(&times, &values);
+            let (rows, count) = (0..values.len(), floats.counts.iter().sum());
+            let window = FloatWindow { floats: &floats, rows, count, range: TimeRange::ALL, asked_ms: 1 };
+            let one_by_one = |is_better: fn(f64, f64) -> bool| {
+                let filled = (0..values.len()).filter(|&row| floats.counts[row] > 0).map(|row| values[row]);
+                let best = filled.reduce(|best, v| if is_better(v, best) || best.is_nan() { v } else { best });
+                best.map(f64::to_bits)
+            };
+            prop_assert_eq!(window.max().map(f64::to_bits), one_by_one(|v, best| v > best));
+            prop_assert_eq!(window.min().map(f64::to_bits), one_by_one(|v, best| v < best));
+        }
+    }
 }

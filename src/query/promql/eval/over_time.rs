@@ -85,7 +85,7 @@ pub fn extreme(floats: &[f64], is_better: impl Fn(f64, f64) -> bool) -> usize {
 
 /// The float that [`extreme`] finds, where no other is worse than `worst`. Several places are searched side by side, which
 /// takes no branches; which of equals comes first matters of zeros alone, whose signs differ.
-fn extreme_value(floats: &[f64], worst: f64, is_better: impl Fn(f64, f64) -> bool) -> f64 {
+pub fn extreme_value(floats: &[f64], worst: f64, is_better: impl Fn(f64, f64) -> bool) -> f64 {
     const LANES: usize = 8;
     let better = |value, best| if is_better(value, best) { value } else { best };
     let mut best = [worst; LANES];

@@ -10,7 +10,7 @@ use crate::query::promql::functions_table::Function;
 use crate::storage::metrics::{SampleBuffer, Series};
 
 use super::annotations::Note;
-use super::context::{Context, Held};
+use super::context::{Beginning, Context, Held};
 use super::float_walk::{FilledSteps, FloatWalk};
 use super::newest_walk::NewestWalk;
 use super::read_ahead::{ReadAhead, SAMPLES_MIN, in_flight_max};
@@ -135,7 +135,8 @@ impl<'q> Selected<'q> {
     }
 
     /// What the steps of a function see of buckets of floats is computed where they are read, and comes as
-    /// [`Came::Steps`]. For the first selector of a query threads begin with that at once, while the other operators are built.
+    /// [`Came::Steps`]. For the first selector of a query, and for small ones, threads begin with that at once, while the
+    /// other operators are built.
     pub fn walk(&mut self, function: Function, shape: &WindowShape, grid: &Grid) -> Result<(), QueryError> {
         let Some(tiers) = self.tiers.as_ref().filter(|_| matches!(self.need, Need::States(..))) else {
             return Ok(());
@@ -145,7 +146,7 @@ impl<'q> Selected<'q> {
         let windows: Arc<[TimeRange]> = (0..grid.len).map(window).collect();
         self.row_bytes = 8 * grid.len as u64;
         self.walk = Some(FloatWalk::new(function, windows, shape.range_ms));
-        self.begin_if_first(true);
+        self.begin_early(true);
         Ok(())
     }
 
@@ -155,7 +156,7 @@ impl<'q> Selected<'q> {
             self.held.push(self.context.hold(SampleWindows::bytes(grid.len, thread_count()))?);
             self.row_bytes = 8 * grid.len as u64;
             self.windows = Some(windows.into());
-            self.begin_if_first(false);
+            self.begin_early(false);
         }
         Ok(())
     }
@@ -166,7 +167,7 @@ impl<'q> Selected<'q> {
         let times: Arc<[Timestamp]> = (0..grid.len).map(|step| time.at(grid.at(step))).collect();
         self.row_bytes = 8 * grid.len as u64;
         self.newest = Some(NewestWalk::new(times, lookback_ms));
-        self.begin_if_first(false);
+        self.begin_early(false);
         Ok(())
     }
 
@@ -224,7 +225,8 @@ impl<'q> Selected<'q> {
     /// What there is of the next series. All are read in the way that was begun with.
     fn next(&mut self, is_for_windows: bool) -> Result<Found, QueryError> {
         if matches!(self.reading, Reading::NotBegun) {
-            self.reading = self.begin(is_for_windows);
+            let batch = self.batch_worth_threads();
+            self.reading = self.begin(is_for_windows, batch);
         }
         let read = match &mut self.reading {
             Reading::Here(reader) => reader.read(self.given),
@@ -239,19 +241,25 @@ impl<'q> Selected<'q> {
         Ok(found)
     }
 
-    fn begin_if_first(&mut self, is_for_windows: bool) {
-        if self.context.may_begin() {
-            self.reading = self.begin(is_for_windows);
-        }
+    fn begin_early(&mut self, is_for_windows: bool) {
+        let batch = match self.context.may_begin(self.samples_expected()) {
+            None => return,
+            Some(Beginning::First) => self.batch_worth_threads(),
+            Some(Beginning::Beside) => match self.batch_beside_others() {
+                None => return,
+                batch => batch,
+            },
+        };
+        self.reading = self.begin(is_for_windows, batch);
     }
 
-    fn begin(&mut self, is_for_windows: bool) -> Reading {
+    /// With threads that read batches of so many series, if any.
+    fn begin(&mut self, is_for_windows: bool, batch: Option<usize>) -> Reading {
         let reads = match &self.tiers {
-            None => Reads::Sent(self.range, self.steps_of_samples()),
+            None => self.reads_of_samples(),
             Some(tiers) if is_for_windows => Reads::Buckets(tiers.plan.clone(), self.walk.take()),
             Some(tiers) => Reads::Last(tiers.plan.clone(), self.newest.take()),
         };
-        let batch = self.batch_worth_threads();
         let (budget, snapshot) = (self.context.budget.clone(), self.context.snapshot().clone());
         let series = self.series.clone();
         let reader = move || SeriesReader::new(&budget, &snapshot, &series, reads.clone());
@@ -266,22 +274,49 @@ impl<'q> Selected<'q> {
         ahead.map_or_else(|| Reading::Here(Box::new(reader())), Reading::Ahead)
     }
 
+    fn reads_of_samples(&mut self) -> Reads {
+        // Whether there was a reset tells the sample before.
+        match self.newest.take_if(|newest| newest.times.len() == 1 && !self.tells_resets) {
+            Some(newest) => Reads::Newest(self.range, newest),
+            None => Reads::Sent(self.range, self.steps_of_samples()),
+        }
+    }
+
     fn steps_of_samples(&mut self) -> Option<SampleSteps> {
         let tells_resets = self.tells_resets;
         let newest = self.newest.take().map(|newest| SampleSteps::Newest(newest, tells_resets));
         newest.or_else(|| Some(SampleSteps::Windows(self.windows.take()?, tells_resets)))
     }
 
+    fn samples_expected(&self) -> u64 {
+        self.series.iter().map(|series| series.sample_count_estimate).sum()
+    }
+
     /// Of how many series the batches are that threads read: None if there is little to read, or what threads may hold at
     /// once cannot be paid for.
     fn batch_worth_threads(&mut self) -> Option<usize> {
-        let estimates = || self.series.iter().map(|series| series.sample_count_estimate);
-        let (count, samples) = (self.series.len() as u64, estimates().sum::<u64>());
+        let (count, samples) = (self.series.len() as u64, self.samples_expected());
         if thread_count() == 1 || samples < SAMPLES_MIN || count < 2 * thread_count() as u64 {
             return None;
         }
         let batch = (BATCH_SAMPLES * count / samples).clamp(1, count.div_ceil(2 * thread_count() as u64));
-        let largest = estimates().max().unwrap_or(0).saturating_mul(BYTES_PER_SAMPLE);
+        self.pay_for(batch)
+    }
+
+    /// The same where threads read this selector while others read other ones.
+    fn batch_beside_others(&mut self) -> Option<usize> {
+        let (count, samples) = (self.series.len() as u64, self.samples_expected());
+        if thread_count() == 1 || samples == 0 {
+            return None;
+        }
+        self.pay_for((BATCH_SAMPLES * count / samples).clamp(1, count))
+    }
+
+    /// Pays for what threads hold at once of such batches.
+    fn pay_for(&mut self, batch: u64) -> Option<usize> {
+        let count = self.series.len() as u64;
+        let largest = self.series.iter().map(|series| series.sample_count_estimate).max().unwrap_or(0);
+        let largest = largest.saturating_mul(BYTES_PER_SAMPLE);
         // Rows wait, or what they would be made of.
         let waits = if self.row_bytes > 0 { self.row_bytes } else { largest };
         let waiting = waits.saturating_mul(count.min(batch * in_flight_max() as u64));

@@ -31,6 +31,8 @@ pub struct SeriesReader {
 pub enum Reads {
     /// Samples as sent; if that is asked for, what steps make of them.
     Sent(TimeRange, Option<SampleSteps>),
+    /// What one step makes of the newest sample.
+    Newest(TimeRange, NewestWalk),
     /// The last sample of each bucket; if that is asked for, the newest float at each step.
     Last(ReadPlan, Option<NewestWalk>),
     /// Buckets; what floats alone are in goes through the windows, if there are some.
@@ -94,8 +96,7 @@ impl SeriesReader {
         let (plan, walk) = match &mut self.reads {
             Reads::Sent(range, steps) => {
                 settled(self.snapshot.read(series, *range, &mut self.samples), &self.budget)?;
-                let mut counts = TierCounts::default();
-                counts.add(0, (self.samples.floats.len() + self.samples.histograms.len()) as u64);
+                let counts = counted(&self.samples);
                 let found = match steps {
                     None => Found::Sent(take(&mut self.samples)),
                     Some(steps) => {
@@ -104,8 +105,20 @@ impl SeriesReader {
                 };
                 return Ok((found, counts));
             }
+            Reads::Newest(range, newest) => {
+                settled(self.snapshot.read_newest(series, *range, &mut self.samples), &self.budget)?;
+                let found = newest.fill_of_samples(&self.samples);
+                return Ok((Found::Steps(found), counted(&self.samples)));
+            }
             Reads::Last(plan, newest) => {
-                let counts = read_buckets(&self.snapshot, series, plan, &self.budget, &mut self.buckets)?;
+                let counts = read_buckets(
+                    &self.snapshot,
+                    series,
+                    plan,
+                    &self.budget,
+                    &mut self.buckets,
+                    &mut self.samples,
+                )?;
                 if let Some(newest) = newest.as_mut().filter(|_| self.buckets.histograms.is_empty()) {
                     return Ok((Found::Steps(newest.fill(&self.buckets.floats)), counts));
                 }
@@ -114,10 +127,18 @@ impl SeriesReader {
             }
             Reads::Buckets(plan, walk) => (plan, walk),
         };
-        let mut counts = read_buckets(&self.snapshot, series, plan, &self.budget, &mut self.buckets)?;
+        let mut counts =
+            read_buckets(&self.snapshot, series, plan, &self.budget, &mut self.buckets, &mut self.samples)?;
         if !self.buckets.has().contains(plan.wanted) {
             let last = ReadPlan { wanted: Columns::LAST, ..plan.clone() };
-            counts.add_all(&read_buckets(&self.snapshot, series, &last, &self.budget, &mut self.buckets)?);
+            counts.add_all(&read_buckets(
+                &self.snapshot,
+                series,
+                &last,
+                &self.budget,
+                &mut self.buckets,
+                &mut self.samples,
+            )?);
             self.buckets.put_last_samples(&mut self.samples);
             return Ok((Found::LastSamplesOnly(take(&mut self.samples)), counts));
         }
@@ -152,12 +173,19 @@ impl SampleSteps {
     }
 }
 
+fn counted(samples: &SampleBuffer) -> TierCounts {
+    let mut counts = TierCounts::default();
+    counts.add(0, (samples.floats.len() + samples.histograms.len()) as u64);
+    counts
+}
+
 fn read_buckets(
     snapshot: &MetricsSnapshot,
     series: &Series,
     plan: &ReadPlan,
     budget: &Budget,
     to: &mut Buckets,
+    samples: &mut SampleBuffer,
 ) -> Result<TierCounts, QueryError> {
-    settled(snapshot.read_buckets(series, plan, &mut to.floats, &mut to.histograms), budget)
+    settled(snapshot.read_buckets(series, plan, &mut to.floats, &mut to.histograms, samples), budget)
 }

@@ -25,6 +25,10 @@ impl<'a> LookUp<'a> {
         self.labels.labels(ordinal)
     }
 
+    pub fn labels_with_fingerprint(&mut self, ordinal: u32) -> Result<(Labels, u128), SegmentError> {
+        self.labels.labels_with_fingerprint(ordinal)
+    }
+
     /// [`Labels::fingerprint`] of the series.
     pub fn fingerprint(&mut self, ordinal: u32) -> Result<u128, SegmentError> {
         self.labels.fingerprint(ordinal)
