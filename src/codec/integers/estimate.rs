@@ -78,18 +78,22 @@ fn estimate_group(residuals: &[i64]) -> (usize, usize) {
 fn count_widths(residuals: &[i64], typical: i64) -> [u8; 65] {
     const { assert!(GROUP <= u8::MAX as usize) };
     const LANES: usize = 4;
+    const FEW: usize = 32;
+    let width = |residual: i64| bit_len(zigzag(residual.wrapping_sub(typical)));
+    let mut counts = [0u8; 65];
+    if residuals.len() < FEW {
+        residuals.iter().for_each(|&residual| counts[width(residual)] += 1);
+        return counts;
+    }
     // Most are as wide as the one before: where all were counted in one place, each would wait for the one before.
-    let mut lanes = [[0u8; 65]; LANES];
+    let mut lanes = [counts; LANES];
     for some in residuals.chunks(LANES) {
-        for (lane, &residual) in lanes.iter_mut().zip(some) {
-            lane[bit_len(zigzag(residual.wrapping_sub(typical)))] += 1;
-        }
+        lanes.iter_mut().zip(some).for_each(|(lane, &residual)| lane[width(residual)] += 1);
     }
-    let [first, others @ ..] = &mut lanes;
-    for lane in others {
-        first.iter_mut().zip(lane).for_each(|(count, more)| *count += *more);
+    for lane in lanes {
+        counts.iter_mut().zip(lane).for_each(|(count, more)| *count += more);
     }
-    *first
+    counts
 }
 
 #[cfg(test)]
