@@ -1,5 +1,6 @@
 //! States of floats: the columns of a block, each as what it is more than others let expect.
 
+mod lost;
 mod pack;
 mod unpack;
 
@@ -118,34 +119,6 @@ impl Filled<'_> {
     fn expected_integer_sum(&self, scale: Scale) -> impl Fn(usize) -> i64 {
         let both = self.integer_end(scale, i64::wrapping_add);
         move |at| both(at).wrapping_mul(self.counts[at] as i64) / 2
-    }
-
-    /// As if the value before each reset was the maximum; `maxs` are those of the buckets with resets.
-    fn lost_of_max(&self, maxs: impl IntoIterator<Item = f64>, scale: Scale) -> Vec<i64> {
-        let rows = maxs.into_iter().zip(&self.resets);
-        rows.map(|(max, (_, resets))| scale.integer_of(max).wrapping_mul(*resets)).collect()
-    }
-
-    /// As if the value before each reset was the mean; `sums` are those that a reader has, which may be rounded.
-    fn lost_of_mean(&self, sums: &[f64], scale: Scale) -> Vec<i64> {
-        let lost = |&(row, resets): &(usize, i64)| {
-            let count = self.counts[row];
-            let sum = scale.of_sums(count).integer_of(*sums.get(row)?);
-            Some(sum.wrapping_div((count as i64).max(1)).wrapping_mul(resets))
-        };
-        self.resets.iter().filter_map(lost).collect()
-    }
-
-    /// The resets of each bucket.
-    fn all_resets(&self) -> Vec<i64> {
-        let mut all = vec![0; self.counts.len()];
-        self.resets.iter().for_each(|&(row, resets)| all[row] = resets);
-        all
-    }
-
-    /// The buckets that have resets.
-    fn reset_rows(&self) -> impl Iterator<Item = usize> {
-        self.resets.iter().map(|(row, _)| *row)
     }
 
     /// A bucket whose ends and extremes are one has no changes; in another, each sample is expected to be one.

@@ -8,11 +8,12 @@ use super::super::parts::Parts;
 use super::super::residuals::{Packed, Places};
 use super::super::scale::{IntegerScale, Whole, from_rounded_bits, to_rounded_bits};
 use super::super::{spread_numbers, take_numbers};
+use super::lost::take_resets;
 use super::{EXPECTED, Filled, OF_MEAN, PLAIN, ROUNDED, SOME, STEPPED, Tail, UNKNOWN_FORM};
 use crate::codec::{Malformed, floats, integers, take_u8};
 use crate::model::rollup::{BucketTimes, Columns, FloatBuckets, TimesPart, greater, lesser};
 
-const MISSING: Malformed = Malformed("a column follows from one that is not there");
+pub(super) const MISSING: Malformed = Malformed("a column follows from one that is not there");
 
 /// Appends the states of a part of the buckets with these times: the `wanted` columns, as far as they are there; on an
 /// error nothing.
@@ -237,7 +238,7 @@ impl Filled<'_> {
         }
     }
 
-    fn take_extreme(
+    pub(super) fn take_extreme(
         &self,
         bytes: Option<&[u8]>,
         places: &Places,
@@ -313,82 +314,15 @@ impl Filled<'_> {
         }
     }
 
-    fn take_lost(&self, parts: &Parts<'_>, to: &mut Vec<f64>) -> Result<(), Malformed> {
-        let start = to.len();
-        to.resize(start + self.counts.len(), 0.0);
-        let Some(mut bytes) = parts.get(Columns::LOST) else { return Ok(()) };
-        if !parts.has.contains(Columns::RESETS) {
-            return Err(Malformed("there are no resets to lose something in"));
-        }
-        let rows: Vec<usize> = self.reset_rows().collect();
-        let form = take_u8(&mut bytes)?;
-        let mut found = Vec::with_capacity(rows.len());
-        if form == PLAIN {
-            take_floats(bytes, &Places::all(rows.len()), &mut found)?;
-        } else {
-            let packed = Packed::open(bytes, rows.len())?;
-            let scale = packed.scale;
-            let expected = match form {
-                EXPECTED => self.lost_of_max(self.take_maxs_of(&rows, parts)?, scale),
-                OF_MEAN => self.lost_of_mean(self.known(&self.sums)?, scale),
-                _ => return Err(UNKNOWN_FORM),
-            };
-            let value = |at: usize, integer| scale.of_sums(self.resets[at].1 as u64).value_of(integer);
-            packed.unpack(&Places::all(rows.len()), |at| expected[at], value, &mut found)?;
-        }
-        rows.into_iter().zip(found).for_each(|(row, value)| to[start + row] = value);
-        Ok(())
-    }
-
-    /// The greatest values of these buckets, which are in order; unless all are at hand, they are unpacked by themselves.
-    fn take_maxs_of(&self, rows: &[usize], parts: &Parts<'_>) -> Result<Vec<f64>, Malformed> {
-        let pick = |all: &[f64]| rows.iter().map(|&row| all[row]).collect();
-        if self.maxs.len() == self.counts.len() {
-            return Ok(pick(&self.maxs));
-        }
-        if !parts.has.contains(Columns::MAX) {
-            return Err(MISSING);
-        }
-        let bytes = parts.get(Columns::MAX);
-        match bytes.and_then(|bytes| bytes.split_first()) {
-            Some((&EXPECTED, bytes)) => {
-                self.known_ends()?;
-                let packed = Packed::open(bytes, self.counts.len())?;
-                let (scale, expected) = (packed.scale, self.integer_end(packed.scale, i64::max));
-                let value = |_, integer| scale.value_of(integer);
-                packed.unpack_some(self.counts.len(), rows, expected, value)
-            }
-            _ => {
-                let mut all = Vec::new();
-                let places = Places::all(self.counts.len());
-                self.take_extreme(bytes, &places, greater, i64::max, &mut all)?;
-                Ok(pick(&all))
-            }
-        }
-    }
-
     /// Foreign bytes may say of a column that it follows from one that is not there.
-    fn known<'a>(&self, column: &'a [f64]) -> Result<&'a [f64], Malformed> {
+    pub(super) fn known<'a>(&self, column: &'a [f64]) -> Result<&'a [f64], Malformed> {
         let is_there = column.len() == self.counts.len();
         is_there.then_some(column).ok_or(MISSING)
     }
 
-    fn known_ends(&self) -> Result<(), Malformed> {
+    pub(super) fn known_ends(&self) -> Result<(), Malformed> {
         self.known(&self.firsts).and(self.known(&self.lasts)).map(|_| ())
     }
-}
-
-/// Places and numbers of those buckets that have resets: nearly always few.
-fn take_resets(bytes: Option<&[u8]>, count: usize) -> Result<Vec<(usize, i64)>, Malformed> {
-    let (mut some, mut place) = (Vec::new(), 0);
-    let Some(mut bytes) = bytes else { return Ok(some) };
-    integers::for_each_group(&mut bytes, count, |group| {
-        if group.iter().fold(0, |any, resets| any | resets) != 0 {
-            some.extend((place..).zip(group.iter().copied()).filter(|(_, resets)| *resets != 0));
-        }
-        place += group.len();
-    })?;
-    if bytes.is_empty() { Ok(some) } else { Err(Malformed("bytes after a column")) }
 }
 
 /// Appends these values, which lie in these places, and of which some are others.
@@ -418,7 +352,7 @@ fn take_plain(mut bytes: &[u8], places: &Places, to: &mut Vec<f64>) -> Result<()
     }
 }
 
-fn take_floats(bytes: &[u8], places: &Places, to: &mut Vec<f64>) -> Result<(), Malformed> {
+pub(super) fn take_floats(bytes: &[u8], places: &Places, to: &mut Vec<f64>) -> Result<(), Malformed> {
     to.reserve(places.rows.len());
     floats::decode_in(bytes, places.count, places.rows.clone(), to)
 }
