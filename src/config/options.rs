@@ -76,7 +76,7 @@ pub const OPTIONS: &[OptionSpec] = options! {
     "limits.max-labels" COUNT limits.labels_max: "Labels of one series";
     "limits.max-label-name-bytes" SIZE limits.label_name_bytes_max: "Length of a label name";
     "limits.max-label-value-bytes" SIZE limits.label_value_bytes_max: "Length of a label value";
-    "limits.max-histogram-buckets" COUNT limits.histogram_buckets_max: "Buckets of one native histogram";
+    "limits.max-histogram-buckets" COUNT limits.histogram_buckets_max: "Buckets of one histogram, quantiles of one summary";
     "limits.max-line-bytes" SIZE limits.line_bytes_max: "Length of a log line";
     "limits.max-stream-labels" COUNT limits.stream_labels_max: "Labels of one pushed stream of log entries, service_name not counted";
     "limits.max-metadata-names" COUNT limits.metadata_names_max: "Names of structured metadata of one log entry";

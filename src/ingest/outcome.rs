@@ -25,7 +25,8 @@ impl Outcome {
     }
 }
 
-/// Why a whole request was refused; nothing of it is stored.
+/// Why a whole request was refused; nothing of it is stored. New series that stood before what is malformed count against the limit of
+/// series until they are idle.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum IngestError {
     #[error("decoded size {size} > {max} (--limits.max-decoded-bytes)")]

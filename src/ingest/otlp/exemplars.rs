@@ -8,12 +8,15 @@ use opentelemetry_proto::tonic::metrics::v1::exemplar::Value;
 use super::attributes::text;
 use super::shape::{DECODED_MAX, Shape, decode};
 use crate::ingest::Options;
-use crate::ingest::admission::{Rejection, admit_exemplar_labels, admit_label_count};
+use crate::ingest::admission::{Reason, Rejection, admit_exemplar_labels, admit_label_count};
 use crate::ingest::protobuf::{Message, WireError};
 use crate::model::Labels;
 
-pub(super) fn decoded(message: Message<'_>) -> Result<Exemplar, WireError> {
-    decode(message, Shape::Exemplar, &mut { DECODED_MAX })
+pub(super) fn decoded(message: Message<'_>) -> Result<Exemplar, Rejection> {
+    decode(message, Shape::Exemplar, &mut { DECODED_MAX }).map_err(|WireError { offset, reason }| {
+        let message = format!("invalid protobuf at byte {offset} of an exemplar: {reason}");
+        Rejection::new(Reason::Malformed, message)
+    })
 }
 
 pub(super) fn value(exemplar: &Exemplar) -> Option<f64> {

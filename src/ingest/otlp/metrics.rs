@@ -15,7 +15,7 @@ use super::super::intake::{Admitted, Intake};
 use super::super::protobuf::{Message, WireError};
 use super::super::series_cache::SpellingHash;
 use super::attributes::{AttributeSpelling, ResourceLabels, spell};
-use super::bounds::check_bounds;
+use super::bounds::{check_bounds, check_quantiles};
 use super::naming::{Kind, unit_name};
 use super::points::{Numbers, Point, Points};
 use super::series::{Family, Member, OF_FAMILY, OF_POINT, OF_TARGET_INFO, PointLabels};
@@ -132,7 +132,8 @@ impl<'b> Reader<'_, 'b, '_> {
         Family::new(metric, kind, temporality, self.hash.of(self.spelling))
     }
 
-    /// A point is stored or refused, never its neighbours with it.
+    /// A point is stored or refused, never its neighbours with it, unless it is no message of its kind: then nobody knows what
+    /// else was meant.
     #[inline]
     fn each<N: Numbers>(
         &mut self,
@@ -241,6 +242,7 @@ impl<'b> Reader<'_, 'b, '_> {
     ) -> Result<Timestamp, Rejection> {
         let times = Times::new(point.start_time_unix_nano, point.time_unix_nano);
         let is_stale = is_stale(point.flags);
+        check_quantiles(point, self.intake.options.histogram_buckets_max)?;
         let labels = self.labels(family, attributes)?;
         let number = |value: f64| if is_stale { stale_marker() } else { value };
         // As for a histogram, all series first.
@@ -338,6 +340,8 @@ impl<'b> Reader<'_, 'b, '_> {
     fn metadata(&mut self, family: &Family<'_>, metric_type: MetricType) {
         let Metric { name, description, unit, .. } = family.metric;
         self.spelling.clear();
+        // What the name is translated to depends on the kind, too.
+        self.spelling.push(family.kind as u8);
         spell(&[name, metric_type.as_str(), description, unit], self.spelling);
         let options = self.intake.options;
         self.intake.metadata(self.hash.of(self.spelling), || {

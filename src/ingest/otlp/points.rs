@@ -10,7 +10,7 @@ use opentelemetry_proto::tonic::metrics::v1::{
 
 use crate::ingest::protobuf::{Field, Message, WireError};
 
-// A message of two bytes is 24 here, and all of a point are held at once.
+// What takes two bytes in a body takes up to 24 here, and all of a point are held at once.
 const LIST_MAX: usize = 1 << 16;
 
 /// A data point; used again for the next.
@@ -152,6 +152,10 @@ impl Numbers for SummaryDataPoint {
             3 => self.time_unix_nano = field.fixed64()?,
             4 => self.count = field.fixed64()?,
             5 => self.sum = field.double()?,
+            6 if self.quantile_values.len() == LIST_MAX => {
+                let reason = "more than 65536 quantiles of one point";
+                return Err(WireError { offset: field.offset, reason });
+            }
             6 => self.quantile_values.push(value_at_quantile(field.message()?)?),
             8 => self.flags = field.varint()? as u32,
             _ => {}

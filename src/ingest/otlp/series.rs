@@ -19,7 +19,7 @@ use crate::ingest::protobuf::{Message, WireError};
 // hashes.
 pub(super) const OF_POINT: u8 = 0xFF;
 const OF_MEMBER: u8 = 0xFE;
-pub(super) const OF_TARGET_INFO: u8 = 0xFD;
+pub(super) const OF_TARGET_INFO: u8 = 0xF7;
 pub(super) const OF_FAMILY: u8 = 0xFC;
 
 /// What all points of one metric share.
@@ -28,7 +28,7 @@ pub(super) struct Family<'m> {
     pub temporality: Temporality,
     /// The hash of the metric and of what its resource adds to labels.
     pub spelling: u128,
-    kind: Kind,
+    pub kind: Kind,
     name: OnceCell<String>,
 }
 

@@ -119,16 +119,22 @@ fn check_below(mut message: Message<'_>, shape: Shape, depth: usize) -> Result<u
     Ok(message_count)
 }
 
-/// Decodes a message of this shape; `messages_left` counts down from [`DECODED_MAX`] over all that are held at once.
+/// Decodes a message of this shape, counted as [`check_counted`] counts.
 pub fn decode<M: prost::Message + Default>(
     message: Message<'_>,
     shape: Shape,
     messages_left: &mut usize,
 ) -> Result<M, WireError> {
+    check_counted(message, shape, messages_left)?;
+    Ok(M::decode(message.bytes()).expect("what has its shape can be decoded"))
+}
+
+/// As [`check`]; `messages_left` counts down from [`DECODED_MAX`] over all that are held at once.
+pub fn check_counted(message: Message<'_>, shape: Shape, messages_left: &mut usize) -> Result<(), WireError> {
     let left = messages_left.checked_sub(check(message, shape)?);
     let reason = "more than 65536 messages in each other or of one list";
     *messages_left = left.ok_or(WireError { offset: message.offset(), reason })?;
-    Ok(M::decode(message.bytes()).expect("what has its shape can be decoded"))
+    Ok(())
 }
 
 pub fn check_text(text: Message<'_>) -> Result<&str, WireError> {

@@ -327,7 +327,7 @@ fn values_nested_without_end_are_refused() {
 }
 
 #[test]
-fn a_cut_body_is_refused_at_its_byte() {
+fn a_cut_body_is_refused_wherever_it_is_cut() {
     let body = request(SERVICE, r#"{"name":"x","gauge":{"dataPoints":[{"timeUnixNano":NOW,"asInt":1}]}}"#);
     let body = json::metrics::decode(body.as_bytes()).unwrap().encode_to_vec();
     let fixture = Fixture::new(ingest::Options::default());
@@ -490,6 +490,39 @@ fn metrics_that_differ_in_what_their_names_are_made_of_are_other_series() {
         fixture.stored(),
         ["m_bytes", "m_ratio", "m_seconds", "m_total", "m"].map(|name| format!(r#"{name}{{job="api"}} 0 1"#))
     );
+    let mut told: Vec<String> = fixture.metadata().into_iter().map(|(family, _)| family).collect();
+    told.sort();
+    assert_eq!(told, ["m", "m_bytes", "m_ratio", "m_seconds", "m_total"]);
+}
+
+#[test]
+fn the_values_of_thousands_of_attributes_of_one_key_are_joined_in_linear_time() {
+    let fixture = Fixture::new(ingest::Options::default());
+    let (value, count) = ("v".repeat(500), 10_000);
+    let attributes = vec![attribute("k", &value); count].join(",");
+    let body = request(&format!("{SERVICE},{attributes}"), &gauge(&[gauge_point(&[])]));
+    // Copied for each of them it would be 25 gigabytes.
+    let outcome = send(&fixture, &body);
+    assert_eq!((outcome.samples, outcome.rejected), (1, 0), "{outcome:?}");
+    assert!(outcome.reasons[0].contains("--limits.max-label-value"), "{outcome:?}");
+}
+
+#[test]
+fn a_summary_of_too_many_quantiles_and_a_bound_that_is_no_number_refuse_their_point() {
+    let fixture = Fixture::new(ingest::Options { histogram_buckets_max: 3, ..ingest::Options::default() });
+    let summary = |count: usize| {
+        let quantiles = vec![r#"{"quantile":0.5,"value":1}"#; count].join(",");
+        format!(
+            r#"{{"name":"s","summary":{{"dataPoints":[{{"timeUnixNano":NOW,"count":2,"sum":3,"quantileValues":[{quantiles}]}}]}}}}"#
+        )
+    };
+    assert_eq!(send(&fixture, &request(SERVICE, &summary(3))).rejected, 0);
+    let outcome = send(&fixture, &request(SERVICE, &summary(4)));
+    assert_eq!(outcome.reasons, ["summary has 4 quantiles > 3 (--limits.max-histogram-buckets)"]);
+    let histogram = r#"{"name":"h","histogram":{"aggregationTemporality":2,"dataPoints":[
+        {"timeUnixNano":NOW,"count":"3","sum":9,"bucketCounts":["1","2","0"],"explicitBounds":[1,"Infinity"]}]}}"#;
+    let outcome = send(&fixture, &request(SERVICE, histogram));
+    assert_eq!(outcome.reasons, ["a bound of a histogram is not finite: inf"]);
 }
 
 #[test]

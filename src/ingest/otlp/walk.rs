@@ -1,12 +1,12 @@
 //! A request of metrics, read in place: whose they are, which metrics, and the messages of their points.
 //!
 //! What a field says twice is read as protobuf has it: lists go on, of the rest the last one counts. What no series
-//! comes of is checked, and not kept.
+//! comes of is not kept, and not all of it is checked.
 
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 
 use super::attributes::decoded;
-use super::shape::{Shape, check, check_text};
+use super::shape::{DECODED_MAX, Shape, check, check_counted, check_text};
 use crate::ingest::protobuf::{Message, WireError};
 
 /// A `ResourceMetrics`.
@@ -55,9 +55,10 @@ pub(super) fn each_resource<'a>(
 impl<'a> ResourceMetrics<'a> {
     /// Those of the resource, which may stand behind its metrics.
     pub fn attributes(self) -> Result<Vec<KeyValue>, WireError> {
-        let mut attributes = Vec::new();
+        let (mut attributes, mut messages_left) = (Vec::new(), DECODED_MAX);
         self.0.each_message(1, |resource| {
-            check(resource, Shape::Resource)?;
+            // Before they are collected: each takes more here than in the body.
+            check_counted(resource, Shape::Resource, &mut messages_left)?;
             resource.each_message(1, |attribute| {
                 attributes.push(attribute);
                 Ok(())
