@@ -80,7 +80,9 @@ fn columns() -> impl Strategy<Value = Columns> {
         Just(Columns::ALL),
         Just(Columns::COUNTER),
         Just(Columns::GAUGE),
-        (0..512u16).prop_map(Columns)
+        (0..512u16).prop_map(Columns),
+        // Without those of which all buckets are unpacked.
+        (0..64u16).prop_map(Columns)
     ]
 }
 

@@ -28,18 +28,22 @@ struct Recent {
 impl RecentLists {
     /// What `=~` with a list was found to let through, if that is still known. `name` is the number of its name.
     pub fn get(&self, name: u32, matcher: &Matcher) -> Option<Arc<RoaringBitmap>> {
-        let lists = self.0.lock();
-        let is_same = |list: &&Recent| list.name == name && *list.value == *matcher.value;
-        lists.iter().find(is_same).map(|list| list.series.clone())
+        let mut lists = self.0.lock();
+        let is_same = |list: &Recent| list.name == name && *list.value == *matcher.value;
+        let found = lists.iter().position(is_same)?;
+        lists.swap(0, found);
+        Some(lists[0].series.clone())
     }
 
-    /// Keeps what was found, in place of what was found first.
+    /// Keeps what was found, in place of what was asked for before all others.
     pub fn keep(&self, name: u32, matcher: &Matcher, series: &Arc<RoaringBitmap>) {
         if series.len() > SERIES_MAX || matcher.value.len() > TEXT_MAX {
             return;
         }
         let recent = Recent { name, value: matcher.value.as_str().into(), series: series.clone() };
         let mut lists = self.0.lock();
+        // Two may have looked for the same.
+        lists.retain(|list| list.name != name || list.value != recent.value);
         lists.truncate(LISTS_MAX - 1);
         lists.push_front(recent);
     }

@@ -258,15 +258,15 @@ impl Packer<'_> {
             forms.into_iter().filter_map(|(form, residuals)| Some(Candidate::Packed(form, residuals?)));
         let packed: Vec<Candidate> = packed.collect();
         let like_lasts = self.lasts_bits() * values.len() / self.states.lasts.len().max(1);
-        let is_surely_less = |candidate: &Candidate| candidate.cost_bits() < like_lasts;
-        if self.forms == Forms::Smallest && packed.iter().any(is_surely_less) && !is_constant(values) {
+        let seems_less = |candidate: &Candidate| candidate.cost_bits() < like_lasts;
+        if self.forms == Forms::Smallest && packed.iter().any(seems_less) && !is_constant(values) {
             return self.chosen(packed);
         }
         self.chosen(std::iter::once(self.plain(values)).chain(packed))
     }
 
-    /// About what the last values take plainly. The other columns of a series are much like them: where one takes less in
-    /// another form, it need not be looked at plainly.
+    /// About what the last values take plainly. The other columns of a series are much like them: where one seems to take less in
+    /// another form, it is not looked at plainly.
     fn lasts_bits(&self) -> usize {
         *self.lasts_bits.get_or_init(|| self.plain(&self.states.lasts).cost_bits())
     }

@@ -67,8 +67,8 @@ pub struct Context<'q> {
     tells_resets: Cell<bool>,
     /// Where selectors built now count their samples.
     tally: RefCell<Rc<Tally>>,
-    /// How many samples the selectors are expected to read that were built so far; none before the first one.
-    samples_ahead: Cell<Option<u64>>,
+    /// What the selectors are expected to read that were built so far; none before the first one.
+    ahead: Cell<Option<Expected>>,
     /// When every operator was built, and how long sorting took.
     prepared_at: Cell<Option<Instant>>,
     sorting: Cell<Duration>,
@@ -91,8 +91,18 @@ pub enum Beginning {
     Beside,
 }
 
-/// What small selectors read together before they are asked; some megabytes, if they hold it all.
+/// What a selector is expected to read, and to hold if all of it waits.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Expected {
+    pub samples: u64,
+    pub bytes: u64,
+}
+
+/// What small selectors read and hold together before they are asked.
 const BEGUN_SAMPLES_MAX: u64 = 100_000;
+const BEGUN_BYTES_MAX: u64 = 4 << 20;
+/// To wake a thread takes as long as to read so many.
+const BEGUN_SAMPLES_MIN: u64 = 1_000;
 
 /// Memory that is accounted for as long as this lives.
 pub struct Held<'q> {
@@ -118,7 +128,7 @@ impl<'q> Context<'q> {
             plans_rollups: Cell::new(false),
             tells_resets: Cell::new(false),
             tally: RefCell::new(Rc::new(Tally::new(query.grid(), false))),
-            samples_ahead: Cell::default(),
+            ahead: Cell::default(),
             prepared_at: Cell::default(),
             sorting: Cell::default(),
             bytes_held: Cell::new(0),
@@ -208,15 +218,23 @@ impl<'q> Context<'q> {
         Ok(self.budget.expect_samples(estimate)?)
     }
 
-    /// Whether a selector that expects so many samples may begin to read before it is asked. The first one may, which is asked
+    /// Whether a selector that expects so much may begin to read before it is asked. The first one may, which is asked
     /// first, and those that have little to read, as soon as those before them have enough to do until a thread is awake. Were it
     /// all of them, the query would hold at once what else it holds one after the other, and crowd the threads that all share.
-    pub fn may_begin(&self, samples: u64) -> Option<Beginning> {
-        let before = self.samples_ahead.get();
-        self.samples_ahead.set(Some(before.unwrap_or(0).saturating_add(samples)));
-        let Some(before) = before else { return Some(Beginning::First) };
-        let is_little = before.saturating_add(samples) <= BEGUN_SAMPLES_MAX;
-        (before >= SAMPLES_MIN && is_little).then_some(Beginning::Beside)
+    pub fn may_begin(&self, expected: Expected) -> Option<Beginning> {
+        let before = self.ahead.get();
+        let Expected { samples, bytes } = before.unwrap_or_default();
+        let all = Expected {
+            samples: samples.saturating_add(expected.samples),
+            bytes: bytes.saturating_add(expected.bytes),
+        };
+        self.ahead.set(Some(all));
+        if before.is_none() {
+            return Some(Beginning::First);
+        }
+        let is_little = all.samples <= BEGUN_SAMPLES_MAX && all.bytes <= BEGUN_BYTES_MAX;
+        let is_worth_a_thread = samples >= SAMPLES_MIN && expected.samples >= BEGUN_SAMPLES_MIN;
+        (is_little && is_worth_a_thread).then_some(Beginning::Beside)
     }
 
     /// Counts what was read of one series in one resolution.
@@ -375,8 +393,8 @@ mod tests {
     use super::*;
     use crate::query::budget::Limits;
 
-    /// What becomes of selectors that expect so many samples, one after the other.
-    fn beginnings<const N: usize>(samples: [u64; N]) -> [Option<Beginning>; N] {
+    /// What becomes of selectors that expect so many samples and hold so many bytes, one after the other.
+    fn beginnings<const N: usize>(expected: [(u64, u64); N]) -> [Option<Beginning>; N] {
         let limits = Limits { samples_max: 0, series_max: 0, bytes_max: 0, log_bytes_max: 0 };
         let budget = Budget::new(Instant::now() + Duration::from_secs(600), limits);
         let query = QueryShape {
@@ -390,15 +408,24 @@ mod tests {
             strict: false,
         };
         let context = Context::without_samples(query, &budget);
-        samples.map(|samples| context.may_begin(samples))
+        expected.map(|(samples, bytes)| context.may_begin(Expected { samples, bytes }))
     }
 
     #[test]
     fn small_selectors_begin_once_there_is_enough_to_do_and_large_ones_wait() {
         let (first, beside) = (Some(Beginning::First), Some(Beginning::Beside));
-        assert_eq!(beginnings([10_000; 4]), [first, None, beside, beside]);
-        assert_eq!(beginnings([10, 10, 10]), [first, None, None]);
-        assert_eq!(beginnings([30_000, 60_000, 60_000, 10]), [first, beside, None, None]);
-        assert_eq!(beginnings([2_000_000, 10]), [first, None]);
+        assert_eq!(beginnings([(10_000, 9); 4]), [first, None, beside, beside]);
+        assert_eq!(beginnings([(10, 9); 3]), [first, None, None]);
+        assert_eq!(
+            beginnings([(30_000, 9), (60_000, 9), (60_000, 9), (2_000, 9)]),
+            [first, beside, None, None]
+        );
+        assert_eq!(beginnings([(2_000_000, 9), (2_000, 9)]), [first, None]);
+        assert_eq!(
+            beginnings([(30_000, 9), (100, 9), (2_000, 9)]),
+            [first, None, beside],
+            "a thread for a hundred"
+        );
+        assert_eq!(beginnings([(30_000, 9), (2_000, 3 << 20), (2_000, 2 << 20)]), [first, beside, None]);
     }
 }

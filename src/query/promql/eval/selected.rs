@@ -10,7 +10,7 @@ use crate::query::promql::functions_table::Function;
 use crate::storage::metrics::{SampleBuffer, Series};
 
 use super::annotations::Note;
-use super::context::{Beginning, Context, Held};
+use super::context::{Beginning, Context, Expected, Held};
 use super::float_walk::{FilledSteps, FloatWalk};
 use super::newest_walk::NewestWalk;
 use super::read_ahead::{ReadAhead, SAMPLES_MIN, in_flight_max};
@@ -242,7 +242,8 @@ impl<'q> Selected<'q> {
     }
 
     fn begin_early(&mut self, is_for_windows: bool) {
-        let batch = match self.context.may_begin(self.samples_expected()) {
+        let (samples, bytes) = (self.samples_expected(), self.bytes_at_once(self.series.len() as u64));
+        let batch = match self.context.may_begin(Expected { samples, bytes }) {
             None => return,
             Some(Beginning::First) => self.batch_worth_threads(),
             Some(Beginning::Beside) => match self.batch_beside_others() {
@@ -314,15 +315,18 @@ impl<'q> Selected<'q> {
 
     /// Pays for what threads hold at once of such batches.
     fn pay_for(&mut self, batch: u64) -> Option<usize> {
-        let count = self.series.len() as u64;
+        let waiting = (self.series.len() as u64).min(batch * in_flight_max() as u64);
+        self.held.push(self.context.hold(self.bytes_at_once(waiting)).ok()?);
+        Some(batch as usize)
+    }
+
+    /// What threads hold at once if so many series wait.
+    fn bytes_at_once(&self, waiting: u64) -> u64 {
         let largest = self.series.iter().map(|series| series.sample_count_estimate).max().unwrap_or(0);
         let largest = largest.saturating_mul(BYTES_PER_SAMPLE);
         // Rows wait, or what they would be made of.
         let waits = if self.row_bytes > 0 { self.row_bytes } else { largest };
-        let waiting = waits.saturating_mul(count.min(batch * in_flight_max() as u64));
-        let bytes = waiting.saturating_add(largest.saturating_mul(thread_count() as u64));
-        self.held.push(self.context.hold(bytes).ok()?);
-        Some(batch as usize)
+        waits.saturating_mul(waiting).saturating_add(largest.saturating_mul(thread_count() as u64))
     }
 }
 

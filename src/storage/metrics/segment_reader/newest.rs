@@ -66,7 +66,7 @@ impl MetricsSegment {
         floats::decode_in(bytes, column.sample_count, wanted.end - 1..wanted.end, &mut floats)
             .map_err(|what| self.damaged_data(block.offset, what))?;
         let value = floats[0];
-        if is_last {
+        if is_last && wanted.end == column.sample_count {
             chunk.know_last_float(row, number, value);
         }
         Ok(Some((time, value)))
