@@ -1,4 +1,4 @@
-//! Columns of states of floats to bytes: of each the smallest form.
+//! Columns of states of floats to bytes: of each the form that seems the smallest.
 
 use std::cell::OnceCell;
 

@@ -10,6 +10,9 @@ use super::float_window::{FloatWindow, Rows};
 use super::rate::{RateKind, Reach, Spacing, is_far_from_zero};
 use super::tally::Samples;
 
+/// Among so many changes it is looked for those that cannot be told by factors alone.
+const TOLD_AT_ONCE: usize = 64;
+
 /// By what the change of each step is multiplied.
 #[derive(Clone, Default)]
 pub struct Factors {
@@ -127,9 +130,10 @@ impl Factors {
             to.extend(ends.map(|((&first, &last), &factor)| change(last - first, first, factor)));
         }
         // Most come in runs that can be told.
-        for (at, changes) in to[start..].chunks_mut(64).enumerate() {
+        for (at, changes) in to[start..].chunks_mut(TOLD_AT_ONCE).enumerate() {
             if changes.iter().fold(false, |any, change| any | change.is_nan()) {
-                let untold = (steps.start + 64 * at..).zip(changes).filter(|(_, change)| change.is_nan());
+                let untold =
+                    (steps.start + TOLD_AT_ONCE * at..).zip(changes).filter(|(_, change)| change.is_nan());
                 untold.for_each(|(step, change)| *change = in_full(step).unwrap_or_else(stale_marker));
             }
         }
