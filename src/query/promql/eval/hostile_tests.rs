@@ -107,6 +107,13 @@ fn no_operator_grows_for_long_without_a_check() {
 }
 
 #[test]
+fn many_small_selectors_hold_no_more_than_a_few_of_them_at_once() {
+    // Rows of one are half a megabyte; of sixty, were they all read beside each other, they would be thirty.
+    let query = vec!["sum(big)"; 60].join(" + ");
+    Engine::open().ask(&query, &budget(12 << 20)).unwrap();
+}
+
+#[test]
 fn nothing_more_is_done_when_time_is_over() {
     let engine = Engine::open();
     for query in QUERIES {
