@@ -159,15 +159,7 @@ impl VisibleSegment {
         range: TimeRange,
         samples: &mut SampleBuffer,
     ) -> Result<(), SegmentError> {
-        if !self.hides() {
-            return self.segment.read(ordinal, range, samples);
-        }
-        let mut result = Ok(());
-        for part in self.parts(ordinal, range) {
-            // What is damaged costs no other part.
-            result = result.and(self.segment.read(ordinal, part, samples));
-        }
-        result
+        self.in_parts(ordinal, range, |part| self.segment.read(ordinal, part, samples))
     }
 
     /// As [`MetricsSegment::read_newest`].
@@ -177,14 +169,7 @@ impl VisibleSegment {
         range: TimeRange,
         samples: &mut SampleBuffer,
     ) -> Result<(), SegmentError> {
-        if !self.hides() {
-            return self.segment.read_newest(ordinal, range, samples);
-        }
-        let mut result = Ok(());
-        for part in self.parts(ordinal, range) {
-            result = result.and(self.segment.read_newest(ordinal, part, samples));
-        }
-        result
+        self.in_parts(ordinal, range, |part| self.segment.read_newest(ordinal, part, samples))
     }
 
     /// As [`MetricsSegment::read_buckets`].
@@ -196,14 +181,9 @@ impl VisibleSegment {
         floats: &mut FloatBuckets,
         histograms: &mut HistogramBuckets,
     ) -> Result<(), SegmentError> {
-        if !self.hides() {
-            return self.segment.read_buckets(ordinal, range, wanted, floats, histograms);
-        }
-        let mut result = Ok(());
-        for part in self.parts(ordinal, range) {
-            result = result.and(self.segment.read_buckets(ordinal, part, wanted, floats, histograms));
-        }
-        result
+        self.in_parts(ordinal, range, |part| {
+            self.segment.read_buckets(ordinal, part, wanted, floats, histograms)
+        })
     }
 
     /// As [`MetricsSegment::exemplars`].
@@ -214,6 +194,24 @@ impl VisibleSegment {
             exemplars.retain(|exemplar| parts.iter().any(|part| part.contains(exemplar.timestamp)));
         }
         Ok(exemplars)
+    }
+
+    /// Reads what of `range` is to be seen of a series, in order of time. What is damaged costs no other part, and the first damage
+    /// is the answer.
+    fn in_parts(
+        &self,
+        ordinal: u32,
+        range: TimeRange,
+        mut read: impl FnMut(TimeRange) -> Result<(), SegmentError>,
+    ) -> Result<(), SegmentError> {
+        if !self.hides() {
+            return read(range);
+        }
+        let mut result = Ok(());
+        for part in self.parts(ordinal, range) {
+            result = result.and(read(part));
+        }
+        result
     }
 
     /// What of `range` is to be seen of a series, in order of time.

@@ -25,6 +25,9 @@ use super::window::WindowShape;
 pub struct Selected<'q> {
     context: &'q Context<'q>,
     series: Arc<[Series]>,
+    /// How many samples all of them are expected to have, and the one that has most.
+    samples_expected: u64,
+    largest_expected: u64,
     range: TimeRange,
     position: PositionRange,
     need: Need,
@@ -106,8 +109,11 @@ impl<'q> Selected<'q> {
         range: TimeRange,
         position: PositionRange,
     ) -> Selected<'q> {
+        let estimates = || series.iter().map(|series| series.sample_count_estimate);
         Selected {
             context,
+            samples_expected: estimates().sum(),
+            largest_expected: estimates().max().unwrap_or(0),
             series,
             range,
             position,
@@ -242,7 +248,7 @@ impl<'q> Selected<'q> {
     }
 
     fn begin_early(&mut self, is_for_windows: bool) {
-        let (samples, bytes) = (self.samples_expected(), self.bytes_at_once(self.series.len() as u64));
+        let (samples, bytes) = (self.samples_expected, self.bytes_at_once(self.series.len() as u64));
         let batch = match self.context.may_begin(Expected { samples, bytes }) {
             None => return,
             Some(Beginning::First) => self.batch_worth_threads(),
@@ -289,14 +295,10 @@ impl<'q> Selected<'q> {
         newest.or_else(|| Some(SampleSteps::Windows(self.windows.take()?, tells_resets)))
     }
 
-    fn samples_expected(&self) -> u64 {
-        self.series.iter().map(|series| series.sample_count_estimate).sum()
-    }
-
     /// Of how many series the batches are that threads read: None if there is little to read, or what threads may hold at
     /// once cannot be paid for.
     fn batch_worth_threads(&mut self) -> Option<usize> {
-        let (count, samples) = (self.series.len() as u64, self.samples_expected());
+        let (count, samples) = (self.series.len() as u64, self.samples_expected);
         if thread_count() == 1 || samples < SAMPLES_MIN || count < 2 * thread_count() as u64 {
             return None;
         }
@@ -306,7 +308,7 @@ impl<'q> Selected<'q> {
 
     /// The same where threads read this selector while others read other ones.
     fn batch_beside_others(&mut self) -> Option<usize> {
-        let (count, samples) = (self.series.len() as u64, self.samples_expected());
+        let (count, samples) = (self.series.len() as u64, self.samples_expected);
         if thread_count() == 1 || samples == 0 {
             return None;
         }
@@ -322,8 +324,7 @@ impl<'q> Selected<'q> {
 
     /// What threads hold at once if so many series wait.
     fn bytes_at_once(&self, waiting: u64) -> u64 {
-        let largest = self.series.iter().map(|series| series.sample_count_estimate).max().unwrap_or(0);
-        let largest = largest.saturating_mul(BYTES_PER_SAMPLE);
+        let largest = self.largest_expected.saturating_mul(BYTES_PER_SAMPLE);
         // Rows wait, or what they would be made of.
         let waits = if self.row_bytes > 0 { self.row_bytes } else { largest };
         waits.saturating_mul(waiting).saturating_add(largest.saturating_mul(thread_count() as u64))

@@ -17,13 +17,18 @@ use super::sample_windows::SampleWindows;
 use super::select::{drop_stale, tell_resets};
 
 pub struct SeriesReader {
-    budget: Budget,
-    snapshot: Arc<MetricsSnapshot>,
-    series: Arc<[Series]>,
+    source: Source,
     reads: Reads,
     /// For the next series.
     samples: SampleBuffer,
     buckets: Box<Buckets>,
+}
+
+/// Where it is read from.
+struct Source {
+    budget: Budget,
+    snapshot: Arc<MetricsSnapshot>,
+    series: Arc<[Series]>,
 }
 
 /// What is read.
@@ -74,7 +79,7 @@ impl SeriesReader {
     ) -> SeriesReader {
         let (samples, buckets) = Default::default();
         let (budget, snapshot, series) = (budget.clone(), snapshot.clone(), series.clone());
-        SeriesReader { budget, snapshot, series, reads, samples, buckets }
+        SeriesReader { source: Source { budget, snapshot, series }, reads, samples, buckets }
     }
 
     /// Takes what was found of an earlier series and is not needed any more, so that the next one allocates nothing.
@@ -91,64 +96,82 @@ impl SeriesReader {
 
     /// Reads the series with this number.
     pub fn read(&mut self, at: usize) -> Read {
-        self.budget.check()?;
-        let series = &self.series[at];
-        let (plan, walk) = match &mut self.reads {
-            Reads::Sent(range, steps) => {
-                settled(self.snapshot.read(series, *range, &mut self.samples), &self.budget)?;
-                let counts = counted(&self.samples);
-                let found = match steps {
-                    None => Found::Sent(take(&mut self.samples)),
-                    Some(steps) => {
-                        Found::Steps(steps.fill(&mut self.samples, &series.labels, &self.budget)?)
-                    }
-                };
-                return Ok((found, counts));
-            }
+        let SeriesReader { source, reads, samples, buckets } = self;
+        source.budget.check()?;
+        match reads {
+            Reads::Sent(range, steps) => source.read_sent(at, *range, steps.as_mut(), samples),
             Reads::Newest(range, newest) => {
-                settled(self.snapshot.read_newest(series, *range, &mut self.samples), &self.budget)?;
-                let found = newest.fill_of_samples(&self.samples);
-                return Ok((Found::Steps(found), counted(&self.samples)));
+                let read = source.snapshot.read_newest(&source.series[at], *range, samples);
+                settled(read, &source.budget)?;
+                Ok((Found::Steps(newest.fill_of_samples(samples)), counted(samples)))
             }
             Reads::Last(plan, newest) => {
-                let counts = read_buckets(
-                    &self.snapshot,
-                    series,
-                    plan,
-                    &self.budget,
-                    &mut self.buckets,
-                    &mut self.samples,
-                )?;
-                if let Some(newest) = newest.as_mut().filter(|_| self.buckets.histograms.is_empty()) {
-                    return Ok((Found::Steps(newest.fill(&self.buckets.floats)), counts));
+                let counts = source.read_buckets(at, plan, buckets, samples)?;
+                if let Some(newest) = newest.as_mut().filter(|_| buckets.histograms.is_empty()) {
+                    return Ok((Found::Steps(newest.fill(&buckets.floats)), counts));
                 }
-                self.buckets.put_last_samples(&mut self.samples);
-                return Ok((Found::LastSamples(take(&mut self.samples)), counts));
+                buckets.put_last_samples(samples);
+                Ok((Found::LastSamples(take(samples)), counts))
             }
-            Reads::Buckets(plan, walk) => (plan, walk),
-        };
-        let mut counts =
-            read_buckets(&self.snapshot, series, plan, &self.budget, &mut self.buckets, &mut self.samples)?;
-        if !self.buckets.has().contains(plan.wanted) {
-            let last = ReadPlan { wanted: Columns::LAST, ..plan.clone() };
-            counts.add_all(&read_buckets(
-                &self.snapshot,
-                series,
-                &last,
-                &self.budget,
-                &mut self.buckets,
-                &mut self.samples,
-            )?);
-            self.buckets.put_last_samples(&mut self.samples);
-            return Ok((Found::LastSamplesOnly(take(&mut self.samples)), counts));
+            Reads::Buckets(plan, walk) => source.read_states(at, plan, walk.as_mut(), buckets, samples),
         }
-        let found = match walk {
-            Some(walk) if self.buckets.histograms.is_empty() => {
-                Found::Steps(walk.fill(&self.buckets.floats, &self.budget)?)
-            }
-            _ => Found::Buckets(take(&mut self.buckets)),
+    }
+}
+
+impl Source {
+    fn read_sent(
+        &self,
+        at: usize,
+        range: TimeRange,
+        steps: Option<&mut SampleSteps>,
+        samples: &mut SampleBuffer,
+    ) -> Read {
+        let series = &self.series[at];
+        settled(self.snapshot.read(series, range, samples), &self.budget)?;
+        let counts = counted(samples);
+        let found = match steps {
+            None => Found::Sent(take(samples)),
+            Some(steps) => Found::Steps(steps.fill(samples, &series.labels, &self.budget)?),
         };
         Ok((found, counts))
+    }
+
+    fn read_states(
+        &self,
+        at: usize,
+        plan: &ReadPlan,
+        walk: Option<&mut FloatWalk>,
+        buckets: &mut Box<Buckets>,
+        samples: &mut SampleBuffer,
+    ) -> Read {
+        let mut counts = self.read_buckets(at, plan, buckets, samples)?;
+        if !buckets.has().contains(plan.wanted) {
+            let last = ReadPlan { wanted: Columns::LAST, ..plan.clone() };
+            counts.add_all(&self.read_buckets(at, &last, buckets, samples)?);
+            buckets.put_last_samples(samples);
+            return Ok((Found::LastSamplesOnly(take(samples)), counts));
+        }
+        let found = match walk {
+            Some(walk) if buckets.histograms.is_empty() => {
+                Found::Steps(walk.fill(&buckets.floats, &self.budget)?)
+            }
+            _ => Found::Buckets(take(buckets)),
+        };
+        Ok((found, counts))
+    }
+
+    fn read_buckets(
+        &self,
+        at: usize,
+        plan: &ReadPlan,
+        to: &mut Buckets,
+        samples: &mut SampleBuffer,
+    ) -> Result<TierCounts, QueryError> {
+        let (series, snapshot) = (&self.series[at], &self.snapshot);
+        settled(
+            snapshot.read_buckets(series, plan, &mut to.floats, &mut to.histograms, samples),
+            &self.budget,
+        )
     }
 }
 
@@ -177,15 +200,4 @@ fn counted(samples: &SampleBuffer) -> TierCounts {
     let mut counts = TierCounts::default();
     counts.add(0, (samples.floats.len() + samples.histograms.len()) as u64);
     counts
-}
-
-fn read_buckets(
-    snapshot: &MetricsSnapshot,
-    series: &Series,
-    plan: &ReadPlan,
-    budget: &Budget,
-    to: &mut Buckets,
-    samples: &mut SampleBuffer,
-) -> Result<TierCounts, QueryError> {
-    settled(snapshot.read_buckets(series, plan, &mut to.floats, &mut to.histograms, samples), budget)
 }
