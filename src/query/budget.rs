@@ -5,10 +5,11 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use super::memory_pool::MemoryPool;
+use super::right_of_way::RightOfWay;
 use crate::model::StopSign;
 
-/// The limits of one query and what it has used so far; shared by the threads that work on it. The only reading
-/// of a clock in this layer is that of the monotonic one, against the deadline it was given.
+/// The limits of one query and what it has used so far; shared by the threads that work on it. No clock is read
+/// in this layer but the monotonic one.
 #[derive(Clone, Debug)]
 pub struct Budget(Arc<State>);
 
@@ -29,6 +30,7 @@ struct State {
     cancelled: AtomicBool,
     /// When it began to run, and how long it had waited.
     turn: OnceLock<(Instant, Duration)>,
+    right_of_way: RightOfWay,
     pool: Option<MemoryPool>,
 }
 
@@ -96,6 +98,7 @@ impl Budget {
             log_lines: AtomicU64::new(0),
             cancelled: AtomicBool::new(false),
             turn: OnceLock::new(),
+            right_of_way: RightOfWay::default(),
             pool: None,
         }))
     }
@@ -128,8 +131,17 @@ impl Budget {
         self.0.turn.get().map_or(Duration::ZERO, |(began, _)| began.elapsed())
     }
 
-    /// Time and cancellation; cheap enough for once a series or once a few thousand samples.
+    /// Time and cancellation; cheap enough for once a series or once a few thousand samples. To be called where no lock
+    /// is held: a query that has been running for a while lets others pass here.
     pub fn check(&self) -> Result<(), Exceeded> {
+        if let Some((began, _)) = self.0.turn.get() {
+            let now = Instant::now();
+            self.0.right_of_way.give_way(now, now - *began);
+        }
+        self.still_runs()
+    }
+
+    fn still_runs(&self) -> Result<(), Exceeded> {
         #[cfg(test)]
         self.0.pace.check()?;
         if self.0.cancelled.load(Ordering::Relaxed) {
@@ -144,7 +156,7 @@ impl Budget {
     /// For storage, which knows no budgets. Whoever asks it looks at the budget again before he uses what it found.
     pub fn stop_sign(&self) -> StopSign {
         let budget = self.clone();
-        StopSign::new(move || budget.check().is_err())
+        StopSign::new(move || budget.still_runs().is_err())
     }
 
     pub fn take_samples(&self, count: u64) -> Result<(), Exceeded> {

@@ -11,12 +11,12 @@ use crate::model::{Labels, Matcher, TimeRange, Timestamp};
 use crate::query::budget::Budget;
 use crate::query::promql::ast::PositionRange;
 use crate::query::promql::duration::QueryTimes;
+use crate::query::read_ahead::SAMPLES_MIN;
 use crate::query::sorting::sort_within;
 use crate::query::{MatrixSeries, QueryError, Timings, settled};
 use crate::storage::metrics::{MetricsSnapshot, ReadPlan, Series, Stretch};
 
 use super::annotations::{Annotations, Note};
-use super::read_ahead::SAMPLES_MIN;
 use super::relabel::Patterns;
 use super::row::{Grid, OutputSeries, Row};
 use super::scalar::Scalar;

@@ -46,7 +46,6 @@ pub(in crate::query) mod over_time;
 mod quantiles;
 mod range_vector;
 mod rate;
-mod read_ahead;
 pub(in crate::query) mod relabel;
 pub(in crate::query) mod result;
 pub(in crate::query) mod row;
@@ -70,6 +69,5 @@ mod window;
 mod window_call;
 
 pub use context::{Context, QueryShape};
-pub use read_ahead::ReadAhead;
 pub use result::evaluate;
 pub use tally::Samples;

@@ -7,13 +7,13 @@ use crate::query::QueryError;
 use crate::query::buckets::Buckets;
 use crate::query::promql::ast::PositionRange;
 use crate::query::promql::functions_table::Function;
+use crate::query::read_ahead::{ReadAhead, SAMPLES_MIN, in_flight_max};
 use crate::storage::metrics::{SampleBuffer, Series};
 
 use super::annotations::Note;
 use super::context::{Beginning, Context, Expected, Held};
 use super::float_walk::{FilledSteps, FloatWalk};
 use super::newest_walk::NewestWalk;
-use super::read_ahead::{ReadAhead, SAMPLES_MIN, in_flight_max};
 use super::row::Grid;
 use super::sample_windows::SampleWindows;
 use super::select::DataTime;
