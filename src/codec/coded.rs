@@ -6,6 +6,7 @@ use std::vec;
 
 use super::ans::{self, LANES, Shares};
 use super::bits::{self, GROUP};
+use super::integers::min_max;
 use super::varint::{read_i64, read_u64, write_i64, write_u64};
 use super::{Malformed, take, take_count, take_u8};
 
@@ -127,10 +128,9 @@ const TOO_LONG: Malformed = Malformed("a run of residuals is too long");
 /// about a quarter of the symbols there may be.
 fn choose_window(residuals: &[i64], symbols_max: usize) -> Option<(u32, i64)> {
     const SAMPLE: usize = 64;
-    let mut sample: Vec<i64> = residuals.iter().step_by(residuals.len().div_ceil(SAMPLE)).copied().collect();
-    sample.sort_unstable();
-    let cut = sample.len() / 24;
-    let (from, to) = (sample[cut], sample[sample.len() - 1 - cut]);
+    let stride = residuals.len().div_ceil(SAMPLE);
+    let cut = residuals.len().div_ceil(stride) / 24;
+    let (from, to) = without_outermost(residuals.iter().step_by(stride).copied(), cut);
     let spread = to.wrapping_sub(from) as u64;
     let len = u64::BITS - spread.leading_zeros();
     let low = len.saturating_sub(symbols_max.ilog2() - 1);
@@ -140,8 +140,23 @@ fn choose_window(residuals: &[i64], symbols_max: usize) -> Option<(u32, i64)> {
     let room = (symbols_max as u64) << low;
     // The bulk in the middle, but nothing wasted below the least.
     let base = from.wrapping_sub(((room - spread) / 2) as i64);
-    let min = residuals.iter().copied().min()?;
+    let (min, _) = min_max(residuals);
     Some((low, if min.wrapping_sub(base) as u64 <= room && min > base { min } else { base }))
+}
+
+/// The least and the greatest but for so many at either end, which are two at most.
+fn without_outermost(values: impl Iterator<Item = i64>, cut: usize) -> (i64, i64) {
+    let (mut least, mut greatest) = ([i64::MAX; 3], [i64::MIN; 3]);
+    for value in values {
+        let (mut low, mut high) = (value, value);
+        for slot in &mut least {
+            (*slot, low) = ((*slot).min(low), (*slot).max(low));
+        }
+        for slot in &mut greatest {
+            (*slot, high) = ((*slot).max(high), (*slot).min(high));
+        }
+    }
+    (least[cut], greatest[cut])
 }
 
 /// Residuals on disk, unpacked in groups.

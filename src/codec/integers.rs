@@ -188,6 +188,19 @@ fn residuals(values: &[i64], order: usize, at: usize, to: &mut [i64]) {
     }
 }
 
+/// Of no values the least is above the greatest.
+pub(super) fn min_max(values: &[i64]) -> (i64, i64) {
+    // In one pair, each comparison would wait for the one before.
+    let mut lanes = [(i64::MAX, i64::MIN); 4];
+    let wider = |(min, max): (i64, i64), value: i64| (min.min(value), max.max(value));
+    let (fours, rest) = values.as_chunks::<4>();
+    for four in fours {
+        lanes.iter_mut().zip(four).for_each(|(lane, &value)| *lane = wider(*lane, value));
+    }
+    lanes[0] = rest.iter().fold(lanes[0], |lane, &value| wider(lane, value));
+    lanes.into_iter().fold(lanes[0], |(min, max), (low, high)| (min.min(low), max.max(high)))
+}
+
 pub(super) fn varint_bits(value: i64) -> usize {
     8 * bit_len(zigzag(value)).div_ceil(7).max(1)
 }
@@ -197,6 +210,7 @@ fn bit_len(value: u64) -> usize {
 }
 
 /// Base and width of a group, and how many values fall outside.
+#[derive(Debug, PartialEq, Eq)]
 struct Window {
     base: i64,
     width: u32,
@@ -225,30 +239,27 @@ fn encode_group(residuals: &[i64], out: &mut Vec<u8>) {
     }
 }
 
-/// The cheapest window over the sorted residuals: leaving out the few smallest and largest may save bits on all.
 fn choose_window(residuals: &[i64]) -> Window {
-    let (min, max) = residuals.iter().fold((i64::MAX, i64::MIN), |(l, h), &r| (l.min(r), h.max(r)));
-    if min == max {
-        return Window { base: min, width: 0, exceptions: 0 };
-    }
+    let (min, max) = min_max(residuals);
+    let widest = Window { base: min, width: width_between(min, max), exceptions: 0 };
+    if may_leave_out(residuals, &widest) { cheapest_window(residuals, widest) } else { widest }
+}
+
+/// The cheapest window over the sorted residuals: leaving out the few smallest and largest may save bits on all.
+fn cheapest_window(residuals: &[i64], widest: Window) -> Window {
     let mut sorted = [0; GROUP];
     let sorted = &mut sorted[..residuals.len()];
     sorted.copy_from_slice(residuals);
     sorted.sort_unstable();
-    // A distance of 2^63 and more would turn the signed high part around.
-    let width_of = |low: i64, high: i64| match bit_len(high.wrapping_sub(low) as u64) {
-        63.. => 64,
-        width => width as u32,
-    };
     let count = residuals.len();
-    let mut best = (width_of(min, max) as usize * count, min, width_of(min, max));
+    let mut best = (widest.width as usize * count, widest.base, widest.width);
     for left_out in [1, 2, 3, 4, 6, 8, 12, 16, 24, 32] {
         if left_out * 4 > count || left_out * EXCEPTION_BITS >= best.0 {
             break;
         }
         for low in 0..=left_out {
             let (base, top) = (sorted[low], sorted[count - 1 - (left_out - low)]);
-            let width = width_of(base, top);
+            let width = width_between(base, top);
             let cost = width as usize * count + left_out * EXCEPTION_BITS + 8;
             if cost < best.0 {
                 best = (cost, base, width);
@@ -258,6 +269,35 @@ fn choose_window(residuals: &[i64]) -> Window {
     let (_, base, width) = best;
     let is_outside = |r: &&i64| width < 64 && r.wrapping_sub(base) >> width != 0;
     Window { base, width, exceptions: residuals.iter().filter(is_outside).count() }
+}
+
+/// Bits that tell apart what lies between these. A distance of 2^63 and more would turn the signed high part around.
+fn width_between(low: i64, high: i64) -> u32 {
+    match bit_len(high.wrapping_sub(low) as u64) {
+        63.. => 64,
+        width => width as u32,
+    }
+}
+
+/// Whether a narrower window may be cheaper, told without sorting: by how many residuals lie in each sixteenth of the
+/// widest.
+fn may_leave_out(residuals: &[i64], widest: &Window) -> bool {
+    const BINS: usize = 16;
+    const BIN_BITS: u32 = BINS.ilog2();
+    if !(BIN_BITS..u64::BITS).contains(&widest.width) {
+        return widest.width > 0;
+    }
+    let mut counts = [0u8; BINS];
+    for residual in residuals {
+        let bin = residual.wrapping_sub(widest.base) as u64 >> (widest.width - BIN_BITS);
+        counts[bin as usize % BINS] += 1;
+    }
+    // One that is a bit narrower is eight bins wide, and may touch one more; and so on.
+    [(1, 9), (2, 5), (3, 3), (4, 2)].into_iter().any(|(bits_saved, bins)| {
+        let held = counts.windows(bins).map(|bins| bins.iter().map(|&count| usize::from(count)).sum());
+        let left_out = residuals.len() - held.max().unwrap_or(0);
+        left_out * EXCEPTION_BITS <= bits_saved * residuals.len()
+    })
 }
 
 /// Takes what stands before a group's numbers off the front: their width, their base and the count of exceptions.
@@ -316,6 +356,35 @@ mod tests {
         assert_eq!(back, values);
         assert!(slice.is_empty());
         bytes
+    }
+
+    fn window_of(residuals: &[i64]) -> (Window, Window) {
+        let (min, max) = (*residuals.iter().min().unwrap(), *residuals.iter().max().unwrap());
+        let widest = Window { base: min, width: width_between(min, max), exceptions: 0 };
+        (choose_window(residuals), cheapest_window(residuals, widest))
+    }
+
+    #[test]
+    fn the_least_and_the_greatest_are_of_all() {
+        let values: Vec<i64> = (0..23).map(|i| (i * 7 % 23) - 11).collect();
+        for len in 1..=values.len() {
+            let of = &values[..len];
+            assert_eq!(min_max(of), (*of.iter().min().unwrap(), *of.iter().max().unwrap()));
+        }
+    }
+
+    proptest! {
+        /// Bulk and far values of any spread.
+        #[test]
+        fn a_window_is_chosen_as_if_all_were_sorted(
+            spreads in prop::collection::vec(0..63u32, 1..4),
+            picks in prop::collection::vec((0..40usize, any::<i64>()), 1..=GROUP),
+        ) {
+            let residual = |(pick, any): (usize, i64)| any >> spreads[pick.min(spreads.len() - 1).saturating_sub(pick / 8)];
+            let residuals: Vec<i64> = picks.into_iter().map(residual).collect();
+            let (chosen, sorted) = window_of(&residuals);
+            prop_assert_eq!(chosen, sorted);
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! About how many bits integers will take, from a few groups of them.
 
-use super::{EXCEPTION_BITS, bit_len, residuals, varint_bits};
+use super::{EXCEPTION_BITS, bit_len, min_max, residuals, varint_bits};
 use crate::codec::bits::GROUP;
 use crate::codec::varint::zigzag;
 
@@ -54,7 +54,7 @@ fn estimate_group(residuals: &[i64]) -> (usize, usize) {
     let mut some = [0, last / 4, last / 2, last - last / 4, last].map(|at| residuals[at]);
     some.sort_unstable();
     let typical = some[2];
-    let (min, max) = residuals.iter().fold((i64::MAX, i64::MIN), |(l, h), &r| (l.min(r), h.max(r)));
+    let (min, max) = min_max(residuals);
     let mut best = residuals.len() * bit_len(max.wrapping_sub(min) as u64);
     if best <= EXCEPTION_BITS {
         // A window that leaves one out costs as much.

@@ -1,136 +1,10 @@
-//! States of floats: one, and a column of each part of many.
+//! States of floats, a column of each part of many.
 
 use std::ops::Range;
 
-use super::{Columns, NEVER, Refilled, TimesPart, greater, lesser, rows_of, runs};
+use super::{Columns, FloatState, NEVER, Refilled, TimesPart, rows_of, runs, runs_max};
 use crate::model::metrics::is_stale;
 use crate::model::{CompensatedSum, Timestamp};
-
-/// What is known of the floats of one series in a span of time.
-#[derive(Clone, Copy, Debug)]
-pub struct FloatState {
-    pub count: u64,
-    pub sum: CompensatedSum,
-    pub min: f64,
-    pub max: f64,
-    pub first: f64,
-    pub first_time: Timestamp,
-    pub last: f64,
-    pub last_time: Timestamp,
-    pub lost: f64,
-    pub resets: u32,
-    pub changes: u32,
-    /// Time of a stale marker after the last sample, or [`NEVER`].
-    pub stale_at: Timestamp,
-}
-
-impl FloatState {
-    /// Nothing: merged with any state it is that state.
-    pub const EMPTY: FloatState = FloatState {
-        count: 0,
-        sum: CompensatedSum { value: 0.0, compensation: 0.0 },
-        min: 0.0,
-        max: 0.0,
-        first: 0.0,
-        first_time: NEVER,
-        last: 0.0,
-        last_time: NEVER,
-        lost: 0.0,
-        resets: 0,
-        changes: 0,
-        stale_at: NEVER,
-    };
-
-    /// One sample, or one stale marker.
-    pub fn of(time: Timestamp, value: f64) -> FloatState {
-        if is_stale(value) {
-            return FloatState { stale_at: time, ..FloatState::EMPTY };
-        }
-        FloatState {
-            count: 1,
-            sum: CompensatedSum::new(value),
-            min: value,
-            max: value,
-            first: value,
-            first_time: time,
-            last: value,
-            last_time: time,
-            ..FloatState::EMPTY
-        }
-    }
-
-    /// Merges the state of what comes after all of this.
-    #[inline]
-    pub fn append(&mut self, next: &FloatState) {
-        if next.count == 0 {
-            self.stale_at = self.stale_at.max(next.stale_at);
-            return;
-        }
-        if self.count == 0 {
-            *self = *next;
-            return;
-        }
-        if next.first < self.last {
-            self.lost += self.last;
-            self.resets = self.resets.saturating_add(1);
-        }
-        let is_same = next.first == self.last || next.first.is_nan() && self.last.is_nan();
-        self.changes = self.changes.saturating_add(u32::from(!is_same));
-        self.count = self.count.saturating_add(next.count);
-        self.sum.add_sum(next.sum);
-        self.min = lesser(self.min, next.min);
-        self.max = greater(self.max, next.max);
-        (self.last, self.last_time) = (next.last, next.last_time);
-        self.lost += next.lost;
-        self.resets = self.resets.saturating_add(next.resets);
-        self.changes = self.changes.saturating_add(next.changes);
-        self.stale_at = next.stale_at;
-    }
-
-    /// Merges the state of other samples of the same span, wherever in it they lie. Where the two overlap, what is
-    /// counted between neighbours (changes, resets and what they lost) is that of each by itself and no more.
-    pub fn unite(&mut self, other: &FloatState) {
-        let (mut early, late) = match other.count > 0 && other.first_time < self.first_time {
-            true => (*other, *self),
-            false => (*self, *other),
-        };
-        if early.count == 0 || late.count == 0 || early.last_time < late.first_time {
-            let stale_at = early.stale_at.max(late.stale_at);
-            early.append(&late);
-            early.stale_at = if stale_at > early.last_time { stale_at } else { NEVER };
-            *self = early;
-            return;
-        }
-        let (last, last_time) = if late.last_time >= early.last_time {
-            (late.last, late.last_time)
-        } else {
-            (early.last, early.last_time)
-        };
-        let stale_at = early.stale_at.max(late.stale_at);
-        early.sum.add_sum(late.sum);
-        *self = FloatState {
-            count: early.count.saturating_add(late.count),
-            min: lesser(early.min, late.min),
-            max: greater(early.max, late.max),
-            last,
-            last_time,
-            lost: early.lost + late.lost,
-            resets: early.resets.saturating_add(late.resets),
-            changes: early.changes.saturating_add(late.changes),
-            stale_at: if stale_at > last_time { stale_at } else { NEVER },
-            ..early
-        };
-    }
-
-    /// The state of samples in order of time.
-    pub fn fold(timestamps: &[Timestamp], values: &[f64]) -> FloatState {
-        let mut state = FloatState::EMPTY;
-        for (&time, &value) in timestamps.iter().zip(values) {
-            state.append(&FloatState::of(time, value));
-        }
-        state
-    }
-}
 
 /// Buckets of one series in order of their ends, which strictly increase. A column that is not in `has` is empty;
 /// ends, counts and stale markers are always there. Of a bucket whose count is 0 the rest means nothing.
@@ -151,6 +25,32 @@ pub struct FloatBuckets {
     pub changes: Vec<u32>,
     /// Of a stale marker after the last sample, or [`NEVER`].
     pub stale_at: Refilled<Timestamp>,
+}
+
+/// What all columns can do, whatever they hold.
+trait Column {
+    fn reserve(&mut self, more: usize);
+    fn clear(&mut self);
+}
+
+impl<T> Column for Vec<T> {
+    fn reserve(&mut self, more: usize) {
+        Vec::reserve(self, more);
+    }
+
+    fn clear(&mut self) {
+        Vec::clear(self);
+    }
+}
+
+impl<T: Copy> Column for Refilled<T> {
+    fn reserve(&mut self, more: usize) {
+        Refilled::reserve(self, more);
+    }
+
+    fn clear(&mut self) {
+        Refilled::clear(self);
+    }
 }
 
 impl FloatBuckets {
@@ -203,6 +103,31 @@ impl FloatBuckets {
         let mut state = FloatState::EMPTY;
         rows.into_iter().for_each(|row| state.append(&self.state(row)));
         state
+    }
+
+    /// Makes room for so many more.
+    fn reserve(&mut self, more: usize) {
+        let has = self.has;
+        self.ends.reserve(more);
+        self.counts.reserve(more);
+        self.stale_at.reserve(more);
+        self.columns_mut().into_iter().filter(|(c, _)| has.contains(*c)).for_each(|(_, to)| to.reserve(more));
+    }
+
+    /// Those that may be missing.
+    fn columns_mut(&mut self) -> [(Columns, &mut dyn Column); 10] {
+        [
+            (Columns::SUM, &mut self.sums),
+            (Columns::MIN, &mut self.mins),
+            (Columns::MAX, &mut self.maxs),
+            (Columns::FIRST, &mut self.firsts),
+            (Columns::FIRST, &mut self.first_times),
+            (Columns::LAST, &mut self.lasts),
+            (Columns::LAST, &mut self.last_times),
+            (Columns::LOST, &mut self.lost),
+            (Columns::RESETS, &mut self.resets),
+            (Columns::CHANGES, &mut self.changes),
+        ]
     }
 
     /// Appends a bucket behind the others.
@@ -283,6 +208,7 @@ impl FloatBuckets {
 
     /// Appends the buckets of samples that lie behind all buckets here.
     pub fn fold(&mut self, timestamps: &[Timestamp], values: &[f64], resolution_ms: i64) {
+        self.reserve(runs_max(timestamps, resolution_ms));
         for (end, rows) in runs(timestamps, resolution_ms) {
             self.push(end, &FloatState::fold(&timestamps[rows.clone()], &values[rows]));
         }
@@ -291,6 +217,7 @@ impl FloatBuckets {
     /// The same in buckets of a coarser resolution. Columns that cannot be told of it are left out.
     pub fn coarsen(&self, resolution_ms: i64) -> FloatBuckets {
         let mut coarse = FloatBuckets::new(self.has.mergeable());
+        coarse.reserve(runs_max(&self.ends, resolution_ms));
         for (end, rows) in runs(&self.ends, resolution_ms) {
             coarse.push(end, &self.merged(rows));
         }
@@ -344,19 +271,10 @@ impl FloatBuckets {
     pub fn narrow(&mut self, columns: Columns) {
         self.has = self.has.intersection(columns).union(Columns::COUNT);
         let has = self.has;
-        let floats = [
-            (Columns::SUM, &mut self.sums),
-            (Columns::MIN, &mut self.mins),
-            (Columns::MAX, &mut self.maxs),
-            (Columns::FIRST, &mut self.firsts),
-            (Columns::LAST, &mut self.lasts),
-            (Columns::LOST, &mut self.lost),
-        ];
-        floats.into_iter().filter(|(c, _)| !has.contains(*c)).for_each(|(_, column)| column.clear());
-        let times = [(Columns::FIRST, &mut self.first_times), (Columns::LAST, &mut self.last_times)];
-        times.into_iter().filter(|(c, _)| !has.contains(*c)).for_each(|(_, column)| column.clear());
-        let numbers = [(Columns::RESETS, &mut self.resets), (Columns::CHANGES, &mut self.changes)];
-        numbers.into_iter().filter(|(c, _)| !has.contains(*c)).for_each(|(_, column)| column.clear());
+        self.columns_mut()
+            .into_iter()
+            .filter(|(c, _)| !has.contains(*c))
+            .for_each(|(_, column)| column.clear());
     }
 
     /// A copy of these buckets alone.

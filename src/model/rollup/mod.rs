@@ -6,6 +6,7 @@
 //! engine computes of a merged state is what it would have computed of the samples, bit for bit but for sums of
 //! floats, which differ by what their additions round.
 
+mod float_state;
 mod floats;
 mod histograms;
 mod times;
@@ -13,7 +14,8 @@ mod times;
 #[cfg(test)]
 mod tests;
 
-pub use floats::{FloatBuckets, FloatState};
+pub use float_state::FloatState;
+pub use floats::FloatBuckets;
 pub use histograms::{HistogramBuckets, HistogramState};
 pub use times::{BucketTimes, Refilled, TimesPart};
 
@@ -98,14 +100,24 @@ fn runs(
     times: &[Timestamp],
     resolution_ms: i64,
 ) -> impl Iterator<Item = (Timestamp, std::ops::Range<usize>)> {
-    let mut at = 0;
+    let (mut at, mut end) = (0, None);
     std::iter::from_fn(move || {
-        let end = bucket_end(*times.get(at)?, resolution_ms);
+        let time = *times.get(at)?;
+        let next = end.and_then(|end: Timestamp| end.checked_add(resolution_ms));
+        // Mostly the next bucket, which takes no division.
+        let end =
+            *end.insert(next.filter(|&next| time <= next).unwrap_or_else(|| bucket_end(time, resolution_ms)));
         let start = at;
         // The end of the last bucket there is saturates, and may lie before its samples.
         at += 1 + times[at + 1..].iter().take_while(|&&time| time <= end).count();
         Some((end, start..at))
     })
+}
+
+/// As many runs as there can be.
+fn runs_max(times: &[Timestamp], resolution_ms: i64) -> usize {
+    let span = times.last().zip(times.first()).map_or(0, |(last, first)| last.saturating_sub(*first));
+    usize::try_from(span / resolution_ms).unwrap_or(usize::MAX).saturating_add(2).min(times.len())
 }
 
 /// These rows of a column, which is empty where it is not there.

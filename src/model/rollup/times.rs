@@ -84,6 +84,11 @@ impl<T: Copy> Refilled<T> {
         (&self.parts[..self.used], self.shared_len)
     }
 
+    pub fn reserve(&mut self, more: usize) {
+        self.values.reserve((self.len + more).saturating_sub(self.values.len()));
+    }
+
+    #[inline]
     pub fn push(&mut self, value: T) {
         self.extend([value]);
     }

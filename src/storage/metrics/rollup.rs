@@ -49,11 +49,12 @@ pub fn roll_up<W: Write>(
         .collect::<Result<Vec<_>, _>>()
         .map_err(MergeError::Write)?;
     let mut walk = Walk::new(plan.raw.iter().chain(plan.older))?;
+    let mut buffers = Buffers::default();
     while let Some((labels, found)) = walk.next()? {
         if is_stopping() {
             return Err(MergeError::Stopped);
         }
-        let (mut floats, mut histograms) = finest(plan, &labels, &found)?;
+        let (mut floats, mut histograms) = finest(plan, &labels, &found, &mut buffers)?;
         for (writer, &resolution) in writers.iter_mut().zip(plan.resolutions) {
             if resolution != plan.older_resolution {
                 (floats, histograms) = (floats.coarsen(resolution), histograms.coarsen(resolution));
@@ -64,22 +65,31 @@ pub fn roll_up<W: Write>(
     writers.into_iter().map(|writer| finish(writer, plan.seqs)).collect()
 }
 
+/// The samples of a series, and those of one segment; kept from one series to the next.
+#[derive(Default)]
+struct Buffers {
+    samples: SampleBuffer,
+    run: SampleBuffer,
+}
+
 /// The buckets of a series in the resolution of `plan.older`; `found` says where in `plan.raw` and then `plan.older` it is.
 fn finest(
     plan: &RollUp<'_>,
     labels: &Labels,
     found: &[(usize, u32)],
+    Buffers { samples, run }: &mut Buffers,
 ) -> Result<(FloatBuckets, HistogramBuckets), MergeError> {
     let resolution = plan.older_resolution;
-    let (mut samples, mut run) = (SampleBuffer::default(), SampleBuffer::default());
+    samples.clear();
     let (mut floats, mut histograms) = (FloatBuckets::new(Columns::ALL), HistogramBuckets::new(Columns::ALL));
     for &(place, ordinal) in found {
         match plan.raw.get(place) {
+            Some(raw) if samples.is_empty() => raw.read(ordinal, plan.range, samples)?,
             Some(raw) => {
                 run.clear();
-                raw.read(ordinal, plan.range, &mut run)?;
-                merge_floats(&mut samples, &run.float_timestamps, &run.floats);
-                merge_histograms(&mut samples, &run.histogram_timestamps, &run.histograms);
+                raw.read(ordinal, plan.range, run)?;
+                merge_floats(samples, &run.float_timestamps, &run.floats);
+                merge_histograms(samples, &run.histogram_timestamps, &run.histograms);
             }
             None => {
                 let older = &plan.older[place - plan.raw.len()];
