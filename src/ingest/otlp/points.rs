@@ -10,7 +10,7 @@ use opentelemetry_proto::tonic::metrics::v1::{
 
 use crate::ingest::protobuf::{Field, Message, WireError};
 
-// What takes two bytes in a body takes up to 24 here, and all of a point are held at once.
+// What takes a byte or two in a body takes up to 24 here, and all of a point are held at once.
 const LIST_MAX: usize = 1 << 16;
 
 /// A data point; used again for the next.
@@ -134,7 +134,18 @@ fn go_on(buckets: &mut Buckets, mut message: Message<'_>) -> Result<(), WireErro
     while let Some(field) = message.next_field()? {
         match field.number {
             1 => buckets.offset = field.zigzag32()?,
-            2 => field.each_varint(|count| buckets.bucket_counts.push(count))?,
+            2 => {
+                let counts = &mut buckets.bucket_counts;
+                field.each_varint(|count| {
+                    if counts.len() <= LIST_MAX {
+                        counts.push(count);
+                    }
+                })?;
+                if counts.len() > LIST_MAX {
+                    let reason = "more than 65536 buckets of one point";
+                    return Err(WireError { offset: field.offset, reason });
+                }
+            }
             _ => {}
         }
     }

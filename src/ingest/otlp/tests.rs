@@ -438,22 +438,39 @@ fn a_metric_or_a_resource_that_is_no_text_refuses_the_request_at_its_byte() {
 #[test]
 fn empty_messages_take_no_memory_that_they_do_not_pay_for() {
     let fixture = Fixture::new(ingest::Options::default());
-    let sent = |numbers: &[u8]| {
-        let (last, around) = numbers.split_last().unwrap();
-        let content = [last << 3 | 2, 0].repeat(100_000);
-        let body = around.iter().rev().fold(content, |content, number| {
+    let sent = |around: &[u8], content: [u8; 2]| {
+        let body = around.iter().rev().fold(content.repeat(100_000), |content, number| {
             let mut field = vec![number << 3 | 2];
             prost::encoding::encode_varint(content.len() as u64, &mut field);
             [field, content].concat()
         });
         send_protobuf(&fixture, &body)
     };
+    let empty = |number: u8| [number << 3 | 2, 0];
+    let refused = |around, content| sent(around, content).unwrap_err().to_string();
     // Points without a value, the attributes of a point, and those of a resource.
-    assert_eq!(sent(&[1, 2, 2, 5, 1]).unwrap().rejected, 100_000);
-    let error = sent(&[1, 2, 2, 5, 1, 7]).unwrap_err().to_string();
+    assert_eq!(sent(&[1, 2, 2, 5], empty(1)).unwrap().rejected, 100_000);
+    let error = refused(&[1, 2, 2, 5, 1], empty(7));
     assert!(error.ends_with("more than 65536 attributes or exemplars of one point"), "{error}");
-    let error = sent(&[1, 1, 1]).unwrap_err().to_string();
+    let error = refused(&[1, 1], empty(1));
     assert!(error.ends_with("more than 65536 messages in each other or of one list"), "{error}");
+}
+
+#[test]
+fn an_exponential_histogram_has_so_many_buckets_and_no_more() {
+    let fixture = Fixture::new(ingest::Options::default());
+    let sent = |count: usize| {
+        let counts = vec!["0"; count].join(",");
+        let point = format!(r#"{{"timeUnixNano":NOW,"positive":{{"bucketCounts":[{counts}]}}}}"#);
+        let metric = format!(
+            r#"{{"name":"m","exponentialHistogram":{{"aggregationTemporality":2,"dataPoints":[{point}]}}}}"#
+        );
+        let (body, plain, format) = (request(SERVICE, &metric), Encoding::Identity, BodyFormat::Json);
+        fixture.ingest.otlp(Signal::Metrics, body.as_bytes(), plain, format, NOW, fixture.completion())
+    };
+    assert_eq!(sent(1 << 16).unwrap().histograms, 1);
+    let error = sent((1 << 16) + 1).unwrap_err().to_string();
+    assert!(error.ends_with("more than 65536 buckets of one point"), "{error}");
 }
 
 #[test]
