@@ -4,7 +4,7 @@
 use std::iter::Peekable;
 use std::vec;
 
-use super::ans::{self, LANES, Shares};
+use super::ans::{self, LANES, Shares, State};
 use super::bits::{self, GROUP};
 use super::integers::min_max;
 use super::varint::{read_i64, read_u64, write_i64, write_u64};
@@ -205,23 +205,57 @@ impl<'a> CodedGroups<'a> {
     pub fn next(&mut self, group: &mut [i64]) -> Result<(), Malformed> {
         let (base, low, len) = (self.base, self.low, group.len());
         assert_eq!(len, GROUP.min(self.count - self.done), "groups are whole but for the last one");
-        let mut symbols = [0u8; GROUP];
-        self.decoder.fill(&mut symbols[..len]);
+        let mut states = [State::default(); GROUP];
+        self.decoder.fill(&mut states[..len]);
         if low == 0 {
-            for (slot, &symbol) in group.iter_mut().zip(&symbols) {
-                *slot = base.wrapping_add(i64::from(symbol));
+            for (slot, state) in group.iter_mut().zip(&states) {
+                *slot = base.wrapping_add(i64::from(state.symbol()));
             }
         } else {
             let mut packed = [0; GROUP];
             bits::unpack(&mut self.lows, low, &mut packed[..len])?;
-            for ((slot, &symbol), &packed) in group.iter_mut().zip(&symbols).zip(&packed) {
-                *slot = base.wrapping_add((u64::from(symbol) << low | packed) as i64);
+            for ((slot, state), &packed) in group.iter_mut().zip(&states).zip(&packed) {
+                *slot = base.wrapping_add((u64::from(state.symbol()) << low | packed) as i64);
             }
         }
         while let Some((at, missing)) = self.exceptions.next_if(|(at, _)| *at < self.done + len) {
             group[at - self.done] = group[at - self.done].wrapping_add(missing);
         }
         self.done += len;
+        Ok(())
+    }
+
+    /// As [`CodedGroups::next`], but with `sum` and all residuals before it added to each.
+    pub fn next_sums(&mut self, mut sum: i64, group: &mut [i64]) -> Result<(), Malformed> {
+        let (base, end) = (self.base, self.done + group.len());
+        if self.low == 0 && self.exceptions.peek().is_none_or(|(at, _)| *at >= end) {
+            let mut states = [State::default(); GROUP];
+            self.decoder.fill(&mut states[..group.len()]);
+            let (quads, _) = group.as_chunks_mut::<LANES>();
+            let bases = [1, 2, 3, 4].map(|times| base.wrapping_mul(times));
+            let mut quad_states = states.as_chunks::<LANES>().0.iter();
+            for (quad, states) in quads.iter_mut().zip(&mut quad_states) {
+                // One of four waits for the sum before it.
+                let [a, b, c, d] = states.map(|state| u32::from(state.symbol()));
+                let sums = [a, a + b, a + b + c, (a + b) + (c + d)];
+                for at in 0..LANES {
+                    quad[at] = sum.wrapping_add(bases[at].wrapping_add(i64::from(sums[at])));
+                }
+                sum = quad[LANES - 1];
+            }
+            let done = group.len() - group.len() % LANES;
+            for (slot, state) in group[done..].iter_mut().zip(&states[done..]) {
+                sum = sum.wrapping_add(base.wrapping_add(i64::from(state.symbol())));
+                *slot = sum;
+            }
+            self.done = end;
+            return Ok(());
+        }
+        self.next(group)?;
+        for slot in group {
+            sum = sum.wrapping_add(*slot);
+            *slot = sum;
+        }
         Ok(())
     }
 
@@ -232,9 +266,9 @@ impl<'a> CodedGroups<'a> {
             self.next(&mut group[..len])?;
             return Ok(group[..len].iter().fold(0, |sum, &residual| sum.wrapping_add(residual)));
         }
-        let mut symbols = [0u8; GROUP];
-        self.decoder.fill(&mut symbols[..len]);
-        let above = symbols[..len].iter().map(|&symbol| u32::from(symbol)).sum::<u32>();
+        let mut states = [State::default(); GROUP];
+        self.decoder.fill(&mut states[..len]);
+        let above = states[..len].iter().map(|state| u32::from(state.symbol())).sum::<u32>();
         let mut sum = self.base.wrapping_mul(len as i64).wrapping_add(i64::from(above));
         self.done += len;
         while let Some((_, missing)) = self.exceptions.next_if(|(at, _)| *at < self.done) {

@@ -92,26 +92,40 @@ fn encode_others(values: &[f64], effort: Effort, out: &mut Vec<u8>) {
 
 /// Appends the `count` values that codec and payload in `bytes` stand for.
 pub fn decode(bytes: &[u8], count: usize, out: &mut Vec<f64>) -> Result<(), Malformed> {
-    decode_in(bytes, count, 0..count, out)
+    decode_in(bytes, count, 0..count, out).map(drop)
 }
 
-/// As [`decode`], but only the values in these places; little more is unpacked.
+/// As [`decode`], but only the values in these places; little more is unpacked. Answers with a number that none of them exceeds, if
+/// they are known to be whole numbers and not negative, nor -0.
 pub fn decode_in(
     mut bytes: &[u8],
     count: usize,
     wanted: Range<usize>,
     out: &mut Vec<f64>,
-) -> Result<(), Malformed> {
+) -> Result<Option<u64>, Malformed> {
     match take_u8(&mut bytes)? {
+        CONSTANT_INTEGER => {
+            let integer = read_i64(&mut bytes)?;
+            fill_constant(bytes, wanted.len(), integer as f64, out)?;
+            Ok(u64::try_from(integer).ok().filter(|&integer| integer < ROUNDED_MAX as u64))
+        }
+        DECIMAL => decode_decimals(bytes, count, wanted, out),
+        codec => decode_others_in(codec, bytes, count, wanted, out).map(|()| None),
+    }
+}
+
+fn decode_others_in(
+    codec: u8,
+    mut bytes: &[u8],
+    count: usize,
+    wanted: Range<usize>,
+    out: &mut Vec<f64>,
+) -> Result<(), Malformed> {
+    match codec {
         CONSTANT => {
             let bits = u64::from_le_bytes(take(&mut bytes, 8)?.try_into().expect("eight bytes"));
             fill_constant(bytes, wanted.len(), f64::from_bits(bits), out)
         }
-        CONSTANT_INTEGER => {
-            let integer = read_i64(&mut bytes)?;
-            fill_constant(bytes, wanted.len(), integer as f64, out)
-        }
-        DECIMAL => decode_decimals(bytes, count, wanted, out),
         BITS => integers::for_each_group_in(bytes, count, wanted, |group| {
             out.extend(group.iter().map(|&bits| from_ordered_bits(bits)))
         }),
@@ -256,16 +270,18 @@ fn decode_decimals(
     count: usize,
     wanted: Range<usize>,
     out: &mut Vec<f64>,
-) -> Result<(), Malformed> {
+) -> Result<Option<u64>, Malformed> {
     let (start, first) = (out.len(), wanted.start);
     let patches = Patches::take(&mut bytes, count)?;
     let exponent = take_u8(&mut bytes)? as usize;
     let power = *POWERS.get(exponent).ok_or(Malformed("an exponent exceeds 18"))?;
     let (offset, factor) = (read_i64(&mut bytes)?, read_u64(&mut bytes)? as i64);
+    let mut whole_max = (exponent == 0 && factor == 1 && patches.is_empty()).then_some(0);
     match (exponent, factor) {
-        (0, 1) => {
-            integers::for_each_group_in(bytes, count, wanted, |group| whole::extend_sums(out, group, offset))?
-        }
+        (0, 1) => integers::for_each_group_in(bytes, count, wanted, |group| {
+            let max = whole::extend_sums(out, group, offset);
+            whole_max = whole_max.zip(max).map(|(known, max)| known.max(max));
+        })?,
         (0, _) => integers::for_each_group_in(bytes, count, wanted, |group| {
             out.extend(group.iter().map(|&m| m.wrapping_mul(factor).wrapping_add(offset) as f64))
         })?,
@@ -274,7 +290,7 @@ fn decode_decimals(
         })?,
     }
     patches.apply(first, &mut out[start..]);
-    Ok(())
+    Ok(whole_max)
 }
 
 /// Bits as an integer that grows with the value.
@@ -466,7 +482,9 @@ mod tests {
             let (from, to) = (places.0.index(len), places.1.index(len) + 1);
             let wanted = from.min(to)..from.max(to);
             let mut some = vec![0.5];
-            decode_in(&bytes, len, wanted.clone(), &mut some).unwrap();
+            let whole_max = decode_in(&bytes, len, wanted.clone(), &mut some).unwrap();
+            let is_known = |value: &f64, max| (0.0..=max as f64).contains(value) && value.fract().to_bits() == 0;
+            prop_assert!(whole_max.is_none_or(|max| some[1..].iter().all(|value| is_known(value, max))));
             prop_assert!(some[1..].iter().map(|v| v.to_bits()).eq(values[wanted].iter().map(|v| v.to_bits())));
         }
 

@@ -41,6 +41,10 @@ impl<'a> Patches<'a> {
         Ok(Patches { places, bits: take(bytes, patch_count * 8)? })
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
     /// Puts them in their places among `values`, which are those of the column from the place `first` on.
     pub fn apply(&self, first: usize, values: &mut [f64]) {
         for (at, patch) in self.iter() {

@@ -37,8 +37,7 @@ pub fn decode(mut bytes: &[u8], count: usize, out: &mut Vec<i64>) -> Result<(), 
     let start = out.len();
     match take_u8(&mut bytes)? {
         REGULAR => {
-            let grid = Grid::take(bytes, count)?;
-            out.extend((0..count).map(|at| grid.at(at)));
+            Regular::take(bytes, count)?.put(out);
             return Ok(());
         }
         INTEGERS => integers::decode(&mut bytes, count, out)?,
@@ -57,16 +56,26 @@ pub fn decode_in(
     range: TimeRange,
     out: &mut Vec<i64>,
 ) -> Result<Range<usize>, Malformed> {
+    if let Some((times, places)) = regular_in(bytes, count, range)? {
+        times.put(out);
+        return Ok(places);
+    }
     match take_u8(&mut bytes)? {
-        REGULAR => {
-            let grid = Grid::take(bytes, count)?;
-            let places = grid.count_until(range.after)..grid.count_until(range.until);
-            out.extend(places.clone().map(|at| grid.at(at)));
-            Ok(places)
-        }
         INTEGERS => decode_integers_in(bytes, count, range, out),
         _ => Err(Malformed("unknown codec of timestamps")),
     }
+}
+
+/// The timestamps in the range and their places, if all are at one distance.
+pub fn regular_in(
+    bytes: &[u8],
+    count: usize,
+    range: TimeRange,
+) -> Result<Option<(Regular, Range<usize>)>, Malformed> {
+    let Some((&REGULAR, payload)) = bytes.split_first() else { return Ok(None) };
+    let all = Regular::take(payload, count)?;
+    let places = all.count_until(range.after)..all.count_until(range.until);
+    Ok(Some((Regular { first: all.at(places.start), count: places.len(), ..all }, places)))
 }
 
 fn decode_integers_in(
@@ -108,26 +117,63 @@ fn increase(timestamps: &[i64]) -> Result<(), Malformed> {
 const NOT_INCREASING: Malformed = Malformed("timestamps do not increase");
 
 /// Timestamps at one distance. Invariant: they increase, and the last one has 64 bits.
-struct Grid {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Regular {
     first: i64,
     step: u64,
     count: usize,
 }
 
-impl Grid {
+impl Regular {
     /// `bytes` hold nothing else.
-    fn take(mut bytes: &[u8], count: usize) -> Result<Grid, Malformed> {
-        let grid = Grid { first: read_i64(&mut bytes)?, step: read_u64(&mut bytes)?, count };
+    fn take(mut bytes: &[u8], count: usize) -> Result<Regular, Malformed> {
+        let regular = Regular { first: read_i64(&mut bytes)?, step: read_u64(&mut bytes)?, count };
         if !bytes.is_empty() {
             return Err(Malformed("bytes after the timestamps"));
         }
         let steps = count.saturating_sub(1) as u64;
-        let last = grid.step.checked_mul(steps).and_then(|way| grid.first.checked_add_unsigned(way));
-        if steps > 0 && (grid.step == 0 || last.is_none()) { Err(NOT_INCREASING) } else { Ok(grid) }
+        let last = regular.step.checked_mul(steps).and_then(|way| regular.first.checked_add_unsigned(way));
+        if steps > 0 && (regular.step == 0 || last.is_none()) { Err(NOT_INCREASING) } else { Ok(regular) }
     }
 
-    fn at(&self, place: usize) -> i64 {
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// The one in this place; behind the last one, as if they went on.
+    pub fn at(&self, place: usize) -> i64 {
         self.first.wrapping_add_unsigned(self.step.wrapping_mul(place as u64))
+    }
+
+    /// As many as there are, or fewer.
+    pub fn first(self, count: usize) -> Regular {
+        Regular { count: count.min(self.count), ..self }
+    }
+
+    /// With those that follow, if they are at the same distance.
+    pub fn and(self, more: Regular) -> Option<Regular> {
+        let goes_on = self.step == more.step && more.first == self.at(self.count);
+        goes_on.then(|| Regular { count: self.count + more.count, ..self })
+    }
+
+    /// Appends them.
+    pub fn put(&self, out: &mut Vec<i64>) {
+        const LANES: usize = 8;
+        let len = out.len();
+        out.resize(len + self.count, 0);
+        let (chunks, rest) = out[len..].as_chunks_mut::<LANES>();
+        // Several are reckoned side by side, by additions alone.
+        let mut lanes: [i64; LANES] = std::array::from_fn(|lane| self.at(lane));
+        let far = self.step.wrapping_mul(LANES as u64);
+        for chunk in chunks {
+            *chunk = lanes;
+            lanes.iter_mut().for_each(|time| *time = time.wrapping_add_unsigned(far));
+        }
+        rest.iter_mut().zip(lanes).for_each(|(slot, time)| *slot = time);
     }
 
     /// How many come at or before `time`.

@@ -16,8 +16,8 @@ pub fn rounded(value: f64) -> i64 {
     }
 }
 
-/// Appends `integers`, each with `offset` added.
-pub fn extend_sums(to: &mut Vec<f64>, integers: &[i64], offset: i64) {
+/// Appends `integers`, each with `offset` added. Answers with a number that no sum exceeds, if none is negative or too large to tell.
+pub fn extend_sums(to: &mut Vec<f64>, integers: &[i64], offset: i64) -> Option<u64> {
     let first = to.len();
     let mut seen = Exponents::default();
     let offset_bits = offset.wrapping_add(ROUND.to_bits() as i64);
@@ -26,6 +26,7 @@ pub fn extend_sums(to: &mut Vec<f64>, integers: &[i64], offset: i64) {
         to.truncate(first);
         to.extend(integers.iter().map(|integer| integer.wrapping_add(offset) as f64));
     }
+    seen.max()
 }
 
 /// Appends what lies so many `steps` from the integers nearest to these values, one for each.
@@ -66,6 +67,12 @@ impl Exponents {
     fn are_of_round(&self) -> bool {
         self.differing >> (f64::MANTISSA_DIGITS - 1) == 0
     }
+
+    /// What was added, if nothing was below 0, and nothing 2^51 or more, is in bits that [`ROUND`] does not have: so nothing was
+    /// more than all of these bits together.
+    fn max(&self) -> Option<u64> {
+        (self.differing < ROUNDED_MAX as u64).then_some(self.differing)
+    }
 }
 
 #[cfg(test)]
@@ -103,8 +110,11 @@ mod tests {
         fn sums_are_those_of_one_at_a_time(integers in prop::collection::vec(integer(), 0..20), offset in integer()) {
             let expected: Vec<f64> = integers.iter().map(|integer| integer.wrapping_add(offset) as f64).collect();
             let mut found = vec![0.5];
-            extend_sums(&mut found, &integers, offset);
+            let max = extend_sums(&mut found, &integers, offset);
             prop_assert_eq!(bits(&found[1..]), bits(&expected));
+            let sums = integers.iter().map(|integer| integer.wrapping_add(offset));
+            prop_assert_eq!(max.is_some(), sums.clone().all(|sum| (0..1 << 51).contains(&sum)));
+            prop_assert!(max.is_none_or(|max| sums.max().unwrap_or(0) as u64 <= max));
         }
 
         #[test]

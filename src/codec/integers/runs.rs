@@ -85,11 +85,20 @@ impl<'a> Runs<'a> {
             }
             run.fill(self.sums.value);
         } else {
-            match &mut self.coded {
-                Some(coded) => coded.next(run)?,
-                None => decode_group(&mut self.bytes, run)?,
+            match (self.order, &mut self.coded) {
+                (1, Some(coded)) => {
+                    coded.next_sums(self.sums.value, run)?;
+                    self.sums.value = run[len - 1];
+                }
+                (_, Some(coded)) => {
+                    coded.next(run)?;
+                    self.sums.add_up(self.order, run);
+                }
+                (_, None) => {
+                    decode_group(&mut self.bytes, run)?;
+                    self.sums.add_up(self.order, run);
+                }
             }
-            self.sums.add_up(self.order, run);
         }
         self.done += len;
         Ok(run)

@@ -7,6 +7,9 @@ use crate::model::{Histogram, Timestamp};
 
 /// Merges newer float samples into the buffer. A timestamp that holds a histogram there becomes a float.
 pub(in crate::storage) fn merge_floats(samples: &mut SampleBuffer, timestamps: &[Timestamp], values: &[f64]) {
+    if timestamps.first() <= samples.float_timestamps.last() {
+        samples.forget();
+    }
     merge_run(&mut samples.float_timestamps, &mut samples.floats, timestamps, values);
     drop_timestamps(&mut samples.histogram_timestamps, &mut samples.histograms, timestamps);
 }
@@ -18,6 +21,9 @@ pub(in crate::storage) fn merge_histograms(
     values: &[Arc<Histogram>],
 ) {
     merge_run(&mut samples.histogram_timestamps, &mut samples.histograms, timestamps, values);
+    if !timestamps.is_empty() {
+        samples.forget();
+    }
     drop_timestamps(&mut samples.float_timestamps, &mut samples.floats, timestamps);
 }
 

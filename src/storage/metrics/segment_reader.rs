@@ -93,9 +93,7 @@ impl MetricsSegment {
         let blocks = chunk.of(row);
         let mut result = Ok(());
         for block in blocks.floats {
-            let times = &mut samples.float_timestamps;
-            let read = self.read_block(block, range, times, &mut samples.floats, floats::decode_in);
-            result = result.and(read);
+            result = result.and(self.read_floats(block, range, samples));
         }
         for block in blocks.histograms {
             let times = &mut samples.histogram_timestamps;
@@ -192,7 +190,55 @@ impl MetricsSegment {
         Ok(row_count)
     }
 
-    /// Appends what lies in `range` of one block; on damage nothing of it.
+    /// Appends what lies in `range` of one block of floats; on damage nothing of it.
+    fn read_floats(
+        &self,
+        block: &Block,
+        range: TimeRange,
+        samples: &mut SampleBuffer,
+    ) -> Result<(), SegmentError> {
+        let column = self.column(block.column)?;
+        if !column.overlaps(range) {
+            return Ok(());
+        }
+        let before = samples.floats.len();
+        let decoded = self.decode_floats(block, &column, range, samples);
+        if decoded.is_err() {
+            samples.truncate_floats(before);
+        }
+        decoded
+    }
+
+    fn decode_floats(
+        &self,
+        block: &Block,
+        column: &Column,
+        range: TimeRange,
+        samples: &mut SampleBuffer,
+    ) -> Result<(), SegmentError> {
+        let (count, before) = (column.sample_count, samples.floats.len());
+        let bytes = self.data(column.offset, column.len)?;
+        let regular = timestamps::regular_in(bytes, count, range);
+        let wanted = match regular.map_err(|what| self.damaged_data(column.offset, what))? {
+            None => self.decode_times(column, bytes, range, &mut samples.float_timestamps)?,
+            Some((times, places)) => {
+                let last = times.len().checked_sub(1).map(|last| times.at(last));
+                self.expect_of_column(column, &places, (last.map(|_| times.at(0)), last))?;
+                samples.extend_regular(times);
+                places
+            }
+        };
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let bytes = self.data(block.offset, block.len)?;
+        let whole_max = floats::decode_in(bytes, count, wanted, &mut samples.floats)
+            .map_err(|what| self.damaged_data(block.offset, what))?;
+        samples.know_whole(before, whole_max);
+        Ok(())
+    }
+
+    /// The same of another kind.
     fn read_block<T>(
         &self,
         block: &Block,
@@ -223,7 +269,8 @@ impl MetricsSegment {
         values: &mut Vec<T>,
         decode: impl FnOnce(&[u8], usize, Range<usize>, &mut Vec<T>) -> Result<(), Malformed>,
     ) -> Result<(), SegmentError> {
-        let wanted = self.decode_times(column, range, times)?;
+        let bytes = self.data(column.offset, column.len)?;
+        let wanted = self.decode_times(column, bytes, range, times)?;
         if wanted.is_empty() {
             return Ok(());
         }
@@ -235,10 +282,11 @@ impl MetricsSegment {
     fn decode_times(
         &self,
         column: &Column,
+        bytes: &[u8],
         range: TimeRange,
         times: &mut Vec<Timestamp>,
     ) -> Result<Range<usize>, SegmentError> {
-        let (bytes, count, start) = (self.data(column.offset, column.len)?, column.sample_count, times.len());
+        let (count, start) = (column.sample_count, times.len());
         let decoded = if column.sticks_out_of(range) {
             timestamps::decode_in(bytes, count, range, times)
         } else {
@@ -246,10 +294,21 @@ impl MetricsSegment {
         };
         let wanted = decoded.map_err(|what| self.damaged_data(column.offset, what))?;
         let times = &times[start..];
-        let is_first = wanted.start > 0 || times.first().is_none_or(|&time| time == column.first);
-        let is_last = wanted.end < count || times.last().is_none_or(|&time| time == column.last);
+        self.expect_of_column(column, &wanted, (times.first().copied(), times.last().copied()))?;
+        Ok(wanted)
+    }
+
+    /// The first and the last time of these places are what the table says, as far as it tells.
+    fn expect_of_column(
+        &self,
+        column: &Column,
+        wanted: &Range<usize>,
+        (first, last): (Option<Timestamp>, Option<Timestamp>),
+    ) -> Result<(), SegmentError> {
+        let is_first = wanted.start > 0 || first.is_none_or(|time| time == column.first);
+        let is_last = wanted.end < column.sample_count || last.is_none_or(|time| time == column.last);
         if is_first && is_last {
-            Ok(wanted)
+            Ok(())
         } else {
             Err(self.damaged_data(column.offset, Malformed("a column is not what its table says")))
         }

@@ -8,12 +8,11 @@ use parking_lot::Mutex;
 use super::found::Found;
 use super::merge::{merge_floats, merge_histograms};
 use super::registry::SharedRegistry;
+use super::sample_buffer::SampleBuffer;
 use super::united::united;
 use super::visible::VisibleSegment;
 use super::writer::SharedMetadata;
-use crate::model::{
-    Exemplar, Histogram, Labels, Lookout, Matcher, MetricMetadata, StopSign, TimeRange, Timestamp,
-};
+use crate::model::{Exemplar, Labels, Lookout, Matcher, MetricMetadata, StopSign, TimeRange, Timestamp};
 use crate::storage::errors::ReadError;
 use crate::storage::live::{LiveSegment, View};
 use crate::storage::signal::Signal;
@@ -42,37 +41,6 @@ pub struct Series {
 pub(super) enum Part {
     Segment { index: u32, ordinal: u32 },
     Head { generation: u32, shard: u32, id: u32 },
-}
-
-/// Samples of one series in time order, floats and histograms apart (a series may hold both; no timestamp
-/// occurs twice across the two). Reused from series to series, so that reading allocates nothing.
-#[derive(Default, Debug)]
-pub struct SampleBuffer {
-    pub float_timestamps: Vec<Timestamp>,
-    pub floats: Vec<f64>,
-    pub histogram_timestamps: Vec<Timestamp>,
-    pub histograms: Vec<Arc<Histogram>>,
-    /// From a time on the series counts since a start, in order of times; see [`MetricsSnapshot::starts`].
-    pub starts: Vec<(Timestamp, Timestamp)>,
-}
-
-impl SampleBuffer {
-    pub fn clear(&mut self) {
-        self.float_timestamps.clear();
-        self.floats.clear();
-        self.histogram_timestamps.clear();
-        self.histograms.clear();
-        self.starts.clear();
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.floats.is_empty() && self.histograms.is_empty()
-    }
-
-    fn last_timestamp(&self) -> Timestamp {
-        let last = |timestamps: &[Timestamp]| timestamps.last().copied().unwrap_or(Timestamp::MIN);
-        last(&self.float_timestamps).max(last(&self.histogram_timestamps))
-    }
 }
 
 /// The exemplars of one series, in time order.

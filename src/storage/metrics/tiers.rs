@@ -7,7 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::found::Found;
-use super::snapshot::{MetricsSnapshot, Part, SampleBuffer, Series};
+use super::sample_buffer::SampleBuffer;
+use super::snapshot::{MetricsSnapshot, Part, Series};
 use crate::model::rollup::{Columns, FloatBuckets, HistogramBuckets};
 use crate::model::time::DAY;
 use crate::model::{Matcher, TimeRange, Timestamp};

@@ -354,5 +354,5 @@ fn take_plain(mut bytes: &[u8], places: &Places, to: &mut Vec<f64>) -> Result<()
 
 pub(super) fn take_floats(bytes: &[u8], places: &Places, to: &mut Vec<f64>) -> Result<(), Malformed> {
     to.reserve(places.rows.len());
-    floats::decode_in(bytes, places.count, places.rows.clone(), to)
+    floats::decode_in(bytes, places.count, places.rows.clone(), to).map(drop)
 }

@@ -1,7 +1,7 @@
 //! The newest sample at or before each step, of samples.
 
 use crate::model::Timestamp;
-use crate::model::metrics::{is_stale, stale_marker};
+use crate::model::metrics::is_stale;
 use crate::storage::metrics::SampleBuffer;
 
 use super::float_walk::FilledSteps;
@@ -12,9 +12,9 @@ use super::tally::Samples;
 
 impl NewestWalk {
     /// As [`NewestWalk::fill`], of samples.
-    pub fn fill_of_samples(&self, samples: &SampleBuffer) -> FilledSteps {
+    pub fn fill_of_samples(&mut self, samples: &SampleBuffer) -> FilledSteps {
         if samples.histograms.is_empty() {
-            return self.fill_of_floats(&samples.float_timestamps, &samples.floats);
+            return self.fill_of_floats(samples);
         }
         let (mut newest, mut row, mut seen) = (Newest::default(), Row::new(self.times.len()), 0);
         for (step, &at) in self.times.iter().enumerate() {
@@ -24,19 +24,6 @@ impl NewestWalk {
             }
         }
         FilledSteps { row, samples: Samples::new(seen), ..FilledSteps::default() }
-    }
-
-    fn fill_of_floats(&self, timestamps: &[Timestamp], floats: &[f64]) -> FilledSteps {
-        let (mut next, mut seen) = (0, 0);
-        let newest = |&at: &Timestamp| {
-            next += count_until(&timestamps[next..], at);
-            let newest = next.checked_sub(1).filter(|&i| timestamps[i] > at.saturating_sub(self.lookback_ms));
-            let value = newest.map_or_else(stale_marker, |i| floats[i]);
-            seen += u64::from(!is_stale(value));
-            value
-        };
-        let values = self.times.iter().map(newest).collect();
-        FilledSteps::of_floats(values, Samples::new(seen))
     }
 }
 
@@ -68,5 +55,39 @@ impl Newest {
         }
         let value = &samples.histograms[self.histograms - 1];
         (!is_stale(value.sum)).then(|| (newest, Cell::Histogram(value.clone())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::metrics::stale_marker;
+
+    fn floats() -> impl Strategy<Value = Vec<f64>> {
+        prop::collection::vec(prop_oneof![5 => (0i32..9).prop_map(f64::from), 1 => Just(stale_marker())], 40)
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_found_of_times_holds_for_all_series_that_share_them(
+            gaps in prop::collection::vec(1i64..20, 0..40), step_ms in 1i64..40, lookback_ms in 1i64..40,
+            series in prop::collection::vec((floats(), 0usize..3), 1..6),
+        ) {
+            let times: Vec<Timestamp> = (0..20).map(|step| 30 + step * step_ms).collect();
+            let mut walk = NewestWalk::new(times.clone().into(), lookback_ms);
+            for (floats, left_out) in series {
+                let all = gaps.iter().scan(0, |time, gap| { *time += gap; Some(*time) });
+                let timestamps: Vec<Timestamp> = all.skip(left_out).collect();
+                let samples = SampleBuffer::of_floats(timestamps, floats[..gaps.len().saturating_sub(left_out)].to_vec());
+                let mut newest = Newest::default();
+                let mut found_at = |at: &Timestamp| newest.advance(&samples, *at, lookback_ms).and_then(|(_, cell)| cell.float());
+                let expected: Vec<Option<f64>> = times.iter().map(&mut found_at).collect();
+                let filled = walk.fill_of_samples(&samples);
+                prop_assert_eq!(filled.samples, Samples::new(expected.iter().flatten().count() as u64));
+                prop_assert_eq!((0..times.len()).map(|step| filled.row.float(step)).collect::<Vec<_>>(), expected);
+            }
+        }
     }
 }

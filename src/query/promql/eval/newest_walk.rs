@@ -1,12 +1,14 @@
-//! What an instant selector sees of buckets of floats alone, at all steps of a series in one pass.
+//! What an instant selector sees of floats alone, in buckets or as they were sent, at all steps of a series in one pass.
 
 use std::sync::Arc;
 
 use crate::model::Timestamp;
 use crate::model::metrics::{is_stale, stale_marker};
 use crate::model::rollup::{FloatBuckets, NEVER, TimesPart};
+use crate::storage::metrics::{LastTimes, SampleBuffer};
 
 use super::float_walk::FilledSteps;
+use super::select::count_until;
 use super::tally::Samples;
 
 /// The newest value at each of these times.
@@ -21,14 +23,16 @@ pub struct NewestWalk {
     known: usize,
     /// Where the last of them ended to look.
     known_until: usize,
+    /// Of samples: those that the rows are of, if there are rows.
+    seen: LastTimes,
 }
 
 const NO_ROW: usize = usize::MAX;
 
 impl NewestWalk {
     pub fn new(times: Arc<[Timestamp]>, lookback_ms: i64) -> NewestWalk {
-        let (rows, parts) = Default::default();
-        NewestWalk { times, lookback_ms, rows, parts, known: 0, known_until: 0 }
+        let (rows, parts, seen) = Default::default();
+        NewestWalk { times, lookback_ms, rows, parts, known: 0, known_until: 0, seen }
     }
 
     /// What so many threads hold for so many steps.
@@ -39,10 +43,34 @@ impl NewestWalk {
     /// As if each bucket was its last sample, and the stale marker after it.
     pub fn fill(&mut self, floats: &FloatBuckets) -> FilledSteps {
         self.look_at(floats);
-        let value = |&row: &usize| floats.lasts.get(row).copied().unwrap_or_else(stale_marker);
+        self.filled(&floats.lasts)
+    }
+
+    /// The same of samples.
+    pub fn fill_of_floats(&mut self, samples: &SampleBuffer) -> FilledSteps {
+        if self.rows.len() != self.times.len() || !self.seen.are_those_of(samples) {
+            self.look_at_samples(samples);
+        }
+        self.filled(&samples.floats)
+    }
+
+    /// Steps that find these values in their rows.
+    fn filled(&self, values: &[f64]) -> FilledSteps {
+        let value = |&row: &usize| values.get(row).copied().unwrap_or_else(stale_marker);
         let values: Vec<f64> = self.rows.iter().map(value).collect();
-        let seen = values.iter().filter(|value| !is_stale(**value)).count();
-        FilledSteps::of_floats(values, Samples::new(seen as u64))
+        let seen = values.iter().map(|value| u64::from(!is_stale(*value))).sum();
+        FilledSteps::of_floats(values, Samples::new(seen))
+    }
+
+    fn look_at_samples(&mut self, samples: &SampleBuffer) {
+        self.seen.remember(samples);
+        self.rows.clear();
+        let (timestamps, mut next) = (&samples.float_timestamps, 0);
+        let is_near = |row: &usize, at: Timestamp| timestamps[*row] > at.saturating_sub(self.lookback_ms);
+        self.rows.extend(self.times.iter().map(|&at| {
+            next += count_until(&timestamps[next..], at);
+            next.checked_sub(1).filter(|row| is_near(row, at)).unwrap_or(NO_ROW)
+        }));
     }
 
     fn look_at(&mut self, floats: &FloatBuckets) {

@@ -43,7 +43,7 @@ fn with_context<T>(test: impl FnOnce(&Context<'_>) -> T) -> T {
 
 fn buffer(samples: &[(i64, f64)]) -> SampleBuffer {
     let (float_timestamps, floats) = samples.iter().copied().unzip();
-    SampleBuffer { float_timestamps, floats, ..SampleBuffer::default() }
+    SampleBuffer::of_floats(float_timestamps, floats)
 }
 
 /// The function's values over a grid with windows of `range_ms`.

@@ -8,7 +8,7 @@ use crate::model::{TimeRange, Timestamp};
 use crate::query::QueryError;
 use crate::query::budget::Budget;
 use crate::query::promql::ast::PositionRange;
-use crate::storage::metrics::SampleBuffer;
+use crate::storage::metrics::{LastTimes, SampleBuffer, Whole};
 
 use super::float_walk::FilledSteps;
 use super::rate::{Change, RateKind, Reach, Spacing, is_far_from_zero};
@@ -43,7 +43,7 @@ pub enum Quick {
 /// What the steps see of floats that were sampled at these times.
 #[derive(Clone, Default)]
 struct Sight {
-    timestamps: Vec<Timestamp>,
+    times: LastTimes,
     windows: Vec<Range<usize>>,
     /// By what a change is multiplied, if one is asked for; NaN where times alone do not tell.
     factors: Vec<f64>,
@@ -103,12 +103,12 @@ impl SampleWindows {
         notes: &Notes<'_>,
     ) -> Result<(Row, Samples), QueryError> {
         let SampleWindows { walk, function, quick, sight, sums, .. } = self;
-        if sight.windows.is_empty() || sight.timestamps != samples.float_timestamps {
-            sight.look_at(&samples.float_timestamps, walk, *quick);
+        if sight.windows.is_empty() || !sight.times.are_those_of(samples) {
+            sight.look_at(samples, walk, *quick);
         }
         walk.begin(samples);
         let adds_up = matches!(quick, Some(Quick::Sum | Quick::Average));
-        let quick = quick.filter(|_| !adds_up || sums.find(&samples.floats));
+        let quick = quick.filter(|_| !adds_up || sums.find(&samples.floats, samples.whole()));
         let mut row = Row::new(walk.grid.len);
         let mut unchecked = 0;
         for (step, seen) in sight.windows.iter().enumerate().filter(|(_, seen)| !seen.is_empty()) {
@@ -134,9 +134,9 @@ impl SampleWindows {
 }
 
 impl Sight {
-    fn look_at(&mut self, timestamps: &[Timestamp], walk: &SampleWalk, quick: Option<Quick>) {
-        self.timestamps.clear();
-        self.timestamps.extend_from_slice(timestamps);
+    fn look_at(&mut self, samples: &SampleBuffer, walk: &SampleWalk, quick: Option<Quick>) {
+        let timestamps = &samples.float_timestamps;
+        self.times.remember(samples);
         self.windows.clear();
         self.factors.clear();
         self.samples = Samples::default();
@@ -194,14 +194,23 @@ const CHUNK: usize = 8;
 
 impl ExactSums {
     /// False where sums may not be exact.
-    fn find(&mut self, floats: &[f64]) -> bool {
+    fn find(&mut self, floats: &[f64], whole: Whole) -> bool {
         // What is as large or larger would be summed up exactly, too, but may not be looked through.
         const EXACT_MAX: f64 = (1u64 << 51) as f64;
+        // Who knows how large they are at most need not look at each.
+        let known_size = whole.max as f64 * whole.count as f64;
+        let (known, known_size) = if known_size < EXACT_MAX { (whole.count, known_size) } else { (0, 0.0) };
         let (chunks, rest) = floats.as_chunks::<CHUNK>();
+        let (known, looked_at) = chunks.split_at(known / CHUNK);
         self.before.clear();
         self.before.resize(chunks.len() + 1, 0.0);
+        let (before_known, before) = self.before.split_at_mut(known.len());
         let (mut sum, mut sizes) = (0.0, [0.0; CHUNK]);
-        for (before, chunk) in self.before.iter_mut().zip(chunks) {
+        for (before, chunk) in before_known.iter_mut().zip(known) {
+            *before = sum;
+            sum += sum_of(chunk);
+        }
+        for (before, chunk) in before.iter_mut().zip(looked_at) {
             if !are_whole(chunk) {
                 return false;
             }
@@ -211,7 +220,8 @@ impl ExactSums {
         }
         self.before[chunks.len()] = sum;
         // NaN may have passed for a whole number; it is below nothing.
-        are_whole(rest) && sizes.iter().chain(rest).fold(0.0, |size, value| size + value.abs()) < EXACT_MAX
+        let sizes = sizes.iter().chain(rest);
+        are_whole(rest) && sizes.fold(known_size, |size, value| size + value.abs()) < EXACT_MAX
     }
 
     /// Of these places among the values that the sums were found of.
@@ -284,6 +294,12 @@ mod tests {
         ]
     }
 
+    /// As who unpacks them tells.
+    fn whole_max(floats: &[f64]) -> Option<u64> {
+        let is_whole = |value: &f64| (0.0..1e15).contains(value) && value.fract().to_bits() == 0;
+        floats.iter().all(is_whole).then(|| floats.iter().fold(0, |max, value| max | *value as u64))
+    }
+
     #[test]
     fn a_sum_is_that_of_its_window_also_of_numbers_as_large_as_fractions_get() {
         let limits = Limits { samples_max: 0, series_max: 0, bytes_max: 0, log_bytes_max: 0 };
@@ -293,8 +309,7 @@ mod tests {
         let mut windows = windows(Function::SumOverTime, shape, Grid { start: 10, step_ms: 10, len: 2 });
         // 2^51 and a half, and a half more.
         let floats = vec![-2_251_799_813_685_248.5, -2_251_799_813_685_249.0];
-        let samples =
-            SampleBuffer { float_timestamps: vec![10, 20], floats: floats.clone(), ..Default::default() };
+        let samples = SampleBuffer::of_floats(vec![10, 20], floats.clone());
         let told = RefCell::default();
         let notes = Notes::apart(&budget, &told, PositionRange::default(), "m");
         assert_eq!(windows.fill_of_floats(&samples, &notes).unwrap().0.floats(), floats);
@@ -304,7 +319,7 @@ mod tests {
         #[test]
         fn what_is_found_once_is_what_each_series_tells(
             gaps in prop::collection::vec(prop_oneof![8 => Just(15i64), 1 => 1i64..200], 1..60),
-            series in prop::collection::vec((values(), any::<bool>(), 0usize..3), 1..6),
+            series in prop::collection::vec((values(), any::<bool>(), 0usize..3, 0usize..60), 1..6),
             function in prop::sample::select(vec![Function::Rate, Function::Increase, Function::Delta, Function::Irate, Function::MaxOverTime, Function::SumOverTime, Function::AvgOverTime]),
             (range_ms, step_ms, start) in (1i64..300, 1i64..100, -50i64..200), pinned in prop::option::weighted(0.1, 0i64..900),
         ) {
@@ -312,7 +327,7 @@ mod tests {
             let budget = Budget::new(Instant::now() + Duration::from_secs(600), limits);
             let shape = WindowShape { time: DataTime { pinned, offset_ms: 0 }, range_ms, before_ms: 0, after_ms: 0 };
             let mut windows = windows(function, shape, Grid { start, step_ms, len: 30 });
-            for (values, is_counter, left_out) in series {
+            for (values, is_counter, left_out, known) in series {
                 let mut samples = SampleBuffer::default();
                 let (mut time, mut total) = (0, 0.0);
                 for (gap, value) in gaps.iter().zip(values).skip(left_out) {
@@ -320,6 +335,9 @@ mod tests {
                     total = if is_counter && value < 480.0 { total + value } else { value };
                     samples.float_timestamps.push(time);
                     samples.floats.push(total);
+                    if samples.floats.len() == known {
+                        samples.know_whole(0, whole_max(&samples.floats));
+                    }
                 }
                 let told = RefCell::default();
                 let notes = Notes::apart(&budget, &told, PositionRange::default(), "m");

@@ -268,9 +268,10 @@ impl RangeSource for RangeSelector<'_> {
 
 /// Stale markers end a series for instant selectors; a window just does not see them.
 pub fn drop_stale(samples: &mut SampleBuffer) {
-    // A look at some dozens without a branch for each is quicker than to stop at the first.
+    // A look at some dozens without a branch for each is quicker than to stop at the first. Whole numbers are no markers.
     let has_stale = |floats: &[f64]| floats.iter().fold(false, |found, &v| found | is_stale(v));
-    if samples.floats.chunks(64).any(has_stale) {
+    if samples.floats[samples.whole().count..].chunks(64).any(has_stale) {
+        samples.forget();
         let floats = std::mem::take(&mut samples.floats);
         let timestamps = std::mem::take(&mut samples.float_timestamps);
         let live = timestamps.into_iter().zip(floats).filter(|(_, v)| !is_stale(*v));
@@ -358,7 +359,7 @@ mod tests {
 
     fn buffer(samples: &[(i64, f64)]) -> SampleBuffer {
         let (float_timestamps, floats) = samples.iter().copied().unzip();
-        SampleBuffer { float_timestamps, floats, ..SampleBuffer::default() }
+        SampleBuffer::of_floats(float_timestamps, floats)
     }
 
     fn seen(samples: &[(i64, f64)], at: i64, lookback_ms: i64) -> Option<f64> {

@@ -59,7 +59,8 @@ impl MetricsSegment {
             return Ok(Some((column.last, value)));
         }
         let mut times = Vec::new();
-        let wanted = self.decode_times(&column, range, &mut times)?;
+        let column_bytes = self.data(column.offset, column.len)?;
+        let wanted = self.decode_times(&column, column_bytes, range, &mut times)?;
         let Some(&time) = times.last() else { return Ok(None) };
         let mut floats = Vec::with_capacity(1);
         let bytes = self.data(block.offset, block.len)?;
