@@ -197,7 +197,7 @@ fn write_steps(steps: &[(u16, u8)], out: &mut Vec<u8>) {
 /// A state in four bytes, from the low one on: how many bits follow, the next state if those are all zero, the symbol it stands
 /// for, and a mask of so many bits. One load tells all, and the sum of some states, in its low byte, how many bits follow them.
 #[derive(Clone, Copy, Default)]
-pub struct State(u32);
+struct State(u32);
 
 impl State {
     /// Of no symbol yet.
@@ -210,7 +210,7 @@ impl State {
     }
 
     #[inline]
-    pub fn symbol(self) -> u8 {
+    fn symbol(self) -> u8 {
         (self.0 >> 16) as u8
     }
 
@@ -284,9 +284,10 @@ impl<'a> Decoder<'a> {
         Ok(())
     }
 
-    /// Fills in the states that stand for the next symbols, [`FILL_MAX`] at most: a multiple of four of them, except at the end.
-    /// What a state stands for is found by who asks, for many at a time.
-    pub fn fill(&mut self, to: &mut [State]) {
+    /// Fills in what is made of the next symbols, [`FILL_MAX`] at most: a multiple of four of them, except at the end, where zeros
+    /// make up what lacks of four. To make something of them while the next ones are found takes hardly any time.
+    #[inline]
+    pub fn fill<T>(&mut self, to: &mut [T], mut make: impl FnMut([u8; LANES]) -> [T; LANES]) {
         assert!(to.len() <= FILL_MAX, "{} symbols", to.len());
         let (table, mut lanes) = (&self.table, self.lanes.map(usize::from));
         let mut padded = [0; WINDOW_LEN];
@@ -302,17 +303,21 @@ impl<'a> Decoder<'a> {
             let followed_by =
                 [bits, bits >> states[0].bits(), bits >> first_two.bits(), bits >> first_three.bits()];
             for (at, state) in states.into_iter().enumerate() {
-                quad[at] = state;
                 lanes[at] = state.next(followed_by[at]);
             }
             read += first_three.and(states[3]).bits() as usize;
+            let [a, b, c, d] = states;
+            *quad = make([a.symbol(), b.symbol(), c.symbol(), d.symbol()]);
         }
-        let mut bits = load(window, read);
-        for (slot, lane) in rest.iter_mut().zip(&mut lanes) {
-            let state = table[*lane & (SIZE_MAX - 1)];
-            (*slot, *lane) = (state, state.next(bits));
-            bits >>= state.bits();
-            read += state.bits() as usize;
+        if !rest.is_empty() {
+            let (mut bits, mut symbols) = (load(window, read), [0; LANES]);
+            for (symbol, lane) in symbols[..rest.len()].iter_mut().zip(&mut lanes) {
+                let state = table[*lane & (SIZE_MAX - 1)];
+                (*symbol, *lane) = (state.symbol(), state.next(bits));
+                bits >>= state.bits();
+                read += state.bits() as usize;
+            }
+            rest.iter_mut().zip(make(symbols)).for_each(|(slot, made)| *slot = made);
         }
         (self.lanes, self.read) = (lanes.map(|lane| lane as u8), self.read / 8 * 8 + read);
     }
@@ -368,9 +373,9 @@ mod tests {
     }
 
     fn filled(decoder: &mut Decoder<'_>, count: usize) -> Vec<u8> {
-        let mut states = vec![State::default(); count];
-        states.chunks_mut(FILL_MAX).for_each(|group| decoder.fill(group));
-        states.into_iter().map(State::symbol).collect()
+        let mut symbols = vec![0; count];
+        symbols.chunks_mut(FILL_MAX).for_each(|group| decoder.fill(group, |symbols| symbols));
+        symbols
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use std::iter::Peekable;
 use std::vec;
 
-use super::ans::{self, LANES, Shares, State};
+use super::ans::{self, LANES, Shares};
 use super::bits::{self, GROUP};
 use super::integers::min_max;
 use super::varint::{read_i64, read_u64, write_i64, write_u64};
@@ -204,18 +204,14 @@ impl<'a> CodedGroups<'a> {
     /// Unpacks the next [`GROUP`] residuals, or as many as are left: `group` is as long.
     pub fn next(&mut self, group: &mut [i64]) -> Result<(), Malformed> {
         let (base, low, len) = (self.base, self.low, group.len());
-        assert_eq!(len, GROUP.min(self.count - self.done), "groups are whole but for the last one");
-        let mut states = [State::default(); GROUP];
-        self.decoder.fill(&mut states[..len]);
-        if low == 0 {
-            for (slot, state) in group.iter_mut().zip(&states) {
-                *slot = base.wrapping_add(i64::from(state.symbol()));
-            }
-        } else {
+        self.expect(len);
+        let residual = |symbol: u8| base.wrapping_add((u64::from(symbol) << low) as i64);
+        self.decoder.fill(group, |symbols| symbols.map(residual));
+        if low > 0 {
             let mut packed = [0; GROUP];
             bits::unpack(&mut self.lows, low, &mut packed[..len])?;
-            for ((slot, state), &packed) in group.iter_mut().zip(&states).zip(&packed) {
-                *slot = base.wrapping_add((u64::from(state.symbol()) << low | packed) as i64);
+            for (slot, packed) in group.iter_mut().zip(packed) {
+                *slot = slot.wrapping_add(packed as i64);
             }
         }
         while let Some((at, missing)) = self.exceptions.next_if(|(at, _)| *at < self.done + len) {
@@ -225,29 +221,25 @@ impl<'a> CodedGroups<'a> {
         Ok(())
     }
 
-    /// As [`CodedGroups::next`], but with `sum` and all residuals before it added to each.
+    /// As [`CodedGroups::next`], but to each is added `sum` and all residuals before it.
     pub fn next_sums(&mut self, mut sum: i64, group: &mut [i64]) -> Result<(), Malformed> {
-        let (base, end) = (self.base, self.done + group.len());
+        let end = self.done + group.len();
         if self.low == 0 && self.exceptions.peek().is_none_or(|(at, _)| *at >= end) {
-            let mut states = [State::default(); GROUP];
-            self.decoder.fill(&mut states[..group.len()]);
-            let (quads, _) = group.as_chunks_mut::<LANES>();
-            let bases = [1, 2, 3, 4].map(|times| base.wrapping_mul(times));
-            let mut quad_states = states.as_chunks::<LANES>().0.iter();
-            for (quad, states) in quads.iter_mut().zip(&mut quad_states) {
+            self.expect(group.len());
+            let bases = [1, 2, 3, 4].map(|count| self.base.wrapping_mul(count));
+            self.decoder.fill(group, |symbols| {
                 // One of four waits for the sum before it.
-                let [a, b, c, d] = states.map(|state| u32::from(state.symbol()));
-                let sums = [a, a + b, a + b + c, (a + b) + (c + d)];
-                for at in 0..LANES {
-                    quad[at] = sum.wrapping_add(bases[at].wrapping_add(i64::from(sums[at])));
-                }
-                sum = quad[LANES - 1];
-            }
-            let done = group.len() - group.len() % LANES;
-            for (slot, state) in group[done..].iter_mut().zip(&states[done..]) {
-                sum = sum.wrapping_add(base.wrapping_add(i64::from(state.symbol())));
-                *slot = sum;
-            }
+                let [a, b, c, d] = symbols;
+                let [a, b, c, d] = [i64::from(a), i64::from(b), i64::from(c), i64::from(d)];
+                let sums = [
+                    sum.wrapping_add(bases[0].wrapping_add(a)),
+                    sum.wrapping_add(bases[1].wrapping_add(a + b)),
+                    sum.wrapping_add(bases[2].wrapping_add(a + b + c)),
+                    sum.wrapping_add(bases[3].wrapping_add((a + b) + (c + d))),
+                ];
+                sum = sums[3];
+                sums
+            });
             self.done = end;
             return Ok(());
         }
@@ -261,20 +253,27 @@ impl<'a> CodedGroups<'a> {
 
     /// Passes as many by; answers with their sum.
     pub fn pass(&mut self, len: usize) -> Result<i64, Malformed> {
+        let mut group = [0; GROUP];
         if self.low > 0 {
-            let mut group = [0; GROUP];
             self.next(&mut group[..len])?;
             return Ok(group[..len].iter().fold(0, |sum, &residual| sum.wrapping_add(residual)));
         }
-        let mut states = [State::default(); GROUP];
-        self.decoder.fill(&mut states[..len]);
-        let above = states[..len].iter().map(|state| u32::from(state.symbol())).sum::<u32>();
+        self.expect(len);
+        let mut above = 0;
+        self.decoder.fill(&mut [(); GROUP][..len], |symbols| {
+            above += symbols.map(u32::from).iter().sum::<u32>();
+            [(); LANES]
+        });
         let mut sum = self.base.wrapping_mul(len as i64).wrapping_add(i64::from(above));
         self.done += len;
         while let Some((_, missing)) = self.exceptions.next_if(|(at, _)| *at < self.done) {
             sum = sum.wrapping_add(missing);
         }
         Ok(sum)
+    }
+
+    fn expect(&self, len: usize) {
+        assert_eq!(len, GROUP.min(self.count - self.done), "groups are whole but for the last one");
     }
 
     /// Behind the last group: the bytes that follow.
