@@ -10,7 +10,8 @@ use super::annotations::Note;
 use super::context::{Context, Held};
 use super::grouping::{Grouping, Groups};
 use super::histogram_fold::{HistogramFold, HistogramFoldKind};
-use super::math::{Mean, kahan_add, quantile};
+use super::math::{kahan_add, quantile};
+use super::means::Means;
 use super::row::{Cell, OutputSeries, Row, is_absent};
 use super::scalar::Scalar;
 use super::source::{BoxedSource, Source};
@@ -155,10 +156,10 @@ impl SumFold {
 }
 
 /// Some may be absent; where none is, that takes half as long.
-const STEPS_AT_ONCE: usize = 128;
+pub(super) const STEPS_AT_ONCE: usize = 128;
 
 /// There may be millions of these, so none takes a branch.
-fn add_floats(sums: &mut [f64], compensations: &mut [f64], values: &[f64]) {
+pub(super) fn add_floats(sums: &mut [f64], compensations: &mut [f64], values: &[f64]) {
     let has_absent = |floats: &[f64]| floats.iter().fold(false, |any, float| any | is_absent(*float));
     let is_whole = !has_absent(values) && !has_absent(sums);
     let places = sums.iter_mut().zip(compensations).zip(values);
@@ -184,46 +185,36 @@ impl Fold for SumFold {
         }
     }
 
-    fn finish(mut self: Box<Self>, row: &mut Row, notes: &Notes<'_>) -> Result<(), QueryError> {
-        for (step, (&sum, &c)) in self.sums.iter().zip(&self.compensations).enumerate() {
-            let float = (!is_absent(sum)).then_some(sum + c);
-            row.set(step, self.histograms.resolve(step, float, notes));
-        }
+    fn finish(self: Box<Self>, row: &mut Row, notes: &Notes<'_>) -> Result<(), QueryError> {
+        let SumFold { sums, compensations, histograms } = *self;
+        let float = |step: usize| (!is_absent(sums[step])).then(|| sums[step] + compensations[step]);
+        histograms.resolve_all(row, float, notes);
         Ok(())
     }
 }
 
 struct AvgFold {
-    floats: Vec<Option<Mean>>,
+    floats: Means,
     histograms: HistogramFold,
 }
 
 impl AvgFold {
     fn new(steps: usize) -> AvgFold {
-        AvgFold { floats: vec![None; steps], histograms: HistogramFold::new(HistogramFoldKind::Average) }
+        AvgFold { floats: Means::new(steps), histograms: HistogramFold::new(HistogramFoldKind::Average) }
     }
 }
 
 impl Fold for AvgFold {
     fn add(&mut self, steps: Range<usize>, row: &Row, notes: &Notes<'_>) {
-        for step in steps {
-            let state = &mut self.floats[step];
-            if let Some(value) = row.float(step) {
-                match state {
-                    Some(mean) => mean.add(value),
-                    None => *state = Some(Mean::of(value)),
-                }
-            } else if let Some(histogram) = row.histogram(step) {
-                self.histograms.add(step, histogram, state.is_some(), notes);
-            }
+        self.floats.add(steps.start, &row.floats()[steps.clone()]);
+        for (step, histogram) in row.histograms(steps) {
+            self.histograms.add(step, histogram, self.floats.has(step), notes);
         }
     }
 
-    fn finish(mut self: Box<Self>, row: &mut Row, notes: &Notes<'_>) -> Result<(), QueryError> {
-        for (step, state) in self.floats.iter().enumerate() {
-            let float = state.map(|mean| mean.get());
-            row.set(step, self.histograms.resolve(step, float, notes));
-        }
+    fn finish(self: Box<Self>, row: &mut Row, notes: &Notes<'_>) -> Result<(), QueryError> {
+        let AvgFold { floats, histograms } = *self;
+        histograms.resolve_all(row, |step| floats.get(step), notes);
         Ok(())
     }
 }
@@ -264,9 +255,10 @@ struct CountFold {
 
 impl Fold for CountFold {
     fn add(&mut self, steps: Range<usize>, row: &Row, _notes: &Notes<'_>) {
-        for step in steps {
-            self.counts[step] += u32::from(row.has(step));
-        }
+        let counts = self.counts[steps.clone()].iter_mut();
+        let floats = &row.floats()[steps.clone()];
+        counts.zip(floats).for_each(|(count, float)| *count += u32::from(!is_absent(*float)));
+        row.histograms(steps).for_each(|(step, _)| self.counts[step] += 1);
     }
 
     fn finish(self: Box<Self>, row: &mut Row, _notes: &Notes<'_>) -> Result<(), QueryError> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::model::Histogram;
 use crate::model::histogram::ResetHint;
+use crate::model::metrics::STALE_NAN;
 use crate::query::QueryError;
 use crate::query::promql::ast::{BinaryOp, PositionRange};
 use crate::query::promql::histogram_functions::HistogramOperation;
@@ -47,6 +48,35 @@ fn compare(op: BinaryOp, a: f64, b: f64) -> bool {
         BinaryOp::Greater => a > b,
         BinaryOp::GreaterEqual => a >= b,
         _ => unreachable!("{} does not compare", op.text()),
+    }
+}
+
+/// Leaves those of the values that compare so with the scalars of their steps. The absent stay so, whatever they compare as.
+fn keep_compared(op: BinaryOp, side: ScalarSide, values: &mut [f64], scalars: &[f64]) {
+    // With the scalar on the left it is the other way round.
+    let op = match (side, op) {
+        (ScalarSide::Left, BinaryOp::Less) => BinaryOp::Greater,
+        (ScalarSide::Left, BinaryOp::LessEqual) => BinaryOp::GreaterEqual,
+        (ScalarSide::Left, BinaryOp::Greater) => BinaryOp::Less,
+        (ScalarSide::Left, BinaryOp::GreaterEqual) => BinaryOp::LessEqual,
+        _ => op,
+    };
+    match op {
+        BinaryOp::Equal => keep_where(values, scalars, |value, scalar| value == scalar),
+        BinaryOp::NotEqual => keep_where(values, scalars, |value, scalar| value != scalar),
+        BinaryOp::Less => keep_where(values, scalars, |value, scalar| value < scalar),
+        BinaryOp::LessEqual => keep_where(values, scalars, |value, scalar| value <= scalar),
+        BinaryOp::Greater => keep_where(values, scalars, |value, scalar| value > scalar),
+        BinaryOp::GreaterEqual => keep_where(values, scalars, |value, scalar| value >= scalar),
+        _ => unreachable!("{} does not compare", op.text()),
+    }
+}
+
+/// A loop for each operator, so that none of many million values takes a branch.
+fn keep_where(values: &mut [f64], scalars: &[f64], keeps: impl Fn(f64, f64) -> bool) {
+    for (value, &scalar) in values.iter_mut().zip(scalars) {
+        let bits = if keeps(*value, scalar) { value.to_bits() } else { STALE_NAN };
+        *value = f64::from_bits(bits);
     }
 }
 
@@ -165,6 +195,12 @@ pub fn with_scalar<'q>(
     let rename = |s: &OutputSeries| if renames { context.without_name(s) } else { s.clone() };
     let series = Announced::of(context, input.series(), rename)?;
     let apply = move |steps: Range<usize>, row: &mut Row| {
+        if op.is_comparison()
+            && !return_bool
+            && let Some(values) = row.floats_alone(steps.clone())
+        {
+            return keep_compared(op, side, values, &scalar[steps]);
+        }
         for step in steps {
             let other = scalar[step];
             if changes_metric(op)
@@ -197,7 +233,35 @@ fn kept(operator: Operator, outcome: Outcome, value: &Cell) -> Option<Cell> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::model::metrics::stale_marker;
+
+    proptest! {
+        #[test]
+        fn values_that_are_compared_at_once_are_kept_as_one_alone_would_be(
+            pairs in prop::collection::vec((value(), value()), 0..20),
+            op in prop::sample::select(vec![
+                BinaryOp::Equal, BinaryOp::NotEqual, BinaryOp::Less, BinaryOp::LessEqual, BinaryOp::Greater, BinaryOp::GreaterEqual,
+            ]),
+            is_left: bool,
+        ) {
+            let side = if is_left { ScalarSide::Left } else { ScalarSide::Right };
+            let (mut values, scalars): (Vec<f64>, Vec<f64>) = pairs.iter().copied().unzip();
+            keep_compared(op, side, &mut values, &scalars);
+            for (found, (value, scalar)) in values.into_iter().zip(pairs) {
+                let is_kept = if is_left { compare(op, scalar, value) } else { compare(op, value, scalar) };
+                let expected = if is_kept { value } else { stale_marker() };
+                prop_assert_eq!(found.to_bits(), expected.to_bits());
+            }
+        }
+    }
+
+    fn value() -> impl Strategy<Value = f64> {
+        let strange = vec![0.0, -0.0, f64::INFINITY, f64::NAN, stale_marker()];
+        prop_oneof![3 => (-2i32..3).prop_map(f64::from), 1 => prop::sample::select(strange)]
+    }
 
     #[test]
     fn division_and_remainder_are_those_of_ieee() {

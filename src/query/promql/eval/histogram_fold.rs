@@ -8,7 +8,7 @@ use crate::model::histogram::MixedSchemas;
 use crate::query::promql::histogram_total::{HistogramMean, HistogramTotal};
 
 use super::annotations::Note;
-use super::row::Cell;
+use super::row::{Cell, Row};
 use super::window::{Notes, Window};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,8 +85,21 @@ impl HistogramFold {
         }
     }
 
+    /// Sets the result of each step of an empty row, given that of its floats.
+    pub fn resolve_all(mut self, row: &mut Row, float: impl Fn(usize) -> Option<f64>, notes: &Notes<'_>) {
+        let has_histograms = !self.steps.is_empty();
+        for step in 0..row.len() {
+            let float = float(step);
+            if has_histograms {
+                row.set(step, self.resolve(step, float, notes));
+            } else if let Some(value) = float {
+                row.set_float(step, value);
+            }
+        }
+    }
+
     /// The result of a step, given that of its floats: a mix of both has none.
-    pub fn resolve(&mut self, step: usize, float: Option<f64>, notes: &Notes<'_>) -> Option<Cell> {
+    fn resolve(&mut self, step: usize, float: Option<f64>, notes: &Notes<'_>) -> Option<Cell> {
         match (self.steps.remove(&step), float) {
             (None, float) => float.map(Cell::Float),
             (Some(State::Incompatible), None) => None,

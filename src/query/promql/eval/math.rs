@@ -43,6 +43,11 @@ impl Mean {
         Mean { value: first, c: 0.0, count: 1.0, incremental: false }
     }
 
+    /// Of values that were added up, their compensated sum being finite or that of a single one.
+    pub fn of_sum(sum: f64, c: f64, count: f64) -> Mean {
+        Mean { value: sum, c, count, incremental: false }
+    }
+
     pub fn add(&mut self, value: f64) {
         self.count += 1.0;
         if !self.incremental {

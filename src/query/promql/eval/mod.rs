@@ -40,6 +40,7 @@ mod invariant;
 pub(in crate::query) mod join;
 pub(in crate::query) mod matching;
 pub(in crate::query) mod math;
+mod means;
 mod newest;
 mod newest_walk;
 pub(in crate::query) mod over_time;

@@ -124,6 +124,11 @@ impl Row {
         &self.floats
     }
 
+    /// The same of these steps, to be changed, if no step of the row has a histogram.
+    pub fn floats_alone(&mut self, steps: Range<usize>) -> Option<&mut [f64]> {
+        self.histograms.is_empty().then(|| &mut self.floats[steps])
+    }
+
     /// Those of these steps that have a histogram.
     pub fn histograms(&self, steps: Range<usize>) -> impl Iterator<Item = (usize, &Arc<Histogram>)> {
         let of_steps = self.histograms.get(steps.clone()).unwrap_or_default();
