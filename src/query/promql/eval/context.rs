@@ -99,7 +99,7 @@ pub struct Expected {
 }
 
 /// What small selectors read and hold together before they are asked.
-const BEGUN_SAMPLES_MAX: u64 = 100_000;
+const BEGUN_SAMPLES_MAX: u64 = 200_000;
 const BEGUN_BYTES_MAX: u64 = 4 << 20;
 /// To wake a thread takes as long as to read so many.
 const BEGUN_SAMPLES_MIN: u64 = 1_000;
@@ -417,7 +417,7 @@ mod tests {
         assert_eq!(beginnings([(10_000, 9); 4]), [first, None, beside, beside]);
         assert_eq!(beginnings([(10, 9); 3]), [first, None, None]);
         assert_eq!(
-            beginnings([(30_000, 9), (60_000, 9), (60_000, 9), (2_000, 9)]),
+            beginnings([(30_000, 9), (160_000, 9), (60_000, 9), (2_000, 9)]),
             [first, beside, None, None]
         );
         assert_eq!(beginnings([(2_000_000, 9), (2_000, 9)]), [first, None]);
