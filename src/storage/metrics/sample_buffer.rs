@@ -211,7 +211,8 @@ mod tests {
                     Step::Push(value) => {
                         samples.float_timestamps.push(next);
                         samples.floats.push(value);
-                        (expected.0.push(next), expected.1.push(value));
+                        expected.0.push(next);
+                        expected.1.push(value);
                     }
                     Step::Merge(time, value) => {
                         merge_floats(&mut samples, &[time], &[value]);
@@ -223,7 +224,8 @@ mod tests {
                     }
                     Step::Truncate(count) => {
                         samples.truncate_floats(count);
-                        (expected.0.truncate(count), expected.1.truncate(count));
+                        expected.0.truncate(count);
+                        expected.1.truncate(count);
                     }
                 }
                 prop_assert_eq!(&samples.float_timestamps, &expected.0);

@@ -4,8 +4,8 @@ mod buckets;
 mod cursor;
 mod look_up;
 mod newest;
+mod samples;
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use roaring::RoaringBitmap;
@@ -16,15 +16,13 @@ pub use look_up::LookUp;
 
 use super::SampleBuffer;
 use super::segment_layout::{
-    self as layout, BLOCKS, Block, BlockChunk, COLUMNS, Column, DATA, EXEMPLAR_BYTES_MAX, EXEMPLARS_CODEC,
-    HISTOGRAMS_CODEC, METADATA, METADATA_BYTES_MAX, METRIC_TYPES, STARTS,
+    self as layout, BLOCKS, BlockChunk, COLUMNS, Column, DATA, EXEMPLAR_BYTES_MAX, EXEMPLARS_CODEC, METADATA,
+    METADATA_BYTES_MAX, METRIC_TYPES, STARTS,
 };
 use crate::codec::states::BucketTimes;
 use crate::codec::varint::read_u64;
-use crate::codec::{
-    Malformed, compressed, floats, histograms, integers, take, take_count, take_text, take_u8, timestamps,
-};
-use crate::model::{Exemplar, Histogram, Labels, Lookout, Matcher, MetricMetadata, TimeRange, Timestamp};
+use crate::codec::{Malformed, compressed, integers, take, take_count, take_text, take_u8};
+use crate::model::{Exemplar, Labels, Lookout, Matcher, MetricMetadata, TimeRange, Timestamp};
 use crate::storage::index::Index;
 use crate::storage::segment::{
     CHUNK_ROWS, ChunkCache, KeptChunks, LastChunk, Segment, SegmentError, SegmentMeta, Table,
@@ -97,8 +95,7 @@ impl MetricsSegment {
         }
         for block in blocks.histograms {
             let times = &mut samples.histogram_timestamps;
-            let read = self.read_block(block, range, times, &mut samples.histograms, decode_histograms);
-            result = result.and(read);
+            result = result.and(self.read_histograms(block, range, times, &mut samples.histograms));
         }
         result
     }
@@ -190,130 +187,6 @@ impl MetricsSegment {
         Ok(row_count)
     }
 
-    /// Appends what lies in `range` of one block of floats; on damage nothing of it.
-    fn read_floats(
-        &self,
-        block: &Block,
-        range: TimeRange,
-        samples: &mut SampleBuffer,
-    ) -> Result<(), SegmentError> {
-        let column = self.column(block.column)?;
-        if !column.overlaps(range) {
-            return Ok(());
-        }
-        let before = samples.floats.len();
-        let decoded = self.decode_floats(block, &column, range, samples);
-        if decoded.is_err() {
-            samples.truncate_floats(before);
-        }
-        decoded
-    }
-
-    fn decode_floats(
-        &self,
-        block: &Block,
-        column: &Column,
-        range: TimeRange,
-        samples: &mut SampleBuffer,
-    ) -> Result<(), SegmentError> {
-        let (count, before) = (column.sample_count, samples.floats.len());
-        let bytes = self.data(column.offset, column.len)?;
-        let regular = timestamps::regular_in(bytes, count, range);
-        let wanted = match regular.map_err(|what| self.damaged_data(column.offset, what))? {
-            None => self.decode_times(column, bytes, range, &mut samples.float_timestamps)?,
-            Some((times, places)) => {
-                let last = times.len().checked_sub(1).map(|last| times.at(last));
-                self.expect_of_column(column, &places, (last.map(|_| times.at(0)), last))?;
-                samples.extend_regular(times);
-                places
-            }
-        };
-        if wanted.is_empty() {
-            return Ok(());
-        }
-        let bytes = self.data(block.offset, block.len)?;
-        let whole_max = floats::decode_in(bytes, count, wanted, &mut samples.floats)
-            .map_err(|what| self.damaged_data(block.offset, what))?;
-        samples.know_whole(before, whole_max);
-        Ok(())
-    }
-
-    /// The same of another kind.
-    fn read_block<T>(
-        &self,
-        block: &Block,
-        range: TimeRange,
-        times: &mut Vec<Timestamp>,
-        values: &mut Vec<T>,
-        decode: impl FnOnce(&[u8], usize, Range<usize>, &mut Vec<T>) -> Result<(), Malformed>,
-    ) -> Result<(), SegmentError> {
-        let column = self.column(block.column)?;
-        if !column.overlaps(range) {
-            return Ok(());
-        }
-        let (times_before, values_before) = (times.len(), values.len());
-        let decoded = self.decode_block(block, &column, range, times, values, decode);
-        if decoded.is_err() {
-            times.truncate(times_before);
-            values.truncate(values_before);
-        }
-        decoded
-    }
-
-    fn decode_block<T>(
-        &self,
-        block: &Block,
-        column: &Column,
-        range: TimeRange,
-        times: &mut Vec<Timestamp>,
-        values: &mut Vec<T>,
-        decode: impl FnOnce(&[u8], usize, Range<usize>, &mut Vec<T>) -> Result<(), Malformed>,
-    ) -> Result<(), SegmentError> {
-        let bytes = self.data(column.offset, column.len)?;
-        let wanted = self.decode_times(column, bytes, range, times)?;
-        if wanted.is_empty() {
-            return Ok(());
-        }
-        decode(self.data(block.offset, block.len)?, column.sample_count, wanted, values)
-            .map_err(|what| self.damaged_data(block.offset, what))
-    }
-
-    /// Appends the times of a column that lie in the range; answers with their places.
-    fn decode_times(
-        &self,
-        column: &Column,
-        bytes: &[u8],
-        range: TimeRange,
-        times: &mut Vec<Timestamp>,
-    ) -> Result<Range<usize>, SegmentError> {
-        let (count, start) = (column.sample_count, times.len());
-        let decoded = if column.sticks_out_of(range) {
-            timestamps::decode_in(bytes, count, range, times)
-        } else {
-            timestamps::decode(bytes, count, times).map(|()| 0..count)
-        };
-        let wanted = decoded.map_err(|what| self.damaged_data(column.offset, what))?;
-        let times = &times[start..];
-        self.expect_of_column(column, &wanted, (times.first().copied(), times.last().copied()))?;
-        Ok(wanted)
-    }
-
-    /// The first and the last time of these places are what the table says, as far as it tells.
-    fn expect_of_column(
-        &self,
-        column: &Column,
-        wanted: &Range<usize>,
-        (first, last): (Option<Timestamp>, Option<Timestamp>),
-    ) -> Result<(), SegmentError> {
-        let is_first = wanted.start > 0 || first.is_none_or(|time| time == column.first);
-        let is_last = wanted.end < column.sample_count || last.is_none_or(|time| time == column.last);
-        if is_first && is_last {
-            Ok(())
-        } else {
-            Err(self.damaged_data(column.offset, Malformed("a column is not what its table says")))
-        }
-    }
-
     /// A block of DATA without its checksum, which was right.
     fn data(&self, offset: u64, len: u64) -> Result<&[u8], SegmentError> {
         self.segment.section(DATA)?.block(offset, len)
@@ -379,23 +252,6 @@ pub struct BlockSummary {
     pub last: Timestamp,
     /// Bytes of the values; timestamp columns are shared.
     pub len: u64,
-}
-
-/// Appends those in these places.
-fn decode_histograms(
-    mut bytes: &[u8],
-    count: usize,
-    wanted: Range<usize>,
-    out: &mut Vec<Arc<Histogram>>,
-) -> Result<(), Malformed> {
-    if take_u8(&mut bytes)? != HISTOGRAMS_CODEC {
-        return Err(Malformed("unknown codec of histograms"));
-    }
-    let start = out.len();
-    histograms::decode_block(bytes, count, out)?;
-    out.truncate(start + wanted.end);
-    out.drain(start..start + wanted.start);
-    Ok(())
 }
 
 fn decode_starts(mut bytes: &[u8]) -> Result<Vec<(Timestamp, Timestamp)>, Malformed> {

@@ -2,7 +2,7 @@
 
 use super::super::SampleBuffer;
 use super::super::segment_layout::{Block, BlockChunk};
-use super::{MetricsSegment, decode_histograms};
+use super::MetricsSegment;
 use crate::codec::floats;
 use crate::model::{TimeRange, Timestamp};
 use crate::storage::segment::SegmentError;
@@ -31,7 +31,7 @@ impl MetricsSegment {
         }
         let (mut times, mut histograms) = (Vec::new(), Vec::new());
         for block in blocks.histograms.iter().rev() {
-            let read = self.read_block(block, range, &mut times, &mut histograms, decode_histograms);
+            let read = self.read_histograms(block, range, &mut times, &mut histograms);
             result = result.and(read);
             if let (Some(time), Some(histogram)) = (times.pop(), histograms.pop()) {
                 samples.histogram_timestamps.push(time);
