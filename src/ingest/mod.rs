@@ -114,19 +114,19 @@ impl Ingest {
             Signal::Metrics => {
                 let request = otlp::encoded_metrics(body, format)?;
                 self.admit(protocol, Reach::Live, now, done, |intake| {
-                    Ok(otlp::read_metrics(&request, &self.spelling_hash, intake)?)
+                    otlp::read_metrics(&request, &self.spelling_hash, intake).map_err(|e| format.refusal(e))
                 })
             }
             Signal::Logs => {
                 let shard_of = |labels: &Labels| self.store.shard_of_stream(labels);
                 self.admit_logs(protocol, now, done, |intake| {
                     let request = otlp::encoded_logs(body, format, &mut intake.refusals)?;
-                    Ok(otlp::read_logs(&request, now, &shard_of, intake)?)
+                    otlp::read_logs(&request, now, &shard_of, intake).map_err(|e| format.refusal(e))
                 })
             }
             Signal::Traces => self.admit_spans(protocol, now, done, |intake| {
                 let request = otlp::encoded_spans(body, format, &mut intake.refusals)?;
-                Ok(otlp::read_spans(&request, intake)?)
+                otlp::read_spans(&request, intake).map_err(|e| format.refusal(e))
             }),
         })
     }

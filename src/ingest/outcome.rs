@@ -1,5 +1,6 @@
 //! What becomes of a request.
 
+use super::options::BodyFormat;
 use super::protobuf::WireError;
 use crate::storage::Busy;
 
@@ -36,6 +37,9 @@ pub enum IngestError {
     DecompressesTooFar { max: u64 },
     #[error("invalid {what} at byte {offset}: {reason}")]
     Malformed { what: &'static str, offset: usize, reason: String },
+    /// What was said well, but is too much.
+    #[error("invalid {what}: {reason}")]
+    Immoderate { what: &'static str, reason: String },
     /// JSON, but not the protocol's.
     #[error("{field} is not {expected}")]
     BadField { field: &'static str, expected: &'static str },
@@ -48,6 +52,16 @@ pub enum IngestError {
 impl From<WireError> for IngestError {
     fn from(error: WireError) -> IngestError {
         IngestError::Malformed { what: "protobuf", offset: error.offset, reason: error.reason.to_owned() }
+    }
+}
+
+impl BodyFormat {
+    /// What is wrong with the protobuf that a body is, or was written as: then its bytes are not the sender's.
+    pub(super) fn refusal(self, error: WireError) -> IngestError {
+        match self {
+            BodyFormat::Protobuf => error.into(),
+            BodyFormat::Json => IngestError::Immoderate { what: "JSON", reason: error.reason.to_owned() },
+        }
     }
 }
 

@@ -185,7 +185,9 @@ impl Stats {
     pub fn refused(&self, error: &IngestError, now: Timestamp) {
         let reason = match error {
             IngestError::TooLarge { .. } | IngestError::DecompressesTooFar { .. } => Reason::DecodedSize,
-            IngestError::Malformed { .. } | IngestError::BadField { .. } => Reason::Malformed,
+            IngestError::Malformed { .. } | IngestError::Immoderate { .. } | IngestError::BadField { .. } => {
+                Reason::Malformed
+            }
             IngestError::NoStreams => Reason::NoStreams,
             IngestError::Busy(Busy::QueueFull { .. }) => Reason::QueueFull,
             IngestError::Busy(Busy::MemoryFull { .. }) => Reason::MemoryFull,
