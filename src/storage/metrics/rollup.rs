@@ -100,7 +100,10 @@ fn finest(
     let mut new = FloatBuckets::new(Columns::ALL);
     new.fold(&samples.float_timestamps, &samples.floats, resolution);
     new.narrow(float_columns(labels, plan.types, &new));
-    floats.unite_with(&new);
+    match floats.is_empty() && !new.is_empty() {
+        true => floats = new,
+        false => floats.unite_with(&new),
+    }
     let mut new = HistogramBuckets::new(histogram_columns(&samples.histograms));
     new.fold(&samples.histogram_timestamps, &samples.histograms, resolution);
     histograms.unite_with(&new);
