@@ -170,6 +170,7 @@ impl Store {
             closing: false.into(),
             tidying_stopped: false.into(),
             sealing: Mutex::new(()),
+            sealed_series: Mutex::default(),
             merging: Mutex::new(()),
             arrivals: Default::default(),
             derived: Mutex::default(),

@@ -115,22 +115,31 @@ impl Store {
     }
 
     fn flush(&self, generation: &Arc<Generation>, closed_at: Timestamp) -> Result<(), MaintenanceError> {
-        let mut segments = Vec::new();
+        let mut sealed_series = self.sealed_series.lock();
+        let (mut segments, known) = (Vec::new(), &mut *sealed_series);
         for (signal, partition) in generation.partitions() {
             self.arrivals.note(signal, partition, closed_at);
             let range = partition_range(partition);
             let target = Target { signal, tier: 0, resolution_ms: 0, partition, level: 0 };
-            segments.extend(self.write_segment(Pace::Hurried, target, |to| {
+            let segment = self.write_segment(Pace::Hurried, target, |to| {
                 let seqs = generation.seqs();
                 let written = match signal {
                     Signal::Metrics => {
-                        metrics::write_generation(&generation.metrics, &self.registries, range, seqs, to)
+                        let (heads, registries) = (&generation.metrics, &self.registries);
+                        metrics::write_generation(heads, registries, range, seqs, known, to)
                     }
                     Signal::Logs => logs::write_generation(&generation.logs, range, seqs, to),
                     Signal::Traces => traces::write_generation(&generation.traces, range, seqs, to),
                 };
                 written.map_err(MergeError::Write)
-            })?);
+            })?;
+            // One that cannot be opened is no help, and for its readers to report.
+            if signal == Signal::Metrics
+                && let Some(Ok(segment)) = segment.as_ref().map(|segment| segment.metrics())
+            {
+                known.sealed_into(segment);
+            }
+            segments.extend(segment);
         }
         self.commit(&Change { add: &segments, wal_done: Some(generation.number), ..Change::default() })?;
         self.log.push(LogItem::EndGeneration(generation.number));

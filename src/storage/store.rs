@@ -18,7 +18,7 @@ use super::live::{LiveSegment, View};
 use super::logs::{LogBatch, LogTail, LogsSnapshot, TailHub, group_fingerprint};
 use super::manifest::Manifest;
 use super::metrics::{
-    Changes, MetricBatch, MetricsSnapshot, Refusal, SeriesRef, SharedMetadata, SharedRegistry,
+    Changes, MetricBatch, MetricsSnapshot, Refusal, SealedSeries, SeriesRef, SharedMetadata, SharedRegistry,
 };
 use super::pressure::{Pressure, WAIT_FOR_SEAL};
 use super::rollup::Derived;
@@ -196,6 +196,8 @@ pub struct Store {
     pub(super) tidying_stopped: AtomicBool,
     /// One seal, one merge at a time.
     pub(super) sealing: Mutex<()>,
+    /// Whoever is `sealing` holds it.
+    pub(super) sealed_series: Mutex<SealedSeries>,
     pub(super) merging: Mutex<()>,
     pub(super) arrivals: super::arrivals::Arrivals,
     /// What was made of rollups since the start, where samples are gone; see `Store::next_to_derive`.

@@ -3,6 +3,7 @@
 //! An index lives inside a segment and dies with it. Series are ordinals, 0 and up in order of their labels;
 //! label names and the values of a name are numbered in byte order.
 
+mod copy;
 mod dictionary;
 mod forward;
 mod labels_reader;
@@ -15,6 +16,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub use copy::IndexCopy;
 pub use labels_reader::LabelsReader;
 pub use reader::Index;
 pub use writer::IndexWriter;

@@ -7,17 +7,21 @@ use std::sync::Arc;
 use super::SampleBuffer;
 use super::head::Head;
 use super::label_numbers::LabelNumbers;
-use super::label_order::in_label_order;
 use super::merge::{merge_floats, merge_histograms};
 use super::registry::SharedRegistry;
 use super::rollup::merge_rollups;
+use super::sealed_series::SealedSeries;
 use super::segment_writer::{MetricsSegmentWriter, SeriesData};
 use super::visible::VisibleSegment;
 use super::walk::Walk;
 use crate::codec::Effort;
 use crate::model::{Exemplar, TimeRange, Timestamp};
 use crate::storage::errors::MergeError;
+use crate::storage::index::IndexCopy;
 use crate::storage::segment::SegmentMeta;
+
+/// Series are looked up so many at a time.
+const SERIES_FETCHED: usize = 64;
 
 /// Writes a segment of what the heads of all shards hold in `range`; none if that is nothing.
 pub(in crate::storage) fn write_generation<W: Write>(
@@ -25,32 +29,63 @@ pub(in crate::storage) fn write_generation<W: Write>(
     registries: &[SharedRegistry],
     range: TimeRange,
     (min_seq, max_seq): (u64, u64),
+    known: &mut SealedSeries,
     to: W,
 ) -> io::Result<Option<(W, SegmentMeta)>> {
-    let mut to = MetricsSegmentWriter::new(to, 0, 0)?;
-    let ids: Vec<Vec<u32>> = heads.iter().map(|head| head.series_ids()).collect();
-    let series = in_label_order(registries, &ids);
-    assert_eq!(
-        series.len(),
-        ids.iter().map(Vec::len).sum::<usize>(),
-        "a series is registered as long as a generation holds it"
-    );
-    let (mut samples, mut numbers) = (SampleBuffer::default(), LabelNumbers::new(registries));
-    for place in series {
-        let (head, id) = (&heads[place.shard as usize], place.id);
-        samples.clear();
-        head.read(id, range, &mut samples);
-        let mut starts: Vec<_> = head.starts(id).into_iter().filter(|(t, _)| range.contains(*t)).collect();
-        let mut exemplars = head.exemplars(id, range);
-        // As they arrived they may be out of order.
-        settle_starts(&mut starts);
-        settle_exemplars(&mut exemplars);
-        if let Some(data) = data_of(&samples, &starts, &exemplars) {
-            let labels = numbers.of(place, |name, value| to.label(name, value));
-            to.numbered_series(labels, &data)?;
+    let (series, same) = known.of(heads, registries);
+    // Else some of them may have nothing here.
+    let of_all = TimeRange::around(heads.iter().map(|head| head.time_range()));
+    let same = same.filter(|_| range.intersect(&of_all) == of_all);
+    // Where it is damaged, whoever reads it next reports that.
+    let index = same.as_ref().and_then(|segment| IndexCopy::of(segment.index()).ok());
+    let (mut to, mut head) = (MetricsSegmentWriter::new(to, 0, 0)?, HeadSeries::default());
+    let mut numbers = LabelNumbers::new(registries);
+    for places in series.chunks(SERIES_FETCHED) {
+        Head::fetch(places.iter().map(|place| (&*heads[place.shard as usize], place.id)));
+        if index.is_none() {
+            numbers.look_up(places);
+        }
+        for (at, place) in places.iter().enumerate() {
+            let data = head.read(&heads[place.shard as usize], place.id, range);
+            match (data, &index) {
+                (Some(data), None) => {
+                    let labels = numbers.of(at, |name, value| to.label(name, value));
+                    to.numbered_series(labels, &data)?;
+                }
+                (Some(data), Some(_)) => to.unlabelled_series(&data)?,
+                (None, None) => {}
+                (None, Some(_)) => panic!("a series has nothing in the time that covers all"),
+            }
         }
     }
-    if to.series_count() == 0 { Ok(None) } else { to.finish(min_seq, max_seq).map(Some) }
+    match &index {
+        _ if to.series_count() == 0 => Ok(None),
+        None => to.finish(min_seq, max_seq).map(Some),
+        Some(index) => to.finish_with_index(index, min_seq, max_seq).map(Some),
+    }
+}
+
+/// What a head has of one series.
+#[derive(Default)]
+struct HeadSeries {
+    samples: SampleBuffer,
+    starts: Vec<(Timestamp, Timestamp)>,
+    exemplars: Vec<Exemplar>,
+}
+
+impl HeadSeries {
+    /// None if that is nothing in `range`.
+    fn read(&mut self, head: &Head, id: u32, range: TimeRange) -> Option<SeriesData<'_>> {
+        self.samples.clear();
+        head.read(id, range, &mut self.samples);
+        self.starts = head.starts(id);
+        self.starts.retain(|(timestamp, _)| range.contains(*timestamp));
+        self.exemplars = head.exemplars(id, range);
+        // As they arrived they may be out of order.
+        settle_starts(&mut self.starts);
+        settle_exemplars(&mut self.exemplars);
+        data_of(&self.samples, &self.starts, &self.exemplars)
+    }
 }
 
 /// Writes a segment of what segments of one resolution hold, given in order of sequence: where two have a timestamp, the later one is right.

@@ -4,6 +4,7 @@
 //! lock: late samples, histograms, exemplars, start times.
 
 use std::collections::{BTreeSet, HashMap};
+use std::hint::black_box;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
@@ -12,10 +13,13 @@ use parking_lot::Mutex;
 
 use super::SampleBuffer;
 use super::merge::{merge_floats, merge_histograms};
-use super::stream::{STREAM_BYTES_MIN, StreamWriter, read_stream};
-use super::words::{Aside, SlotTable, WordArena};
+use super::stream::{STREAM_BYTES_MIN, StreamWriter, next_block, read_stream};
+use super::words::{Aside, Slot, SlotTable, WordArena};
 use crate::model::{Exemplar, Histogram, TimeRange, Timestamp};
 use crate::storage::partition::{partition_of, partition_range};
+
+/// As many hold the samples of a series in a generation of many series.
+const BLOCKS_FETCHED: usize = 2;
 
 pub(in crate::storage) struct Head {
     arena: WordArena,
@@ -203,6 +207,19 @@ impl Head {
     /// Ids of the series that have samples or exemplars here.
     pub fn series_ids(&self) -> Vec<u32> {
         self.slots.slots().filter(|(_, slot)| slot.is_used()).map(|(id, _)| id).collect()
+    }
+
+    /// Has memory bring what the streams of these series begin with, each given with its head: who reads one after the other
+    /// waits for each of them, but here none waits for another.
+    pub fn fetch<'h>(series: impl Iterator<Item = (&'h Head, u32)>) {
+        let mut blocks: Vec<(&Head, Option<u32>)> =
+            series.map(|(head, id)| (head, head.slots.get(id).and_then(Slot::first_block))).collect();
+        for _ in 0..BLOCKS_FETCHED {
+            for (head, block) in &mut blocks {
+                *block = block.and_then(|block| next_block(&head.arena, block));
+            }
+        }
+        black_box(blocks);
     }
 
     /// Samples of a series here, before repeated timestamps are settled.

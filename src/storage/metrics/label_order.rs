@@ -29,7 +29,10 @@ pub(super) fn in_label_order(registries: &[SharedRegistry], ids: &[Vec<u32>]) ->
     };
     places.sort_unstable_by(compare);
     assert!(places.is_sorted_by(|a, b| compare(a, b).is_lt()), "a series is registered twice");
-    places.into_iter().map(|(_, place)| place).collect()
+    let mut order: Vec<Place> = places.into_iter().map(|(_, place)| place).collect();
+    // They are put where what they were sorted by was, too.
+    order.shrink_to_fit();
+    order
 }
 
 /// Where each text stands among those of all shards, the first at 1; by shard and symbol.

@@ -29,6 +29,8 @@ struct Inner {
     postings:
         HashMap<u32, HashMap<u32, RoaringBitmap, foldhash::fast::RandomState>, foldhash::fast::RandomState>,
     all: RoaringBitmap,
+    /// How many were removed.
+    let_go_count: u64,
     /// Chosen for removal, and not used since.
     retiring: RoaringBitmap,
 }
@@ -39,7 +41,7 @@ struct Entry {
 }
 
 /// Symbols of names and values, in the order of the names, as variable-length integers: a few bytes a label.
-struct PackedLabels(Box<[u8]>);
+pub(super) struct PackedLabels(Box<[u8]>);
 
 /// A registry, locked for a while against new series.
 pub(in crate::storage) struct Reading<'a>(RwLockReadGuard<'a, Inner>);
@@ -85,6 +87,11 @@ impl Registry {
     /// All ids in use.
     pub fn ids(&self) -> RoaringBitmap {
         self.0.read().all.clone()
+    }
+
+    /// How many series were ever removed: none of them as long as this stays, so that ids mean what they meant.
+    pub fn let_go_count(&self) -> u64 {
+        self.0.read().let_go_count
     }
 
     /// Calls `visit` with the labels of each id, name by name; ids unknown here are skipped.
@@ -193,7 +200,13 @@ impl Registry {
 }
 
 impl PackedLabels {
-    fn iter(&self) -> impl Iterator<Item = (u32, u32)> + '_ {
+    /// Has memory bring them, for who will look at them soon.
+    pub fn fetch(&self) -> u8 {
+        let ends = [self.0.first(), self.0.last()];
+        ends.into_iter().flatten().fold(0, |sum, end| sum ^ end)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (u32, u32)> + '_ {
         let mut packed = &*self.0;
         let mut next = move || read_u64(&mut packed).ok().map(|symbol| symbol as u32);
         std::iter::from_fn(move || Some((next()?, next()?)))
@@ -203,7 +216,11 @@ impl PackedLabels {
 impl Reading<'_> {
     /// The symbols of the labels of a series, in order.
     pub fn labels(&self, id: u32) -> Option<impl Iterator<Item = (u32, u32)> + '_> {
-        Some(self.0.entry(id)?.labels.iter())
+        self.packed_labels(id).map(PackedLabels::iter)
+    }
+
+    pub fn packed_labels(&self, id: u32) -> Option<&PackedLabels> {
+        self.0.entry(id).map(|entry| &entry.labels)
     }
 
     /// The symbols of all label names.
@@ -290,6 +307,7 @@ impl Inner {
             self.symbols.release(value);
         }
         self.all.remove(id);
+        self.let_go_count += 1;
     }
 
     fn values(&self, name: &str) -> Option<&HashMap<u32, RoaringBitmap, foldhash::fast::RandomState>> {

@@ -18,7 +18,7 @@ use super::segment_layout::{
 use crate::codec::varint::write_u64;
 use crate::codec::{Effort, compressed, floats, histograms, integers, put_text, timestamps};
 use crate::model::{Exemplar, Histogram, Labels, MetricMetadata, Timestamp};
-use crate::storage::index::IndexWriter;
+use crate::storage::index::{IndexCopy, IndexWriter};
 use crate::storage::segment::{CHECK_LEN, CHUNK_ROWS, Checking, SegmentMeta, SegmentWriter, TableWriter};
 use crate::storage::signal::Signal;
 
@@ -77,6 +77,9 @@ struct Columns {
     table: TableWriter,
     pending: Vec<Column>,
     count: u64,
+    /// What was asked for last: series in order of their labels often share their times with the next ones.
+    last: Vec<Timestamp>,
+    last_number: u64,
     /// Numbers of columns by a hash of their content.
     known: HashMap<u128, u64, foldhash::fast::RandomState>,
 }
@@ -143,13 +146,18 @@ impl<W: Write> MetricsSegmentWriter<W> {
         self.data(data)
     }
 
+    /// The same, of a series whose labels stand in the index that [`MetricsSegmentWriter::finish_with_index`] will copy.
+    pub(super) fn unlabelled_series(&mut self, data: &SeriesData<'_>) -> io::Result<()> {
+        self.data(data)
+    }
+
     /// The number of a label that the next series has.
     pub(super) fn label(&mut self, name: &str, value: &str) -> u32 {
         self.index.number(name, value)
     }
 
     fn data(&mut self, data: &SeriesData<'_>) -> io::Result<()> {
-        let ordinal = self.index.series_count() - 1;
+        let ordinal = self.meta.series_count;
         assert_eq!(data.float_timestamps.len(), data.floats.len(), "floats of series {ordinal}");
         assert_eq!(data.histogram_timestamps.len(), data.histograms.len(), "histograms of series {ordinal}");
         let exemplar_times = [data.exemplars.first(), data.exemplars.last()];
@@ -179,8 +187,13 @@ impl<W: Write> MetricsSegmentWriter<W> {
         for exemplars in data.exemplars.chunks(BLOCK_EXEMPLARS_MAX) {
             self.put_block(0, |out| encode_exemplars(exemplars, out))?;
         }
-        self.blocks.add_series(series);
+        self.end_series(series);
         Ok(())
+    }
+
+    fn end_series(&mut self, series: SeriesRow) {
+        self.meta.series_count += 1;
+        self.blocks.add_series(series);
     }
 
     /// Adds what is known of a metric family; the same again is no more.
@@ -192,14 +205,35 @@ impl<W: Write> MetricsSegmentWriter<W> {
     }
 
     pub fn series_count(&self) -> usize {
-        self.index.series_count()
+        self.meta.series_count as usize
     }
 
     /// Ends the file, which is then flushed but not synced. The sequence numbers are those of the log records
     /// that went in here.
     pub fn finish(mut self, min_seq: u64, max_seq: u64) -> io::Result<(W, SegmentMeta)> {
+        let index = std::mem::take(&mut self.index);
+        assert_eq!(index.series_count(), self.series_count(), "a series has no labels");
+        self.finish_with(min_seq, max_seq, |to| index.finish(to))
+    }
+
+    /// The same, with the index of another segment of the same series.
+    pub(super) fn finish_with_index(
+        self,
+        index: &IndexCopy<'_>,
+        min_seq: u64,
+        max_seq: u64,
+    ) -> io::Result<(W, SegmentMeta)> {
+        assert_eq!(index.series_count(), self.series_count(), "an index of other series");
+        self.finish_with(min_seq, max_seq, |to| index.write(to))
+    }
+
+    fn finish_with(
+        mut self,
+        min_seq: u64,
+        max_seq: u64,
+        write_index: impl FnOnce(&mut SegmentWriter<W>) -> io::Result<()>,
+    ) -> io::Result<(W, SegmentMeta)> {
         (self.meta.min_seq, self.meta.max_seq) = (min_seq, max_seq);
-        self.meta.series_count = self.index.series_count() as u64;
         if self.meta.min_time > self.meta.max_time {
             (self.meta.min_time, self.meta.max_time) = (0, 0);
         }
@@ -208,7 +242,7 @@ impl<W: Write> MetricsSegmentWriter<W> {
         self.columns.table.finish(COLUMNS, &mut self.to)?;
         self.blocks.flush();
         self.blocks.table.finish(BLOCKS, &mut self.to)?;
-        self.index.finish(&mut self.to)?;
+        write_index(&mut self.to)?;
         self.to.paged(STARTS, &self.starts)?;
         self.to.paged(METADATA, &encode_metadata(&self.metadata))?;
         let file = self.to.finish(&self.meta)?;
@@ -233,8 +267,15 @@ impl<W: Write> MetricsSegmentWriter<W> {
 
     /// Writes a timestamp column unless an equal one is there; answers with its number.
     fn put_column(&mut self, times: &[Timestamp]) -> io::Result<u64> {
+        let columns = &mut self.columns;
+        if columns.last == times {
+            return Ok(columns.last_number);
+        }
+        columns.last.clear();
+        columns.last.extend_from_slice(times);
         let hash = content_hash(times);
-        if let Some(&number) = self.columns.known.get(&hash) {
+        if let Some(&number) = columns.known.get(&hash) {
+            columns.last_number = number;
             return Ok(number);
         }
         assert!(times.windows(2).all(|w| w[0] < w[1]), "timestamps do not increase");
@@ -243,7 +284,9 @@ impl<W: Write> MetricsSegmentWriter<W> {
         timestamps::encode_with(times, self.effort, &mut self.scratch);
         let len = self.to.write_block(&self.scratch)?;
         let (first, last) = (times[0], times[times.len() - 1]);
-        Ok(self.columns.add(hash, Column { offset, len, sample_count: times.len(), first, last }))
+        let number = self.columns.add(hash, Column { offset, len, sample_count: times.len(), first, last });
+        self.columns.last_number = number;
+        Ok(number)
     }
 
     /// Writes a block unless one of the same bytes is there.

@@ -204,6 +204,11 @@ fn unlink(link: u64) -> Option<(u32, u8)> {
     (words > 0).then_some((link as u32, words))
 }
 
+/// Where the stream goes on behind a block, or will.
+pub(super) fn next_block(arena: &WordArena, block: u32) -> Option<u32> {
+    unlink(arena.load(block)).map(|(next, _)| next)
+}
+
 /// Visits the published samples of a stream in order of time.
 pub(super) fn read_stream(arena: &WordArena, slot: Slot<'_>, mut visit: impl FnMut(Timestamp, u64)) {
     let (first_block, count) = slot.stream();

@@ -82,6 +82,12 @@ impl Slot<'_> {
         ((word >> 32) as u32, word as u32 & COUNT_MAX)
     }
 
+    /// Where the stream begins, if there is anything in it.
+    pub fn first_block(self) -> Option<u32> {
+        let (block, count) = self.stream();
+        (count > 0).then_some(block)
+    }
+
     /// Says where the stream begins, before there is any sample in it.
     pub fn begin(self, first_block: u32) {
         let marks = u64::from(self.0.load(Ordering::Relaxed) as u32);

@@ -44,7 +44,7 @@ impl<W: Write> MetricsSegmentWriter<W> {
                 states::encode_histograms(&block, out);
             })?;
         }
-        self.blocks.add_series(SeriesRow {
+        self.end_series(SeriesRow {
             float_blocks: floats.len().div_ceil(BLOCK_BUCKETS_MAX),
             histogram_blocks: histograms.len().div_ceil(BLOCK_HISTOGRAM_BUCKETS_MAX),
             ..SeriesRow::default()

@@ -1,0 +1,32 @@
+//! The index of a segment for another one that has the same series: its bytes, checked.
+
+use std::io::{self, Write};
+
+use super::{DICTIONARY, Index, NAMES, POSTINGS, SERIES};
+use crate::storage::segment::{SectionId, SegmentError, SegmentWriter};
+
+/// Invariant: nothing of it is damaged.
+pub struct IndexCopy<'i> {
+    series_count: usize,
+    sections: [(SectionId, &'i [u8]); 4],
+}
+
+impl<'i> IndexCopy<'i> {
+    /// Reads all of it.
+    pub fn of(index: &'i Index) -> Result<IndexCopy<'i>, SegmentError> {
+        let mut sections = [SERIES, DICTIONARY, POSTINGS, NAMES].map(|id| (id, &[][..]));
+        for (id, bytes) in &mut sections {
+            *bytes = index.segment().section(*id)?.all()?;
+        }
+        Ok(IndexCopy { series_count: index.series_count() as usize, sections })
+    }
+
+    pub fn series_count(&self) -> usize {
+        self.series_count
+    }
+
+    /// Writes the sections.
+    pub fn write<W: Write>(&self, to: &mut SegmentWriter<W>) -> io::Result<()> {
+        self.sections.iter().try_for_each(|&(id, bytes)| to.paged(id, bytes))
+    }
+}

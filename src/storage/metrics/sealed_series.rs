@@ -1,0 +1,171 @@
+//! What a seal knows from those before: the order of the series they met, and the index that one of them wrote. Mostly the
+//! next generation has no others; then nothing is sorted. Where it has all of them, no label is looked at either.
+
+use std::sync::Arc;
+
+use roaring::RoaringBitmap;
+
+use super::head::Head;
+use super::label_order::{Place, in_label_order};
+use super::registry::SharedRegistry;
+use super::segment_reader::MetricsSegment;
+
+#[derive(Default)]
+pub(in crate::storage) struct SealedSeries {
+    /// In the order of their labels; 8 bytes a series.
+    order: Vec<Place>,
+    /// Of each registry: how many series it had let go then. As long as that stays, an id means the same series.
+    let_go: Vec<u64>,
+    /// Which of them were asked for last, by place in the order.
+    asked: RoaringBitmap,
+    /// A segment of just these.
+    written: Option<(RoaringBitmap, Arc<MetricsSegment>)>,
+}
+
+impl SealedSeries {
+    /// What these heads hold, in the order of labels, and a segment of the same series if there is one.
+    pub(super) fn of(
+        &mut self,
+        heads: &[Arc<Head>],
+        registries: &[SharedRegistry],
+    ) -> (Vec<Place>, Option<Arc<MetricsSegment>>) {
+        let ids: Vec<Vec<u32>> = heads.iter().map(|head| head.series_ids()).collect();
+        let series_count = ids.iter().map(Vec::len).sum::<usize>();
+        let let_go: Vec<u64> = registries.iter().map(|registry| registry.let_go_count()).collect();
+        if self.let_go == let_go {
+            self.ask_for(heads);
+        }
+        if self.let_go != let_go || self.asked.len() < series_count as u64 {
+            *self =
+                SealedSeries { order: in_label_order(registries, &ids), let_go, ..SealedSeries::default() };
+            self.ask_for(heads);
+        }
+        assert_eq!(
+            self.asked.len(),
+            series_count as u64,
+            "a series is registered as long as a generation holds it"
+        );
+        let same = self.written.as_ref().filter(|(series, _)| *series == self.asked);
+        let places = self.asked.iter().map(|at| self.order[at as usize]).collect();
+        (places, same.map(|(_, segment)| segment.clone()))
+    }
+
+    fn ask_for(&mut self, heads: &[Arc<Head>]) {
+        let is_held = |place: &Place| heads[place.shard as usize].holds(place.id);
+        let held = (0..).zip(&self.order).filter(|(_, place)| is_held(place)).map(|(at, _)| at);
+        self.asked = RoaringBitmap::from_sorted_iter(held).expect("places increase");
+    }
+
+    /// What [`SealedSeries::of`] was asked for last was sealed into this segment, some of it or all.
+    pub fn sealed_into(&mut self, segment: &Arc<MetricsSegment>) {
+        let is_whole = u64::from(segment.series_count()) == self.asked.len();
+        // A generation that was sealed early has few series, and the one after it has them all again.
+        let is_small = self.written.as_ref().is_some_and(|(series, _)| self.asked.len() < series.len() / 2);
+        if is_whole && !is_small {
+            self.written = Some((self.asked.clone(), segment.clone()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::super::flush::write_generation;
+    use super::super::head::SeriesWriter;
+    use super::*;
+    use crate::model::{Labels, TimeRange};
+    use crate::storage::fs::Mapped;
+    use crate::storage::segment::Segment;
+
+    const SHARDS: usize = 2;
+
+    fn opened(bytes: Vec<u8>) -> Arc<MetricsSegment> {
+        let segment = Segment::open(Arc::new(Mapped::Heap(bytes)), "sealed").unwrap();
+        Arc::new(MetricsSegment::open(segment))
+    }
+
+    fn registries() -> Vec<SharedRegistry> {
+        (0..SHARDS).map(|_| SharedRegistry::default()).collect()
+    }
+
+    /// Heads with some samples of the series of these numbers, at this time.
+    fn heads(registries: &[SharedRegistry], series: &BTreeSet<u32>, time: i64) -> Vec<Arc<Head>> {
+        let heads: Vec<_> = registries.iter().map(|_| Arc::new(Head::new(100))).collect();
+        for &number in series {
+            // Neither the order of numbers nor that of registration is the one of labels.
+            let (name, host) = (format!("m{}", number * 7 % 5), format!("h{number}"));
+            let labels = Labels::from_pairs([("__name__", name.as_str()), ("host", &host)]).unwrap();
+            let shard = number as usize % SHARDS;
+            let (id, _) = registries[shard].find_or_insert(&labels, labels.fingerprint(), 100).unwrap();
+            let mut writer = SeriesWriter::new();
+            // Some are in the second of two ranges alone.
+            for step in u32::from(number % 3 == 0)..2 {
+                let at = time + i64::from(step) * 50;
+                heads[shard].append_float(&mut writer, id, at, f64::from(number + step));
+            }
+        }
+        heads
+    }
+
+    fn sealed(
+        heads: &[Arc<Head>],
+        registries: &[SharedRegistry],
+        range: TimeRange,
+        known: &mut SealedSeries,
+    ) -> Option<Vec<u8>> {
+        write_generation(heads, registries, range, (1, 2), known, Vec::new()).unwrap().map(|(bytes, _)| bytes)
+    }
+
+    #[test]
+    fn what_has_the_series_of_before_has_its_index() {
+        let (registries, mut known) = (registries(), SealedSeries::default());
+        let all = BTreeSet::from_iter(0..20);
+        let first = heads(&registries, &all, 1000);
+        let segment = opened(sealed(&first, &registries, TimeRange::ALL, &mut known).unwrap());
+        known.sealed_into(&segment);
+        let again = |known: &mut SealedSeries, series| {
+            let heads = heads(&registries, series, 2000);
+            known.of(&heads, &registries).1.is_some_and(|same| Arc::ptr_eq(&same, &segment))
+        };
+        assert!(again(&mut known, &all));
+        let few = BTreeSet::from([3, 4]);
+        assert!(!again(&mut known, &few));
+        let small = sealed(&heads(&registries, &few, 2000), &registries, TimeRange::ALL, &mut known).unwrap();
+        known.sealed_into(&opened(small));
+        assert!(again(&mut known, &all), "few series are no reason to forget all");
+        assert!(!again(&mut known, &(0..21).collect()));
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_known_a_generation_is_sealed_into_the_same_bytes(
+            generations in prop::collection::vec((prop::collection::btree_set(0..12u32, 0..12), 0..4u32), 1..8),
+        ) {
+            let (registries, mut known) = (registries(), SealedSeries::default());
+            for (number, (series, kind)) in (1i64..).zip(generations) {
+                let time = number * 1000;
+                let heads = heads(&registries, &series, time);
+                let ranges = [TimeRange { after: 0, until: time + 20 }, TimeRange { after: time + 20, until: i64::MAX }];
+                for range in if kind == 0 { &ranges[..] } else { &[TimeRange::ALL][..] } {
+                    let plain = sealed(&heads, &registries, *range, &mut SealedSeries::default());
+                    let bytes = sealed(&heads, &registries, *range, &mut known);
+                    prop_assert_eq!(&bytes, &plain);
+                    if let Some(bytes) = bytes.filter(|_| kind != 1) {
+                        known.sealed_into(&opened(bytes));
+                    }
+                }
+                if kind == 2 {
+                    // Some go, and other series will have their ids.
+                    for registry in &registries {
+                        let gone: Vec<u32> = registry.ids().into_iter().step_by(2).collect();
+                        registry.mark_retiring(&gone);
+                        registry.release(&registry.retire(&gone, |_| true));
+                    }
+                }
+            }
+        }
+    }
+}
