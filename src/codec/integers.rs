@@ -18,6 +18,10 @@ use super::{Effort, Malformed, take, take_count, take_u8};
 
 const EXCEPTIONS: u8 = 0x80;
 
+/// Of a million series each has about eight samples in a segment. To set up room for a whole group takes longer than to write
+/// so few.
+const FEW: usize = 16;
+
 /// A position and a high part take about two bytes.
 const EXCEPTION_BITS: usize = 16;
 
@@ -160,12 +164,19 @@ fn put_entries(values: &[i64], order: usize, out: &mut Vec<u8>) {
 }
 
 fn encode_groups(values: &[i64], order: usize, out: &mut Vec<u8>) {
-    let mut group = [0; GROUP];
+    if values.len() <= FEW {
+        return encode_groups_of::<FEW>(values, order, out);
+    }
+    encode_groups_of::<GROUP>(values, order, out);
+}
+
+fn encode_groups_of<const LEN: usize>(values: &[i64], order: usize, out: &mut Vec<u8>) {
+    let mut group = [0; LEN];
     let mut at = order;
     while at < values.len() {
-        let group = &mut group[..(values.len() - at).min(GROUP)];
+        let group = &mut group[..(values.len() - at).min(LEN)];
         residuals(values, order, at, group);
-        encode_group(group, out);
+        encode_group::<LEN>(group, out);
         at += group.len();
     }
 }
@@ -217,8 +228,8 @@ struct Window {
     exceptions: usize,
 }
 
-fn encode_group(residuals: &[i64], out: &mut Vec<u8>) {
-    let window = choose_window(residuals);
+fn encode_group<const LEN: usize>(residuals: &[i64], out: &mut Vec<u8>) {
+    let window = choose_window::<LEN>(residuals);
     let offsets = |r: i64| r.wrapping_sub(window.base);
     let high = |r: i64| if window.width == 64 { 0 } else { offsets(r) >> window.width };
     let has_exceptions = window.exceptions > 0;
@@ -227,7 +238,7 @@ fn encode_group(residuals: &[i64], out: &mut Vec<u8>) {
     if has_exceptions {
         write_u64(out, window.exceptions as u64);
     }
-    let mut packed = [0; GROUP];
+    let mut packed = [0; LEN];
     for (slot, &r) in packed.iter_mut().zip(residuals) {
         *slot = offsets(r) as u64;
     }
@@ -239,18 +250,23 @@ fn encode_group(residuals: &[i64], out: &mut Vec<u8>) {
     }
 }
 
-fn choose_window(residuals: &[i64]) -> Window {
+fn choose_window<const LEN: usize>(residuals: &[i64]) -> Window {
     let (min, max) = min_max(residuals);
     let widest = Window { base: min, width: width_between(min, max), exceptions: 0 };
-    if may_leave_out(residuals, &widest) { cheapest_window(residuals, widest) } else { widest }
+    let may_pay = widest.width > 0 && (LEN == FEW || may_leave_out(residuals, &widest));
+    if may_pay { cheapest_window::<LEN>(residuals, widest) } else { widest }
 }
 
 /// The cheapest window over the sorted residuals: leaving out the few smallest and largest may save bits on all.
-fn cheapest_window(residuals: &[i64], widest: Window) -> Window {
-    let mut sorted = [0; GROUP];
+fn cheapest_window<const LEN: usize>(residuals: &[i64], widest: Window) -> Window {
+    let mut sorted = [0; LEN];
     let sorted = &mut sorted[..residuals.len()];
     sorted.copy_from_slice(residuals);
-    sorted.sort_unstable();
+    if LEN == FEW {
+        sort_few(sorted)
+    } else {
+        sorted.sort_unstable()
+    }
     let count = residuals.len();
     let mut best = (widest.width as usize * count, widest.base, widest.width);
     for left_out in [1, 2, 3, 4, 6, 8, 12, 16, 24, 32] {
@@ -285,7 +301,7 @@ fn may_leave_out(residuals: &[i64], widest: &Window) -> bool {
     const BINS: usize = 16;
     const BIN_BITS: u32 = BINS.ilog2();
     if !(BIN_BITS..u64::BITS).contains(&widest.width) {
-        return widest.width > 0;
+        return true;
     }
     let mut counts = [0u8; BINS];
     for residual in residuals {
@@ -298,6 +314,17 @@ fn may_leave_out(residuals: &[i64], widest: &Window) -> bool {
         let left_out = residuals.len() - held.max().unwrap_or(0);
         left_out * EXCEPTION_BITS <= bits_saved * residuals.len()
     })
+}
+
+/// Sorts without a branch: where they are few and in any order, a branch is guessed wrong as often as not.
+fn sort_few<T: Ord + Copy>(values: &mut [T]) {
+    for end in 1..values.len() {
+        let mut greatest = values[end];
+        for slot in &mut values[..end] {
+            (*slot, greatest) = ((*slot).min(greatest), (*slot).max(greatest));
+        }
+        values[end] = greatest;
+    }
 }
 
 /// Takes what stands before a group's numbers off the front: their width, their base and the count of exceptions.
@@ -361,7 +388,7 @@ mod tests {
     fn window_of(residuals: &[i64]) -> (Window, Window) {
         let (min, max) = (*residuals.iter().min().unwrap(), *residuals.iter().max().unwrap());
         let widest = Window { base: min, width: width_between(min, max), exceptions: 0 };
-        (choose_window(residuals), cheapest_window(residuals, widest))
+        (choose_window::<GROUP>(residuals), cheapest_window::<GROUP>(residuals, widest))
     }
 
     #[test]
@@ -413,6 +440,22 @@ mod tests {
         for outlier in [1_000, -1_000] {
             steps[64] = outlier;
             assert!(bytes_of(&steps).len() <= plain + 8);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn few_are_written_as_many_are(values in prop::collection::vec(-500i64..500, 1..=FEW), far: i64) {
+            let mut spiky = values.clone();
+            spiky[0] = far;
+            for values in [values, spiky] {
+                for order in 0..=2.min(values.len()) {
+                    let (mut few, mut many) = (Vec::new(), Vec::new());
+                    encode_groups_of::<FEW>(&values, order, &mut few);
+                    encode_groups_of::<GROUP>(&values, order, &mut many);
+                    prop_assert_eq!(few, many);
+                }
+            }
         }
     }
 

@@ -1,6 +1,6 @@
 //! About how many bits integers will take, from a few groups of them.
 
-use super::{EXCEPTION_BITS, bit_len, min_max, residuals, varint_bits};
+use super::{EXCEPTION_BITS, FEW, bit_len, min_max, residuals, sort_few, varint_bits};
 use crate::codec::bits::GROUP;
 use crate::codec::varint::zigzag;
 
@@ -25,6 +25,9 @@ impl Estimate {
 
 /// About how many bits `values` take with this order, from the first residuals of a few groups of them.
 fn estimate(values: &[i64], order: usize) -> usize {
+    if values.len() <= FEW {
+        return estimate_few(values, order);
+    }
     const GROUPS_MEASURED_MAX: usize = 4;
     const MEASURED_MAX: usize = GROUP / 2;
     let residual_count = values.len().saturating_sub(order);
@@ -45,6 +48,19 @@ fn estimate(values: &[i64], order: usize) -> usize {
     first + heads * group_count / groups_measured.max(1) + bits * residual_count / measured.max(1)
 }
 
+/// The same where all of them are looked at.
+fn estimate_few(values: &[i64], order: usize) -> usize {
+    let mut group = [0; FEW];
+    let group = &mut group[..values.len().saturating_sub(order)];
+    let first: usize = values.iter().take(order).map(|&v| varint_bits(v)).sum();
+    if group.is_empty() {
+        return first;
+    }
+    residuals(values, order, order, group);
+    let (head, bits) = estimate_group(group);
+    first + head + bits
+}
+
 /// As [`choose_window`] counts, but without sorting: a window of all residuals, or one around a typical one. Bits of the
 /// group's head, and of the rest.
 ///
@@ -55,15 +71,21 @@ fn estimate_group(residuals: &[i64]) -> (usize, usize) {
     some.sort_unstable();
     let typical = some[2];
     let (min, max) = min_max(residuals);
-    let mut best = residuals.len() * bit_len(max.wrapping_sub(min) as u64);
-    if best <= EXCEPTION_BITS {
+    let of_all = residuals.len() * bit_len(max.wrapping_sub(min) as u64);
+    let head = 8 + varint_bits(typical);
+    if of_all <= EXCEPTION_BITS {
         // A window that leaves one out costs as much.
-        return (8 + varint_bits(typical), best);
+        return (head, of_all);
     }
-    let mut outside = residuals.len();
+    let around = if residuals.len() <= FEW { bits_of_few } else { bits_of_many };
+    (head, of_all.min(around(residuals, typical)))
+}
+
+/// The cheapest window around a typical residual, of those that leave out a quarter at most: more may be far away.
+fn bits_of_many(residuals: &[i64], typical: i64) -> usize {
+    let (mut best, mut outside) = (usize::MAX, residuals.len());
     for (width, count) in count_widths(residuals, typical).into_iter().enumerate() {
         outside -= usize::from(count);
-        // More are never left out: they may be far away.
         if outside * 4 <= residuals.len() {
             best = best.min(width * residuals.len() + outside * EXCEPTION_BITS);
         }
@@ -71,17 +93,33 @@ fn estimate_group(residuals: &[i64]) -> (usize, usize) {
             break;
         }
     }
-    (8 + varint_bits(typical), best)
+    best
+}
+
+/// The same of few of them, by their widths in order.
+fn bits_of_few(residuals: &[i64], typical: i64) -> usize {
+    let mut widths = [0; FEW];
+    let widths = &mut widths[..residuals.len()];
+    widths.iter_mut().zip(residuals).for_each(|(width, &residual)| *width = width_beside(typical, residual));
+    sort_few(widths);
+    let bits = |outside: usize| {
+        usize::from(widths[widths.len() - 1 - outside]) * widths.len() + outside * EXCEPTION_BITS
+    };
+    (0..=widths.len() / 4).map(bits).min().expect("none outside is one")
+}
+
+fn width_beside(typical: i64, residual: i64) -> u8 {
+    bit_len(zigzag(residual.wrapping_sub(typical))) as u8
 }
 
 /// How many residuals are so many bits wide beside a typical one.
 fn count_widths(residuals: &[i64], typical: i64) -> [u8; 65] {
     const { assert!(GROUP <= u8::MAX as usize) };
     const LANES: usize = 4;
-    const FEW: usize = 32;
-    let width = |residual: i64| bit_len(zigzag(residual.wrapping_sub(typical)));
+    const ONE_BY_ONE_MAX: usize = 32;
+    let width = |residual: i64| usize::from(width_beside(typical, residual));
     let mut counts = [0u8; 65];
-    if residuals.len() < FEW {
+    if residuals.len() < ONE_BY_ONE_MAX {
         residuals.iter().for_each(|&residual| counts[width(residual)] += 1);
         return counts;
     }
@@ -111,6 +149,18 @@ mod tests {
 
     fn noise(len: i64, spread: i64) -> Vec<i64> {
         (0..len).map(|i| (i * i).wrapping_mul(6_364_136_223_846_793_005).rem_euclid(spread)).collect()
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn few_residuals_are_estimated_as_many_are(residuals in proptest::collection::vec(-500i64..500, 1..=FEW), far: i64) {
+            let typical = residuals[residuals.len() / 2];
+            let mut spiky = residuals.clone();
+            spiky[0] = far;
+            for residuals in [residuals, spiky] {
+                proptest::prop_assert_eq!(bits_of_few(&residuals, typical), bits_of_many(&residuals, typical));
+            }
+        }
     }
 
     #[test]
