@@ -14,14 +14,13 @@ use parking_lot::Mutex;
 
 use super::generation::Generation;
 use super::logs::LogsReplay;
-use super::metrics::log::{BadPayload, read_payload};
+use super::metrics::log::{BadPayload, DeclaredSeries, read_payload};
 use super::metrics::{MetricsWriter, SeriesRef, SharedRegistry};
 use super::signal::Signal;
 use super::stats::StoreMetrics;
 use super::store::shard_of;
 use super::traces::TracesReplay;
 use super::wal::{FileLog, Frame, FrameHeader, GenerationReport, replay_generation};
-use crate::model::Labels;
 
 /// What the log holds was acknowledged, so no limit of today applies to it: 16 Mi series of one shard
 /// take 6 GiB, and a table with room for them 16 KiB while it is empty.
@@ -124,11 +123,10 @@ impl Target<'_> {
         );
     }
 
-    fn register(&self, labels: &Labels) -> Option<SeriesRef> {
-        let fingerprint = labels.fingerprint();
-        let shard = shard_of(fingerprint, self.registries.len());
+    fn register(&self, series: &DeclaredSeries<'_, '_>) -> Option<SeriesRef> {
+        let shard = shard_of(series.fingerprint, self.registries.len());
         let registry = &self.registries[shard as usize];
-        let (id, _) = registry.find_or_insert(labels, fingerprint, RECOVERED_IDS_MAX)?;
+        let (id, _) = registry.find_or_insert(series.labels(), series.fingerprint, RECOVERED_IDS_MAX)?;
         Some(SeriesRef { shard, id })
     }
 }
@@ -143,10 +141,10 @@ struct Declared(HashMap<u32, Box<[Option<SeriesRef>]>, RandomState>);
 impl Declared {
     /// Gives the rows of a frame to the shards that own their series now; answers with how many had no known series.
     fn frame(&mut self, payload: &[u8], target: &Target<'_>) -> Result<usize, BadPayload> {
-        let mut rows = read_payload(payload)?;
-        for (id, labels) in rows.series.drain(..) {
-            if let Some(series) = target.register(&labels) {
-                self.insert(id, series);
+        let rows = read_payload(payload)?;
+        for declared in rows.series.iter() {
+            if let Some(series) = target.register(&declared) {
+                self.insert(declared.id, series);
             }
         }
         let (parts, strays) = rows.split(target.writers.len(), |id| self.get(id));

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use super::{InspectError, Instant, NanoInstant};
+use crate::model::Labels;
 use crate::storage::logs::{self, log::LoggedEntries};
 use crate::storage::metrics::LoggedRows;
 use crate::storage::metrics::log::read_payload;
@@ -79,9 +80,9 @@ fn entries(found: &LoggedEntries, out: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
-fn rows(rows: &LoggedRows, out: &mut impl Write) -> io::Result<()> {
-    for (id, labels) in &rows.series {
-        writeln!(out, "    series {id} is {labels}")?;
+fn rows(rows: &LoggedRows<'_>, out: &mut impl Write) -> io::Result<()> {
+    for series in rows.series.iter() {
+        writeln!(out, "    series {} is {}", series.id, Labels::from_sorted(series.labels()))?;
     }
     for row in &rows.starts {
         writeln!(

@@ -3,8 +3,12 @@
 //! A payload is a run of blocks: tag, count, rows. Values stand for themselves, never as differences from another
 //! frame, so a damaged frame costs nothing but what is in it.
 
+use std::ops::Range;
+use std::ptr;
+
 use crate::codec::histograms;
 use crate::codec::varint::{read_i64, read_u64, write_i64, write_u64};
+use crate::model::labels::label_hash;
 use crate::model::{Exemplar, Histogram, Labels, MetricMetadata, MetricType, Timestamp};
 
 use super::deltas::{DeltaState, Total};
@@ -23,8 +27,8 @@ mod tag {
 
 /// The rows of one frame, as read back. Ids are those of the generation that wrote it.
 #[derive(Debug, Default)]
-pub(in crate::storage) struct LoggedRows {
-    pub series: Vec<(u32, Labels)>,
+pub(in crate::storage) struct LoggedRows<'p> {
+    pub series: LoggedSeries<'p>,
     pub samples: Vec<SampleRow>,
     pub histograms: Vec<HistogramRow>,
     pub starts: Vec<StartRow>,
@@ -33,7 +37,51 @@ pub(in crate::storage) struct LoggedRows {
     pub delta_totals: Vec<(u32, DeltaState)>,
 }
 
-impl LoggedRows {
+/// The series that a payload declares, their labels where they stand in it.
+#[derive(Debug, Default)]
+pub(in crate::storage) struct LoggedSeries<'p> {
+    labels: Vec<LoggedLabel<'p>>,
+    series: Vec<SeriesRow>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct LoggedLabel<'p> {
+    name: &'p str,
+    value: &'p str,
+    hash: u128,
+}
+
+#[derive(Debug)]
+struct SeriesRow {
+    id: u32,
+    fingerprint: u128,
+    /// Where its labels end.
+    end: usize,
+}
+
+/// One of them: its names increase, and no value is empty.
+pub(in crate::storage) struct DeclaredSeries<'s, 'p> {
+    pub id: u32,
+    pub fingerprint: u128,
+    labels: &'s [LoggedLabel<'p>],
+}
+
+impl<'p> LoggedSeries<'p> {
+    pub fn iter(&self) -> impl Iterator<Item = DeclaredSeries<'_, 'p>> {
+        self.series.iter().scan(0, |start, &SeriesRow { id, fingerprint, end }| {
+            let labels = &self.labels[std::mem::replace(start, end)..end];
+            Some(DeclaredSeries { id, fingerprint, labels })
+        })
+    }
+}
+
+impl DeclaredSeries<'_, '_> {
+    pub fn labels(&self) -> impl Iterator<Item = (&str, &str)> + Clone {
+        self.labels.iter().map(|label| (label.name, label.value))
+    }
+}
+
+impl LoggedRows<'_> {
     /// Whether there is nothing but declarations of series.
     pub fn has_no_rows(&self) -> bool {
         self.samples.is_empty()
@@ -45,7 +93,11 @@ impl LoggedRows {
     }
 
     /// The rows by the shard that owns their series now, with its ids; and how many had no known series.
-    pub fn split(self, shards: usize, owner: impl Fn(u32) -> Option<SeriesRef>) -> (Vec<LoggedRows>, usize) {
+    pub fn split(
+        self,
+        shards: usize,
+        owner: impl Fn(u32) -> Option<SeriesRef>,
+    ) -> (Vec<LoggedRows<'static>>, usize) {
         let mut strays = 0;
         let mut owner = |id: u32| {
             let found = owner(id);
@@ -58,7 +110,7 @@ impl LoggedRows {
         let exemplars = deal(self.exemplars, shards, |row| &mut row.id, &mut owner);
         let delta_totals = deal(self.delta_totals, shards, |row| &mut row.0, &mut owner);
         let parts = samples.into_iter().zip(histograms).zip(starts).zip(exemplars).zip(delta_totals);
-        let mut parts: Vec<LoggedRows> = parts
+        let mut parts: Vec<LoggedRows<'_>> = parts
             .map(|((((samples, histograms), starts), exemplars), delta_totals)| LoggedRows {
                 samples,
                 histograms,
@@ -223,14 +275,14 @@ pub(super) fn write_delta_totals<'a>(
 }
 
 /// Reads a whole payload.
-pub(in crate::storage) fn read_payload(payload: &[u8]) -> Result<LoggedRows, BadPayload> {
+pub(in crate::storage) fn read_payload(payload: &[u8]) -> Result<LoggedRows<'_>, BadPayload> {
     let mut rows = LoggedRows::default();
     let mut from = Reader(payload);
     while !from.0.is_empty() {
         let tag = from.byte()?;
         let count = from.count()?;
         match tag {
-            tag::SERIES => from.rows(count, &mut rows.series, Reader::series)?,
+            tag::SERIES => from.series(count, &mut rows.series)?,
             tag::SAMPLES => from.samples(count, &mut rows.samples)?,
             tag::HISTOGRAMS => from.rows(count, &mut rows.histograms, Reader::histogram_row)?,
             tag::STARTS => from.rows(count, &mut rows.starts, Reader::start)?,
@@ -340,8 +392,7 @@ impl<'a> Reader<'a> {
     }
 
     fn text(&mut self) -> Result<&'a str, BadPayload> {
-        let len = self.unsigned()? as usize;
-        std::str::from_utf8(self.bytes(len)?).map_err(|_| self.bad("text is not UTF-8"))
+        self.text_like(None)
     }
 
     fn rows<T>(
@@ -396,8 +447,61 @@ impl<'a> Reader<'a> {
         Labels::from_pairs(pairs).map_err(|_| self.bad("duplicate label"))
     }
 
-    fn series(&mut self) -> Result<(u32, Labels), BadPayload> {
-        Ok((self.id()?, self.labels()?))
+    fn series(&mut self, count: usize, to: &mut LoggedSeries<'a>) -> Result<(), BadPayload> {
+        let (mut before, mut start) = (0, to.labels.len());
+        for _ in 0..count {
+            let id = self.id()?;
+            let fingerprint = self.declared_labels(before..start, &mut to.labels)?;
+            (before, start) = (start, to.labels.len());
+            to.series.push(SeriesRow { id, fingerprint, end: start });
+        }
+        Ok(())
+    }
+
+    /// Appends the labels of a series, and answers with its fingerprint. `before`: those of the series before it, of which
+    /// most are the same; what was found out about these is not found out again.
+    fn declared_labels(
+        &mut self,
+        before: Range<usize>,
+        to: &mut Vec<LoggedLabel<'a>>,
+    ) -> Result<u128, BadPayload> {
+        let (start, count) = (to.len(), self.count()?);
+        let (mut has_names_of_before, mut is_settled) = (true, true);
+        for at in before.start..before.start + count {
+            let like = before.contains(&at).then(|| to[at]);
+            let label = self.label_like(like)?;
+            has_names_of_before &= like.is_some_and(|like| ptr::eq(like.name, label.name));
+            is_settled &= !label.value.is_empty();
+            is_settled &= has_names_of_before || to.len() == start || to[to.len() - 1].name < label.name;
+            to.push(label);
+        }
+        if !is_settled {
+            let mut labels = to.split_off(start);
+            labels.retain(|label| !label.value.is_empty());
+            labels.sort_by_key(|label| label.name);
+            if labels.windows(2).any(|two| two[0].name == two[1].name) {
+                return Err(self.bad("duplicate label"));
+            }
+            to.append(&mut labels);
+        }
+        Ok(to[start..].iter().fold(0, |sum, label| sum.wrapping_add(label.hash)))
+    }
+
+    /// A label, and of one that is like another the very texts of that one.
+    fn label_like(&mut self, like: Option<LoggedLabel<'a>>) -> Result<LoggedLabel<'a>, BadPayload> {
+        let name = self.text_like(like.map(|like| like.name))?;
+        let value = self.text_like(like.map(|like| like.value))?;
+        let is_same = |like: &LoggedLabel<'_>| ptr::eq(like.name, name) && ptr::eq(like.value, value);
+        Ok(like.filter(is_same).unwrap_or_else(|| LoggedLabel { name, value, hash: label_hash(name, value) }))
+    }
+
+    fn text_like(&mut self, like: Option<&'a str>) -> Result<&'a str, BadPayload> {
+        let len = self.unsigned()? as usize;
+        let bytes = self.bytes(len)?;
+        match like {
+            Some(like) if like.as_bytes() == bytes => Ok(like),
+            _ => std::str::from_utf8(bytes).map_err(|_| self.bad("text is not UTF-8")),
+        }
     }
 
     fn histogram(&mut self) -> Result<Histogram, BadPayload> {
@@ -415,7 +519,7 @@ impl<'a> Reader<'a> {
     }
 
     fn exemplar(&mut self) -> Result<ExemplarRow, BadPayload> {
-        let (id, labels) = self.series()?;
+        let (id, labels) = (self.id()?, self.labels()?);
         let timestamp: Timestamp = self.signed()?;
         Ok(ExemplarRow { id, exemplar: Exemplar { labels, value: self.float()?, timestamp } })
     }
@@ -462,6 +566,28 @@ mod tests {
             let read = read_payload(&payload).unwrap().samples;
             let plain = |rows: &[SampleRow]| rows.iter().map(|r| (r.id, r.timestamp, r.value.to_bits())).collect::<Vec<_>>();
             prop_assert_eq!(plain(&read), plain(&rows));
+        }
+
+        #[test]
+        fn series_are_declared_as_their_labels_say(
+            series in prop::collection::vec(prop::collection::vec(("[a-d]", "[x-z]?|é"), 0..5), 0..12),
+        ) {
+            let mut payload = Vec::new();
+            begin_series(series.len(), &mut payload);
+            for (id, pairs) in (7..).zip(&series) {
+                write_series(id, pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())), &mut payload);
+            }
+            // As whoever sorts them one by one.
+            let plain: Result<Vec<Labels>, _> = series.iter().map(|pairs| Labels::from_pairs(pairs.iter().cloned())).collect();
+            match (read_payload(&payload), plain) {
+                (Ok(read), Ok(plain)) => {
+                    let of = |s: DeclaredSeries<'_, '_>| (s.id, s.fingerprint, Labels::from_sorted(s.labels()));
+                    let plain = (7..).zip(plain).map(|(id, labels)| (id, labels.fingerprint(), labels));
+                    prop_assert_eq!(read.series.iter().map(of).collect::<Vec<_>>(), plain.collect::<Vec<_>>());
+                }
+                (Err(error), Err(_)) => prop_assert_eq!(error.what, "duplicate label"),
+                (read, plain) => prop_assert!(false, "{:?} instead of {:?}", read, plain),
+            }
         }
 
         #[test]

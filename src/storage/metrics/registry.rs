@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use hashbrown::HashTable;
-use parking_lot::{RwLock, RwLockReadGuard};
+use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use roaring::RoaringBitmap;
 
 use super::symbols::Symbols;
@@ -20,19 +20,35 @@ pub(in crate::storage) struct Registry(RwLock<Inner>);
 #[derive(Default)]
 struct Inner {
     symbols: Symbols,
-    /// The labels of the series that was registered last, by their places: the next one is often like it.
-    inserted_last: Vec<(u32, u32)>,
+    /// Of each place among a series' labels: the label there of the series that was registered last, and of those before it
+    /// that have the same.
+    runs: Vec<Run>,
+    /// The labels of the series that was registered last.
+    packed: Vec<u8>,
     entries: Vec<Option<Entry>>,
     free_ids: Vec<u32>,
     identity: HashTable<u32>,
-    /// Label name → value → series that carry it.
-    postings:
-        HashMap<u32, HashMap<u32, RoaringBitmap, foldhash::fast::RandomState>, foldhash::fast::RandomState>,
+    postings: Postings,
+    /// Some runs are not among the postings yet.
+    has_open_runs: bool,
     all: RoaringBitmap,
     /// How many were removed.
     let_go_count: u64,
     /// Chosen for removal, and not used since.
     retiring: RoaringBitmap,
+}
+
+/// Label name → value → series that carry it.
+type Postings =
+    HashMap<u32, HashMap<u32, RoaringBitmap, foldhash::fast::RandomState>, foldhash::fast::RandomState>;
+
+/// A label of series that were registered one after the other, with ids from `first` up to `end`: they come to the postings
+/// when the next one has another label. Neighbours have most of their labels in common.
+struct Run {
+    name: u32,
+    value: u32,
+    first: u32,
+    end: u32,
 }
 
 struct Entry {
@@ -63,9 +79,14 @@ impl Registry {
     }
 
     /// The id of a series, registered now if it is new (then `true`); `None` if it would be `ids_max` or higher.
-    pub fn find_or_insert(&self, labels: &Labels, fingerprint: u128, ids_max: usize) -> Option<(u32, bool)> {
+    pub fn find_or_insert<'l>(
+        &self,
+        labels: impl IntoIterator<Item = (&'l str, &'l str)> + Clone,
+        fingerprint: u128,
+        ids_max: usize,
+    ) -> Option<(u32, bool)> {
         let mut inner = self.0.write();
-        if let Some(id) = inner.find(labels, fingerprint) {
+        if let Some(id) = inner.find(labels.clone(), fingerprint) {
             inner.retiring.remove(id);
             return Some((id, false));
         }
@@ -109,7 +130,19 @@ impl Registry {
     }
 
     pub(super) fn reading(&self) -> Reading<'_> {
-        Reading(self.0.read())
+        Reading(self.settled())
+    }
+
+    /// For who looks at the postings.
+    fn settled(&self) -> RwLockReadGuard<'_, Inner> {
+        let inner = self.0.read();
+        if !inner.has_open_runs {
+            return inner;
+        }
+        drop(inner);
+        let mut inner = self.0.write();
+        inner.close_runs();
+        RwLockWriteGuard::downgrade(inner)
     }
 
     /// The series that all matchers let through, with their fingerprints and labels.
@@ -119,7 +152,7 @@ impl Registry {
         lookout: &Lookout<'_>,
         mut visit: impl FnMut(u32, u128, &dyn Fn() -> Labels),
     ) {
-        let inner = self.0.read();
+        let inner = self.settled();
         for id in inner.select(matchers, lookout) {
             if lookout.gives_up_before(0) {
                 return;
@@ -132,7 +165,7 @@ impl Registry {
 
     /// The label names on series that match.
     pub fn label_names(&self, matchers: &[Matcher], lookout: &Lookout<'_>, mut visit: impl FnMut(&str)) {
-        let inner = self.0.read();
+        let inner = self.settled();
         if matchers.is_empty() {
             return inner.postings.keys().for_each(|&name| visit(inner.symbols.text(name)));
         }
@@ -155,7 +188,7 @@ impl Registry {
         lookout: &Lookout<'_>,
         mut visit: impl FnMut(&str),
     ) {
-        let inner = self.0.read();
+        let inner = self.settled();
         let Some(values) = inner.values(name) else { return };
         let selected = (!matchers.is_empty()).then(|| inner.select(matchers, lookout));
         for (&value, postings) in values {
@@ -170,7 +203,7 @@ impl Registry {
 
     /// How many series carry each value of a label, and how many values each label has; for the status page.
     pub fn label_statistics(&self, mut visit: impl FnMut(&str, &str, u64)) {
-        let inner = self.0.read();
+        let inner = self.settled();
         for (&name, values) in &inner.postings {
             for (&value, postings) in values {
                 visit(inner.symbols.text(name), inner.symbols.text(value), postings.len());
@@ -196,6 +229,21 @@ impl Registry {
     /// Lets ids be used for other series: nothing that is still readable may refer to them.
     pub fn release(&self, ids: &[u32]) {
         self.0.write().free_ids.extend(ids);
+    }
+}
+
+impl Run {
+    /// Brings what there is of it to the postings.
+    fn close(&mut self, postings: &mut Postings) {
+        let ids = std::mem::replace(&mut self.first, self.end)..self.end;
+        if ids.is_empty() {
+            return;
+        }
+        let holders = postings.entry(self.name).or_default().entry(self.value).or_default();
+        // Most ids are higher than all before them, which needs no search.
+        if ids.len() > 1 || holders.try_push(ids.start).is_err() {
+            holders.insert_range(ids);
+        }
     }
 }
 
@@ -247,46 +295,61 @@ impl Inner {
         entry.labels.iter().map(|(name, value)| (self.symbols.text(name), self.symbols.text(value)))
     }
 
-    fn find(&self, labels: &Labels, fingerprint: u128) -> Option<u32> {
-        let same = |&id: &u32| {
-            self.entry(id).is_some_and(|e| e.fingerprint == fingerprint && self.pairs(e).eq(labels.iter()))
-        };
+    fn find<'l>(
+        &self,
+        labels: impl IntoIterator<Item = (&'l str, &'l str)> + Clone,
+        fingerprint: u128,
+    ) -> Option<u32> {
+        let has_labels =
+            |entry| self.pairs(entry).eq(labels.clone().into_iter().map(|(name, value)| (name, value)));
+        let same = |&id: &u32| self.entry(id).is_some_and(|e| e.fingerprint == fingerprint && has_labels(e));
         self.identity.find(fingerprint as u64, same).copied()
     }
 
-    fn insert(&mut self, labels: &Labels, fingerprint: u128) -> u32 {
+    fn insert<'l>(&mut self, labels: impl IntoIterator<Item = (&'l str, &'l str)>, fingerprint: u128) -> u32 {
         let id = self.free_ids.pop().unwrap_or(self.entries.len() as u32);
-        let mut pairs = Vec::with_capacity(4 * labels.len());
-        for (at, (name, value)) in labels.iter().enumerate() {
-            if at == self.inserted_last.len() {
-                self.inserted_last.push((u32::MAX, u32::MAX));
+        self.packed.clear();
+        for (at, (name, value)) in labels.into_iter().enumerate() {
+            if at == self.runs.len() {
+                self.runs.push(Run { name: u32::MAX, value: u32::MAX, first: 0, end: 0 });
             }
-            let last = &mut self.inserted_last[at];
-            let pair =
-                (self.symbols.acquire_guessed(name, last.0), self.symbols.acquire_guessed(value, last.1));
-            *last = pair;
-            let postings = self.postings.entry(pair.0).or_default().entry(pair.1).or_default();
-            // Most ids are higher than all before them, which needs no search.
-            if postings.try_push(id).is_err() {
-                postings.insert(id);
+            let run = &mut self.runs[at];
+            let name = self.symbols.acquire_guessed(name, run.name);
+            let value = self.symbols.acquire_guessed(value, run.value);
+            if (name, value, id) == (run.name, run.value, run.end) {
+                run.end += 1;
+            } else {
+                run.close(&mut self.postings);
+                *run = Run { name, value, first: id, end: id + 1 };
             }
-            write_u64(&mut pairs, pair.0.into());
-            write_u64(&mut pairs, pair.1.into());
+            write_u64(&mut self.packed, name.into());
+            write_u64(&mut self.packed, value.into());
         }
-        let entry = Some(Entry { fingerprint, labels: PackedLabels(pairs.into()) });
+        self.has_open_runs = true;
+        let entry = Some(Entry { fingerprint, labels: PackedLabels(self.packed.as_slice().into()) });
         if id as usize == self.entries.len() {
             self.entries.push(entry);
         } else {
             self.entries[id as usize] = entry;
         }
-        self.all.insert(id);
+        if self.all.try_push(id).is_err() {
+            self.all.insert(id);
+        }
         let entries = &self.entries;
         let hash_of = |id: &u32| entries[*id as usize].as_ref().map_or(0, |e| e.fingerprint as u64);
         self.identity.insert_unique(fingerprint as u64, id, hash_of);
         id
     }
 
+    fn close_runs(&mut self) {
+        for run in &mut self.runs {
+            run.close(&mut self.postings);
+        }
+        self.has_open_runs = false;
+    }
+
     fn remove(&mut self, id: u32) {
+        self.close_runs();
         let Some(entry) = self.entries.get_mut(id as usize).and_then(Option::take) else { return };
         if let Ok(found) = self.identity.find_entry(entry.fingerprint as u64, |&other| other == id) {
             found.remove();
@@ -310,6 +373,7 @@ impl Inner {
         self.let_go_count += 1;
     }
 
+    /// Only for who has closed the runs, as all that asks the postings.
     fn values(&self, name: &str) -> Option<&HashMap<u32, RoaringBitmap, foldhash::fast::RandomState>> {
         self.postings.get(&self.symbols.find(name)?)
     }
@@ -364,6 +428,10 @@ pub(in crate::storage) type SharedRegistry = Arc<Registry>;
 
 #[cfg(test)]
 mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use proptest::prelude::*;
+
     use super::*;
     use crate::model::StopSign;
 
@@ -393,6 +461,34 @@ mod tests {
         assert_eq!(insert(&registry, "job=a,__name__=up"), a);
         assert_ne!(insert(&registry, "job=b,__name__=up"), a);
         assert_eq!(registry.len(), 2);
+    }
+
+    proptest! {
+        #[test]
+        fn series_are_found_by_each_of_their_labels_however_they_came_and_went(
+            steps in prop::collection::vec((any::<bool>(), prop::collection::btree_map("[a-c]", "[x-z]", 1..4)), 1..40),
+        ) {
+            let registry = Registry::default();
+            let mut known = BTreeMap::new();
+            for (comes, pairs) in steps {
+                let labels = Labels::from_pairs(&pairs).unwrap();
+                if comes {
+                    known.insert(labels.to_string(), registry.find_or_insert(&labels, labels.fingerprint(), 100).unwrap().0);
+                } else if let Some(id) = known.remove(&labels.to_string()) {
+                    registry.mark_retiring(&[id]);
+                    prop_assert_eq!(registry.retire(&[id], |_| true), [id]);
+                    registry.release(&[id]);
+                } else {
+                    // What was looked at between two that came.
+                    let (name, value) = pairs.iter().next().unwrap();
+                    let holders: Vec<String> = select(&registry, &[(name, MatchOp::Equal, value)]);
+                    let has = |labels: &&String| labels.contains(&format!("{name}={value:?}"));
+                    prop_assert_eq!(BTreeSet::from_iter(&holders), known.keys().filter(has).collect::<BTreeSet<_>>());
+                }
+            }
+            let all: Vec<u32> = registry.ids().into_iter().collect();
+            prop_assert_eq!(all.into_iter().collect::<BTreeSet<_>>(), known.into_values().collect::<BTreeSet<_>>());
+        }
     }
 
     #[test]

@@ -95,7 +95,7 @@ impl MetricsWriter {
     }
 
     /// Puts rows that come from the log into the head; their ids are this shard's.
-    pub fn replay(&mut self, rows: LoggedRows) {
+    pub fn replay(&mut self, rows: LoggedRows<'_>) {
         for (family, metadata) in &rows.metadata {
             learn(&self.metadata, family, metadata);
         }
