@@ -10,6 +10,9 @@ use super::label_order::{Place, in_label_order};
 use super::registry::SharedRegistry;
 use super::segment_reader::MetricsSegment;
 
+/// A generation that was sealed early has not all series, and the one after it has them again.
+const WRITTEN_MAX: usize = 2;
+
 #[derive(Default)]
 pub(in crate::storage) struct SealedSeries {
     /// In the order of their labels; 8 bytes a series.
@@ -18,8 +21,8 @@ pub(in crate::storage) struct SealedSeries {
     let_go: Vec<u64>,
     /// Which of them were asked for last, by place in the order.
     asked: RoaringBitmap,
-    /// A segment of just these.
-    written: Option<(RoaringBitmap, Arc<MetricsSegment>)>,
+    /// Segments of such series each, the last one at the end.
+    written: Vec<(RoaringBitmap, Arc<MetricsSegment>)>,
 }
 
 impl SealedSeries {
@@ -45,7 +48,7 @@ impl SealedSeries {
             series_count as u64,
             "a series is registered as long as a generation holds it"
         );
-        let same = self.written.as_ref().filter(|(series, _)| *series == self.asked);
+        let same = self.written.iter().find(|(series, _)| *series == self.asked);
         let places = self.asked.iter().map(|at| self.order[at as usize]).collect();
         (places, same.map(|(_, segment)| segment.clone()))
     }
@@ -58,11 +61,11 @@ impl SealedSeries {
 
     /// What [`SealedSeries::of`] was asked for last was sealed into this segment, some of it or all.
     pub fn sealed_into(&mut self, segment: &Arc<MetricsSegment>) {
-        let is_whole = u64::from(segment.series_count()) == self.asked.len();
-        // A generation that was sealed early has few series, and the one after it has them all again.
-        let is_small = self.written.as_ref().is_some_and(|(series, _)| self.asked.len() < series.len() / 2);
-        if is_whole && !is_small {
-            self.written = Some((self.asked.clone(), segment.clone()));
+        if u64::from(segment.series_count()) == self.asked.len() {
+            self.written.retain(|(series, _)| *series != self.asked);
+            self.written.push((self.asked.clone(), segment.clone()));
+            let too_many = self.written.len().saturating_sub(WRITTEN_MAX);
+            self.written.drain(..too_many);
         }
     }
 }
