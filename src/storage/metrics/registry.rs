@@ -300,8 +300,10 @@ impl Inner {
         labels: impl IntoIterator<Item = (&'l str, &'l str)> + Clone,
         fingerprint: u128,
     ) -> Option<u32> {
-        let has_labels =
-            |entry| self.pairs(entry).eq(labels.clone().into_iter().map(|(name, value)| (name, value)));
+        let has_labels = |entry| {
+            let mut wanted = labels.clone().into_iter();
+            self.pairs(entry).all(|label| wanted.next() == Some(label)) && wanted.next().is_none()
+        };
         let same = |&id: &u32| self.entry(id).is_some_and(|e| e.fingerprint == fingerprint && has_labels(e));
         self.identity.find(fingerprint as u64, same).copied()
     }
