@@ -204,7 +204,7 @@ impl<'a> CodedGroups<'a> {
     /// Unpacks the next [`GROUP`] residuals, or as many as are left: `group` is as long.
     pub fn next(&mut self, group: &mut [i64]) -> Result<(), Malformed> {
         let (base, low, len) = (self.base, self.low, group.len());
-        self.expect(len);
+        self.assert_whole_group(len);
         let residual = |symbol: u8| base.wrapping_add((u64::from(symbol) << low) as i64);
         self.decoder.fill(group, |symbols| symbols.map(residual));
         if low > 0 {
@@ -225,7 +225,7 @@ impl<'a> CodedGroups<'a> {
     pub fn next_sums(&mut self, mut sum: i64, group: &mut [i64]) -> Result<(), Malformed> {
         let end = self.done + group.len();
         if self.low == 0 && self.exceptions.peek().is_none_or(|(at, _)| *at >= end) {
-            self.expect(group.len());
+            self.assert_whole_group(group.len());
             let bases = [1, 2, 3, 4].map(|count| self.base.wrapping_mul(count));
             self.decoder.fill(group, |symbols| {
                 // One of four waits for the sum before it.
@@ -258,7 +258,7 @@ impl<'a> CodedGroups<'a> {
             self.next(&mut group[..len])?;
             return Ok(group[..len].iter().fold(0, |sum, &residual| sum.wrapping_add(residual)));
         }
-        self.expect(len);
+        self.assert_whole_group(len);
         let mut above = 0;
         self.decoder.fill(&mut [(); GROUP][..len], |symbols| {
             above += symbols.map(u32::from).iter().sum::<u32>();
@@ -272,7 +272,7 @@ impl<'a> CodedGroups<'a> {
         Ok(sum)
     }
 
-    fn expect(&self, len: usize) {
+    fn assert_whole_group(&self, len: usize) {
         assert_eq!(len, GROUP.min(self.count - self.done), "groups are whole but for the last one");
     }
 

@@ -25,6 +25,9 @@ const FEW: usize = 16;
 /// A position and a high part take about two bytes.
 const EXCEPTION_BITS: usize = 16;
 
+/// At most one in so many is left out of a window: more may be far away.
+const LEFT_OUT_SHARE: usize = 4;
+
 /// Added to the order where residuals are coded by how often they come.
 const CODED: u8 = 4;
 
@@ -270,7 +273,7 @@ fn cheapest_window<const LEN: usize>(residuals: &[i64], widest: Window) -> Windo
     let count = residuals.len();
     let mut best = (widest.width as usize * count, widest.base, widest.width);
     for left_out in [1, 2, 3, 4, 6, 8, 12, 16, 24, 32] {
-        if left_out * 4 > count || left_out * EXCEPTION_BITS >= best.0 {
+        if left_out * LEFT_OUT_SHARE > count || left_out * EXCEPTION_BITS >= best.0 {
             break;
         }
         for low in 0..=left_out {
@@ -308,7 +311,9 @@ fn may_leave_out(residuals: &[i64], widest: &Window) -> bool {
         let bin = residual.wrapping_sub(widest.base) as u64 >> (widest.width - BIN_BITS);
         counts[bin as usize % BINS] += 1;
     }
-    // One that is a bit narrower is eight bins wide, and may touch one more; and so on.
+    // One that is a bit narrower is eight bins wide, and may touch one more; and so on. Four bits saved pay for a quarter of the
+    // residuals, and no more of them may be left out.
+    const { assert!(EXCEPTION_BITS / LEFT_OUT_SHARE == 4) };
     [(1, 9), (2, 5), (3, 3), (4, 2)].into_iter().any(|(bits_saved, bins)| {
         let held = counts.windows(bins).map(|bins| bins.iter().map(|&count| usize::from(count)).sum());
         let left_out = residuals.len() - held.max().unwrap_or(0);

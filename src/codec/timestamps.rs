@@ -150,7 +150,7 @@ impl Regular {
     }
 
     /// As many as there are, or fewer.
-    pub fn first(self, count: usize) -> Regular {
+    pub fn truncated(self, count: usize) -> Regular {
         Regular { count: count.min(self.count), ..self }
     }
 

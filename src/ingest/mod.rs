@@ -165,7 +165,8 @@ impl Ingest {
         self.decompressed(Protocol::Zipkin, body, encoding, now, |body| {
             self.admit_spans(Protocol::Zipkin, now, done, |intake| {
                 let request = zipkin::decode(body, &mut intake.refusals)?;
-                Ok(otlp::read_spans(&request.encode_to_vec(), intake)?)
+                let request = request.encode_to_vec();
+                otlp::read_spans(&request, intake).map_err(|e| BodyFormat::Json.refusal(e))
             })
         })
     }

@@ -39,7 +39,7 @@ pub enum IngestError {
     Malformed { what: &'static str, offset: usize, reason: String },
     /// What was said well, but is too much.
     #[error("invalid {what}: {reason}")]
-    Immoderate { what: &'static str, reason: String },
+    TooMuch { what: &'static str, reason: &'static str },
     /// JSON, but not the protocol's.
     #[error("{field} is not {expected}")]
     BadField { field: &'static str, expected: &'static str },
@@ -60,7 +60,7 @@ impl BodyFormat {
     pub(super) fn refusal(self, error: WireError) -> IngestError {
         match self {
             BodyFormat::Protobuf => error.into(),
-            BodyFormat::Json => IngestError::Immoderate { what: "JSON", reason: error.reason.to_owned() },
+            BodyFormat::Json => IngestError::TooMuch { what: "JSON", reason: error.reason },
         }
     }
 }

@@ -185,7 +185,7 @@ impl Stats {
     pub fn refused(&self, error: &IngestError, now: Timestamp) {
         let reason = match error {
             IngestError::TooLarge { .. } | IngestError::DecompressesTooFar { .. } => Reason::DecodedSize,
-            IngestError::Malformed { .. } | IngestError::Immoderate { .. } | IngestError::BadField { .. } => {
+            IngestError::Malformed { .. } | IngestError::TooMuch { .. } | IngestError::BadField { .. } => {
                 Reason::Malformed
             }
             IngestError::NoStreams => Reason::NoStreams,

@@ -134,20 +134,20 @@ impl Budget {
     /// Time and cancellation; cheap enough for once a series or once a few thousand samples. To be called where no lock
     /// is held: a query that has been running for a while lets others pass here.
     pub fn check(&self) -> Result<(), Exceeded> {
+        let now = Instant::now();
         if let Some((began, _)) = self.0.turn.get() {
-            let now = Instant::now();
-            self.0.right_of_way.give_way(now, now - *began);
+            self.0.right_of_way.give_way(now, now.saturating_duration_since(*began));
         }
-        self.still_runs()
+        self.check_at(now)
     }
 
-    fn still_runs(&self) -> Result<(), Exceeded> {
+    fn check_at(&self, now: Instant) -> Result<(), Exceeded> {
         #[cfg(test)]
         self.0.pace.check()?;
         if self.0.cancelled.load(Ordering::Relaxed) {
             return Err(Exceeded::Cancelled);
         }
-        if Instant::now() >= self.0.deadline {
+        if now >= self.0.deadline {
             return Err(Exceeded::Deadline);
         }
         Ok(())
@@ -156,7 +156,7 @@ impl Budget {
     /// For storage, which knows no budgets. Whoever asks it looks at the budget again before he uses what it found.
     pub fn stop_sign(&self) -> StopSign {
         let budget = self.clone();
-        StopSign::new(move || budget.still_runs().is_err())
+        StopSign::new(move || budget.check_at(Instant::now()).is_err())
     }
 
     pub fn take_samples(&self, count: u64) -> Result<(), Exceeded> {

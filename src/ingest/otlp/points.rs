@@ -142,7 +142,7 @@ fn go_on(buckets: &mut Buckets, mut message: Message<'_>) -> Result<(), WireErro
                     }
                 })?;
                 if counts.len() > LIST_MAX {
-                    let reason = "more than 65536 buckets of one point";
+                    let reason = "more than 65536 buckets on one side of a point";
                     return Err(WireError { offset: field.offset, reason });
                 }
             }

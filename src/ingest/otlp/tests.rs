@@ -470,7 +470,7 @@ fn an_exponential_histogram_has_so_many_buckets_and_no_more() {
     };
     assert_eq!(sent(1 << 16).unwrap().histograms, 1);
     let error = sent((1 << 16) + 1).unwrap_err().to_string();
-    assert_eq!(error, "invalid JSON: more than 65536 buckets of one point");
+    assert_eq!(error, "invalid JSON: more than 65536 buckets on one side of a point");
 }
 
 #[test]

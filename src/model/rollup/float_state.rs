@@ -120,6 +120,15 @@ impl FloatState {
         };
     }
 
+    /// The state of samples in order of time.
+    pub fn fold(timestamps: &[Timestamp], values: &[f64]) -> FloatState {
+        let mut state = FloatState::EMPTY;
+        for (&time, &value) in timestamps.iter().zip(values) {
+            state.append_sample(time, value);
+        }
+        state
+    }
+
     /// As [`FloatState::append`] does with the state of this sample.
     #[inline]
     fn append_sample(&mut self, time: Timestamp, value: f64) {
@@ -137,14 +146,5 @@ impl FloatState {
         self.min = lesser(self.min, value);
         self.max = greater(self.max, value);
         (self.last, self.last_time, self.stale_at) = (value, time, NEVER);
-    }
-
-    /// The state of samples in order of time.
-    pub fn fold(timestamps: &[Timestamp], values: &[f64]) -> FloatState {
-        let mut state = FloatState::EMPTY;
-        for (&time, &value) in timestamps.iter().zip(values) {
-            state.append_sample(time, value);
-        }
-        state
     }
 }

@@ -27,13 +27,13 @@ pub struct FloatBuckets {
     pub stale_at: Refilled<Timestamp>,
 }
 
-/// What all columns can do, whatever they hold.
-trait Column {
+/// A list of whatever, to make room in or to clear.
+trait List {
     fn reserve(&mut self, more: usize);
     fn clear(&mut self);
 }
 
-impl<T> Column for Vec<T> {
+impl<T> List for Vec<T> {
     fn reserve(&mut self, more: usize) {
         Vec::reserve(self, more);
     }
@@ -43,7 +43,7 @@ impl<T> Column for Vec<T> {
     }
 }
 
-impl<T: Copy> Column for Refilled<T> {
+impl<T: Copy> List for Refilled<T> {
     fn reserve(&mut self, more: usize) {
         Refilled::reserve(self, more);
     }
@@ -115,7 +115,7 @@ impl FloatBuckets {
     }
 
     /// Those that may be missing.
-    fn columns_mut(&mut self) -> [(Columns, &mut dyn Column); 10] {
+    fn columns_mut(&mut self) -> [(Columns, &mut dyn List); 10] {
         [
             (Columns::SUM, &mut self.sums),
             (Columns::MIN, &mut self.mins),

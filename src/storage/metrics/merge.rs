@@ -7,7 +7,7 @@ use crate::model::{Histogram, Timestamp};
 
 /// Merges newer float samples into the buffer. A timestamp that holds a histogram there becomes a float.
 pub(in crate::storage) fn merge_floats(samples: &mut SampleBuffer, timestamps: &[Timestamp], values: &[f64]) {
-    if timestamps.first() <= samples.float_timestamps.last() {
+    if timestamps.first().is_some_and(|first| Some(first) <= samples.float_timestamps.last()) {
         samples.forget();
     }
     merge_run(&mut samples.float_timestamps, &mut samples.floats, timestamps, values);

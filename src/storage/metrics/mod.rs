@@ -45,7 +45,7 @@ pub(in crate::storage) use head::Head;
 pub(in crate::storage) use log::LoggedRows;
 pub(in crate::storage) use registry::SharedRegistry;
 pub use rollup::{RollUp, RolledUp, roll_up};
-pub use sample_buffer::{LastTimes, SampleBuffer, Whole};
+pub use sample_buffer::{SampleBuffer, SeenTimes, Whole};
 pub(in crate::storage) use sealed_series::SealedSeries;
 pub use segment_layout::section_name;
 pub use segment_reader::{BlockSummary, MetricsSegment, SeriesCursor, StatesSummary};

@@ -20,8 +20,7 @@ pub struct SampleBuffer {
     /// [`MetricsSnapshot::starts`]: super::MetricsSnapshot::starts
     pub starts: Vec<(Timestamp, Timestamp)>,
     known: Known,
-    /// Timestamps from before it was cleared, which begin with regular ones: most series have the same as the one before.
-    spare: (Option<Regular>, Vec<Timestamp>),
+    spare: Spare,
 }
 
 /// What is known of the first floats, whatever is appended to them. Who changes them says so: [`SampleBuffer::forget`].
@@ -30,6 +29,13 @@ struct Known {
     whole: Whole,
     /// The first timestamps.
     regular: Option<Regular>,
+}
+
+/// Timestamps from before the buffer was cleared, which begin with regular ones: most series have the same as the one before.
+#[derive(Default, Debug)]
+struct Spare {
+    regular: Option<Regular>,
+    timestamps: Vec<Timestamp>,
 }
 
 /// The first `count` floats are whole numbers from 0 to `max`, none of them -0.
@@ -47,8 +53,8 @@ impl SampleBuffer {
 
     pub fn clear(&mut self) {
         if let Some(regular) = self.known.regular {
-            self.spare.0 = Some(regular);
-            swap(&mut self.float_timestamps, &mut self.spare.1);
+            self.spare.regular = Some(regular);
+            swap(&mut self.float_timestamps, &mut self.spare.timestamps);
         }
         self.forget();
         self.float_timestamps.clear();
@@ -90,9 +96,9 @@ impl SampleBuffer {
             return;
         }
         if self.float_timestamps.is_empty() {
-            if self.spare.0.is_some_and(|spare| spare.first(times.len()) == times) {
-                self.spare.0 = None;
-                swap(&mut self.float_timestamps, &mut self.spare.1);
+            if self.spare.regular.is_some_and(|spare| spare.truncated(times.len()) == times) {
+                self.spare.regular = None;
+                swap(&mut self.float_timestamps, &mut self.spare.timestamps);
                 self.float_timestamps.truncate(times.len());
             } else {
                 times.put(&mut self.float_timestamps);
@@ -113,7 +119,7 @@ impl SampleBuffer {
         self.floats.truncate(count);
         let Known { whole, regular } = &mut self.known;
         whole.count = whole.count.min(count);
-        *regular = regular.map(|regular| regular.first(count)).filter(|regular| !regular.is_empty());
+        *regular = regular.map(|regular| regular.truncated(count)).filter(|regular| !regular.is_empty());
     }
 
     /// The timestamps of all floats, if they are known to be regular.
@@ -124,12 +130,12 @@ impl SampleBuffer {
 
 /// Timestamps of floats that were looked at.
 #[derive(Clone, Default)]
-pub struct LastTimes {
+pub struct SeenTimes {
     timestamps: Vec<Timestamp>,
     regular: Option<Regular>,
 }
 
-impl LastTimes {
+impl SeenTimes {
     /// Whether these samples have the same.
     pub fn are_those_of(&self, samples: &SampleBuffer) -> bool {
         match (self.regular, samples.regular()) {
@@ -182,13 +188,13 @@ mod tests {
         let mut bytes = Vec::new();
         let times: Vec<i64> = (0..len.max(2) as i64).map(|i| first + i * step).collect();
         encode(&times, &mut bytes);
-        regular_in(&bytes, times.len(), TimeRange::ALL).unwrap().unwrap().0.first(len)
+        regular_in(&bytes, times.len(), TimeRange::ALL).unwrap().unwrap().0.truncated(len)
     }
 
     proptest! {
         #[test]
         fn what_is_known_of_samples_is_true_of_them(steps in prop::collection::vec(step(), 0..40)) {
-            let (mut samples, mut last) = (SampleBuffer::default(), LastTimes::default());
+            let (mut samples, mut last) = (SampleBuffer::default(), SeenTimes::default());
             let mut expected: (Vec<i64>, Vec<f64>) = Default::default();
             for step in steps {
                 let next = expected.0.last().map_or(0, |last| last + 1);
@@ -251,6 +257,15 @@ mod tests {
         samples.clear();
         samples.extend_regular(regular(0, 10, 90));
         assert_eq!((samples.float_timestamps.as_ptr(), samples.float_timestamps.len()), (before, 90));
+    }
+
+    #[test]
+    fn to_merge_nothing_is_no_change() {
+        let mut samples = SampleBuffer::default();
+        samples.extend_regular(regular(0, 10, 5));
+        merge_floats(&mut samples, &[], &[]);
+        merge_histograms(&mut samples, &[], &[]);
+        assert_eq!(samples.regular(), Some(regular(0, 10, 5)));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::annotations::Note;
 use super::context::{Context, Held};
 use super::grouping::{Grouping, Groups};
 use super::histogram_fold::{HistogramFold, HistogramFoldKind};
-use super::math::{kahan_add, quantile};
+use super::math::{STEPS_AT_ONCE, add_floats, quantile};
 use super::means::Means;
 use super::row::{Cell, OutputSeries, Row, is_absent};
 use super::scalar::Scalar;
@@ -152,25 +152,6 @@ impl SumFold {
     fn new(steps: usize) -> SumFold {
         let histograms = HistogramFold::new(HistogramFoldKind::Sum);
         SumFold { sums: vec![stale_marker(); steps], compensations: vec![0.0; steps], histograms }
-    }
-}
-
-/// Some may be absent; where none is, that takes half as long.
-pub(super) const STEPS_AT_ONCE: usize = 128;
-
-/// There may be millions of these, so none takes a branch.
-pub(super) fn add_floats(sums: &mut [f64], compensations: &mut [f64], values: &[f64]) {
-    let has_absent = |floats: &[f64]| floats.iter().fold(false, |any, float| any | is_absent(*float));
-    let is_whole = !has_absent(values) && !has_absent(sums);
-    let places = sums.iter_mut().zip(compensations).zip(values);
-    if is_whole {
-        return places.for_each(|((sum, c), &value)| (*sum, *c) = kahan_add(value, *sum, *c));
-    }
-    for ((sum, c), &value) in places {
-        // All is computed and the right one taken.
-        let added = kahan_add(value, *sum, *c);
-        let next = if is_absent(*sum) { (value, 0.0) } else { added };
-        (*sum, *c) = if is_absent(value) { (*sum, *c) } else { next };
     }
 }
 
@@ -332,6 +313,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::query::promql::eval::math::kahan_add;
 
     fn value() -> impl Strategy<Value = f64> {
         prop_oneof![

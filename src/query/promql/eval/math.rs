@@ -1,5 +1,7 @@
 //! Floating-point building blocks that must give Prometheus's results to the last compensated bit.
 
+use super::row::is_absent;
+
 /// One step of a Neumaier sum: adds `value` to `sum` with compensation `c`. An infinite sum has none, or it would
 /// turn into NaN.
 #[inline]
@@ -8,6 +10,26 @@ pub fn kahan_add(value: f64, sum: f64, c: f64) -> (f64, f64) {
     // The compensation is what was lost of the smaller of the two.
     let (larger, smaller) = if sum.abs() >= value.abs() { (sum, value) } else { (value, sum) };
     (t, if t.is_infinite() { 0.0 } else { c + ((larger - t) + smaller) })
+}
+
+/// As many are looked at at once for whether any is absent; where none is, adding takes half as long.
+pub const STEPS_AT_ONCE: usize = 128;
+
+/// Adds a row to sums, some of which may be absent, as some of its values may. There may be millions of these, so none takes a
+/// branch.
+pub fn add_floats(sums: &mut [f64], compensations: &mut [f64], values: &[f64]) {
+    let has_absent = |floats: &[f64]| floats.iter().fold(false, |any, float| any | is_absent(*float));
+    let is_whole = !has_absent(values) && !has_absent(sums);
+    let places = sums.iter_mut().zip(compensations).zip(values);
+    if is_whole {
+        return places.for_each(|((sum, c), &value)| (*sum, *c) = kahan_add(value, *sum, *c));
+    }
+    for ((sum, c), &value) in places {
+        // All is computed and the right one taken.
+        let added = kahan_add(value, *sum, *c);
+        let next = if is_absent(*sum) { (value, 0.0) } else { added };
+        (*sum, *c) = if is_absent(value) { (*sum, *c) } else { next };
+    }
 }
 
 /// A compensated sum.

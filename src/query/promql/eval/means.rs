@@ -1,18 +1,18 @@
-//! Means of many series at each step, in columns as long as no sum grows beyond all floats: so several steps are added up side by side.
+//! Means of many series at each step. As long as no sum grows beyond all floats they are sums and counts, and several steps are
+//! added up side by side.
 
-use super::aggregate::{STEPS_AT_ONCE, add_floats};
-use super::math::Mean;
+use super::math::{Mean, STEPS_AT_ONCE, add_floats};
 use super::row::is_absent;
 use crate::model::metrics::stale_marker;
 
 pub enum Means {
-    Columns(Columns),
-    /// Once a sum would be infinite.
-    Each(Vec<Option<Mean>>),
+    Direct(DirectMeans),
+    /// Once a sum would be infinite, for all steps and for good: that takes longer.
+    Incremental(Vec<Option<Mean>>),
 }
 
 /// The parts of a [`Mean`] that sums directly.
-pub struct Columns {
+pub struct DirectMeans {
     /// Absent as long as there is no value.
     sums: Vec<f64>,
     compensations: Vec<f64>,
@@ -22,20 +22,20 @@ pub struct Columns {
 impl Means {
     pub fn new(steps: usize) -> Means {
         let sums = vec![stale_marker(); steps];
-        Means::Columns(Columns { sums, compensations: vec![0.0; steps], counts: vec![0.0; steps] })
+        Means::Direct(DirectMeans { sums, compensations: vec![0.0; steps], counts: vec![0.0; steps] })
     }
 
     pub fn has(&self, step: usize) -> bool {
         match self {
-            Means::Columns(columns) => !is_absent(columns.sums[step]),
-            Means::Each(means) => means[step].is_some(),
+            Means::Direct(direct) => !is_absent(direct.sums[step]),
+            Means::Incremental(means) => means[step].is_some(),
         }
     }
 
     pub fn get(&self, step: usize) -> Option<f64> {
         match self {
-            Means::Columns(columns) => columns.mean(step).map(|mean| mean.get()),
-            Means::Each(means) => means[step].map(|mean| mean.get()),
+            Means::Direct(direct) => direct.mean(step).map(|mean| mean.get()),
+            Means::Incremental(means) => means[step].map(|mean| mean.get()),
         }
     }
 
@@ -43,13 +43,13 @@ impl Means {
     pub fn add(&mut self, first: usize, values: &[f64]) {
         let steps = (first..first + values.len()).step_by(STEPS_AT_ONCE);
         for (first, values) in steps.zip(values.chunks(STEPS_AT_ONCE)) {
-            if let Means::Columns(columns) = self {
-                if columns.add(first, values) {
+            if let Means::Direct(direct) = self {
+                if direct.add(first, values) {
                     continue;
                 }
-                *self = Means::Each((0..columns.sums.len()).map(|step| columns.mean(step)).collect());
+                *self = Means::Incremental((0..direct.sums.len()).map(|step| direct.mean(step)).collect());
             }
-            let Means::Each(means) = self else { unreachable!("they are no columns any more") };
+            let Means::Incremental(means) = self else { unreachable!("they are not direct any more") };
             for (mean, &value) in means[first..].iter_mut().zip(values).filter(|(_, v)| !is_absent(**v)) {
                 match mean {
                     Some(mean) => mean.add(value),
@@ -60,7 +60,7 @@ impl Means {
     }
 }
 
-impl Columns {
+impl DirectMeans {
     /// Adds nothing and answers with false if a sum would be infinite.
     fn add(&mut self, first: usize, values: &[f64]) -> bool {
         let steps = first..first + values.len();

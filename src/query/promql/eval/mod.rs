@@ -5,11 +5,11 @@
 //! folded into what its operator keeps. What can grow is paid for before it does, and loops ask the budget as they go.
 //!
 //! * `row`, `scalar`, `source`, `announced`: what flows and how; `context`: snapshot, budget and annotations of one query
-//! * `tiers`, `selected`: which tier a selector reads; `series_reader`, `read_ahead`: reading it, if it is much on threads
-//!   of their own; `select`, `window`: samples to steps; `bucket_walk`, `bucket_window`, `float_walk`, `float_window`,
+//! * `tiers`, `selected`: which tier a selector reads; `series_reader`: reading it; `select`, `window`, `newest`,
+//!   `newest_walk`, `sample_windows`: samples to steps; `bucket_walk`, `bucket_window`, `float_walk`, `float_window`,
 //!   `float_change`: the same from rollups; `over_time`, `rate`, `changes`, `trend`: the window functions
 //! * `extended`, `smoothed`: the modifiers that look beyond the edges of a window
-//! * `aggregate`, `choose`, `grouping`: groups of series; `binary`, `matching`, `turns`, `join`, `sets`, `union`: operators
+//! * `aggregate`, `means`, `choose`, `grouping`: groups of series; `binary`, `matching`, `turns`, `join`, `sets`, `union`: operators
 //! * `elementwise`, `relabel`, `quantiles`, `info`: functions; `build`, `call`, `range_vector`: from the tree to operators
 //! * LogQL puts its own rows under the operators, and takes what it shares from here
 //! * `invariant`: what is the same at every step; `tally`: what was looked at; `result`: from rows to the answer

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::model::Timestamp;
 use crate::model::metrics::{is_stale, stale_marker};
 use crate::model::rollup::{FloatBuckets, NEVER, TimesPart};
-use crate::storage::metrics::{LastTimes, SampleBuffer};
+use crate::storage::metrics::{SampleBuffer, SeenTimes};
 
 use super::float_walk::FilledSteps;
 use super::select::count_until;
@@ -24,7 +24,7 @@ pub struct NewestWalk {
     /// Where the last of them ended to look.
     known_until: usize,
     /// Of samples: those that the rows are of, if there are rows.
-    seen: LastTimes,
+    seen: SeenTimes,
 }
 
 const NO_ROW: usize = usize::MAX;

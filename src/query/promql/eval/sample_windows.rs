@@ -8,7 +8,7 @@ use crate::model::{TimeRange, Timestamp};
 use crate::query::QueryError;
 use crate::query::budget::Budget;
 use crate::query::promql::ast::PositionRange;
-use crate::storage::metrics::{LastTimes, SampleBuffer, Whole};
+use crate::storage::metrics::{SampleBuffer, SeenTimes, Whole};
 
 use super::float_walk::FilledSteps;
 use super::rate::{Change, RateKind, Reach, Spacing, is_far_from_zero};
@@ -43,7 +43,7 @@ pub enum Quick {
 /// What the steps see of floats that were sampled at these times.
 #[derive(Clone, Default)]
 struct Sight {
-    times: LastTimes,
+    times: SeenTimes,
     windows: Vec<Range<usize>>,
     /// By what a change is multiplied, if one is asked for; NaN where times alone do not tell.
     factors: Vec<f64>,

@@ -1,4 +1,4 @@
-//! Reads blocks of samples.
+//! Reads blocks of samples. What a block says is compared with what its table says; of one that is damaged nothing stays.
 
 use std::ops::Range;
 use std::sync::Arc;
