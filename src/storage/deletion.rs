@@ -47,11 +47,11 @@ impl Store {
     ) -> Result<(), DeletionError> {
         // No merge or roll-up may read before the tombstone and write after it, and nothing be sealed between the two.
         let _one = self.merging.lock();
-        let _sealing = self.sealing.lock();
+        let mut sealing = self.sealing.lock();
         if self.view.load().tombstones.len() >= TOMBSTONES_MAX {
             return Err(DeletionError::TooMany);
         }
-        self.seal_all(now)?;
+        self.seal_all(&mut sealing, now)?;
         let view = self.view.load_full();
         // Two numbers: what was written meanwhile, and will be sealed, comes after the tombstone.
         let seq = self.seq.fetch_add(2, Ordering::Relaxed) + 1;

@@ -15,6 +15,7 @@ use crossbeam::channel::bounded;
 use super::errors::{MergeError, ReadError};
 use super::generation::Generation;
 use super::manifest::ManifestError;
+use super::metrics::SealedSeries;
 use super::pace::Pace;
 use super::partition::partition_range;
 use super::publish::{Change, Target};
@@ -47,28 +48,31 @@ pub enum MaintenanceError {
 impl Store {
     /// Seals everything that is in memory now. Samples that arrive meanwhile stay in memory.
     pub fn seal(&self, now: Timestamp) -> Result<(), MaintenanceError> {
-        let _one = self.sealing.lock();
-        self.seal_all(now)
+        self.seal_all(&mut self.sealing.lock(), now)
     }
 
-    /// The same; the caller holds `sealing`.
-    pub(super) fn seal_all(&self, now: Timestamp) -> Result<(), MaintenanceError> {
+    /// The same; `known` is what `sealing` guards.
+    pub(super) fn seal_all(&self, known: &mut SealedSeries, now: Timestamp) -> Result<(), MaintenanceError> {
         self.rotate(now)?;
-        self.flush_frozen()
+        self.flush_frozen(known)
     }
 
     /// Seals if a generation is full or old enough, or was left over.
     pub(super) fn seal_if_due(&self, now: Timestamp) -> Result<(), MaintenanceError> {
-        let _one = self.sealing.lock();
+        let mut known = self.sealing.lock();
         let view = self.view.load();
         let active = view.active();
-        let is_due = self.pressure.is_full(active)
-            || (!active.is_empty() && now.saturating_sub(active.opened_at) >= self.options.seal_age_ms);
+        let is_old = now.saturating_sub(active.opened_at) >= self.options.seal_age_ms;
+        let is_due = self.pressure.is_full(active) || (!active.is_empty() && is_old);
+        if is_old && active.is_empty() || self.check_open().is_err() {
+            // Segments that were merged away since have their room back.
+            *known = SealedSeries::default();
+        }
         drop(view);
         if is_due {
             self.rotate(now)?;
         }
-        self.flush_frozen()
+        self.flush_frozen(&mut known)
     }
 
     /// Freezes the active generation and opens the next, unless there is nothing in it.
@@ -98,7 +102,7 @@ impl Store {
     }
 
     /// Writes out every generation but the active one, oldest first.
-    fn flush_frozen(&self) -> Result<(), MaintenanceError> {
+    fn flush_frozen(&self, known: &mut SealedSeries) -> Result<(), MaintenanceError> {
         loop {
             let view = self.view.load_full();
             let [oldest, next, ..] = &view.generations[..] else { return Ok(()) };
@@ -106,7 +110,7 @@ impl Store {
                 // A shard that waits for the disk has not come to the end of it.
                 return Err(MaintenanceError::ShardStuck);
             }
-            let flushed = self.flush(oldest, next.opened_at);
+            let flushed = self.flush(oldest, next.opened_at, known);
             self.pressure.sealed(flushed.is_ok());
             flushed?;
             self.metrics.seals.inc();
@@ -114,9 +118,14 @@ impl Store {
         }
     }
 
-    fn flush(&self, generation: &Arc<Generation>, closed_at: Timestamp) -> Result<(), MaintenanceError> {
-        let mut sealed_series = self.sealed_series.lock();
-        let (mut segments, known) = (Vec::new(), &mut *sealed_series);
+    /// What is `known` is forgotten where this fails, so that what may have misled it cannot do so again.
+    fn flush(
+        &self,
+        generation: &Arc<Generation>,
+        closed_at: Timestamp,
+        known: &mut SealedSeries,
+    ) -> Result<(), MaintenanceError> {
+        let (mut segments, mut series) = (Vec::new(), std::mem::take(known));
         for (signal, partition) in generation.partitions() {
             self.arrivals.note(signal, partition, closed_at);
             let range = partition_range(partition);
@@ -126,7 +135,7 @@ impl Store {
                 let written = match signal {
                     Signal::Metrics => {
                         let (heads, registries) = (&generation.metrics, &self.registries);
-                        metrics::write_generation(heads, registries, range, seqs, known, to)
+                        metrics::write_generation(heads, registries, range, seqs, &mut series, to)
                     }
                     Signal::Logs => logs::write_generation(&generation.logs, range, seqs, to),
                     Signal::Traces => traces::write_generation(&generation.traces, range, seqs, to),
@@ -137,11 +146,12 @@ impl Store {
             if signal == Signal::Metrics
                 && let Some(Ok(segment)) = segment.as_ref().map(|segment| segment.metrics())
             {
-                known.sealed_into(segment);
+                series.sealed_into(segment);
             }
             segments.extend(segment);
         }
         self.commit(&Change { add: &segments, wal_done: Some(generation.number), ..Change::default() })?;
+        *known = series;
         self.log.push(LogItem::EndGeneration(generation.number));
         let dir = generation_dir(&self.options.data_dir, generation.number);
         match self.fs.remove_dir(&dir) {

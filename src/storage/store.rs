@@ -194,10 +194,9 @@ pub struct Store {
     pub(super) epoch: RwLock<u64>,
     pub(super) closing: AtomicBool,
     pub(super) tidying_stopped: AtomicBool,
-    /// One seal, one merge at a time.
-    pub(super) sealing: Mutex<()>,
-    /// Whoever is `sealing` holds it.
-    pub(super) sealed_series: Mutex<SealedSeries>,
+    /// One seal at a time, and what it knows from those before.
+    pub(super) sealing: Mutex<SealedSeries>,
+    /// One merge at a time.
     pub(super) merging: Mutex<()>,
     pub(super) arrivals: super::arrivals::Arrivals,
     /// What was made of rollups since the start, where samples are gone; see `Store::next_to_derive`.
@@ -367,7 +366,7 @@ impl Store {
     }
 
     /// Whether a batch could become durable now.
-    fn check_open(&self) -> Result<(), Busy> {
+    pub(super) fn check_open(&self) -> Result<(), Busy> {
         if self.is_closing() {
             return Err(Busy::Closing);
         }

@@ -12,11 +12,11 @@ pub struct IndexCopy<'i> {
 }
 
 impl<'i> IndexCopy<'i> {
-    /// Reads all of it.
+    /// Reads all of it, as if for the first time: what changed since would be given checksums that are right.
     pub fn of(index: &'i Index) -> Result<IndexCopy<'i>, SegmentError> {
         let mut sections = [SERIES, DICTIONARY, POSTINGS, NAMES].map(|id| (id, &[][..]));
         for (id, bytes) in &mut sections {
-            *bytes = index.segment().section(*id)?.all()?;
+            *bytes = index.segment().section(*id)?.all_checked_anew()?;
         }
         Ok(IndexCopy { series_count: index.series_count() as usize, sections })
     }

@@ -448,7 +448,8 @@ impl<'a> Reader<'a> {
     }
 
     fn series(&mut self, count: usize, to: &mut LoggedSeries<'a>) -> Result<(), BadPayload> {
-        let (mut before, mut start) = (0, to.labels.len());
+        // What is before the first one may be of several series, whose names do not increase from one to the next.
+        let (mut before, mut start) = (to.labels.len(), to.labels.len());
         for _ in 0..count {
             let id = self.id()?;
             let fingerprint = self.declared_labels(before..start, &mut to.labels)?;
@@ -571,11 +572,16 @@ mod tests {
         #[test]
         fn series_are_declared_as_their_labels_say(
             series in prop::collection::vec(prop::collection::vec(("[a-d]", "[x-z]?|é"), 0..5), 0..12),
+            block_len in 1..12usize,
         ) {
             let mut payload = Vec::new();
-            begin_series(series.len(), &mut payload);
-            for (id, pairs) in (7..).zip(&series) {
-                write_series(id, pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())), &mut payload);
+            let ids: Vec<u32> = (7..7 + series.len() as u32).collect();
+            for (ids, series) in ids.chunks(block_len).zip(series.chunks(block_len)) {
+                begin_series(series.len(), &mut payload);
+                for (id, pairs) in ids.iter().zip(series) {
+                    let pairs = pairs.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+                    write_series(*id, pairs, &mut payload);
+                }
             }
             // As whoever sorts them one by one.
             let plain: Result<Vec<Labels>, _> = series.iter().map(|pairs| Labels::from_pairs(pairs.iter().cloned())).collect();

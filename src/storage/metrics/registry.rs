@@ -23,7 +23,7 @@ struct Inner {
     /// Of each place among a series' labels: the label there of the series that was registered last, and of those before it
     /// that have the same.
     runs: Vec<Run>,
-    /// The labels of the series that was registered last.
+    /// Those of the series that is being registered.
     packed: Vec<u8>,
     entries: Vec<Option<Entry>>,
     free_ids: Vec<u32>,
@@ -43,7 +43,7 @@ type Postings =
     HashMap<u32, HashMap<u32, RoaringBitmap, foldhash::fast::RandomState>, foldhash::fast::RandomState>;
 
 /// A label of series that were registered one after the other, with ids from `first` up to `end`: they come to the postings
-/// when the next one has another label. Neighbours have most of their labels in common.
+/// when the next one has another label, or when somebody looks. Neighbours have most of their labels in common.
 struct Run {
     name: u32,
     value: u32,
@@ -344,10 +344,13 @@ impl Inner {
     }
 
     fn close_runs(&mut self) {
-        for run in &mut self.runs {
-            run.close(&mut self.postings);
+        // Hardly any series has more labels; one that had must not be paid for by all after it.
+        const KEPT_MAX: usize = 64;
+        if std::mem::take(&mut self.has_open_runs) {
+            self.runs.iter_mut().for_each(|run| run.close(&mut self.postings));
+            self.runs.truncate(KEPT_MAX);
+            self.runs.shrink_to(KEPT_MAX);
         }
-        self.has_open_runs = false;
     }
 
     fn remove(&mut self, id: u32) {

@@ -1,5 +1,5 @@
-//! What a seal knows from those before: the order of the series they met, and the index that one of them wrote. Mostly the
-//! next generation has no others; then nothing is sorted. Where it has all of them, no label is looked at either.
+//! What a seal knows from those before: the order of the series they met, and the indexes that they wrote. Mostly the next
+//! generation has no others; then nothing is sorted. Where it has just the series of an index, no label is looked at either.
 
 use std::sync::Arc;
 
@@ -13,6 +13,9 @@ use super::segment_reader::MetricsSegment;
 /// A generation that was sealed early has not all series, and the one after it has them again.
 const WRITTEN_MAX: usize = 2;
 
+/// A segment is held for so many seals that had other series; merged away, it takes room on disk.
+const PASSED_BY_MAX: u32 = 4;
+
 #[derive(Default)]
 pub(in crate::storage) struct SealedSeries {
     /// In the order of their labels; 8 bytes a series.
@@ -21,8 +24,16 @@ pub(in crate::storage) struct SealedSeries {
     let_go: Vec<u64>,
     /// Which of them were asked for last, by place in the order.
     asked: RoaringBitmap,
-    /// Segments of such series each, the last one at the end.
-    written: Vec<(RoaringBitmap, Arc<MetricsSegment>)>,
+    /// The last one at the end.
+    written: Vec<Written>,
+}
+
+/// A segment of just these series, by place in the order.
+struct Written {
+    series: RoaringBitmap,
+    segment: Arc<MetricsSegment>,
+    /// Seals since, of other series.
+    passed_by: u32,
 }
 
 impl SealedSeries {
@@ -48,9 +59,9 @@ impl SealedSeries {
             series_count as u64,
             "a series is registered as long as a generation holds it"
         );
-        let same = self.written.iter().find(|(series, _)| *series == self.asked);
         let places = self.asked.iter().map(|at| self.order[at as usize]).collect();
-        (places, same.map(|(_, segment)| segment.clone()))
+        let same = self.written.iter().find(|written| written.series == self.asked);
+        (places, same.map(|written| written.segment.clone()))
     }
 
     fn ask_for(&mut self, heads: &[Arc<Head>]) {
@@ -62,8 +73,10 @@ impl SealedSeries {
     /// What [`SealedSeries::of`] was asked for last was sealed into this segment, some of it or all.
     pub fn sealed_into(&mut self, segment: &Arc<MetricsSegment>) {
         if u64::from(segment.series_count()) == self.asked.len() {
-            self.written.retain(|(series, _)| *series != self.asked);
-            self.written.push((self.asked.clone(), segment.clone()));
+            self.written.iter_mut().for_each(|written| written.passed_by += 1);
+            self.written.retain(|written| written.series != self.asked && written.passed_by <= PASSED_BY_MAX);
+            let (series, segment) = (self.asked.clone(), segment.clone());
+            self.written.push(Written { series, segment, passed_by: 0 });
             let too_many = self.written.len().saturating_sub(WRITTEN_MAX);
             self.written.drain(..too_many);
         }
@@ -73,6 +86,8 @@ impl SealedSeries {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+    use std::fs::File;
+    use std::os::unix::fs::FileExt;
 
     use proptest::prelude::*;
 
@@ -81,6 +96,7 @@ mod tests {
     use super::*;
     use crate::model::{Labels, TimeRange};
     use crate::storage::fs::Mapped;
+    use crate::storage::index::DICTIONARY;
     use crate::storage::segment::Segment;
 
     const SHARDS: usize = 2;
@@ -139,7 +155,35 @@ mod tests {
         let small = sealed(&heads(&registries, &few, 2000), &registries, TimeRange::ALL, &mut known).unwrap();
         known.sealed_into(&opened(small));
         assert!(again(&mut known, &all), "few series are no reason to forget all");
+        for _ in 0..PASSED_BY_MAX {
+            let small =
+                sealed(&heads(&registries, &few, 2000), &registries, TimeRange::ALL, &mut known).unwrap();
+            known.sealed_into(&opened(small));
+        }
+        assert!(!again(&mut known, &all), "nobody needed it for long");
         assert!(!again(&mut known, &(0..21).collect()));
+    }
+
+    #[test]
+    fn an_index_that_changed_after_it_was_read_is_not_copied() {
+        let (registries, mut known) = (registries(), SealedSeries::default());
+        let all = BTreeSet::from_iter(0..20);
+        let bytes = sealed(&heads(&registries, &all, 1000), &registries, TimeRange::ALL, &mut known).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("sealed");
+        std::fs::write(&path, &bytes).unwrap();
+        let mapped = Mapped::map(&File::open(&path).unwrap()).unwrap();
+        let segment = Segment::open(Arc::new(mapped), &path).unwrap();
+        segment.verify().unwrap();
+        let dictionary = segment.section(DICTIONARY).unwrap().raw().to_vec();
+        known.sealed_into(&Arc::new(MetricsSegment::open(segment)));
+        let at = bytes.windows(dictionary.len()).position(|window| window == dictionary).unwrap();
+        let changed = [bytes[at] ^ 1];
+        File::options().write(true).open(&path).unwrap().write_all_at(&changed, at as u64).unwrap();
+        let heads = heads(&registries, &all, 2000);
+        let plain = sealed(&heads, &registries, TimeRange::ALL, &mut SealedSeries::default());
+        assert!(known.of(&heads, &registries).1.is_some());
+        assert_eq!(sealed(&heads, &registries, TimeRange::ALL, &mut known), plain);
     }
 
     proptest! {

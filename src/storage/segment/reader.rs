@@ -145,6 +145,17 @@ impl<'a> Section<'a> {
         self.bytes(0..self.len())
     }
 
+    /// As [`Section::all`], but what was checked before is checked again: for who will vouch for the bytes.
+    pub fn all_checked_anew(&self) -> Result<&'a [u8], SegmentError> {
+        if let Some(Some(checked)) = self.state.checked.get() {
+            if xxh3_64(self.page_table()) != self.state.entry.checksum {
+                return Err(self.damaged(self.len(), Malformed("the page table's checksum is wrong")));
+            }
+            checked.iter().for_each(|byte| byte.store(0, Ordering::Relaxed));
+        }
+        self.all()
+    }
+
     /// Unchecked bytes: for blocks that carry checksums of their own.
     pub fn raw(&self) -> &'a [u8] {
         let entry = &self.state.entry;
