@@ -266,7 +266,7 @@ impl LiveSegment {
 }
 
 /// Its file. It is opened at first use, so that a start does not depend on how much history there is, and removed when
-/// the last reader of a doomed segment has gone.
+/// the last reader of a doomed segment has gone, or the seals that may copy its index.
 struct LiveFile {
     path: PathBuf,
     fs: Arc<dyn Fs>,

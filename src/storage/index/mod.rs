@@ -1,6 +1,6 @@
 //! Who has which label: dictionaries, postings and the labels of each series (`storage-format.md` §5.4, §5.5).
 //!
-//! An index lives inside a segment and dies with it. Series are ordinals, 0 and up in order of their labels;
+//! An index lives inside a segment and dies with it; a segment of the same series may have a copy. Series are ordinals, 0 and up in order of their labels;
 //! label names and the values of a name are numbered in byte order.
 
 mod copy;

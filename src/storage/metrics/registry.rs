@@ -129,8 +129,9 @@ impl Registry {
         }
     }
 
+    /// Asks for no postings, and so waits for no writer that would settle them.
     pub(super) fn reading(&self) -> Reading<'_> {
-        Reading(self.settled())
+        Reading(self.0.read())
     }
 
     /// For who looks at the postings.
@@ -233,6 +234,11 @@ impl Registry {
 }
 
 impl Run {
+    /// Then what it names may be gone.
+    fn is_closed(&self) -> bool {
+        self.first == self.end
+    }
+
     /// Brings what there is of it to the postings.
     fn close(&mut self, postings: &mut Postings) {
         let ids = std::mem::replace(&mut self.first, self.end)..self.end;
@@ -271,9 +277,10 @@ impl Reading<'_> {
         self.0.entry(id).map(|entry| &entry.labels)
     }
 
-    /// The symbols of all label names.
+    /// The symbols of all label names; some come more than once.
     pub fn names(&self) -> impl Iterator<Item = u32> + '_ {
-        self.0.postings.keys().copied()
+        let open = self.0.runs.iter().filter(|run| !run.is_closed());
+        self.0.postings.keys().copied().chain(open.map(|run| run.name))
     }
 
     pub fn text(&self, symbol: u32) -> &str {
