@@ -1,7 +1,9 @@
 //! What can go wrong with stored bytes, whatever the signal.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use rustix::io::Errno;
 
 use super::segment::SegmentError;
 
@@ -12,6 +14,19 @@ pub enum ReadError {
     Segment(#[from] SegmentError),
     #[error("{}: {message}", path.display())]
     Io { path: PathBuf, message: String },
+    /// The system has nothing left to open it with: files, mappings, memory. It is intact, and may be opened later.
+    #[error("{}: cannot be opened now: {message}; the server may need a higher limit (ulimit -n)", path.display())]
+    NotNow { path: PathBuf, message: String },
+}
+
+impl ReadError {
+    pub(super) fn opening(path: &Path, error: &io::Error) -> ReadError {
+        let (path, message) = (path.to_owned(), error.to_string());
+        match Errno::from_io_error(error) {
+            Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM) => ReadError::NotNow { path, message },
+            _ => ReadError::Io { path, message },
+        }
+    }
 }
 
 /// Why a merge failed.

@@ -17,8 +17,13 @@ use super::store_tests::*;
 use super::{Busy, Completion, MaintenanceError, Options, Store, SyncMode, WriteError};
 use crate::model::{Exemplar, Labels, TimeRange, time};
 
-const NO_LOG: Faults =
-    Faults { failing_path: Some("/wal/"), disk_full: false, failing_syncs: 0, free_bytes: None };
+const NO_LOG: Faults = Faults {
+    failing_path: Some("/wal/"),
+    disk_full: false,
+    failing_syncs: 0,
+    free_bytes: None,
+    too_many_open: false,
+};
 
 fn on(disk: &FaultyFs, options: Options) -> Arc<Store> {
     Store::open_on(Arc::new(disk.clone()), options, &Registry::new(), NOON).unwrap()
@@ -175,6 +180,31 @@ fn a_damaged_segment_keeps_no_other_from_being_merged() {
     store.compact(i64::MAX).unwrap();
     store.tidy(NOON);
     assert_eq!(store.stats().segments, 4, "nor is it tried again");
+}
+
+#[test]
+fn segments_that_cannot_be_opened_for_a_while_are_read_and_merged_afterwards() {
+    let disk = FaultyFs::default();
+    let store = on(&disk, Options { shards: 1, ..Options::new("/d") });
+    for k in 0..2 {
+        append_and_wait(&store, &[(1, NOON - time::DAY + k, 1)]);
+        store.seal(NOON).unwrap();
+    }
+    drop(store);
+    let store = on(&disk, Options { shards: 1, ..Options::new("/d") });
+    disk.set_faults(Faults { too_many_open: true, ..Faults::default() });
+    let refused = store.compact(i64::MAX).unwrap_err();
+    assert!(matches!(refused, MaintenanceError::Io { .. }), "{refused}");
+    store.tidy(NOON);
+    assert_eq!(store.stats().segments, 2);
+    let snapshot = store.metrics();
+    assert_eq!(snapshot.select(&[], TimeRange::ALL).unwrap().len(), 0);
+    assert!(snapshot.warnings()[0].contains("cannot be opened now"), "{:?}", snapshot.warnings());
+
+    disk.set_faults(Faults::default());
+    assert_eq!(contents(&store).len(), 1);
+    store.compact(i64::MAX).unwrap();
+    assert_eq!((store.stats().segments, contents(&store).len()), (1, 1));
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use parking_lot::Mutex;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::errors::ReadError;
@@ -280,9 +281,8 @@ struct LiveFile {
 
 impl LiveFile {
     fn open(&self, signal: Signal) -> Result<Segment, ReadError> {
-        let io =
-            |source: std::io::Error| ReadError::Io { path: self.path.clone(), message: source.to_string() };
-        let segment = Segment::open(self.fs.map(&self.path).map_err(io)?, &self.path)?;
+        let mapped = self.fs.map(&self.path).map_err(|error| ReadError::opening(&self.path, &error))?;
+        let segment = Segment::open(mapped, &self.path)?;
         if segment.meta().signal != signal.byte() {
             let what = "a segment of another signal than the manifest says";
             let (path, section) = (self.path.clone(), SectionId::FRAME);
@@ -292,18 +292,32 @@ impl LiveFile {
     }
 }
 
-/// A file as a signal understands it, opened at first use. What cannot be opened stays so until the next start.
-struct Opened<T>(OnceLock<Result<Arc<T>, ReadError>>);
+/// A file as a signal understands it, opened at first use. What is damaged stays so until the next start.
+struct Opened<T> {
+    outcome: OnceLock<Result<Arc<T>, ReadError>>,
+    /// Held by who opens it, so that the others need not.
+    opening: Mutex<()>,
+}
 
 impl<T> Default for Opened<T> {
     fn default() -> Opened<T> {
-        Opened(OnceLock::new())
+        Opened { outcome: OnceLock::new(), opening: Mutex::new(()) }
     }
 }
 
 impl<T> Opened<T> {
     fn get(&self, open: impl FnOnce() -> Result<T, ReadError>) -> Result<&Arc<T>, ReadError> {
-        self.0.get_or_init(|| open().map(Arc::new)).as_ref().map_err(Clone::clone)
+        if self.outcome.get().is_none() {
+            let _one = self.opening.lock();
+            if self.outcome.get().is_none() {
+                let outcome = open().map(Arc::new);
+                if let Err(error @ ReadError::NotNow { .. }) = outcome {
+                    return Err(error);
+                }
+                self.outcome.get_or_init(|| outcome);
+            }
+        }
+        self.outcome.get().expect("it was just set").as_ref().map_err(Clone::clone)
     }
 }
 

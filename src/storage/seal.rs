@@ -36,13 +36,25 @@ pub enum MaintenanceError {
     Manifest(#[from] ManifestError),
     #[error(transparent)]
     Log(#[from] WriteError),
+    /// Stored bytes that will be read no better the next time.
     #[error(transparent)]
-    Read(#[from] ReadError),
+    Read(ReadError),
     #[error("a shard did not answer within a minute")]
     ShardStuck,
     /// Asked for by [`Store::stop_tidying`]: no failure.
     #[error("shutting down")]
     Stopping,
+}
+
+impl From<ReadError> for MaintenanceError {
+    fn from(error: ReadError) -> MaintenanceError {
+        match error {
+            ReadError::NotNow { path, message } => {
+                MaintenanceError::Io { path, source: io::Error::other(message) }
+            }
+            error => MaintenanceError::Read(error),
+        }
+    }
 }
 
 impl Store {

@@ -63,6 +63,8 @@ pub struct Faults {
     pub free_bytes: Option<u64>,
     /// Creating, writing and syncing fail with `EIO` where the path contains this.
     pub failing_path: Option<&'static str>,
+    /// Nothing can be mapped: `EMFILE`.
+    pub too_many_open: bool,
 }
 
 impl Faults {
@@ -330,6 +332,9 @@ impl Fs for FaultyFs {
     }
 
     fn map(&self, path: &Path) -> io::Result<Arc<Mapped>> {
+        if self.0.lock().faults.too_many_open {
+            return Err(rustix::io::Errno::MFILE.into());
+        }
         Ok(Arc::new(Mapped::Heap(self.read(path)?)))
     }
 
