@@ -1,6 +1,10 @@
 //! Kept answers: a range query again is not evaluated again, sees what came meanwhile, and can pass the cache by.
 
-use crate::common::{Server, encode, now_ms, proto};
+use std::io::Read;
+
+use flate2::read::{GzDecoder, ZlibDecoder};
+
+use crate::common::{Server, encode, now_ms, proto, request};
 
 /// How many range queries asked the cache, by what came of it.
 fn asked(server: &Server) -> [u64; 3] {
@@ -75,4 +79,32 @@ fn a_cache_of_no_bytes_is_none() {
     let (server, start) = server_with_data(&["--query.cache-bytes", "0"]);
     assert_eq!(ask(&server, start, 200, ""), ask(&server, start, 200, ""));
     assert_eq!(asked(&server), [0, 0, 0]);
+}
+
+#[test]
+fn a_long_answer_is_the_same_each_time_and_however_it_is_packed() {
+    let server = Server::start(&[]);
+    let start = now_ms() / 60_000 * 60_000 - 600_000;
+    for job in ["a", "b", "c"] {
+        let samples: Vec<(i64, f64)> = (0..40).map(|i| (start + i * 10_000, i as f64 / 7.0)).collect();
+        assert_eq!(server.write(&proto::v1(&[("__name__", "m"), ("job", job)], &samples)).status, 204);
+    }
+    let (from, to) = (start as f64 / 1_000.0, start as f64 / 1_000.0 + 390.0);
+    let url = format!("/api/v1/query_range?query={}&start={from}&end={to}&step=0.05", encode("m * 3.3"));
+    let first = server.get(&url);
+    // More than one piece of a kept text (half a mebibyte).
+    assert!(first.status == 200 && first.bytes.len() > 600_000, "{}", first.bytes.len());
+    assert_eq!(server.get(&url).bytes, first.bytes);
+    for packed in ["gzip", "deflate"] {
+        let answer =
+            request("GET", &format!("{}{url}", server.url), &[("accept-encoding", packed)], Vec::new());
+        assert_eq!((answer.status, answer.header("content-encoding")), (200, packed));
+        let mut plain = Vec::new();
+        match packed {
+            "gzip" => GzDecoder::new(&answer.bytes[..]).read_to_end(&mut plain).unwrap(),
+            _ => ZlibDecoder::new(&answer.bytes[..]).read_to_end(&mut plain).unwrap(),
+        };
+        assert!(plain == first.bytes && answer.bytes.len() < plain.len() / 3, "{packed}");
+    }
+    assert_eq!(asked(&server), [3, 0, 1]);
 }
