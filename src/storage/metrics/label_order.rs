@@ -3,7 +3,9 @@
 //! Each distinct text is ranked once; then series are compared by the ranks of their texts: most of them by the first few,
 //! packed into one number.
 
-use super::registry::{Reading, SharedRegistry};
+use std::cmp::Ordering;
+
+use super::registry::Reading;
 
 /// A series in the registry of a shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,16 +14,12 @@ pub(super) struct Place {
     pub id: u32,
 }
 
-/// The series with these ids, a list for each registry, by labels. Ids that are not registered are left out.
-pub(super) fn in_label_order(registries: &[SharedRegistry], ids: &[Vec<u32>]) -> Vec<Place> {
-    let shards: Vec<Reading<'_>> = registries.iter().map(|registry| registry.reading()).collect();
-    let ranks = Ranks::new(&shards);
-    let mut places: Vec<(u128, Place)> = Vec::with_capacity(ids.iter().map(Vec::len).sum());
-    for (shard, ids) in ids.iter().enumerate() {
-        for &id in ids {
-            let place = Place { shard: shard as u32, id };
-            places.extend(ranks.of(place).map(|labels| (ranks.packed(labels), place)));
-        }
+/// These series by labels. Those that are not registered are left out.
+pub(super) fn in_label_order(shards: &[Reading<'_>], series: impl Iterator<Item = Place>) -> Vec<Place> {
+    let ranks = Ranks::new(shards);
+    let mut places: Vec<(u128, Place)> = Vec::with_capacity(series.size_hint().0);
+    for place in series {
+        places.extend(ranks.of(place).map(|labels| (ranks.packed(labels), place)));
     }
     let compare = |(packed, place): &(u128, Place), (other_packed, other): &(u128, Place)| {
         let whole = |place: &Place| ranks.of(*place).into_iter().flatten();
@@ -33,6 +31,19 @@ pub(super) fn in_label_order(registries: &[SharedRegistry], ids: &[Vec<u32>]) ->
     // They are put where what they were sorted by was, too.
     order.shrink_to_fit();
     order
+}
+
+/// How the labels of two series compare. For few of them: this goes by texts.
+pub(super) fn compare_labels(shards: &[Reading<'_>], a: Place, b: Place) -> Ordering {
+    let texts = |place: Place| {
+        let shard = &shards[place.shard as usize];
+        shard
+            .labels(place.id)
+            .into_iter()
+            .flatten()
+            .map(|(name, value)| (shard.text(name), shard.text(value)))
+    };
+    texts(a).cmp(texts(b))
 }
 
 /// Where each text stands among those of all shards, the first at 1; by shard and symbol.
@@ -99,6 +110,7 @@ fn ranked(shards: &[Reading<'_>], symbols: Vec<Vec<u32>>) -> (Vec<Vec<u32>>, u32
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::registry::SharedRegistry;
     use super::*;
     use crate::model::Labels;
 
@@ -112,17 +124,20 @@ mod tests {
         #[test]
         fn series_are_ordered_by_their_labels(series in prop::collection::btree_map(any_labels(), 0..3usize, 0..60)) {
             let registries: Vec<SharedRegistry> = (0..3).map(|_| SharedRegistry::default()).collect();
-            let mut ids = vec![Vec::new(); 3];
+            let mut places = Vec::new();
             // Hash order, so that ids and order have nothing to do with each other.
             let mut shuffled: Vec<_> = series.iter().collect();
             shuffled.sort_by_key(|(labels, _)| labels.fingerprint());
             for (labels, &shard) in shuffled {
                 let registered = registries[shard].find_or_insert(labels, labels.fingerprint(), 100);
-                ids[shard].push(registered.unwrap().0);
+                places.push(Place { shard: shard as u32, id: registered.unwrap().0 });
             }
-            ids[0].push(99);
+            places.push(Place { shard: 0, id: 99 });
+            let shards: Vec<Reading<'_>> = registries.iter().map(|registry| registry.reading()).collect();
+            let order = in_label_order(&shards, places.into_iter());
+            prop_assert!(order.is_sorted_by(|a, b| compare_labels(&shards, *a, *b).is_lt()));
             let mut found = Vec::new();
-            for place in in_label_order(&registries, &ids) {
+            for place in order {
                 registries[place.shard as usize]
                     .with_labels(&[place.id], |_, labels| found.push(Labels::from_sorted(labels)));
             }

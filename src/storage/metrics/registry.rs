@@ -32,8 +32,8 @@ struct Inner {
     /// Some runs are not among the postings yet.
     has_open_runs: bool,
     all: RoaringBitmap,
-    /// How many were removed.
-    let_go_count: u64,
+    /// Those that were removed and that nobody was told of by [`Registry::take_let_go`].
+    let_go: RoaringBitmap,
     /// Chosen for removal, and not used since.
     retiring: RoaringBitmap,
 }
@@ -110,9 +110,12 @@ impl Registry {
         self.0.read().all.clone()
     }
 
-    /// How many series were ever removed: none of them as long as this stays, so that ids mean what they meant.
-    pub fn let_go_count(&self) -> u64 {
-        self.0.read().let_go_count
+    /// Ids of the series that were removed since this was asked for last, which seals alone do: if in use, they are those of
+    /// others. As long as the registry that comes with them is held, no more go.
+    pub(super) fn take_let_go(&self) -> (RoaringBitmap, Reading<'_>) {
+        let mut inner = self.0.write();
+        let let_go = std::mem::take(&mut inner.let_go);
+        (let_go, Reading(RwLockWriteGuard::downgrade(inner)))
     }
 
     /// Calls `visit` with the labels of each id, name by name; ids unknown here are skipped.
@@ -132,6 +135,11 @@ impl Registry {
     /// Asks for no postings, and so waits for no writer that would settle them.
     pub(super) fn reading(&self) -> Reading<'_> {
         Reading(self.0.read())
+    }
+
+    /// From here on the postings have all series that are registered now, as long as these stay.
+    pub(super) fn settle(&self) {
+        drop(self.settled());
     }
 
     /// For who looks at the postings.
@@ -283,6 +291,14 @@ impl Reading<'_> {
         self.0.postings.keys().copied().chain(open.map(|run| run.name))
     }
 
+    /// The symbol of a name, those of its values, and who has them, but for series that were registered after
+    /// [`Registry::settle`].
+    pub fn values(&self, name: &str) -> Option<(u32, impl Iterator<Item = (u32, &RoaringBitmap)> + '_)> {
+        let name = self.0.symbols.find(name)?;
+        let values = self.0.postings.get(&name)?;
+        Some((name, values.iter().map(|(&value, holders)| (value, holders))))
+    }
+
     pub fn text(&self, symbol: u32) -> &str {
         self.0.symbols.text(symbol)
     }
@@ -382,7 +398,7 @@ impl Inner {
             self.symbols.release(value);
         }
         self.all.remove(id);
-        self.let_go_count += 1;
+        self.let_go.insert(id);
     }
 
     /// Only for who has closed the runs, as all that asks the postings.
