@@ -36,18 +36,18 @@ pub(in crate::storage) fn write_generation<W: Write>(
 ) -> io::Result<Option<(W, SegmentMeta)>> {
     let (mut series, same) = known.of(heads, registries);
     let (mut to, mut head) = (MetricsSegmentWriter::new(to, 0, 0)?, HeadSeries::default());
-    let (mut position, mut absent) = (0, RoaringBitmap::new());
-    for places in series.chunks(SERIES_FETCHED) {
-        Head::fetch(places.iter().map(|place| (&*heads[place.shard as usize], place.id)));
-        for place in places {
+    let mut absent = RoaringBitmap::new();
+    series.for_each_batch(SERIES_FETCHED, |places| {
+        Head::fetch(places.iter().map(|(_, place)| (&*heads[place.shard as usize], place.id)));
+        for (position, place) in places {
             match head.read(&heads[place.shard as usize], place.id, range) {
                 Some(data) => to.unlabelled_series(&data)?,
                 // It has something in another range.
-                None => drop(absent.insert(position)),
+                None => drop(absent.insert(*position)),
             }
-            position += 1;
         }
-    }
+        io::Result::Ok(())
+    })?;
     if to.series_count() == 0 {
         return Ok(None);
     }
@@ -56,8 +56,7 @@ pub(in crate::storage) fn write_generation<W: Write>(
     if let Some(index) = same.as_ref().and_then(|segment| IndexCopy::of(segment.index()).ok()) {
         return to.finish_with_index(min_seq, max_seq, |to| index.write(to)).map(Some);
     }
-    let mut positions = 0..;
-    series.retain(|_| positions.next().is_some_and(|at| !absent.contains(at)));
+    series.leave_out(&absent);
     to.finish_with_index(min_seq, max_seq, |to| write_registered_index(&series, registries, to)).map(Some)
 }
 

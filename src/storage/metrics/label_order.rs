@@ -5,6 +5,8 @@
 
 use std::cmp::Ordering;
 
+use roaring::RoaringBitmap;
+
 use super::registry::Reading;
 
 /// A series in the registry of a shard.
@@ -31,6 +33,49 @@ pub(super) fn in_label_order(shards: &[Reading<'_>], series: impl Iterator<Item 
     // They are put where what they were sorted by was, too.
     order.shrink_to_fit();
     order
+}
+
+/// Some series of an order, in order.
+pub(super) struct InOrder<'o> {
+    order: &'o [Place],
+    positions: RoaringBitmap,
+}
+
+impl<'o> InOrder<'o> {
+    pub fn new(order: &'o [Place], positions: RoaringBitmap) -> InOrder<'o> {
+        InOrder { order, positions }
+    }
+
+    pub fn len(&self) -> usize {
+        self.positions.len() as usize
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = Place> + '_ {
+        self.positions.iter().map(|at| self.order[at as usize])
+    }
+
+    /// Hands over so many at a time, with their positions.
+    pub fn for_each_batch<E>(
+        &self,
+        count: usize,
+        mut each: impl FnMut(&[(u32, Place)]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut rest = self.positions.iter().map(|at| (at, self.order[at as usize]));
+        let mut batch = Vec::with_capacity(count);
+        loop {
+            batch.clear();
+            batch.extend(rest.by_ref().take(count));
+            if batch.is_empty() {
+                return Ok(());
+            }
+            each(&batch)?;
+        }
+    }
+
+    /// Leaves those in these positions out.
+    pub fn leave_out(&mut self, positions: &RoaringBitmap) {
+        self.positions -= positions;
+    }
 }
 
 /// How the labels of two series compare. For few of them: this goes by texts.

@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use foldhash::fast::RandomState;
 use roaring::RoaringBitmap;
 
-use super::label_order::Place;
+use super::label_order::{InOrder, Place};
 use super::registry::{PackedLabels, Reading, SharedRegistry};
 use crate::storage::index::{HoldersWriter, LabelIds, SeriesLabelsWriter, ValuesWriter};
 use crate::storage::segment::SegmentWriter;
@@ -21,7 +21,7 @@ const NONE: u32 = u32::MAX;
 
 /// Writes the sections. The series come in the order of their labels, and must stay registered meanwhile.
 pub(super) fn write_registered_index<W: Write>(
-    series: &[Place],
+    series: &InOrder<'_>,
     registries: &[SharedRegistry],
     to: &mut SegmentWriter<W>,
 ) -> io::Result<()> {
@@ -93,23 +93,24 @@ fn values_of<'s>(name: &str, shards: &'s [Reading<'_>]) -> Vec<Value<'s>> {
 }
 
 fn write_series<W: Write>(
-    series: &[Place],
+    series: &InOrder<'_>,
     registries: &[SharedRegistry],
     numbers: &LabelNumbers,
     to: &mut SegmentWriter<W>,
 ) -> io::Result<()> {
     let mut written = SeriesLabelsWriter::default();
-    for places in series.chunks(SERIES_FETCHED) {
+    series.for_each_batch(SERIES_FETCHED, |places| {
         let shards: Vec<Reading<'_>> = registries.iter().map(|registry| registry.reading()).collect();
         let packed = |place: &Place| shards[place.shard as usize].packed_labels(place.id);
         let packed: Vec<&PackedLabels> =
-            places.iter().map(|place| packed(place).expect("it stays registered")).collect();
+            places.iter().map(|(_, place)| packed(place).expect("it stays registered")).collect();
         // They lie all over the memory. Nothing waits for the one before here, as it would below.
         black_box(packed.iter().fold(0, |sum, labels| sum ^ labels.fetch()));
-        for (place, labels) in places.iter().zip(packed) {
+        for ((_, place), labels) in places.iter().zip(packed) {
             written.add(labels.iter().map(|symbols| numbers.get(place.shard as usize, symbols)));
         }
-    }
+        io::Result::Ok(())
+    })?;
     written.finish(to)
 }
 
@@ -121,7 +122,7 @@ struct Ordinals {
 }
 
 impl Ordinals {
-    fn new(series: &[Place], registries: &[SharedRegistry]) -> Ordinals {
+    fn new(series: &InOrder<'_>, registries: &[SharedRegistry]) -> Ordinals {
         let mut of_shards: Vec<Vec<u32>> =
             registries.iter().map(|registry| vec![NONE; registry.ids_end()]).collect();
         for (place, ordinal) in series.iter().zip(0..) {
@@ -259,7 +260,8 @@ mod tests {
                 }
             }
             let plain = file(|to| plain.finish(to));
-            prop_assert_eq!(file(|to| write_registered_index(&places, &registries, to)), plain);
+            let all = InOrder::new(&places, (0..places.len() as u32).collect());
+            prop_assert_eq!(file(|to| write_registered_index(&all, &registries, to)), plain);
         }
 
         #[test]

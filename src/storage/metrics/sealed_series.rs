@@ -8,7 +8,7 @@ use roaring::RoaringBitmap;
 
 use super::head::Head;
 use super::kept_order::{KeptOrder, Moved};
-use super::label_order::Place;
+use super::label_order::{InOrder, Place};
 use super::registry::{Reading, SharedRegistry};
 use super::segment_reader::MetricsSegment;
 
@@ -41,7 +41,7 @@ impl SealedSeries {
         &mut self,
         heads: &[Arc<Head>],
         registries: &[SharedRegistry],
-    ) -> (Vec<Place>, Option<Arc<MetricsSegment>>) {
+    ) -> (InOrder<'_>, Option<Arc<MetricsSegment>>) {
         drop(self.let_go(registries));
         let is_held = |place: &Place| heads[place.shard as usize].holds(place.id);
         let held = (0..).zip(self.order.places()).filter(|(_, place)| is_held(place)).map(|(at, _)| at);
@@ -51,9 +51,9 @@ impl SealedSeries {
             self.insert(self.unknown(heads), registries);
         }
         assert_eq!(self.asked.len(), series_count, "a series is registered as long as a generation holds it");
-        let places = self.asked.iter().map(|at| self.order.places()[at as usize]).collect();
         let same = self.written.iter().find(|written| written.series == self.asked);
-        (places, same.map(|written| written.segment.clone()))
+        let same = same.map(|written| written.segment.clone());
+        (InOrder::new(self.order.places(), self.asked.clone()), same)
     }
 
     /// Forgets what the registries let go of since, and holds them.
