@@ -53,7 +53,8 @@ pub(in crate::storage) fn write_generation<W: Write>(
     }
     // Where it is damaged, whoever reads it next reports that.
     let same = same.filter(|_| absent.is_empty());
-    if let Some(index) = same.as_ref().and_then(|segment| IndexCopy::of(segment.index()).ok()) {
+    let index = same.as_ref().and_then(|segment| IndexCopy::of(segment.index()).ok());
+    if let Some(index) = index.filter(|index| index.series_count() == to.series_count()) {
         return to.finish_with_index(min_seq, max_seq, |to| index.write(to)).map(Some);
     }
     series.leave_out(&absent);

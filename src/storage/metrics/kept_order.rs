@@ -1,13 +1,15 @@
 //! The order of series by their labels, kept from one seal to the next: new ones are put where they belong, and what is let go
 //! of is taken out.
 
+use std::cmp::Ordering;
+
 use roaring::RoaringBitmap;
 
-use super::label_order::{Place, compare_labels, in_label_order};
+use super::label_order::{Place, Ranks, compare_labels};
 use super::registry::Reading;
 
-/// To find the place of a new series takes as long as to sort so many that are known.
-const SORTED_MEANWHILE: usize = if cfg!(test) { 2 } else { 32 };
+/// To compare the texts of a new series takes as long as to rank the texts of so many that are known.
+const COMPARED_MEANWHILE: usize = if cfg!(test) { 2 } else { 32 };
 
 #[derive(Default)]
 pub(super) struct KeptOrder {
@@ -41,35 +43,43 @@ impl KeptOrder {
 
     /// Puts series in that are not in it. All of both must be registered.
     pub fn insert(&mut self, shards: &[Reading<'_>], mut new: Vec<Place>) -> Moved {
-        let known = std::mem::take(&mut self.places);
-        let mut come = RoaringBitmap::new();
-        if new.len() * SORTED_MEANWHILE > known.len() {
-            self.places = in_label_order(shards, known.iter().chain(&new).copied());
-            let mut known = known.iter().peekable();
-            let is_new = |(_, place): &(u32, &Place)| known.next_if_eq(place).is_none();
-            come.extend((0..).zip(&self.places).filter(is_new).map(|(at, _)| at));
+        let come = if new.len() * COMPARED_MEANWHILE <= self.places.len() {
+            let compare = |a, b| compare_labels(shards, a, b);
+            new.sort_unstable_by(|a, b| compare(*a, *b));
+            self.merge(new, compare)
         } else {
-            new.sort_unstable_by(|a, b| compare_labels(shards, *a, *b));
-            self.places.reserve_exact(known.len() + new.len());
-            let mut rest = &known[..];
-            for place in new {
-                let (before, after) = rest.split_at(count_before(shards, rest, place));
-                self.places.extend_from_slice(before);
-                come.insert(self.places.len() as u32);
-                self.places.push(place);
-                rest = after;
-            }
-            self.places.extend_from_slice(rest);
-        }
+            let ranks = Ranks::new(shards);
+            self.merge(ranks.sort(new), |a, b| ranks.compare(a, b))
+        };
         Moved { gone: RoaringBitmap::new(), come }
+    }
+
+    /// Puts series in that are in order; says where they are.
+    fn merge(&mut self, new: Vec<Place>, compare: impl Fn(Place, Place) -> Ordering) -> RoaringBitmap {
+        if self.places.is_empty() {
+            self.places = new;
+            return (0..self.places.len() as u32).collect();
+        }
+        let known = std::mem::take(&mut self.places);
+        self.places.reserve_exact(known.len() + new.len());
+        let (mut come, mut rest) = (RoaringBitmap::new(), &known[..]);
+        for place in new {
+            let is_before = |other: &Place| compare(*other, place).is_lt();
+            let (before, after) = rest.split_at(count_before(rest, is_before));
+            self.places.extend_from_slice(before);
+            come.insert(self.places.len() as u32);
+            self.places.push(place);
+            rest = after;
+        }
+        self.places.extend_from_slice(rest);
+        come
     }
 }
 
-/// How many of `order` come before a series. The first are looked at first: those after the one before it.
-fn count_before(shards: &[Reading<'_>], order: &[Place], place: Place) -> usize {
-    let is_before = |other: &Place| compare_labels(shards, *other, place).is_lt();
+/// How many come before a series, of those after the one before it: the first are looked at first.
+fn count_before(order: &[Place], is_before: impl Fn(&Place) -> bool) -> usize {
     let (mut count, mut step) = (0, 1);
-    while order.get(count + step - 1).is_some_and(is_before) {
+    while order.get(count + step - 1).is_some_and(&is_before) {
         count += step;
         step *= 2;
     }

@@ -16,25 +16,6 @@ pub(super) struct Place {
     pub id: u32,
 }
 
-/// These series by labels. Those that are not registered are left out.
-pub(super) fn in_label_order(shards: &[Reading<'_>], series: impl Iterator<Item = Place>) -> Vec<Place> {
-    let ranks = Ranks::new(shards);
-    let mut places: Vec<(u128, Place)> = Vec::with_capacity(series.size_hint().0);
-    for place in series {
-        places.extend(ranks.of(place).map(|labels| (ranks.packed(labels), place)));
-    }
-    let compare = |(packed, place): &(u128, Place), (other_packed, other): &(u128, Place)| {
-        let whole = |place: &Place| ranks.of(*place).into_iter().flatten();
-        packed.cmp(other_packed).then_with(|| whole(place).cmp(whole(other)))
-    };
-    places.sort_unstable_by(compare);
-    assert!(places.is_sorted_by(|a, b| compare(a, b).is_lt()), "a series is registered twice");
-    let mut order: Vec<Place> = places.into_iter().map(|(_, place)| place).collect();
-    // They are put where what they were sorted by was, too.
-    order.shrink_to_fit();
-    order
-}
-
 /// Some series of an order, in order.
 pub(super) struct InOrder<'o> {
     order: &'o [Place],
@@ -80,19 +61,29 @@ impl<'o> InOrder<'o> {
 
 /// How the labels of two series compare. For few of them: this goes by texts.
 pub(super) fn compare_labels(shards: &[Reading<'_>], a: Place, b: Place) -> Ordering {
-    let texts = |place: Place| {
+    let labels = |place: Place| shards[place.shard as usize].labels(place.id).into_iter().flatten();
+    let (mut left, mut right) = (labels(a), labels(b));
+    let texts = |place: Place, (name, value): (u32, u32)| {
         let shard = &shards[place.shard as usize];
-        shard
-            .labels(place.id)
-            .into_iter()
-            .flatten()
-            .map(|(name, value)| (shard.text(name), shard.text(value)))
+        (shard.text(name), shard.text(value))
     };
-    texts(a).cmp(texts(b))
+    loop {
+        let (left, right) = match (left.next(), right.next()) {
+            (Some(left), Some(right)) => (left, right),
+            (left, right) => return left.is_some().cmp(&right.is_some()),
+        };
+        if a.shard == b.shard && left == right {
+            continue;
+        }
+        let order = texts(a, left).cmp(&texts(b, right));
+        if order.is_ne() {
+            return order;
+        }
+    }
 }
 
 /// Where each text stands among those of all shards, the first at 1; by shard and symbol.
-struct Ranks<'s> {
+pub(super) struct Ranks<'s> {
     shards: &'s [Reading<'s>],
     of_names: Vec<Vec<u32>>,
     of_values: Vec<Vec<u32>>,
@@ -101,13 +92,35 @@ struct Ranks<'s> {
 }
 
 impl<'s> Ranks<'s> {
-    fn new(shards: &'s [Reading<'s>]) -> Ranks<'s> {
+    pub fn new(shards: &'s [Reading<'s>]) -> Ranks<'s> {
         let names = shards.iter().map(|shard| shard.names().collect()).collect();
         let (of_names, names_end) = ranked(shards, names);
         let all = shards.iter().map(|shard| (0..shard.symbols_end()).collect()).collect();
         let (of_values, values_end) = ranked(shards, all);
         let bits = |end: u32| u32::BITS - end.leading_zeros();
         Ranks { shards, of_names, of_values, name_bits: bits(names_end), value_bits: bits(values_end) }
+    }
+
+    /// These series by labels. Those that are not registered are left out.
+    pub fn sort(&self, series: Vec<Place>) -> Vec<Place> {
+        let mut places: Vec<(u128, Place)> = Vec::with_capacity(series.len());
+        for place in series {
+            places.extend(self.of(place).map(|labels| (self.packed(labels), place)));
+        }
+        let compare = |(packed, place): &(u128, Place), (other_packed, other): &(u128, Place)| {
+            packed.cmp(other_packed).then_with(|| self.compare(*place, *other))
+        };
+        places.sort_unstable_by(compare);
+        assert!(places.is_sorted_by(|a, b| compare(a, b).is_lt()), "a series is registered twice");
+        let mut order: Vec<Place> = places.into_iter().map(|(_, place)| place).collect();
+        // They are put where what they were sorted by was, too.
+        order.shrink_to_fit();
+        order
+    }
+
+    /// How the labels of two series compare.
+    pub fn compare(&self, a: Place, b: Place) -> Ordering {
+        self.of(a).into_iter().flatten().cmp(self.of(b).into_iter().flatten())
     }
 
     /// The labels of a series, if it is registered.
@@ -179,8 +192,10 @@ mod tests {
             }
             places.push(Place { shard: 0, id: 99 });
             let shards: Vec<Reading<'_>> = registries.iter().map(|registry| registry.reading()).collect();
-            let order = in_label_order(&shards, places.into_iter());
+            let ranks = Ranks::new(&shards);
+            let order = ranks.sort(places);
             prop_assert!(order.is_sorted_by(|a, b| compare_labels(&shards, *a, *b).is_lt()));
+            prop_assert!(order.is_sorted_by(|a, b| ranks.compare(*a, *b).is_lt()));
             let mut found = Vec::new();
             for place in order {
                 registries[place.shard as usize]

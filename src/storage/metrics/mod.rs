@@ -6,6 +6,7 @@ mod deltas;
 mod flush;
 mod found;
 mod head;
+mod holders;
 mod kept_order;
 
 mod label_order;

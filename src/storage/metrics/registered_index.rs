@@ -5,13 +5,12 @@ use std::collections::{BTreeSet, HashMap};
 use std::hint::black_box;
 use std::io::{self, Write};
 
-use foldhash::fast::RandomState;
-use roaring::RoaringBitmap;
-
+use super::holders::Holders;
 use super::label_order::{InOrder, Place};
 use super::registry::{PackedLabels, Reading, SharedRegistry};
 use crate::storage::index::{HoldersWriter, LabelIds, SeriesLabelsWriter, ValuesWriter};
 use crate::storage::segment::SegmentWriter;
+use foldhash::fast::RandomState;
 
 /// Labels of series are looked up so many at a time.
 const SERIES_FETCHED: usize = 64;
@@ -73,7 +72,7 @@ struct Value<'s> {
     shard: usize,
     /// Of the name and of the value.
     symbols: (u32, u32),
-    holders: &'s RoaringBitmap,
+    holders: &'s Holders,
 }
 
 /// Those of all shards, by their texts.
@@ -145,12 +144,12 @@ impl OrdinalList {
     }
 
     /// The ordinals of these series, in order.
-    fn of<'s>(&mut self, of_shards: impl Iterator<Item = (&'s Vec<u32>, &'s RoaringBitmap)>) -> &[u32] {
+    fn of<'s>(&mut self, of_shards: impl Iterator<Item = (&'s Vec<u32>, &'s Holders)>) -> &[u32] {
         self.ordinals.clear();
         for (ordinals, ids) in of_shards {
             // Who was registered since has none.
-            let of_ids = ids.iter().map(|id| ordinals.get(id as usize).copied().unwrap_or(NONE));
-            self.ordinals.extend(of_ids.filter(|&ordinal| ordinal != NONE));
+            let of_id = |id: u32| ordinals.get(id as usize).copied().filter(|&ordinal| ordinal != NONE);
+            ids.for_each(|id| self.ordinals.extend(of_id(id)));
         }
         if !self.ordinals.is_sorted() {
             self.sort();
@@ -270,7 +269,8 @@ mod tests {
             for (list, shift) in lists {
                 // The first ids have the last ordinals, or some of the others.
                 let ordinals = (0..5000).map(|id| (9999 - id + shift) % 5000).collect();
-                let ids: RoaringBitmap = list.iter().map(|ordinal| (9999 - ordinal + shift) % 5000).collect();
+                let mut ids = Holders::default();
+                list.iter().map(|ordinal| (9999 - ordinal + shift) % 5000).for_each(|id| ids.insert(id..id + 1));
                 let found = under_construction.of([(&ordinals, &ids)].into_iter());
                 prop_assert_eq!(found, list.into_iter().collect::<Vec<_>>());
             }

@@ -10,6 +10,7 @@ use hashbrown::HashTable;
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use roaring::RoaringBitmap;
 
+use super::holders::Holders;
 use super::symbols::Symbols;
 use crate::codec::varint::{read_u64, write_u64};
 use crate::model::{Labels, Lookout, MatchOp, Matcher};
@@ -39,8 +40,7 @@ struct Inner {
 }
 
 /// Label name → value → series that carry it.
-type Postings =
-    HashMap<u32, HashMap<u32, RoaringBitmap, foldhash::fast::RandomState>, foldhash::fast::RandomState>;
+type Postings = HashMap<u32, HashMap<u32, Holders, foldhash::fast::RandomState>, foldhash::fast::RandomState>;
 
 /// A label of series that were registered one after the other, with ids from `first` up to `end`: they come to the postings
 /// when the next one has another label, or when somebody looks. Neighbours have most of their labels in common.
@@ -204,7 +204,7 @@ impl Registry {
             if lookout.gives_up_before(0) {
                 return;
             }
-            if selected.as_ref().is_none_or(|s| !s.is_disjoint(postings)) {
+            if selected.as_ref().is_none_or(|s| !postings.is_disjoint(s)) {
                 visit(inner.symbols.text(value));
             }
         }
@@ -253,16 +253,7 @@ impl Run {
         if ids.is_empty() {
             return;
         }
-        let holders = postings.entry(self.name).or_default().entry(self.value).or_default();
-        if holders.is_empty() {
-            // A copy has room for what there is: one container of 40 bytes, in place of four. Most values have few series.
-            *holders = RoaringBitmap::from_iter(ids).clone();
-            return;
-        }
-        // Most ids are higher than all before them, which needs no search.
-        if ids.len() > 1 || holders.try_push(ids.start).is_err() {
-            holders.insert_range(ids);
-        }
+        postings.entry(self.name).or_default().entry(self.value).or_default().insert(ids);
     }
 }
 
@@ -298,7 +289,7 @@ impl Reading<'_> {
 
     /// The symbol of a name, those of its values, and who has them, but for series that were registered after
     /// [`Registry::settle`].
-    pub fn values(&self, name: &str) -> Option<(u32, impl Iterator<Item = (u32, &RoaringBitmap)> + '_)> {
+    pub fn values(&self, name: &str) -> Option<(u32, impl Iterator<Item = (u32, &Holders)> + '_)> {
         let name = self.0.symbols.find(name)?;
         let values = self.0.postings.get(&name)?;
         Some((name, values.iter().map(|(&value, holders)| (value, holders))))
@@ -407,7 +398,7 @@ impl Inner {
     }
 
     /// Only for who has closed the runs, as all that asks the postings.
-    fn values(&self, name: &str) -> Option<&HashMap<u32, RoaringBitmap, foldhash::fast::RandomState>> {
+    fn values(&self, name: &str) -> Option<&HashMap<u32, Holders, foldhash::fast::RandomState>> {
         self.postings.get(&self.symbols.find(name)?)
     }
 
@@ -436,20 +427,19 @@ impl Inner {
     /// The series that have the matcher's label with a value that it lets through.
     fn holders(&self, matcher: &Matcher, lookout: &Lookout<'_>) -> RoaringBitmap {
         let Some(values) = self.values(&matcher.name) else { return RoaringBitmap::new() };
+        let mut matched = RoaringBitmap::new();
         if let Some(listed) = matcher.literal_values() {
             let symbols = listed.iter().filter_map(|value| self.symbols.find(value));
-            let mut lists = symbols.filter_map(|symbol| values.get(&symbol));
-            let first = lists.next().cloned().unwrap_or_default();
-            return lists.fold(first, |matched, list| matched | list);
+            symbols.filter_map(|symbol| values.get(&symbol)).for_each(|holders| holders.add_to(&mut matched));
+            return matched;
         }
-        let mut matched = RoaringBitmap::new();
         for (&value, postings) in values {
             let text = self.symbols.text(value);
             if lookout.gives_up_before(text.len()) {
                 break;
             }
             if matcher.matches_within(text, lookout) {
-                matched |= postings;
+                postings.add_to(&mut matched);
             }
         }
         matched
