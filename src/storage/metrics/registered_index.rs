@@ -5,12 +5,13 @@ use std::collections::{BTreeSet, HashMap};
 use std::hint::black_box;
 use std::io::{self, Write};
 
+use foldhash::fast::RandomState;
+
 use super::holders::Holders;
 use super::label_order::{InOrder, Place};
 use super::registry::{PackedLabels, Reading, SharedRegistry};
 use crate::storage::index::{HoldersWriter, LabelIds, SeriesLabelsWriter, ValuesWriter};
 use crate::storage::segment::SegmentWriter;
-use foldhash::fast::RandomState;
 
 /// Labels of series are looked up so many at a time.
 const SERIES_FETCHED: usize = 64;
@@ -200,7 +201,8 @@ impl LabelNumbers {
 
     fn set(&mut self, shard: usize, symbols: (u32, u32), label: LabelIds) {
         let numbers = &mut self.of_shards[shard];
-        let first = &mut numbers.labels[symbols.1 as usize];
+        // A text that came since stands for no series of the segment in this shard, though it may in another.
+        let Some(first) = numbers.labels.get_mut(symbols.1 as usize) else { return };
         if first.0 == NONE {
             *first = (symbols.0, label);
         } else {
@@ -261,6 +263,32 @@ mod tests {
             let plain = file(|to| plain.finish(to));
             let all = InOrder::new(&places, (0..places.len() as u32).collect());
             prop_assert_eq!(file(|to| write_registered_index(&all, &registries, to)), plain);
+        }
+
+        #[test]
+        fn what_is_registered_meanwhile_changes_nothing(
+            series in prop::collection::btree_set(any_labels(), 1..20),
+            meanwhile in prop::collection::btree_set(any_labels(), 1..20),
+        ) {
+            let registries: Vec<SharedRegistry> = (0..2).map(|_| SharedRegistry::default()).collect();
+            let register = |shard: usize, labels: &Labels| {
+                let (id, _) = registries[shard].find_or_insert(labels, labels.fingerprint(), 1000).unwrap();
+                Place { shard: shard as u32, id }
+            };
+            let places: Vec<Place> = series.iter().map(|labels| register(0, labels)).collect();
+            let all = InOrder::new(&places, (0..places.len() as u32).collect());
+            let before = file(|to| write_registered_index(&all, &registries, to));
+            let (ordinals, mut numbers) = (Ordinals::new(&all, &registries), LabelNumbers::new(&registries));
+            for labels in meanwhile.iter().chain(&series) {
+                register(1, labels);
+            }
+            registries.iter().for_each(|registry| registry.settle());
+            let after = file(|to| {
+                let holders = write_holders(&ordinals, &registries, &mut numbers);
+                write_series(&all, &registries, &numbers, to)?;
+                holders.finish(to)
+            });
+            prop_assert_eq!(after, before);
         }
 
         #[test]
