@@ -18,16 +18,45 @@ impl Estimate {
 
     /// Of these orders alone.
     pub fn up_to(order_max: usize, values: &[i64]) -> Estimate {
+        if values.len() <= FEW {
+            return Estimate::of_few(order_max, values);
+        }
         let orders = (0..=order_max).map(|order| Estimate { order, bits: estimate(values, order) });
         orders.min_by_key(|estimate| estimate.bits).expect("order 0 is one")
+    }
+
+    /// Where all of them are looked at. That some residuals may be left out is thought of only where they are wide: else it
+    /// hardly changes which order is the best.
+    fn of_few(order_max: usize, values: &[i64]) -> Estimate {
+        const NARROW_MAX: usize = 16;
+        let mut residuals = [0; FEW];
+        let residuals = &mut residuals[..values.len()];
+        residuals.copy_from_slice(values);
+        let (mut best, mut first) = (Estimate { order: 0, bits: usize::MAX }, 0);
+        for order in 0..=order_max.min(values.len()) {
+            let group = &residuals[order..];
+            let (min, max) = min_max(group);
+            let width = bit_len(max.wrapping_sub(min) as u64);
+            let (head, bits) = match group {
+                [] => (0, 0),
+                _ if width <= NARROW_MAX => (8 + varint_bits(min), width * group.len()),
+                _ => estimate_group(group),
+            };
+            let bits = first + head + bits;
+            if bits < best.bits {
+                best = Estimate { order, bits };
+            }
+            first += residuals.get(order).map_or(0, |&start| varint_bits(start));
+            for at in (order + 1..residuals.len()).rev() {
+                residuals[at] = residuals[at].wrapping_sub(residuals[at - 1]);
+            }
+        }
+        best
     }
 }
 
 /// About how many bits `values` take with this order, from the first residuals of a few groups of them.
 fn estimate(values: &[i64], order: usize) -> usize {
-    if values.len() <= FEW {
-        return estimate_few(values, order);
-    }
     const GROUPS_MEASURED_MAX: usize = 4;
     const MEASURED_MAX: usize = GROUP / 2;
     let residual_count = values.len().saturating_sub(order);
@@ -46,19 +75,6 @@ fn estimate(values: &[i64], order: usize) -> usize {
     }
     let first: usize = values.iter().take(order).map(|&v| varint_bits(v)).sum();
     first + heads * group_count / groups_measured.max(1) + bits * residual_count / measured.max(1)
-}
-
-/// The same where all of them are looked at.
-fn estimate_few(values: &[i64], order: usize) -> usize {
-    let mut group = [0; FEW];
-    let group = &mut group[..values.len().saturating_sub(order)];
-    let first: usize = values.iter().take(order).map(|&v| varint_bits(v)).sum();
-    if group.is_empty() {
-        return first;
-    }
-    residuals(values, order, order, group);
-    let (head, bits) = estimate_group(group);
-    first + head + bits
 }
 
 /// As [`choose_window`] counts, but without sorting: a window of all residuals, or one around a typical one. Bits of the

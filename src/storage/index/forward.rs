@@ -38,33 +38,62 @@ impl ForwardChunk {
 
 /// Appends a chunk; each series' labels in order of their names.
 pub fn encode(series: &[&[LabelIds]], out: &mut Vec<u8>) {
-    let mut shapes: Vec<Vec<u32>> = Vec::new();
-    let mut shape_ids: BTreeMap<Vec<u32>, i64> = BTreeMap::new();
-    let mut shape_of = Vec::with_capacity(series.len());
-    let mut columns: BTreeMap<u32, Vec<i64>> = BTreeMap::new();
-    for labels in series {
-        let names: Vec<u32> = labels.iter().map(|l| l.0).collect();
-        let id = *shape_ids.entry(names).or_insert_with_key(|names| {
-            shapes.push(names.clone());
-            shapes.len() as i64 - 1
-        });
-        shape_of.push(id);
-        for &(name, value) in labels.iter() {
-            columns.entry(name).or_default().push(i64::from(value));
-        }
-    }
-    write_u64(out, shapes.len() as u64);
-    for shape in &shapes {
-        write_u64(out, shape.len() as u64);
+    let mut columns = Columns::default();
+    series.iter().for_each(|labels| columns.add(labels));
+    write_u64(out, columns.shapes.len() as u64);
+    for (names, _) in &columns.shapes {
+        write_u64(out, names.len() as u64);
         let mut last = 0;
-        for &name in shape {
+        for &name in names {
             write_u64(out, u64::from(name - last));
             last = name;
         }
     }
-    integers::encode(&shape_of, out);
-    for column in columns.values() {
-        integers::encode(column, out);
+    integers::encode(&columns.shape_of, out);
+    for &column in columns.of_names.values() {
+        integers::encode(&columns.values[column], out);
+    }
+}
+
+/// A chunk under construction.
+#[derive(Default)]
+struct Columns {
+    /// Names, and the column of each.
+    shapes: Vec<(Vec<u32>, Vec<usize>)>,
+    shape_ids: BTreeMap<Vec<u32>, usize>,
+    /// Of each series.
+    shape_of: Vec<i64>,
+    of_names: BTreeMap<u32, usize>,
+    values: Vec<Vec<i64>>,
+}
+
+impl Columns {
+    fn add(&mut self, labels: &[LabelIds]) {
+        let names = || labels.iter().map(|label| label.0);
+        // Neighbours mostly have the same names: none is looked up then.
+        let last = self.shape_of.last().map(|&id| id as usize);
+        let shape = match last.filter(|&id| self.shapes[id].0.iter().copied().eq(names())) {
+            Some(shape) => shape,
+            None => self.shape(names().collect()),
+        };
+        self.shape_of.push(shape as i64);
+        for (&(_, value), &column) in labels.iter().zip(&self.shapes[shape].1) {
+            self.values[column].push(i64::from(value));
+        }
+    }
+
+    fn shape(&mut self, names: Vec<u32>) -> usize {
+        if let Some(&shape) = self.shape_ids.get(&names) {
+            return shape;
+        }
+        let mut columns = Vec::with_capacity(names.len());
+        for &name in &names {
+            columns.push(*self.of_names.entry(name).or_insert(self.values.len()));
+            self.values.resize_with(self.of_names.len(), Vec::new);
+        }
+        self.shape_ids.insert(names.clone(), self.shapes.len());
+        self.shapes.push((names, columns));
+        self.shapes.len() - 1
     }
 }
 

@@ -10,6 +10,7 @@ mod labels_reader;
 mod postings;
 mod reader;
 mod recent;
+mod sections;
 mod select;
 mod writer;
 
@@ -17,8 +18,10 @@ mod writer;
 mod tests;
 
 pub use copy::IndexCopy;
+pub use forward::LabelIds;
 pub use labels_reader::LabelsReader;
 pub use reader::Index;
+pub use sections::{HoldersWriter, SeriesLabelsWriter, ValuesWriter};
 pub use writer::IndexWriter;
 
 use crate::storage::segment::SectionId;

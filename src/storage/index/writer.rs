@@ -3,12 +3,10 @@
 use std::collections::HashMap;
 use std::io::{self, Write};
 
-use super::dictionary::DictionaryWriter;
-use super::{DICTIONARY, NAMES, POSTINGS, SERIES, forward, postings};
-use crate::codec::put_text;
-use crate::codec::varint::write_u64;
+use super::forward::LabelIds;
+use super::sections::{HoldersWriter, SeriesLabelsWriter};
 use crate::model::Labels;
-use crate::storage::segment::{CHUNK_ROWS, SegmentWriter, TableWriter};
+use crate::storage::segment::{CHUNK_ROWS, SegmentWriter};
 
 type Numbers = HashMap<Box<str>, u32, foldhash::fast::RandomState>;
 
@@ -50,18 +48,8 @@ impl IndexWriter {
         self.end_series(chunk);
     }
 
-    /// The same, with the labels by [`IndexWriter::number`].
-    pub fn add_numbered(&mut self, labels: &[u32]) {
-        let mut chunk = self.begin_series();
-        for &label in labels {
-            self.holder_counts[label as usize] += 1;
-        }
-        chunk.labels.extend_from_slice(labels);
-        self.end_series(chunk);
-    }
-
-    /// The number of a label. Some series must have it in the end.
-    pub fn number(&mut self, name: &str, value: &str) -> u32 {
+    /// The number of a label.
+    fn number(&mut self, name: &str, value: &str) -> u32 {
         let name = number_in(&mut self.names, name, self.values.len());
         if name as usize == self.values.len() {
             self.values.push(Numbers::default());
@@ -103,65 +91,35 @@ impl IndexWriter {
             }
         }
         self.write_series(&places, to)?;
-        self.write_dictionaries(&names, &places, to)
+        self.holders(&names, &places).finish(to)
     }
 
-    fn write_series<W: Write>(
-        &self,
-        places: &[forward::LabelIds],
-        to: &mut SegmentWriter<W>,
-    ) -> io::Result<()> {
-        let mut table = TableWriter::default();
-        let mut labels = Vec::new();
+    fn write_series<W: Write>(&self, places: &[LabelIds], to: &mut SegmentWriter<W>) -> io::Result<()> {
+        let mut series = SeriesLabelsWriter::default();
         for chunk in &self.chunks {
-            labels.clear();
-            labels.extend(chunk.labels.iter().map(|&label| places[label as usize]));
-            let mut series = Vec::with_capacity(chunk.ends.len());
             let mut start = 0;
             for &end in &chunk.ends {
-                series.push(&labels[start..end as usize]);
+                series.add(chunk.labels[start..end as usize].iter().map(|&label| places[label as usize]));
                 start = end as usize;
             }
-            table.chunk(series.len(), |out| forward::encode(&series, out));
         }
-        table.finish(SERIES, to)
+        series.finish(to)
     }
 
-    /// Writes postings, dictionaries and names.
-    fn write_dictionaries<W: Write>(
-        &self,
-        names: &[Name<'_>],
-        places: &[forward::LabelIds],
-        to: &mut SegmentWriter<W>,
-    ) -> io::Result<()> {
-        let (mut dictionaries, mut postings_bytes, mut directory) = (Vec::new(), Vec::new(), Vec::new());
-        write_u64(&mut directory, names.len() as u64);
-        let mut first_name = 0;
+    fn holders(&self, names: &[Name<'_>], places: &[LabelIds]) -> HoldersWriter {
+        let (mut holders, mut first_name) = (HoldersWriter::default(), 0);
         while first_name < names.len() {
             let lists = Lists::collect(self, names, first_name, places);
             for (at, name) in names[first_name..lists.names_end].iter().enumerate() {
-                let start = dictionaries.len();
-                let mut dictionary = DictionaryWriter::new(&mut dictionaries, postings_bytes.len() as u64);
-                for (value, (text, _)) in name.values.iter().enumerate() {
-                    let ordinals = lists.of(at, value);
-                    let list_start = postings_bytes.len();
-                    if ordinals.len() > 1 {
-                        postings::encode(ordinals, &mut postings_bytes);
+                holders.name(name.text, |values| {
+                    for (value, (text, _)) in name.values.iter().enumerate() {
+                        values.value(text, lists.of(at, value));
                     }
-                    let list_len = (postings_bytes.len() - list_start) as u64;
-                    dictionary.value(text, ordinals.len(), ordinals[0], list_len);
-                }
-                dictionary.finish();
-                put_text(&mut directory, name.text);
-                for number in [start, dictionaries.len() - start, name.values.len()] {
-                    write_u64(&mut directory, number as u64);
-                }
+                });
             }
             first_name = lists.names_end;
         }
-        to.paged(DICTIONARY, &dictionaries)?;
-        to.paged(POSTINGS, &postings_bytes)?;
-        to.paged(NAMES, &directory)
+        holders
     }
 }
 
@@ -199,7 +157,7 @@ struct Lists {
 
 impl Lists {
     /// Those of as many names as may be put together, one at least.
-    fn collect(index: &IndexWriter, names: &[Name<'_>], first: usize, places: &[forward::LabelIds]) -> Lists {
+    fn collect(index: &IndexWriter, names: &[Name<'_>], first: usize, places: &[LabelIds]) -> Lists {
         let (mut first_value, mut starts, mut names_end) = (Vec::new(), vec![0], first);
         for name in &names[first..] {
             let counts = name.values.iter().map(|&(_, label)| index.holder_counts[label as usize] as usize);

@@ -4,10 +4,12 @@
 use std::io::{self, Write};
 use std::sync::Arc;
 
+use roaring::RoaringBitmap;
+
 use super::SampleBuffer;
 use super::head::Head;
-use super::label_numbers::LabelNumbers;
 use super::merge::{merge_floats, merge_histograms};
+use super::registered_index::write_registered_index;
 use super::registry::SharedRegistry;
 use super::rollup::merge_rollups;
 use super::sealed_series::SealedSeries;
@@ -32,40 +34,31 @@ pub(in crate::storage) fn write_generation<W: Write>(
     known: &mut SealedSeries,
     to: W,
 ) -> io::Result<Option<(W, SegmentMeta)>> {
-    let (series, same) = known.of(heads, registries);
-    // Else some of them may have nothing here.
-    let of_all = TimeRange::around(heads.iter().map(|head| head.time_range()));
-    let same = same.filter(|_| range.intersect(&of_all) == of_all);
-    // Where it is damaged, whoever reads it next reports that.
-    let index = same.as_ref().and_then(|segment| IndexCopy::of(segment.index()).ok());
+    let (mut series, same) = known.of(heads, registries);
     let (mut to, mut head) = (MetricsSegmentWriter::new(to, 0, 0)?, HeadSeries::default());
-    let mut numbers = LabelNumbers::new(registries);
-    for places in series.chunks(SERIES_FETCHED) {
-        Head::fetch(places.iter().map(|place| (&*heads[place.shard as usize], place.id)));
-        if index.is_none() {
-            numbers.look_up(places);
-        }
-        for (at, place) in places.iter().enumerate() {
-            let data = head.read(&heads[place.shard as usize], place.id, range);
-            match (data, &index) {
-                (Some(data), None) => {
-                    let labels = numbers.of(at, |name, value| to.label(name, value));
-                    to.numbered_series(labels, &data)?;
-                }
-                (Some(data), Some(_)) => to.unlabelled_series(&data)?,
-                (None, None) => {}
-                // The seal is tried again, and knows nothing then.
-                (None, Some(_)) => {
-                    return Err(io::Error::other("a series has nothing in the time that covers all"));
-                }
+    let mut absent = RoaringBitmap::new();
+    series.for_each_batch(SERIES_FETCHED, |places| {
+        Head::fetch(places.iter().map(|(_, place)| (&*heads[place.shard as usize], place.id)));
+        for (position, place) in places {
+            match head.read(&heads[place.shard as usize], place.id, range) {
+                Some(data) => to.unlabelled_series(&data)?,
+                // It has something in another range.
+                None => drop(absent.insert(*position)),
             }
         }
+        io::Result::Ok(())
+    })?;
+    if to.series_count() == 0 {
+        return Ok(None);
     }
-    match &index {
-        _ if to.series_count() == 0 => Ok(None),
-        None => to.finish(min_seq, max_seq).map(Some),
-        Some(index) => to.finish_with_index(index, min_seq, max_seq).map(Some),
+    // Where it is damaged, whoever reads it next reports that.
+    let same = same.filter(|_| absent.is_empty());
+    let index = same.as_ref().and_then(|segment| IndexCopy::of(segment.index()).ok());
+    if let Some(index) = index.filter(|index| index.series_count() == to.series_count()) {
+        return to.finish_with_index(min_seq, max_seq, |to| index.write(to)).map(Some);
     }
+    series.leave_out(&absent);
+    to.finish_with_index(min_seq, max_seq, |to| write_registered_index(&series, registries, to)).map(Some)
 }
 
 /// What a head has of one series.

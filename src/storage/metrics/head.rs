@@ -205,8 +205,8 @@ impl Head {
     }
 
     /// Ids of the series that have samples or exemplars here.
-    pub fn series_ids(&self) -> Vec<u32> {
-        self.slots.slots().filter(|(_, slot)| slot.is_used()).map(|(id, _)| id).collect()
+    pub fn series_ids(&self) -> impl Iterator<Item = u32> + '_ {
+        self.slots.slots().filter(|(_, slot)| slot.is_used()).map(|(id, _)| id)
     }
 
     /// Has memory bring what the streams of these series begin with, each given with its head: who reads one after the other

@@ -3,7 +3,11 @@
 //! Each distinct text is ranked once; then series are compared by the ranks of their texts: most of them by the first few,
 //! packed into one number.
 
-use super::registry::{Reading, SharedRegistry};
+use std::cmp::Ordering;
+
+use roaring::RoaringBitmap;
+
+use super::registry::Reading;
 
 /// A series in the registry of a shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,31 +16,74 @@ pub(super) struct Place {
     pub id: u32,
 }
 
-/// The series with these ids, a list for each registry, by labels. Ids that are not registered are left out.
-pub(super) fn in_label_order(registries: &[SharedRegistry], ids: &[Vec<u32>]) -> Vec<Place> {
-    let shards: Vec<Reading<'_>> = registries.iter().map(|registry| registry.reading()).collect();
-    let ranks = Ranks::new(&shards);
-    let mut places: Vec<(u128, Place)> = Vec::with_capacity(ids.iter().map(Vec::len).sum());
-    for (shard, ids) in ids.iter().enumerate() {
-        for &id in ids {
-            let place = Place { shard: shard as u32, id };
-            places.extend(ranks.of(place).map(|labels| (ranks.packed(labels), place)));
+/// Some series of an order, in order.
+pub(super) struct InOrder<'o> {
+    order: &'o [Place],
+    positions: RoaringBitmap,
+}
+
+impl<'o> InOrder<'o> {
+    pub fn new(order: &'o [Place], positions: RoaringBitmap) -> InOrder<'o> {
+        InOrder { order, positions }
+    }
+
+    pub fn len(&self) -> usize {
+        self.positions.len() as usize
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = Place> + '_ {
+        self.positions.iter().map(|at| self.order[at as usize])
+    }
+
+    /// Hands over so many at a time, with their positions.
+    pub fn for_each_batch<E>(
+        &self,
+        count: usize,
+        mut each: impl FnMut(&[(u32, Place)]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut rest = self.positions.iter().map(|at| (at, self.order[at as usize]));
+        let mut batch = Vec::with_capacity(count);
+        loop {
+            batch.clear();
+            batch.extend(rest.by_ref().take(count));
+            if batch.is_empty() {
+                return Ok(());
+            }
+            each(&batch)?;
         }
     }
-    let compare = |(packed, place): &(u128, Place), (other_packed, other): &(u128, Place)| {
-        let whole = |place: &Place| ranks.of(*place).into_iter().flatten();
-        packed.cmp(other_packed).then_with(|| whole(place).cmp(whole(other)))
+
+    /// Leaves those in these positions out.
+    pub fn leave_out(&mut self, positions: &RoaringBitmap) {
+        self.positions -= positions;
+    }
+}
+
+/// How the labels of two series compare. For few of them: this goes by texts.
+pub(super) fn compare_labels(shards: &[Reading<'_>], a: Place, b: Place) -> Ordering {
+    let labels = |place: Place| shards[place.shard as usize].labels(place.id).into_iter().flatten();
+    let (mut left, mut right) = (labels(a), labels(b));
+    let texts = |place: Place, (name, value): (u32, u32)| {
+        let shard = &shards[place.shard as usize];
+        (shard.text(name), shard.text(value))
     };
-    places.sort_unstable_by(compare);
-    assert!(places.is_sorted_by(|a, b| compare(a, b).is_lt()), "a series is registered twice");
-    let mut order: Vec<Place> = places.into_iter().map(|(_, place)| place).collect();
-    // They are put where what they were sorted by was, too.
-    order.shrink_to_fit();
-    order
+    loop {
+        let (left, right) = match (left.next(), right.next()) {
+            (Some(left), Some(right)) => (left, right),
+            (left, right) => return left.is_some().cmp(&right.is_some()),
+        };
+        if a.shard == b.shard && left == right {
+            continue;
+        }
+        let order = texts(a, left).cmp(&texts(b, right));
+        if order.is_ne() {
+            return order;
+        }
+    }
 }
 
 /// Where each text stands among those of all shards, the first at 1; by shard and symbol.
-struct Ranks<'s> {
+pub(super) struct Ranks<'s> {
     shards: &'s [Reading<'s>],
     of_names: Vec<Vec<u32>>,
     of_values: Vec<Vec<u32>>,
@@ -45,13 +92,35 @@ struct Ranks<'s> {
 }
 
 impl<'s> Ranks<'s> {
-    fn new(shards: &'s [Reading<'s>]) -> Ranks<'s> {
+    pub fn new(shards: &'s [Reading<'s>]) -> Ranks<'s> {
         let names = shards.iter().map(|shard| shard.names().collect()).collect();
         let (of_names, names_end) = ranked(shards, names);
         let all = shards.iter().map(|shard| (0..shard.symbols_end()).collect()).collect();
         let (of_values, values_end) = ranked(shards, all);
         let bits = |end: u32| u32::BITS - end.leading_zeros();
         Ranks { shards, of_names, of_values, name_bits: bits(names_end), value_bits: bits(values_end) }
+    }
+
+    /// These series by labels. Those that are not registered are left out.
+    pub fn sort(&self, series: Vec<Place>) -> Vec<Place> {
+        let mut places: Vec<(u128, Place)> = Vec::with_capacity(series.len());
+        for place in series {
+            places.extend(self.of(place).map(|labels| (self.packed(labels), place)));
+        }
+        let compare = |(packed, place): &(u128, Place), (other_packed, other): &(u128, Place)| {
+            packed.cmp(other_packed).then_with(|| self.compare(*place, *other))
+        };
+        places.sort_unstable_by(compare);
+        assert!(places.is_sorted_by(|a, b| compare(a, b).is_lt()), "a series is registered twice");
+        let mut order: Vec<Place> = places.into_iter().map(|(_, place)| place).collect();
+        // They are put where what they were sorted by was, too.
+        order.shrink_to_fit();
+        order
+    }
+
+    /// How the labels of two series compare.
+    pub fn compare(&self, a: Place, b: Place) -> Ordering {
+        self.of(a).into_iter().flatten().cmp(self.of(b).into_iter().flatten())
     }
 
     /// The labels of a series, if it is registered.
@@ -99,6 +168,7 @@ fn ranked(shards: &[Reading<'_>], symbols: Vec<Vec<u32>>) -> (Vec<Vec<u32>>, u32
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::registry::SharedRegistry;
     use super::*;
     use crate::model::Labels;
 
@@ -112,17 +182,22 @@ mod tests {
         #[test]
         fn series_are_ordered_by_their_labels(series in prop::collection::btree_map(any_labels(), 0..3usize, 0..60)) {
             let registries: Vec<SharedRegistry> = (0..3).map(|_| SharedRegistry::default()).collect();
-            let mut ids = vec![Vec::new(); 3];
+            let mut places = Vec::new();
             // Hash order, so that ids and order have nothing to do with each other.
             let mut shuffled: Vec<_> = series.iter().collect();
             shuffled.sort_by_key(|(labels, _)| labels.fingerprint());
             for (labels, &shard) in shuffled {
                 let registered = registries[shard].find_or_insert(labels, labels.fingerprint(), 100);
-                ids[shard].push(registered.unwrap().0);
+                places.push(Place { shard: shard as u32, id: registered.unwrap().0 });
             }
-            ids[0].push(99);
+            places.push(Place { shard: 0, id: 99 });
+            let shards: Vec<Reading<'_>> = registries.iter().map(|registry| registry.reading()).collect();
+            let ranks = Ranks::new(&shards);
+            let order = ranks.sort(places);
+            prop_assert!(order.is_sorted_by(|a, b| compare_labels(&shards, *a, *b).is_lt()));
+            prop_assert!(order.is_sorted_by(|a, b| ranks.compare(*a, *b).is_lt()));
             let mut found = Vec::new();
-            for place in in_label_order(&registries, &ids) {
+            for place in order {
                 registries[place.shard as usize]
                     .with_labels(&[place.id], |_, labels| found.push(Labels::from_sorted(labels)));
             }

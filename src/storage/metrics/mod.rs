@@ -6,10 +6,13 @@ mod deltas;
 mod flush;
 mod found;
 mod head;
-mod label_numbers;
+mod holders;
+mod kept_order;
+
 mod label_order;
 pub(in crate::storage) mod log;
 mod merge;
+mod registered_index;
 mod registry;
 mod rollup;
 mod rollup_columns;

@@ -10,6 +10,7 @@ use hashbrown::HashTable;
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use roaring::RoaringBitmap;
 
+use super::holders::Holders;
 use super::symbols::Symbols;
 use crate::codec::varint::{read_u64, write_u64};
 use crate::model::{Labels, Lookout, MatchOp, Matcher};
@@ -32,15 +33,14 @@ struct Inner {
     /// Some runs are not among the postings yet.
     has_open_runs: bool,
     all: RoaringBitmap,
-    /// How many were removed.
-    let_go_count: u64,
+    /// Those that were removed and that nobody was told of by [`Registry::take_let_go`].
+    let_go: RoaringBitmap,
     /// Chosen for removal, and not used since.
     retiring: RoaringBitmap,
 }
 
 /// Label name → value → series that carry it.
-type Postings =
-    HashMap<u32, HashMap<u32, RoaringBitmap, foldhash::fast::RandomState>, foldhash::fast::RandomState>;
+type Postings = HashMap<u32, HashMap<u32, Holders, foldhash::fast::RandomState>, foldhash::fast::RandomState>;
 
 /// A label of series that were registered one after the other, with ids from `first` up to `end`: they come to the postings
 /// when the next one has another label, or when somebody looks. Neighbours have most of their labels in common.
@@ -110,9 +110,12 @@ impl Registry {
         self.0.read().all.clone()
     }
 
-    /// How many series were ever removed: none of them as long as this stays, so that ids mean what they meant.
-    pub fn let_go_count(&self) -> u64 {
-        self.0.read().let_go_count
+    /// Ids of the series that were removed since this was asked for last, which seals alone do: if in use, they are those of
+    /// others. As long as the registry that comes with them is held, no more go.
+    pub(super) fn take_let_go(&self) -> (RoaringBitmap, Reading<'_>) {
+        let mut inner = self.0.write();
+        let let_go = std::mem::take(&mut inner.let_go);
+        (let_go, Reading(RwLockWriteGuard::downgrade(inner)))
     }
 
     /// Calls `visit` with the labels of each id, name by name; ids unknown here are skipped.
@@ -132,6 +135,11 @@ impl Registry {
     /// Asks for no postings, and so waits for no writer that would settle them.
     pub(super) fn reading(&self) -> Reading<'_> {
         Reading(self.0.read())
+    }
+
+    /// From here on the postings have all series that are registered now, as long as these stay.
+    pub(super) fn settle(&self) {
+        drop(self.settled());
     }
 
     /// For who looks at the postings.
@@ -196,7 +204,7 @@ impl Registry {
             if lookout.gives_up_before(0) {
                 return;
             }
-            if selected.as_ref().is_none_or(|s| !s.is_disjoint(postings)) {
+            if selected.as_ref().is_none_or(|s| !postings.is_disjoint(s)) {
                 visit(inner.symbols.text(value));
             }
         }
@@ -245,11 +253,7 @@ impl Run {
         if ids.is_empty() {
             return;
         }
-        let holders = postings.entry(self.name).or_default().entry(self.value).or_default();
-        // Most ids are higher than all before them, which needs no search.
-        if ids.len() > 1 || holders.try_push(ids.start).is_err() {
-            holders.insert_range(ids);
-        }
+        postings.entry(self.name).or_default().entry(self.value).or_default().insert(ids);
     }
 }
 
@@ -281,6 +285,14 @@ impl Reading<'_> {
     pub fn names(&self) -> impl Iterator<Item = u32> + '_ {
         let open = self.0.runs.iter().filter(|run| !run.is_closed());
         self.0.postings.keys().copied().chain(open.map(|run| run.name))
+    }
+
+    /// The symbol of a name, those of its values, and who has them, but for series that were registered after
+    /// [`Registry::settle`].
+    pub fn values(&self, name: &str) -> Option<(u32, impl Iterator<Item = (u32, &Holders)> + '_)> {
+        let name = self.0.symbols.find(name)?;
+        let values = self.0.postings.get(&name)?;
+        Some((name, values.iter().map(|(&value, holders)| (value, holders))))
     }
 
     pub fn text(&self, symbol: u32) -> &str {
@@ -382,11 +394,11 @@ impl Inner {
             self.symbols.release(value);
         }
         self.all.remove(id);
-        self.let_go_count += 1;
+        self.let_go.insert(id);
     }
 
     /// Only for who has closed the runs, as all that asks the postings.
-    fn values(&self, name: &str) -> Option<&HashMap<u32, RoaringBitmap, foldhash::fast::RandomState>> {
+    fn values(&self, name: &str) -> Option<&HashMap<u32, Holders, foldhash::fast::RandomState>> {
         self.postings.get(&self.symbols.find(name)?)
     }
 
@@ -415,20 +427,19 @@ impl Inner {
     /// The series that have the matcher's label with a value that it lets through.
     fn holders(&self, matcher: &Matcher, lookout: &Lookout<'_>) -> RoaringBitmap {
         let Some(values) = self.values(&matcher.name) else { return RoaringBitmap::new() };
+        let mut matched = RoaringBitmap::new();
         if let Some(listed) = matcher.literal_values() {
             let symbols = listed.iter().filter_map(|value| self.symbols.find(value));
-            let mut lists = symbols.filter_map(|symbol| values.get(&symbol));
-            let first = lists.next().cloned().unwrap_or_default();
-            return lists.fold(first, |matched, list| matched | list);
+            symbols.filter_map(|symbol| values.get(&symbol)).for_each(|holders| holders.add_to(&mut matched));
+            return matched;
         }
-        let mut matched = RoaringBitmap::new();
         for (&value, postings) in values {
             let text = self.symbols.text(value);
             if lookout.gives_up_before(text.len()) {
                 break;
             }
             if matcher.matches_within(text, lookout) {
-                matched |= postings;
+                postings.add_to(&mut matched);
             }
         }
         matched

@@ -1,13 +1,15 @@
 //! What a seal knows from those before: the order of the series they met, and the indexes that they wrote. Mostly the next
-//! generation has no others; then nothing is sorted. Where it has just the series of an index, no label is looked at either.
+//! generation has hardly any others, and only these are sorted. Where it has just the series of an index, no label is looked
+//! at either.
 
 use std::sync::Arc;
 
 use roaring::RoaringBitmap;
 
 use super::head::Head;
-use super::label_order::{Place, in_label_order};
-use super::registry::SharedRegistry;
+use super::kept_order::{KeptOrder, Moved};
+use super::label_order::{InOrder, Place};
+use super::registry::{Reading, SharedRegistry};
 use super::segment_reader::MetricsSegment;
 
 /// A generation that was sealed early has not all series, and the one after it has them again.
@@ -18,10 +20,7 @@ const PASSED_BY_MAX: u32 = 4;
 
 #[derive(Default)]
 pub(in crate::storage) struct SealedSeries {
-    /// In the order of their labels; 8 bytes a series.
-    order: Vec<Place>,
-    /// Of each registry: how many series it had let go then. As long as that stays, an id means the same series.
-    let_go: Vec<u64>,
+    order: KeptOrder,
     /// Which of them were asked for last, by place in the order.
     asked: RoaringBitmap,
     /// The last one at the end.
@@ -42,32 +41,66 @@ impl SealedSeries {
         &mut self,
         heads: &[Arc<Head>],
         registries: &[SharedRegistry],
-    ) -> (Vec<Place>, Option<Arc<MetricsSegment>>) {
-        let ids: Vec<Vec<u32>> = heads.iter().map(|head| head.series_ids()).collect();
-        let series_count = ids.iter().map(Vec::len).sum::<usize>();
-        let let_go: Vec<u64> = registries.iter().map(|registry| registry.let_go_count()).collect();
-        if self.let_go == let_go {
-            self.ask_for(heads);
+    ) -> (InOrder<'_>, Option<Arc<MetricsSegment>>) {
+        drop(self.let_go(registries));
+        let is_held = |place: &Place| heads[place.shard as usize].holds(place.id);
+        let held = (0..).zip(self.order.places()).filter(|(_, place)| is_held(place)).map(|(at, _)| at);
+        self.asked = RoaringBitmap::from_sorted_iter(held).expect("places increase");
+        let series_count = heads.iter().map(|head| head.series_ids().count() as u64).sum();
+        if self.asked.len() < series_count {
+            self.insert(self.unknown(heads), registries);
         }
-        if self.let_go != let_go || self.asked.len() < series_count as u64 {
-            *self =
-                SealedSeries { order: in_label_order(registries, &ids), let_go, ..SealedSeries::default() };
-            self.ask_for(heads);
-        }
-        assert_eq!(
-            self.asked.len(),
-            series_count as u64,
-            "a series is registered as long as a generation holds it"
-        );
-        let places = self.asked.iter().map(|at| self.order[at as usize]).collect();
+        assert_eq!(self.asked.len(), series_count, "a series is registered as long as a generation holds it");
         let same = self.written.iter().find(|written| written.series == self.asked);
-        (places, same.map(|written| written.segment.clone()))
+        let same = same.map(|written| written.segment.clone());
+        (InOrder::new(self.order.places(), self.asked.clone()), same)
     }
 
-    fn ask_for(&mut self, heads: &[Arc<Head>]) {
-        let is_held = |place: &Place| heads[place.shard as usize].holds(place.id);
-        let held = (0..).zip(&self.order).filter(|(_, place)| is_held(place)).map(|(at, _)| at);
-        self.asked = RoaringBitmap::from_sorted_iter(held).expect("places increase");
+    /// Forgets what the registries let go of since, and holds them.
+    fn let_go<'r>(&mut self, registries: &'r [SharedRegistry]) -> Vec<Reading<'r>> {
+        let (ids, shards): (Vec<_>, Vec<_>) =
+            registries.iter().map(|registry| registry.take_let_go()).unzip();
+        let moved = self.order.let_go(&ids);
+        self.follow(&moved);
+        shards
+    }
+
+    /// The series of these heads that have no place in the order.
+    fn unknown(&self, heads: &[Arc<Head>]) -> Vec<Place> {
+        let mut is_known: Vec<Vec<bool>> = vec![Vec::new(); heads.len()];
+        for place in self.order.places() {
+            let (of_shard, id) = (&mut is_known[place.shard as usize], place.id as usize);
+            if of_shard.len() <= id {
+                of_shard.resize(id + 1, false);
+            }
+            of_shard[id] = true;
+        }
+        let shards = (0..).zip(heads).zip(&is_known);
+        shards
+            .flat_map(|((shard, head), is_known)| {
+                let unknown =
+                    head.series_ids().filter(|&id| !is_known.get(id as usize).is_some_and(|known| *known));
+                unknown.map(move |id| Place { shard, id })
+            })
+            .collect()
+    }
+
+    /// Puts new series in the order, all of which are asked for.
+    fn insert(&mut self, new: Vec<Place>, registries: &[SharedRegistry]) {
+        // Some may have gone meanwhile.
+        let shards = self.let_go(registries);
+        let moved = self.order.insert(&shards, new);
+        drop(shards);
+        self.follow(&moved);
+        self.asked |= moved.come();
+    }
+
+    fn follow(&mut self, moved: &Moved) {
+        self.asked = moved.follow(&self.asked).unwrap_or_default();
+        self.written.retain_mut(|written| {
+            let series = moved.follow(&written.series);
+            series.map(|series| written.series = series).is_some()
+        });
     }
 
     /// What [`SealedSeries::of`] was asked for last was sealed into this segment, some of it or all.
@@ -85,7 +118,7 @@ impl SealedSeries {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
+    use std::collections::{BTreeMap, BTreeSet};
     use std::fs::File;
     use std::os::unix::fs::FileExt;
 
@@ -93,6 +126,7 @@ mod tests {
 
     use super::super::flush::write_generation;
     use super::super::head::SeriesWriter;
+    use super::super::{MetricsSegmentWriter, SampleBuffer, SeriesData};
     use super::*;
     use crate::model::{Labels, TimeRange};
     use crate::storage::fs::Mapped;
@@ -138,6 +172,30 @@ mod tests {
         write_generation(heads, registries, range, (1, 2), known, Vec::new()).unwrap().map(|(bytes, _)| bytes)
     }
 
+    /// The same, of who knows nothing and writes labels as texts.
+    fn plainly_sealed(
+        heads: &[Arc<Head>],
+        registries: &[SharedRegistry],
+        range: TimeRange,
+    ) -> Option<Vec<u8>> {
+        let mut series = BTreeMap::new();
+        for (head, registry) in heads.iter().zip(registries) {
+            let ids: Vec<u32> = head.series_ids().collect();
+            registry.with_labels(&ids, |id, labels| {
+                let mut samples = SampleBuffer::default();
+                head.read(id, range, &mut samples);
+                if !samples.floats.is_empty() {
+                    series.insert(Labels::from_sorted(labels), samples);
+                }
+            });
+        }
+        let mut to = MetricsSegmentWriter::new(Vec::new(), 0, 0).unwrap();
+        for (labels, samples) in &series {
+            to.series(labels, &SeriesData::from(samples)).unwrap();
+        }
+        (!series.is_empty()).then(|| to.finish(1, 2).unwrap().0)
+    }
+
     #[test]
     fn what_has_the_series_of_before_has_its_index() {
         let (registries, mut known) = (registries(), SealedSeries::default());
@@ -181,7 +239,7 @@ mod tests {
         let changed = [bytes[at] ^ 1];
         File::options().write(true).open(&path).unwrap().write_all_at(&changed, at as u64).unwrap();
         let heads = heads(&registries, &all, 2000);
-        let plain = sealed(&heads, &registries, TimeRange::ALL, &mut SealedSeries::default());
+        let plain = plainly_sealed(&heads, &registries, TimeRange::ALL);
         assert!(known.of(&heads, &registries).1.is_some());
         assert_eq!(sealed(&heads, &registries, TimeRange::ALL, &mut known), plain);
     }
@@ -197,7 +255,7 @@ mod tests {
                 let heads = heads(&registries, &series, time);
                 let ranges = [TimeRange { after: 0, until: time + 20 }, TimeRange { after: time + 20, until: i64::MAX }];
                 for range in if kind == 0 { &ranges[..] } else { &[TimeRange::ALL][..] } {
-                    let plain = sealed(&heads, &registries, *range, &mut SealedSeries::default());
+                    let plain = plainly_sealed(&heads, &registries, *range);
                     let bytes = sealed(&heads, &registries, *range, &mut known);
                     prop_assert_eq!(&bytes, &plain);
                     if let Some(bytes) = bytes.filter(|_| kind != 1) {

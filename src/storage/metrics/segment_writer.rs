@@ -18,7 +18,7 @@ use super::segment_layout::{
 use crate::codec::varint::write_u64;
 use crate::codec::{Effort, compressed, floats, histograms, integers, put_text, timestamps};
 use crate::model::{Exemplar, Histogram, Labels, MetricMetadata, Timestamp};
-use crate::storage::index::{IndexCopy, IndexWriter};
+use crate::storage::index::IndexWriter;
 use crate::storage::segment::{CHECK_LEN, CHUNK_ROWS, Checking, SegmentMeta, SegmentWriter, TableWriter};
 use crate::storage::signal::Signal;
 
@@ -140,20 +140,9 @@ impl<W: Write> MetricsSegmentWriter<W> {
         self.data(data)
     }
 
-    /// The same, with the labels by [`MetricsSegmentWriter::label`]; that they are in order is the caller's to know.
-    pub(super) fn numbered_series(&mut self, labels: &[u32], data: &SeriesData<'_>) -> io::Result<()> {
-        self.index.add_numbered(labels);
-        self.data(data)
-    }
-
-    /// The same, of a series whose labels stand in the index that [`MetricsSegmentWriter::finish_with_index`] will copy.
+    /// The same, of a series whose labels stand in the index that [`MetricsSegmentWriter::finish_with_index`] will write.
     pub(super) fn unlabelled_series(&mut self, data: &SeriesData<'_>) -> io::Result<()> {
         self.data(data)
-    }
-
-    /// The number of a label that the next series has.
-    pub(super) fn label(&mut self, name: &str, value: &str) -> u32 {
-        self.index.number(name, value)
     }
 
     fn data(&mut self, data: &SeriesData<'_>) -> io::Result<()> {
@@ -213,21 +202,11 @@ impl<W: Write> MetricsSegmentWriter<W> {
     pub fn finish(mut self, min_seq: u64, max_seq: u64) -> io::Result<(W, SegmentMeta)> {
         let index = std::mem::take(&mut self.index);
         assert_eq!(index.series_count(), self.series_count(), "a series has no labels");
-        self.finish_with(min_seq, max_seq, |to| index.finish(to))
+        self.finish_with_index(min_seq, max_seq, |to| index.finish(to))
     }
 
-    /// The same, with the index of another segment of the same series.
+    /// The same, with an index that somebody else has of these series.
     pub(super) fn finish_with_index(
-        self,
-        index: &IndexCopy<'_>,
-        min_seq: u64,
-        max_seq: u64,
-    ) -> io::Result<(W, SegmentMeta)> {
-        assert_eq!(index.series_count(), self.series_count(), "an index of other series");
-        self.finish_with(min_seq, max_seq, |to| index.write(to))
-    }
-
-    fn finish_with(
         mut self,
         min_seq: u64,
         max_seq: u64,
