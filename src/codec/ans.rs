@@ -9,7 +9,7 @@ use super::{Malformed, take_u8};
 
 const LOG_MIN: u32 = 5;
 /// Finer shares saved nothing on real series, and a state is a byte.
-const LOG_MAX: u32 = 8;
+pub const LOG_MAX: u32 = 8;
 const SIZE_MAX: usize = 1 << LOG_MAX;
 pub const LANES: usize = 4;
 
@@ -54,7 +54,12 @@ impl Shares {
         let each = self.of.iter().zip(counts).filter(|(share, _)| **share > 0);
         let bits: f64 = each.map(|(&share, &count)| f64::from(count) * bits_of(share)).sum();
         let shares: u32 = self.of.iter().map(|&share| share_bits(share, self.log)).sum();
-        bits as usize + shares as usize + 16 + LANES * self.log as usize
+        bits as usize + shares as usize + Shares::least_cost_bits(self.log)
+    }
+
+    /// What they take beside symbols and shares, whatever these are.
+    pub fn least_cost_bits(log: u32) -> usize {
+        16 + LANES * log as usize
     }
 
     pub fn put(&self, out: &mut Vec<u8>) {

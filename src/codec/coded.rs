@@ -10,6 +10,12 @@ use super::integers::min_max;
 use super::varint::{read_i64, read_u64, write_i64, write_u64};
 use super::{Malformed, take, take_count, take_u8};
 
+/// Shares alone take more than so few may save.
+pub const CODED_RESIDUALS_MIN: usize = 16;
+
+/// As many symbols as the finest shares are for.
+const SYMBOLS_MAX: usize = 1 << (ans::LOG_MAX - 2);
+
 /// A symbol has eight bits; more low bits would push it out of 64.
 const LOW_MAX: u32 = 56;
 
@@ -34,20 +40,27 @@ pub struct Coded {
     lows: Vec<u64>,
     /// Position and what is missing there.
     exceptions: Vec<(usize, i64)>,
-    /// About what all of it takes.
-    pub cost_bits: usize,
 }
 
 impl Coded {
-    /// `None` where this cannot pay: few residuals, or too many that are far from the others.
-    pub fn of(residuals: &[i64]) -> Option<Coded> {
-        if !(16..=RESIDUALS_MAX).contains(&residuals.len()) {
+    /// `None` where that does not pay: `pays` is asked of about how many bits it takes, and of fewer before that is known. Or there are
+    /// few residuals, or too many that are far from the others.
+    pub fn of(residuals: &[i64], pays: impl Fn(usize) -> bool) -> Option<Coded> {
+        if !(CODED_RESIDUALS_MIN..=RESIDUALS_MAX).contains(&residuals.len()) {
             return None;
         }
         let log = ans::log_for(residuals.len());
         let symbols_max = 1usize << (log - 2);
         let (low, base) = choose_window(residuals, symbols_max)?;
-        let mut counts = vec![0u32; symbols_max];
+        let around_symbols = residuals.len() * low as usize
+            + 16
+            + (residuals.len() - 1) / ENTRY_RESIDUALS * ENTRY_BITS
+            + super::integers::varint_bits(base);
+        if !pays(around_symbols + Shares::least_cost_bits(log)) {
+            return None;
+        }
+        let mut counts = [0u32; SYMBOLS_MAX];
+        let counts = &mut counts[..symbols_max];
         let mut symbols = Vec::with_capacity(residuals.len());
         let mut outside = Vec::new();
         for (at, &residual) in residuals.iter().enumerate() {
@@ -66,6 +79,10 @@ impl Coded {
         // An exception takes the cheapest place.
         let common = (0..symbols_max).max_by_key(|&symbol| counts[symbol])?;
         counts[common] += outside.len() as u32;
+        let shares = Shares::of_counts(counts, log);
+        if !pays(around_symbols + shares.cost_bits(counts) + outside.len() * EXCEPTION_BITS) {
+            return None;
+        }
         let stands_for = base.wrapping_add((common << low) as i64);
         let mask = (1u64 << low) - 1;
         let mut lows: Vec<u64> = Vec::new();
@@ -80,14 +97,7 @@ impl Coded {
             }
             exceptions.push((at, residuals[at].wrapping_sub(stands_for)));
         }
-        let shares = Shares::of_counts(&counts, log);
-        let cost_bits = shares.cost_bits(&counts)
-            + residuals.len() * low as usize
-            + exceptions.len() * EXCEPTION_BITS
-            + 16
-            + (residuals.len() - 1) / ENTRY_RESIDUALS * ENTRY_BITS
-            + super::integers::varint_bits(base);
-        Some(Coded { low, base, shares, symbols, lows, exceptions, cost_bits })
+        Some(Coded { low, base, shares, symbols, lows, exceptions })
     }
 
     pub fn put(&self, out: &mut Vec<u8>) {
@@ -335,7 +345,7 @@ mod tests {
 
     fn bytes_of(residuals: &[i64]) -> Option<Vec<u8>> {
         let mut bytes = Vec::new();
-        Coded::of(residuals)?.put(&mut bytes);
+        Coded::of(residuals, |_| true)?.put(&mut bytes);
         bytes.extend_from_slice(b"rest");
         let entry_count = (residuals.len() - 1) / ENTRY_RESIDUALS;
         let (back, rest) = unpacked(&bytes, residuals.len(), entry_count, None).unwrap();

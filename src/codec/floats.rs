@@ -189,6 +189,10 @@ impl Decimals {
     fn find(values: &[f64]) -> Option<Decimals> {
         // A patch takes nine bytes; values that are no decimals take up to eight each.
         let patches_max = 1 + values.len() / 16;
+        // As most are.
+        if let Some(integers) = whole::integers_of(values) {
+            return Some(Decimals::of(0, integers, Vec::new()));
+        }
         let mut exponent = 0;
         loop {
             match Decimals::with_exponent(values, exponent, patches_max) {
@@ -215,13 +219,17 @@ impl Decimals {
             }
             integers.push(last);
         }
-        let factor = common_factor(&integers, integers[0]);
+        Ok(Decimals::of(exponent, integers, patches))
+    }
+
+    fn of(exponent: usize, mut integers: Vec<i64>, patches: Vec<(usize, u64)>) -> Decimals {
+        let factor = common_factor(integers.iter().copied());
         let offset = if factor > 1 { integers[0] } else { 0 };
         if factor > 1 {
             integers.iter_mut().for_each(|m| *m = (*m - offset) / factor);
         }
         let estimate = Estimate::of(&integers);
-        Ok(Decimals { exponent, offset, factor, integers, estimate, patches })
+        Decimals { exponent, offset, factor, integers, estimate, patches }
     }
 
     fn cost_bits(&self) -> usize {
@@ -244,11 +252,13 @@ pub(super) fn larger_exponent(value: f64, exponent: usize) -> Option<usize> {
     (exponent + 1..=EXPONENT_MAX).find(|&e| as_decimal(value, e).is_some())
 }
 
-/// The greatest factor of all distances from `offset`; 1 where a distance leaves 64 bits.
-pub(super) fn common_factor(integers: &[i64], offset: i64) -> i64 {
+/// The greatest factor of all distances from the first one; 1 where a distance leaves 64 bits.
+pub(super) fn common_factor(integers: impl IntoIterator<Item = i64>) -> i64 {
+    let mut integers = integers.into_iter();
+    let Some(first) = integers.next() else { return 1 };
     let mut factor = 0i64;
-    for &integer in integers {
-        let Some(distance) = integer.checked_sub(offset).and_then(i64::checked_abs) else { return 1 };
+    for integer in integers {
+        let Some(distance) = integer.checked_sub(first).and_then(i64::checked_abs) else { return 1 };
         if factor == 0 {
             factor = distance;
         } else if distance % factor != 0 {

@@ -6,13 +6,14 @@
 mod estimate;
 mod runs;
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 pub use estimate::Estimate;
 pub(super) use runs::Runs;
 
 use super::bits::{self, GROUP};
-use super::coded::{Coded, ENTRY_RESIDUALS};
+use super::coded::{CODED_RESIDUALS_MIN, Coded, ENTRY_RESIDUALS};
 use super::varint::{read_i64, write_i64, write_u64, zigzag};
 use super::{Effort, Malformed, take, take_count, take_u8};
 
@@ -47,11 +48,13 @@ pub fn encode_with(values: &[i64], effort: Effort, out: &mut Vec<u8>) {
 /// As [`encode_with`], in the order of differences that was found the best.
 pub fn encode_as(values: &[i64], found: Estimate, effort: Effort, out: &mut Vec<u8>) {
     let order = found.order;
-    if effort == Effort::Best && values.len() > order {
-        let mut all = vec![0; values.len() - order];
-        residuals(values, order, order, &mut all);
-        let pays = |coded: &Coded| coded.cost_bits + coded.cost_bits / 8 < found.bits;
-        if let Some(coded) = Coded::of(&all).filter(pays) {
+    if effort == Effort::Best && values.len() >= order + CODED_RESIDUALS_MIN {
+        let all = match order {
+            0 => values.into(),
+            _ => Cow::Owned(all_residuals(values, order)),
+        };
+        let pays = |cost_bits: usize| cost_bits + cost_bits / 8 < found.bits;
+        if let Some(coded) = Coded::of(&all, pays) {
             let has_entries = all.len() > ENTRY_RESIDUALS;
             out.push(order as u8 | CODED | if has_entries { ENTRIES } else { 0 });
             put_first(values, order, out);
@@ -200,6 +203,12 @@ fn residuals(values: &[i64], order: usize, at: usize, to: &mut [i64]) {
             }
         }
     }
+}
+
+fn all_residuals(values: &[i64], order: usize) -> Vec<i64> {
+    let mut all = vec![0; values.len() - order];
+    residuals(values, order, order, &mut all);
+    all
 }
 
 /// Of no values the least is above the greatest.

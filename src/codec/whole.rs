@@ -16,6 +16,23 @@ pub fn rounded(value: f64) -> i64 {
     }
 }
 
+/// Whether all of these are whole numbers near enough to 0, none of them -0: every bit comes back from what [`rounded`] makes of them.
+pub fn are_all(values: &[f64]) -> bool {
+    let (mut seen, mut differing) = (Exponents::default(), 0);
+    for value in values {
+        let sum = value + ROUND;
+        seen.see(sum.to_bits() as i64);
+        differing |= (sum - ROUND).to_bits() ^ value.to_bits();
+    }
+    differing == 0 && seen.are_of_round()
+}
+
+/// The integers that values are, if [`are_all`] whole numbers.
+pub fn integers_of(values: &[f64]) -> Option<Vec<i64>> {
+    let integer = |value: &f64| (value + ROUND).to_bits() as i64 - ROUND.to_bits() as i64;
+    are_all(values).then(|| values.iter().map(integer).collect())
+}
+
 /// Appends `integers`, each with `offset` added. Answers with a number that no sum exceeds, if none is negative or too large to tell.
 pub fn extend_sums(to: &mut Vec<f64>, integers: &[i64], offset: i64) -> Option<u64> {
     let first = to.len();
@@ -106,6 +123,17 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn integers_of_whole_numbers_are_those_that_every_bit_comes_back_from(values in prop::collection::vec(value(), 0..3), zero: bool) {
+            let values: Vec<f64> = values.into_iter().chain(zero.then_some(-0.0)).collect();
+            let comes_back = |value: &f64| (rounded(*value) as f64).to_bits() == value.to_bits();
+            let is_near = |value: &f64| (-ROUNDED_MAX..ROUNDED_MAX).contains(value);
+            let expected = values.iter().all(|value| comes_back(value) && is_near(value));
+            prop_assert_eq!(are_all(&values), expected);
+            let integers = integers_of(&values);
+            prop_assert_eq!(integers, expected.then(|| values.iter().map(|value| rounded(*value)).collect()));
+        }
+
         #[test]
         fn sums_are_those_of_one_at_a_time(integers in prop::collection::vec(integer(), 0..20), offset in integer()) {
             let expected: Vec<f64> = integers.iter().map(|integer| integer.wrapping_add(offset) as f64).collect();

@@ -131,7 +131,7 @@ fn encoded(buckets: &FloatBuckets) -> Vec<u8> {
 
 fn encoded_in(buckets: &FloatBuckets, forms: Forms) -> Vec<u8> {
     let mut bytes = Vec::new();
-    encode_floats(buckets, forms, &mut bytes);
+    encode_floats(buckets, 0..buckets.len(), forms, &mut bytes);
     bytes
 }
 

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Columns, FloatState, NEVER, Refilled, TimesPart, rows_of, runs, runs_max};
+use super::{Columns, FloatState, NEVER, Refilled, TimesPart, rows_of};
 use crate::model::metrics::is_stale;
 use crate::model::{CompensatedSum, Timestamp};
 
@@ -106,7 +106,7 @@ impl FloatBuckets {
     }
 
     /// Makes room for so many more.
-    fn reserve(&mut self, more: usize) {
+    pub(super) fn reserve(&mut self, more: usize) {
         let has = self.has;
         self.ends.reserve(more);
         self.counts.reserve(more);
@@ -204,24 +204,6 @@ impl FloatBuckets {
         }
         let numbers = [(Columns::RESETS, &mut self.resets), (Columns::CHANGES, &mut self.changes)];
         numbers.into_iter().filter(|(c, _)| has.contains(*c)).for_each(|(_, to)| to.resize(count, 0));
-    }
-
-    /// Appends the buckets of samples that lie behind all buckets here.
-    pub fn fold(&mut self, timestamps: &[Timestamp], values: &[f64], resolution_ms: i64) {
-        self.reserve(runs_max(timestamps, resolution_ms));
-        for (end, rows) in runs(timestamps, resolution_ms) {
-            self.push(end, &FloatState::fold(&timestamps[rows.clone()], &values[rows]));
-        }
-    }
-
-    /// The same in buckets of a coarser resolution. Columns that cannot be told of it are left out.
-    pub fn coarsen(&self, resolution_ms: i64) -> FloatBuckets {
-        let mut coarse = FloatBuckets::new(self.has.mergeable());
-        coarse.reserve(runs_max(&self.ends, resolution_ms));
-        for (end, rows) in runs(&self.ends, resolution_ms) {
-            coarse.push(end, &self.merged(rows));
-        }
-        coarse
     }
 
     /// Puts these buckets among the others; of two with one end the later stays. Only columns of both are left.

@@ -6,6 +6,7 @@
 //! engine computes of a merged state is what it would have computed of the samples, bit for bit but for sums of
 //! floats, which differ by what their additions round.
 
+mod columns;
 mod float_state;
 mod floats;
 mod histograms;
@@ -14,6 +15,7 @@ mod times;
 #[cfg(test)]
 mod tests;
 
+pub use columns::Runs;
 pub use float_state::FloatState;
 pub use floats::FloatBuckets;
 pub use histograms::{HistogramBuckets, HistogramState};
@@ -112,12 +114,6 @@ fn runs(
         at += 1 + times[at + 1..].iter().take_while(|&&time| time <= end).count();
         Some((end, start..at))
     })
-}
-
-/// As many runs as there can be.
-fn runs_max(times: &[Timestamp], resolution_ms: i64) -> usize {
-    let span = times.last().zip(times.first()).map_or(0, |(last, first)| last.saturating_sub(*first));
-    usize::try_from(span / resolution_ms).unwrap_or(usize::MAX).saturating_add(2).min(times.len())
 }
 
 /// These rows of a column, which is empty where it is not there.

@@ -3,9 +3,11 @@
 //! A payload is a run of blocks: tag, count, rows. Values stand for themselves, never as differences from another
 //! frame, so a damaged frame costs nothing but what is in it.
 
+mod declare;
 mod series;
 
-pub(in crate::storage) use series::{DeclaredSeries, begin_series, write_series};
+pub(super) use declare::declare_series;
+pub(in crate::storage) use series::DeclaredSeries;
 
 use crate::codec::histograms;
 use crate::codec::varint::{read_i64, read_u64, write_i64, write_u64};
@@ -14,7 +16,7 @@ use crate::model::{Exemplar, Histogram, Labels, MetricMetadata, MetricType, Time
 use super::deltas::{DeltaState, Total};
 use super::segment_layout::METRIC_TYPES;
 use super::{ExemplarRow, HistogramRow, SampleRow, SeriesRef, StartRow};
-use series::LoggedSeries;
+use series::{LoggedSeries, write_series};
 
 mod tag {
     pub const SERIES: u8 = 1;

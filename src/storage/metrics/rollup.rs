@@ -1,6 +1,7 @@
 //! Samples into rollups of all resolutions in one walk, and rollups into one.
 
 use std::io::Write;
+use std::mem::swap;
 use std::sync::Arc;
 
 use super::SampleBuffer;
@@ -9,7 +10,7 @@ use super::rollup_columns::{float_columns, histogram_columns};
 use super::segment_writer::MetricsSegmentWriter;
 use super::visible::VisibleSegment;
 use super::walk::Walk;
-use crate::model::rollup::{Columns, FloatBuckets, HistogramBuckets};
+use crate::model::rollup::{Columns, FloatBuckets, HistogramBuckets, Runs};
 use crate::model::{Labels, MetricType, TimeRange};
 use crate::storage::errors::MergeError;
 use crate::storage::segment::SegmentMeta;
@@ -50,38 +51,62 @@ pub fn roll_up<W: Write>(
         .map_err(MergeError::Write)?;
     let mut walk = Walk::new(plan.raw.iter().chain(plan.older))?;
     let mut buffers = Buffers::default();
+    let mut levels: Vec<Level> = writers.iter().map(|_| Level::default()).collect();
     while let Some((labels, found)) = walk.next()? {
         if is_stopping() {
             return Err(MergeError::Stopped);
         }
-        let (mut floats, mut histograms) = finest(plan, &labels, &found, &mut buffers)?;
-        for (writer, &resolution) in writers.iter_mut().zip(plan.resolutions) {
+        let mut histograms = finest(plan, &labels, &found, &mut buffers)?;
+        let mut floats = &buffers.floats;
+        for ((writer, level), &resolution) in writers.iter_mut().zip(&mut levels).zip(plan.resolutions) {
             if resolution != plan.older_resolution {
-                (floats, histograms) = (floats.coarsen(resolution), histograms.coarsen(resolution));
+                floats = level.coarsen(floats, resolution);
+                histograms = histograms.coarsen(resolution);
             }
-            write_one(&labels, &floats, &histograms, writer)?;
+            write_one(&labels, floats, &histograms, writer)?;
         }
     }
     writers.into_iter().map(|writer| finish(writer, plan.seqs)).collect()
 }
 
-/// The samples of a series, and those of one segment; kept from one series to the next.
+/// The samples of a series, those of one segment, and their buckets; kept from one series to the next.
 #[derive(Default)]
 struct Buffers {
     samples: SampleBuffer,
     run: SampleBuffer,
+    runs: Runs,
+    new: FloatBuckets,
+    /// In the finest resolution.
+    floats: FloatBuckets,
 }
 
-/// The buckets of a series in the resolution of `plan.older`; `found` says where in `plan.raw` and then `plan.older` it is.
+/// The buckets of a series in a coarser resolution; kept in the same way.
+#[derive(Default)]
+struct Level {
+    runs: Runs,
+    floats: FloatBuckets,
+}
+
+impl Level {
+    fn coarsen(&mut self, finer: &FloatBuckets, resolution_ms: i64) -> &FloatBuckets {
+        self.runs.find(&finer.ends, resolution_ms);
+        finer.coarsen_runs(&self.runs, &mut self.floats);
+        &self.floats
+    }
+}
+
+/// Puts the buckets of a series, in the resolution of `plan.older`, into the buffers; those of histograms are the answer. `found` says
+/// where in `plan.raw` and then `plan.older` it is.
 fn finest(
     plan: &RollUp<'_>,
     labels: &Labels,
     found: &[(usize, u32)],
-    Buffers { samples, run }: &mut Buffers,
-) -> Result<(FloatBuckets, HistogramBuckets), MergeError> {
+    Buffers { samples, run, runs, new, floats }: &mut Buffers,
+) -> Result<HistogramBuckets, MergeError> {
     let resolution = plan.older_resolution;
     samples.clear();
-    let (mut floats, mut histograms) = (FloatBuckets::new(Columns::ALL), HistogramBuckets::new(Columns::ALL));
+    floats.clear(Columns::ALL);
+    let mut histograms = HistogramBuckets::new(Columns::ALL);
     for &(place, ordinal) in found {
         match plan.raw.get(place) {
             Some(raw) if samples.is_empty() => raw.read(ordinal, plan.range, samples)?,
@@ -93,21 +118,22 @@ fn finest(
             }
             None => {
                 let older = &plan.older[place - plan.raw.len()];
-                replace_from(older, ordinal, plan.range, &mut floats, &mut histograms)?;
+                replace_from(older, ordinal, plan.range, floats, &mut histograms)?;
             }
         }
     }
-    let mut new = FloatBuckets::new(Columns::ALL);
-    new.fold(&samples.float_timestamps, &samples.floats, resolution);
-    new.narrow(float_columns(labels, plan.types, &new));
+    new.clear(Columns::ALL);
+    runs.find(&samples.float_timestamps, resolution);
+    new.fold_runs(&samples.float_timestamps, &samples.floats, runs);
+    new.narrow(float_columns(labels, plan.types, new));
     match floats.is_empty() && !new.is_empty() {
-        true => floats = new,
-        false => floats.unite_with(&new),
+        true => swap(floats, new),
+        false => floats.unite_with(new),
     }
     let mut new = HistogramBuckets::new(histogram_columns(&samples.histograms));
     new.fold(&samples.histogram_timestamps, &samples.histograms, resolution);
     histograms.unite_with(&new);
-    Ok((floats, histograms))
+    Ok(histograms)
 }
 
 /// Writes a segment of what segments of rollups of one resolution hold, given in order of sequence: where two have a

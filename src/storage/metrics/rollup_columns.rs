@@ -1,5 +1,6 @@
 //! Which columns the rollup of a series keeps: those that the functions for its type of metric need.
 
+use std::mem::replace;
 use std::sync::Arc;
 
 use crate::model::histogram::ResetHint;
@@ -52,7 +53,10 @@ fn type_of(name: &str, types: &dyn Fn(&str) -> MetricType) -> MetricType {
 }
 
 fn never_falls(buckets: &FloatBuckets) -> bool {
-    buckets.merged(0..buckets.len()).resets == 0
+    let mut last = f64::NEG_INFINITY;
+    let mut filled = (0..buckets.len()).filter(|&row| buckets.counts[row] > 0);
+    buckets.resets.iter().all(|&resets| resets == 0)
+        && !filled.any(|row| buckets.firsts[row] < replace(&mut last, buckets.lasts[row]))
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ use super::segment_layout::{
 };
 use crate::codec::varint::write_u64;
 use crate::codec::{Effort, compressed, floats, histograms, integers, put_text, timestamps};
+use crate::model::rollup::BucketTimes;
 use crate::model::{Exemplar, Histogram, Labels, MetricMetadata, Timestamp};
 use crate::storage::index::IndexWriter;
 use crate::storage::segment::{CHECK_LEN, CHUNK_ROWS, Checking, SegmentMeta, SegmentWriter, TableWriter};
@@ -79,6 +80,8 @@ struct Columns {
     count: u64,
     /// What was asked for last: series in order of their labels often share their times with the next ones.
     last: Vec<Timestamp>,
+    /// The same of the times of buckets.
+    last_buckets: BucketTimes,
     last_number: u64,
     /// Numbers of columns by a hash of their content.
     known: HashMap<u128, u64, foldhash::fast::RandomState>,

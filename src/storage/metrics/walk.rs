@@ -24,12 +24,15 @@ impl<'a> Walk<'a> {
 
     /// The next series, and who has it.
     pub fn next(&mut self) -> Result<Option<(Labels, Places)>, SegmentError> {
-        let standing = self.cursors.iter().filter_map(|cursor| cursor.current());
-        let Some(labels) = standing.map(|(_, labels)| labels).min().cloned() else {
+        let standing = self.cursors.iter().enumerate();
+        let standing = standing.filter_map(|(place, cursor)| Some((cursor.current()?.1, place)));
+        let Some((_, first)) = standing.min() else {
             return Ok(None);
         };
-        let mut found = Vec::new();
-        for (place, cursor) in self.cursors.iter_mut().enumerate() {
+        let (ordinal, labels) = self.cursors[first].take()?.expect("it stands at a series");
+        let mut found = vec![(first, ordinal)];
+        // None before it has the series.
+        for (place, cursor) in self.cursors.iter_mut().enumerate().skip(first + 1) {
             if let Some((ordinal, at)) = cursor.current()
                 && *at == labels
             {

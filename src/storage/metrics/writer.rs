@@ -219,26 +219,12 @@ impl MetricsWriter {
                 fresh.push(id);
             }
         }
-        self.write_declarations(&fresh, payload);
+        log::declare_series(&fresh, &self.registry.reading(), payload);
     }
 
     fn declare_ids(&mut self, mut ids: Vec<u32>, payload: &mut Vec<u8>) {
         ids.retain(|&id| self.touch(id));
-        self.write_declarations(&ids, payload);
-    }
-
-    fn write_declarations(&self, ids: &[u32], payload: &mut Vec<u8>) {
-        if ids.is_empty() {
-            return;
-        }
-        log::begin_series(ids.len(), payload);
-        let mut written = 0;
-        self.registry.with_labels(ids, |id, labels| {
-            let pairs: Vec<_> = labels.collect();
-            log::write_series(id, pairs.iter().copied(), payload);
-            written += 1;
-        });
-        assert_eq!(written, ids.len(), "a row refers to a series that is not registered");
+        log::declare_series(&ids, &self.registry.reading(), payload);
     }
 
     /// Makes the state of a series one of this round; true if it was not.

@@ -1,5 +1,7 @@
 //! Resets of counters, and the values just before them: told for each reset, and most buckets have none.
 
+use std::ops::Deref;
+
 use super::super::parts::Parts;
 use super::super::residuals::{Packed, Places};
 use super::super::scale::{IntegerScale, Scale};
@@ -8,7 +10,7 @@ use super::{EXPECTED, Filled, OF_MEAN, PLAIN, UNKNOWN_FORM};
 use crate::codec::{Malformed, integers, take_u8};
 use crate::model::rollup::{Columns, greater};
 
-impl Filled<'_> {
+impl<C: Deref<Target = [f64]>> Filled<'_, C> {
     /// As if the value before each reset was the maximum; `maxs` are those of the buckets with resets.
     pub(super) fn lost_of_max(&self, maxs: impl IntoIterator<Item = f64>, scale: Scale) -> Vec<i64> {
         let rows = maxs.into_iter().zip(&self.resets);

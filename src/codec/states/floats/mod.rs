@@ -47,18 +47,19 @@ const SOME: u8 = 3;
 
 const UNKNOWN_FORM: Malformed = Malformed("unknown form of a column");
 
-/// The buckets that have samples. A column that is not there, or not yet unpacked, is empty.
+/// The buckets that have samples. A column that is not there, or not yet unpacked, is empty. Columns that are packed lie with whoever
+/// has the buckets.
 #[derive(Default)]
-struct Filled<'a> {
+struct Filled<'a, C = Tail> {
     counts: Cow<'a, [u64]>,
-    lasts: Tail,
-    firsts: Tail,
-    mins: Tail,
-    maxs: Tail,
-    sums: Tail,
+    lasts: C,
+    firsts: C,
+    mins: C,
+    maxs: C,
+    sums: C,
     /// Of the buckets that have some.
     resets: Vec<(usize, i64)>,
-    lost: Tail,
+    lost: C,
     changes: Vec<i64>,
 }
 
@@ -83,7 +84,7 @@ impl Deref for Tail {
     }
 }
 
-impl Filled<'_> {
+impl<C: Deref<Target = [f64]>> Filled<'_, C> {
     /// The first value of a bucket if all steps from the last one of the bucket before to the last one of the bucket are
     /// equal.
     fn expected_first(&self, scale: impl IntegerScale) -> impl Fn(usize) -> i64 {
@@ -111,9 +112,9 @@ impl Filled<'_> {
     }
 
     /// As if all samples were between the first and the last.
-    fn expected_sums(&self) -> Vec<f64> {
+    fn expected_sums(&self) -> impl Iterator<Item = f64> {
         let middle = self.ends(|first, last| first * 0.5 + last * 0.5);
-        middle.zip(self.counts.iter()).map(|(middle, &count)| middle * count as f64).collect()
+        middle.zip(self.counts.iter()).map(|(middle, &count)| middle * count as f64)
     }
 
     fn expected_integer_sum(&self, scale: Scale) -> impl Fn(usize) -> i64 {
@@ -122,16 +123,15 @@ impl Filled<'_> {
     }
 
     /// A bucket whose ends and extremes are one has no changes; in another, each sample is expected to be one.
-    fn expected_changes(&self) -> Vec<i64> {
+    fn expected_changes(&self) -> impl Iterator<Item = i64> {
         let is_even = |at: usize, a: &[f64], b: &[f64]| match (a.get(at), b.get(at)) {
             (Some(a), Some(b)) => a == b,
             _ => true,
         };
         let rows = self.counts.iter().enumerate();
-        let expected = rows.map(|(at, &count)| {
+        rows.map(move |(at, &count)| {
             let is_constant = is_even(at, &self.firsts, &self.lasts) && is_even(at, &self.mins, &self.maxs);
             if is_constant { 0 } else { (count as i64).wrapping_sub(1) }
-        });
-        expected.collect()
+        })
     }
 }

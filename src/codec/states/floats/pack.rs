@@ -1,6 +1,8 @@
 //! Columns of states of floats to bytes: of each the form that seems the smallest.
 
+use std::borrow::Cow;
 use std::cell::OnceCell;
+use std::ops::Range;
 
 use super::super::residuals::{Places, Residuals};
 use super::super::scale::{IntegerScale, Scale, Whole, from_rounded_bits, to_rounded_bits};
@@ -13,27 +15,24 @@ use crate::model::rollup::{Columns, FloatBuckets, greater, lesser};
 /// what was added up; this leaves room for many merges.
 const SUM_ERROR: f64 = 1.0 / (1u64 << 45) as f64;
 
-/// Appends the states of `buckets`, without their times and counts.
-pub fn encode(buckets: &FloatBuckets, forms: Forms, out: &mut Vec<u8>) {
-    let filled: Vec<usize> = (0..buckets.len()).filter(|&row| buckets.counts[row] > 0).collect();
-    let pick = |column: &[f64]| match column.is_empty() {
-        true => Vec::new(),
-        false => filled.iter().map(|&row| column[row]).collect::<Vec<_>>(),
+/// Appends the states of these rows of `buckets`, without their times and counts.
+pub fn encode(buckets: &FloatBuckets, rows: Range<usize>, forms: Forms, out: &mut Vec<u8>) {
+    let counts = &buckets.counts[rows.clone()];
+    let picked_numbers = |column: &[u32]| -> Vec<i64> {
+        picked(rows_of(column, &rows), counts).iter().map(|&number| number.into()).collect()
     };
-    let pick_numbers = |column: &[u32]| match column.is_empty() {
-        true => Vec::new(),
-        false => filled.iter().map(|&row| i64::from(column[row])).collect::<Vec<_>>(),
-    };
+    let resets = picked(rows_of(&buckets.resets, &rows), counts);
+    let resets = resets.iter().enumerate().filter(|(_, resets)| **resets != 0);
     let states = Filled {
-        counts: filled.iter().map(|&row| buckets.counts[row]).collect::<Vec<_>>().into(),
-        lasts: pick(&buckets.lasts).into(),
-        firsts: pick(&buckets.firsts).into(),
-        mins: pick(&buckets.mins).into(),
-        maxs: pick(&buckets.maxs).into(),
-        sums: pick(&buckets.sums).into(),
-        resets: pick_numbers(&buckets.resets).into_iter().enumerate().filter(|(_, r)| *r != 0).collect(),
-        lost: pick(&buckets.lost).into(),
-        changes: pick_numbers(&buckets.changes),
+        counts: picked(counts, counts),
+        lasts: picked(rows_of(&buckets.lasts, &rows), counts),
+        firsts: picked(rows_of(&buckets.firsts, &rows), counts),
+        mins: picked(rows_of(&buckets.mins, &rows), counts),
+        maxs: picked(rows_of(&buckets.maxs, &rows), counts),
+        sums: picked(rows_of(&buckets.sums, &rows), counts),
+        resets: resets.map(|(at, &resets)| (at, resets.into())).collect(),
+        lost: picked(rows_of(&buckets.lost, &rows), counts),
+        changes: picked_numbers(&buckets.changes),
     };
     let (scale, lasts_bits, sums) = Default::default();
     let packer = Packer { states: &states, forms, scale, lasts_bits, sums };
@@ -41,7 +40,7 @@ pub fn encode(buckets: &FloatBuckets, forms: Forms, out: &mut Vec<u8>) {
 }
 
 struct Packer<'a> {
-    states: &'a Filled<'a>,
+    states: &'a Filled<'a, Cow<'a, [f64]>>,
     forms: Forms,
     /// Of all columns; most series never need it.
     scale: OnceCell<Scale>,
@@ -60,6 +59,7 @@ impl Packer<'_> {
             Columns::MIN => self.extreme(&states.mins, lesser, i64::min),
             Columns::MAX => self.extreme(&states.maxs, greater, i64::max),
             Columns::SUM => self.sums_column().clone(),
+            Columns::RESETS if states.resets.is_empty() => None,
             Columns::RESETS => numbers(states.all_resets(), self.forms.effort()),
             Columns::LOST => self.lost(),
             Columns::CHANGES => {
@@ -169,14 +169,8 @@ impl Packer<'_> {
         if !self.has_ends() {
             return Some(self.with_plain(&states.sums, []));
         }
-        let expected = states.expected_sums();
-        if states
-            .sums
-            .iter()
-            .zip(&expected)
-            .enumerate()
-            .all(|(at, (&sum, &stored))| self.is_close(at, sum, stored))
-        {
+        let mut pairs = states.sums.iter().zip(states.expected_sums()).enumerate();
+        if pairs.all(|(at, (&sum, stored))| self.is_close(at, sum, stored)) {
             return None;
         }
         let scale = match self.scale() {
@@ -194,6 +188,7 @@ impl Packer<'_> {
                 (EXPECTED, Residuals::of(scale, &states.sums, expected, integer))
             }
             Scale::Bits => {
+                let expected: Vec<f64> = states.expected_sums().collect();
                 let integer = |at: usize, sum: f64| {
                     let integer = to_rounded_bits(sum);
                     self.is_close(at, sum, from_rounded_bits(integer)).then_some(integer)
@@ -202,8 +197,8 @@ impl Packer<'_> {
             }
         };
         let rounded = match (self.forms, scale) {
-            (Forms::Quick, Scale::Decimal { .. }) => self.rounded_sums(scale),
-            _ => states.sums.to_vec(),
+            (Forms::Quick, Scale::Decimal { .. }) => self.rounded_sums(scale).into(),
+            _ => Cow::Borrowed(&states.sums[..]),
         };
         Some(self.with_plain(&rounded, [form]))
     }
@@ -306,7 +301,7 @@ impl Candidate {
     }
 
     fn bytes(self, effort: Effort) -> Vec<u8> {
-        let mut bytes = Vec::new();
+        let mut bytes = Vec::with_capacity(1 + self.cost_bits().div_ceil(8));
         match self {
             Candidate::Plain(chosen) => {
                 bytes.push(PLAIN);
@@ -320,6 +315,19 @@ impl Candidate {
         }
         bytes
     }
+}
+
+/// A column of all rows as it is of those that have samples.
+fn picked<'a, T: Copy>(column: &'a [T], counts: &[u64]) -> Cow<'a, [T]> {
+    if column.is_empty() || !counts.contains(&0) {
+        return column.into();
+    }
+    column.iter().zip(counts).filter(|(_, count)| **count > 0).map(|(&value, _)| value).collect()
+}
+
+/// These rows of a column, unless it is not there.
+fn rows_of<'a, T>(column: &'a [T], rows: &Range<usize>) -> &'a [T] {
+    column.get(rows.clone()).unwrap_or(&[])
 }
 
 fn some_column(values: &[f64], expected: impl Iterator<Item = f64>, effort: Effort) -> Vec<u8> {

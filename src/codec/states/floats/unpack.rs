@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::mem::swap;
-use std::ops::Range;
+use std::ops::{Deref, Range};
 
 use super::super::parts::Parts;
 use super::super::residuals::{Packed, Places};
@@ -179,7 +179,8 @@ impl Filled<'_> {
         if needed.contains(Columns::CHANGES) {
             let residuals = take_numbers(parts.get(Columns::CHANGES), count)?;
             let expected = self.expected_changes();
-            self.changes = residuals.into_iter().zip(expected).map(|(r, e)| r.wrapping_add(e)).collect();
+            let changes = residuals.into_iter().zip(expected).map(|(r, e)| r.wrapping_add(e)).collect();
+            self.changes = changes;
         }
         Ok(())
     }
@@ -196,7 +197,9 @@ impl Filled<'_> {
         *tail(self) = Tail { list, start };
         taken
     }
+}
 
+impl<C: Deref<Target = [f64]>> Filled<'_, C> {
     fn take_firsts(&self, bytes: Option<&[u8]>, places: &Places, to: &mut Vec<f64>) -> Result<(), Malformed> {
         let lasts = self.known(&self.lasts);
         let Some(mut bytes) = bytes else {
@@ -306,7 +309,7 @@ impl Filled<'_> {
                 packed.unpack(places, self.expected_integer_sum(scale), value, to)
             }
             ROUNDED => {
-                let expected = self.expected_sums();
+                let expected: Vec<f64> = self.expected_sums().collect();
                 let expected = |at: usize| to_rounded_bits(expected[at]);
                 packed.unpack(places, expected, |_, integer| from_rounded_bits(integer), to)
             }

@@ -4,7 +4,7 @@
 use std::ops::Range;
 use std::ptr;
 
-use super::{BadPayload, Reader, begin, tag, write_text};
+use super::{BadPayload, Reader, write_text};
 use crate::codec::varint::write_u64;
 use crate::model::labels::label_hash;
 
@@ -52,12 +52,8 @@ impl DeclaredSeries<'_, '_> {
     }
 }
 
-/// Starts the block that declares series; rows follow by [`write_series`].
-pub(in crate::storage) fn begin_series(count: usize, to: &mut Vec<u8>) {
-    begin(tag::SERIES, count, to);
-}
-
-pub(in crate::storage) fn write_series<'a>(
+/// Appends a series as [`declare_series`](super::declare_series) does, whatever is before it.
+pub(super) fn write_series<'a>(
     id: u32,
     labels: impl Iterator<Item = (&'a str, &'a str)> + Clone,
     to: &mut Vec<u8>,
@@ -125,7 +121,7 @@ impl<'a> Reader<'a> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::read_payload;
+    use super::super::{begin, read_payload, tag};
     use super::*;
     use crate::model::Labels;
 
@@ -138,7 +134,7 @@ mod tests {
             let mut payload = Vec::new();
             let ids: Vec<u32> = (7..7 + series.len() as u32).collect();
             for (ids, series) in ids.chunks(block_len).zip(series.chunks(block_len)) {
-                begin_series(series.len(), &mut payload);
+                begin(tag::SERIES, series.len(), &mut payload);
                 for (id, pairs) in ids.iter().zip(series) {
                     let pairs = pairs.iter().map(|(name, value)| (name.as_str(), value.as_str()));
                     write_series(*id, pairs, &mut payload);

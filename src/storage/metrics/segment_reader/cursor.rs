@@ -24,6 +24,13 @@ impl<'a> SeriesCursor<'a> {
         self.current.as_ref().map(|(ordinal, labels)| (*ordinal, labels))
     }
 
+    /// The series the cursor stood at; it goes on to the next.
+    pub fn take(&mut self) -> Result<Option<(u32, Labels)>, SegmentError> {
+        let current = self.current.take();
+        self.advance()?;
+        Ok(current)
+    }
+
     pub fn advance(&mut self) -> Result<(), SegmentError> {
         self.current = None;
         if self.next < self.segment.series_count() {

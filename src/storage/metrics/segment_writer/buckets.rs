@@ -31,10 +31,10 @@ impl<W: Write> MetricsSegmentWriter<W> {
         }
         let forms = self.forms();
         for rows in blocks(floats.len(), BLOCK_BUCKETS_MAX) {
-            let block = floats.part(rows);
-            let times = [&block.first_times[..], &block.last_times, &block.stale_at];
-            self.put_states(&block.ends, &block.counts, times, |out| {
-                states::encode_floats(&block, forms, out);
+            let times = [&floats.first_times[..], &floats.last_times, &floats.stale_at];
+            let times = times.map(|times| rows_of(times, &rows));
+            self.put_states(&floats.ends[rows.clone()], &floats.counts[rows.clone()], times, |out| {
+                states::encode_floats(floats, rows.clone(), forms, out);
             })?;
         }
         for rows in blocks(histograms.len(), BLOCK_HISTOGRAM_BUCKETS_MAX) {
@@ -79,21 +79,39 @@ impl<W: Write> MetricsSegmentWriter<W> {
         counts: &[u64],
         others: [&[Timestamp]; 3],
     ) -> io::Result<u64> {
-        let hash = content_hash((ends, counts, others));
-        if let Some(&number) = self.columns.known.get(&hash) {
-            return Ok(number);
+        let last = &self.columns.last_buckets;
+        let last_others = [&last.firsts[..], &last.lasts, &last.stale_at];
+        if (&last.ends[..], &last.counts[..], last_others) == (ends, counts, others) {
+            return Ok(self.columns.last_number);
         }
-        assert!(ends.windows(2).all(|w| w[0] < w[1]), "buckets are not in order");
+        let hash = content_hash((ends, counts, others));
         let [firsts, lasts, stale_at] = others.map(<[Timestamp]>::to_vec);
         let times = BucketTimes { ends: ends.to_vec(), counts: counts.to_vec(), firsts, lasts, stale_at };
+        let number = match self.columns.known.get(&hash) {
+            Some(&number) => number,
+            None => self.put_new_bucket_times(hash, &times)?,
+        };
+        self.columns.last_buckets = times;
+        self.columns.last_number = number;
+        Ok(number)
+    }
+
+    fn put_new_bucket_times(&mut self, hash: u128, times: &BucketTimes) -> io::Result<u64> {
+        let ends = &times.ends;
+        assert!(ends.windows(2).all(|w| w[0] < w[1]), "buckets are not in order");
         self.scratch.clear();
         self.scratch.push(BUCKET_TIMES_CODEC);
         times.encode(self.meta.tier_resolution_ms.into(), self.forms(), &mut self.scratch);
         let offset = self.to.section_len();
         let len = self.to.write_block(&self.scratch)?;
-        let (first, last) = (times.ends[0], times.ends[times.len() - 1]);
-        Ok(self.columns.add(hash, Column { offset, len, sample_count: times.len(), first, last }))
+        let (first, last) = (ends[0], ends[ends.len() - 1]);
+        Ok(self.columns.add(hash, Column { offset, len, sample_count: ends.len(), first, last }))
     }
+}
+
+/// These rows of a column, unless it is not there.
+fn rows_of<'a>(column: &'a [Timestamp], rows: &Range<usize>) -> &'a [Timestamp] {
+    column.get(rows.clone()).unwrap_or(&[])
 }
 
 fn blocks(len: usize, max: usize) -> impl Iterator<Item = Range<usize>> {

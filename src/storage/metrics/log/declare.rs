@@ -1,0 +1,85 @@
+//! Declares series. Most labels of a series are those of the one before it, in the same places: what is written of these is copied,
+//! and their texts are not looked at.
+
+use super::super::registry::Reading;
+use super::{begin, tag, write_text};
+use crate::codec::varint::write_u64;
+
+/// Appends a block that declares these series; all of them are registered.
+pub(in crate::storage::metrics) fn declare_series(ids: &[u32], registry: &Reading<'_>, to: &mut Vec<u8>) {
+    if ids.is_empty() {
+        return;
+    }
+    begin(tag::SERIES, ids.len(), to);
+    let (mut before, mut written) = (Written::default(), Written::default());
+    for &id in ids {
+        written.labels.clear();
+        written.labels.extend(registry.labels(id).expect("a row refers to a registered series"));
+        write_u64(to, id.into());
+        write_u64(to, written.labels.len() as u64);
+        written.put(&before, |symbol| registry.text(symbol), to);
+        std::mem::swap(&mut before, &mut written);
+    }
+}
+
+/// The labels of a series in a payload.
+#[derive(Default)]
+struct Written {
+    /// The symbols of each, which are the same for the same texts.
+    labels: Vec<(u32, u32)>,
+    /// Where the first one begins, and where each ends.
+    ends: Vec<usize>,
+}
+
+impl Written {
+    fn put<'t>(&mut self, before: &Written, text: impl Fn(u32) -> &'t str, to: &mut Vec<u8>) {
+        self.ends.clear();
+        self.ends.push(to.len());
+        while let Some(&(name, value)) = self.labels.get(self.ends.len() - 1) {
+            let at = self.ends.len() - 1;
+            let pairs = self.labels[at..].iter().zip(before.labels.get(at..).unwrap_or(&[]));
+            let same = pairs.take_while(|(mine, other)| mine == other).count();
+            if same == 0 {
+                write_text(text(name), to);
+                write_text(text(value), to);
+                self.ends.push(to.len());
+                continue;
+            }
+            let (from, shift) = (before.ends[at], to.len() - before.ends[at]);
+            to.extend_from_within(from..before.ends[at + same]);
+            self.ends.extend(before.ends[at + 1..=at + same].iter().map(|end| end + shift));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::write_series;
+    use super::*;
+    use crate::model::Labels;
+    use crate::storage::metrics::registry::Registry;
+
+    proptest! {
+        #[test]
+        fn series_are_declared_as_one_by_one(
+            series in prop::collection::vec(prop::collection::btree_map("[a-d]", "[x-z]|é", 0..5), 1..12),
+            picks in prop::collection::vec(any::<prop::sample::Index>(), 1..30),
+            head in prop::collection::vec(any::<u8>(), 0..3),
+        ) {
+            let registry = Registry::default();
+            let all: Vec<Labels> = series.iter().map(|pairs| Labels::from_pairs(pairs.iter()).unwrap()).collect();
+            let id = |labels: &Labels| registry.find_or_insert(labels, labels.fingerprint(), 99).unwrap().0;
+            let ids: Vec<u32> = all.iter().map(id).collect();
+            let picks: Vec<usize> = picks.into_iter().map(|pick| pick.index(all.len())).collect();
+            let (mut found, mut expected) = (head.clone(), head);
+            declare_series(&picks.iter().map(|&at| ids[at]).collect::<Vec<_>>(), &registry.reading(), &mut found);
+            begin(tag::SERIES, picks.len(), &mut expected);
+            for at in picks {
+                write_series(ids[at], all[at].iter(), &mut expected);
+            }
+            prop_assert_eq!(found, expected);
+        }
+    }
+}
