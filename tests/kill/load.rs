@@ -1,6 +1,7 @@
 //! Senders that keep a ledger of what they sent and what was acknowledged, and the comparison with what is there.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -40,6 +41,8 @@ pub struct Sender {
     /// The last request, if no answer came: it is sent again, as Prometheus would.
     unanswered: Option<Vec<i64>>,
     requests: usize,
+    /// When a timestamp was acknowledged first.
+    acknowledged_ms: BTreeMap<i64, i64>,
 }
 
 pub type Ledger = BTreeMap<i64, bool>;
@@ -70,7 +73,14 @@ pub struct Figures {
 
 impl Sender {
     pub fn new(rows: Box<dyn Rows>) -> Sender {
-        Sender { rows, base_ms: now_ms() - 3_600_000, sent: Ledger::new(), unanswered: None, requests: 0 }
+        Sender {
+            rows,
+            base_ms: now_ms() - 3_600_000,
+            sent: Ledger::new(),
+            unanswered: None,
+            requests: 0,
+            acknowledged_ms: BTreeMap::new(),
+        }
     }
 
     /// Sends until `stop`, or until nobody answers any more.
@@ -93,6 +103,8 @@ impl Sender {
                     let rows = times.len() as u64 * self.rows.rows_per_time();
                     acknowledged.fetch_add(rows, Ordering::Relaxed);
                     self.sent.extend(times.iter().map(|&t| (t, true)));
+                    let now = now_ms();
+                    times.iter().for_each(|&t| _ = self.acknowledged_ms.entry(t).or_insert(now));
                 }
                 Ok(status @ (429 | 500 | 503)) => {
                     assert_ne!(status, 500, "a refusal says when to come back");
@@ -117,6 +129,12 @@ impl Sender {
         }
         self.requests += 1;
         times
+    }
+
+    /// Takes what was acknowledged within these milliseconds of the clock as not acknowledged.
+    pub fn doubt(&mut self, within: RangeInclusive<i64>) {
+        let doubtful = self.acknowledged_ms.iter().filter(|(_, at)| within.contains(at));
+        self.sent.extend(doubtful.map(|(&t, _)| (t, false)));
     }
 
     /// See [`Rows::compare`].
