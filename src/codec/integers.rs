@@ -40,7 +40,7 @@ pub fn encode(values: &[i64], out: &mut Vec<u8>) {
     encode_with(values, Effort::Fast, out);
 }
 
-/// As [`encode`]; with [`Effort::Best`] by how often each residual comes, where that saves a sixteenth at least.
+/// As [`encode`]; with [`Effort::Best`] by how often each residual comes, where that saves a ninth at least.
 pub fn encode_with(values: &[i64], effort: Effort, out: &mut Vec<u8>) {
     encode_as(values, Estimate::of(values), effort, out);
 }

@@ -15,16 +15,22 @@ pub enum ReadError {
     #[error("{}: {message}", path.display())]
     Io { path: PathBuf, message: String },
     /// The system has nothing left to open it with: files, mappings, memory. It is intact, and may be opened later.
-    #[error("{}: cannot be opened now: {message}; the server may need a higher limit (ulimit -n)", path.display())]
+    #[error("{}: cannot be opened now: {message}", path.display())]
     NotNow { path: PathBuf, message: String },
 }
 
 impl ReadError {
     pub(super) fn opening(path: &Path, error: &io::Error) -> ReadError {
         let (path, message) = (path.to_owned(), error.to_string());
-        match Errno::from_io_error(error) {
-            Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM) => ReadError::NotNow { path, message },
-            _ => ReadError::Io { path, message },
+        let limit = match Errno::from_io_error(error) {
+            Some(Errno::MFILE) => "ulimit -n",
+            Some(Errno::NFILE) => "sysctl fs.file-max",
+            Some(Errno::NOMEM) => "sysctl vm.max_map_count, ulimit -v",
+            _ => return ReadError::Io { path, message },
+        };
+        ReadError::NotNow {
+            path,
+            message: format!("{message}; the server may need a higher limit ({limit})"),
         }
     }
 }

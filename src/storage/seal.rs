@@ -36,7 +36,7 @@ pub enum MaintenanceError {
     Manifest(#[from] ManifestError),
     #[error(transparent)]
     Log(#[from] WriteError),
-    /// Stored bytes that will be read no better the next time.
+    /// Stored bytes that are hardly read better the next time.
     #[error(transparent)]
     Read(ReadError),
     #[error("a shard did not answer within a minute")]

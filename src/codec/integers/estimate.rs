@@ -1,6 +1,6 @@
 //! About how many bits integers will take, from a few groups of them.
 
-use super::{EXCEPTION_BITS, FEW, bit_len, min_max, residuals, sort_few, varint_bits};
+use super::{EXCEPTION_BITS, FEW, LEFT_OUT_SHARE, bit_len, min_max, residuals, sort_few, varint_bits};
 use crate::codec::bits::GROUP;
 use crate::codec::varint::zigzag;
 
@@ -25,23 +25,15 @@ impl Estimate {
         orders.min_by_key(|estimate| estimate.bits).expect("order 0 is one")
     }
 
-    /// Where all of them are looked at. That some residuals may be left out is thought of only where they are wide: else it
-    /// hardly changes which order is the best.
+    /// Where all of them are looked at.
     fn of_few(order_max: usize, values: &[i64]) -> Estimate {
-        const NARROW_MAX: usize = 16;
         let mut residuals = [0; FEW];
         let residuals = &mut residuals[..values.len()];
         residuals.copy_from_slice(values);
         let (mut best, mut first) = (Estimate { order: 0, bits: usize::MAX }, 0);
         for order in 0..=order_max.min(values.len()) {
             let group = &residuals[order..];
-            let (min, max) = min_max(group);
-            let width = bit_len(max.wrapping_sub(min) as u64);
-            let (head, bits) = match group {
-                [] => (0, 0),
-                _ if width <= NARROW_MAX => (8 + varint_bits(min), width * group.len()),
-                _ => estimate_group(group),
-            };
+            let (head, bits) = if group.is_empty() { (0, 0) } else { estimate_group(group) };
             let bits = first + head + bits;
             if bits < best.bits {
                 best = Estimate { order, bits };
@@ -93,8 +85,20 @@ fn estimate_group(residuals: &[i64]) -> (usize, usize) {
         // A window that leaves one out costs as much.
         return (head, of_all);
     }
-    let around = if residuals.len() <= FEW { bits_of_few } else { bits_of_many };
+    let around = match residuals.len() {
+        ..=FEW if !may_leave_out(residuals, typical, of_all / residuals.len()) => return (head, of_all),
+        ..=FEW => bits_of_few,
+        _ => bits_of_many,
+    };
     (head, of_all.min(around(residuals, typical)))
+}
+
+/// Whether a window around a typical one of few residuals can take less than one of all, which has this width: to leave one
+/// out, it must be narrower by two bits.
+fn may_leave_out(residuals: &[i64], typical: i64, width: usize) -> bool {
+    const { assert!(FEW <= EXCEPTION_BITS) };
+    let is_far = |residual: &&i64| usize::from(width_beside(typical, **residual)) + 2 > width;
+    residuals.iter().filter(is_far).count() <= residuals.len() / LEFT_OUT_SHARE
 }
 
 /// The cheapest window around a typical residual, of those that leave out a quarter at most: more may be far away.
@@ -121,7 +125,7 @@ fn bits_of_few(residuals: &[i64], typical: i64) -> usize {
     let bits = |outside: usize| {
         usize::from(widths[widths.len() - 1 - outside]) * widths.len() + outside * EXCEPTION_BITS
     };
-    (0..=widths.len() / 4).map(bits).min().expect("none outside is one")
+    (0..=widths.len() / LEFT_OUT_SHARE).map(bits).min().expect("none outside is one")
 }
 
 fn width_beside(typical: i64, residual: i64) -> u8 {
@@ -168,6 +172,31 @@ mod tests {
     }
 
     proptest::proptest! {
+        #[test]
+        fn where_nothing_may_be_left_out_that_takes_no_less(
+            near in proptest::collection::vec(-300i64..300, 1..=FEW),
+            far in proptest::collection::vec((0..FEW, -100_000i64..100_000), 0..3),
+            order in 0..3usize,
+        ) {
+            let mut values = near;
+            for (at, value) in far {
+                let at = at % values.len();
+                values[at] = value;
+            }
+            // Steps, or steps of steps, of these.
+            for _ in 0..order {
+                (1..values.len()).for_each(|at| values[at] += values[at - 1]);
+            }
+            for order in 0..3.min(values.len()) {
+                let mut group = vec![0; values.len() - order];
+                residuals(&values, order, order, &mut group);
+                let (min, max) = min_max(&group);
+                let of_all = group.len() * bit_len(max.wrapping_sub(min) as u64);
+                let any_pays = |typical| may_leave_out(&group, typical, of_all / group.len());
+                proptest::prop_assert!(group.iter().all(|&typical| any_pays(typical) || bits_of_few(&group, typical) >= of_all));
+            }
+        }
+
         #[test]
         fn few_residuals_are_estimated_as_many_are(residuals in proptest::collection::vec(-500i64..500, 1..=FEW), far: i64) {
             let typical = residuals[residuals.len() / 2];

@@ -263,19 +263,19 @@ impl FloatBuckets {
     pub fn part(&self, rows: Range<usize>) -> FloatBuckets {
         FloatBuckets {
             has: self.has,
-            ends: rows_of(&self.ends, &rows).into(),
-            counts: rows_of(&self.counts, &rows).into(),
-            sums: rows_of(&self.sums, &rows),
-            mins: rows_of(&self.mins, &rows),
-            maxs: rows_of(&self.maxs, &rows),
-            firsts: rows_of(&self.firsts, &rows),
-            first_times: rows_of(&self.first_times, &rows).into(),
-            lasts: rows_of(&self.lasts, &rows),
-            last_times: rows_of(&self.last_times, &rows).into(),
-            lost: rows_of(&self.lost, &rows),
-            resets: rows_of(&self.resets, &rows),
-            changes: rows_of(&self.changes, &rows),
-            stale_at: rows_of(&self.stale_at, &rows).into(),
+            ends: rows_of(&self.ends, &rows).to_vec().into(),
+            counts: rows_of(&self.counts, &rows).to_vec().into(),
+            sums: rows_of(&self.sums, &rows).to_vec(),
+            mins: rows_of(&self.mins, &rows).to_vec(),
+            maxs: rows_of(&self.maxs, &rows).to_vec(),
+            firsts: rows_of(&self.firsts, &rows).to_vec(),
+            first_times: rows_of(&self.first_times, &rows).to_vec().into(),
+            lasts: rows_of(&self.lasts, &rows).to_vec(),
+            last_times: rows_of(&self.last_times, &rows).to_vec().into(),
+            lost: rows_of(&self.lost, &rows).to_vec(),
+            resets: rows_of(&self.resets, &rows).to_vec(),
+            changes: rows_of(&self.changes, &rows).to_vec(),
+            stale_at: rows_of(&self.stale_at, &rows).to_vec().into(),
         }
     }
 

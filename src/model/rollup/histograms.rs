@@ -339,17 +339,17 @@ impl HistogramBuckets {
     pub fn part(&self, rows: Range<usize>) -> HistogramBuckets {
         HistogramBuckets {
             has: self.has,
-            ends: rows_of(&self.ends, &rows),
-            counts: rows_of(&self.counts, &rows),
-            sums: rows_of(&self.sums, &rows),
-            firsts: rows_of(&self.firsts, &rows),
-            first_times: rows_of(&self.first_times, &rows),
-            lasts: rows_of(&self.lasts, &rows),
-            last_times: rows_of(&self.last_times, &rows),
-            lost: rows_of(&self.lost, &rows),
-            resets: rows_of(&self.resets, &rows),
-            changes: rows_of(&self.changes, &rows),
-            stale_at: rows_of(&self.stale_at, &rows),
+            ends: rows_of(&self.ends, &rows).to_vec(),
+            counts: rows_of(&self.counts, &rows).to_vec(),
+            sums: rows_of(&self.sums, &rows).to_vec(),
+            firsts: rows_of(&self.firsts, &rows).to_vec(),
+            first_times: rows_of(&self.first_times, &rows).to_vec(),
+            lasts: rows_of(&self.lasts, &rows).to_vec(),
+            last_times: rows_of(&self.last_times, &rows).to_vec(),
+            lost: rows_of(&self.lost, &rows).to_vec(),
+            resets: rows_of(&self.resets, &rows).to_vec(),
+            changes: rows_of(&self.changes, &rows).to_vec(),
+            stale_at: rows_of(&self.stale_at, &rows).to_vec(),
         }
     }
 

@@ -117,6 +117,6 @@ fn runs(
 }
 
 /// These rows of a column, which is empty where it is not there.
-fn rows_of<T: Clone>(column: &[T], rows: &std::ops::Range<usize>) -> Vec<T> {
-    column.get(rows.clone()).unwrap_or(&[]).to_vec()
+pub fn rows_of<'a, T>(column: &'a [T], rows: &std::ops::Range<usize>) -> &'a [T] {
+    column.get(rows.clone()).unwrap_or(&[])
 }

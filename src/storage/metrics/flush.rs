@@ -22,9 +22,6 @@ use crate::storage::errors::MergeError;
 use crate::storage::index::IndexCopy;
 use crate::storage::segment::SegmentMeta;
 
-/// Series are looked up so many at a time.
-const SERIES_FETCHED: usize = 64;
-
 /// Writes a segment of what the heads of all shards hold in `range`; none if that is nothing.
 pub(in crate::storage) fn write_generation<W: Write>(
     heads: &[Arc<Head>],
@@ -37,7 +34,7 @@ pub(in crate::storage) fn write_generation<W: Write>(
     let (mut series, same) = known.of(heads, registries);
     let (mut to, mut head) = (MetricsSegmentWriter::new(to, 0, 0)?, HeadSeries::default());
     let mut absent = RoaringBitmap::new();
-    series.for_each_batch(SERIES_FETCHED, |places| {
+    series.for_each_batch(|places| {
         Head::fetch(places.iter().map(|(_, place)| (&*heads[place.shard as usize], place.id)));
         for (position, place) in places {
             match head.read(&heads[place.shard as usize], place.id, range) {
@@ -58,6 +55,7 @@ pub(in crate::storage) fn write_generation<W: Write>(
         return to.finish_with_index(min_seq, max_seq, |to| index.write(to)).map(Some);
     }
     series.leave_out(&absent);
+    assert_eq!(series.len(), to.series_count(), "an index of other series");
     to.finish_with_index(min_seq, max_seq, |to| write_registered_index(&series, registries, to)).map(Some)
 }
 

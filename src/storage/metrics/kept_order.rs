@@ -67,6 +67,9 @@ impl KeptOrder {
             let is_before = |other: &Place| compare(*other, place).is_lt();
             let (before, after) = rest.split_at(count_before(rest, is_before));
             self.places.extend_from_slice(before);
+            let is_first = self.places.last().is_none_or(|last| compare(*last, place).is_lt());
+            let is_new = after.first().is_none_or(|next| compare(place, *next).is_lt());
+            assert!(is_first && is_new, "a series is registered twice");
             come.insert(self.places.len() as u32);
             self.places.push(place);
             rest = after;

@@ -35,17 +35,15 @@ impl<'o> InOrder<'o> {
         self.positions.iter().map(|at| self.order[at as usize])
     }
 
-    /// Hands over so many at a time, with their positions.
-    pub fn for_each_batch<E>(
-        &self,
-        count: usize,
-        mut each: impl FnMut(&[(u32, Place)]) -> Result<(), E>,
-    ) -> Result<(), E> {
+    /// Hands over some at a time, with their positions: few enough that what is fetched for all of them is there still when
+    /// each has its turn.
+    pub fn for_each_batch<E>(&self, mut each: impl FnMut(&[(u32, Place)]) -> Result<(), E>) -> Result<(), E> {
+        const BATCH: usize = 64;
         let mut rest = self.positions.iter().map(|at| (at, self.order[at as usize]));
-        let mut batch = Vec::with_capacity(count);
+        let mut batch = Vec::with_capacity(BATCH);
         loop {
             batch.clear();
-            batch.extend(rest.by_ref().take(count));
+            batch.extend(rest.by_ref().take(BATCH));
             if batch.is_empty() {
                 return Ok(());
             }

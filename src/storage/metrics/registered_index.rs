@@ -13,9 +13,6 @@ use super::registry::{PackedLabels, Reading, SharedRegistry};
 use crate::storage::index::{HoldersWriter, LabelIds, SeriesLabelsWriter, ValuesWriter};
 use crate::storage::segment::SegmentWriter;
 
-/// Labels of series are looked up so many at a time.
-const SERIES_FETCHED: usize = 64;
-
 /// No series has this ordinal, and no name this symbol.
 const NONE: u32 = u32::MAX;
 
@@ -99,7 +96,7 @@ fn write_series<W: Write>(
     to: &mut SegmentWriter<W>,
 ) -> io::Result<()> {
     let mut written = SeriesLabelsWriter::default();
-    series.for_each_batch(SERIES_FETCHED, |places| {
+    series.for_each_batch(|places| {
         let shards: Vec<Reading<'_>> = registries.iter().map(|registry| registry.reading()).collect();
         let packed = |place: &Place| shards[place.shard as usize].packed_labels(place.id);
         let packed: Vec<&PackedLabels> =
@@ -279,6 +276,9 @@ mod tests {
             let all = InOrder::new(&places, (0..places.len() as u32).collect());
             let before = file(|to| write_registered_index(&all, &registries, to));
             let (ordinals, mut numbers) = (Ordinals::new(&all, &registries), LabelNumbers::new(&registries));
+            for labels in &meanwhile {
+                register(0, labels);
+            }
             for labels in meanwhile.iter().chain(&series) {
                 register(1, labels);
             }

@@ -113,6 +113,11 @@ impl Registry {
     /// Ids of the series that were removed since this was asked for last, which seals alone do: if in use, they are those of
     /// others. As long as the registry that comes with them is held, no more go.
     pub(super) fn take_let_go(&self) -> (RoaringBitmap, Reading<'_>) {
+        let inner = self.0.read();
+        if inner.let_go.is_empty() {
+            return (RoaringBitmap::new(), Reading(inner));
+        }
+        drop(inner);
         let mut inner = self.0.write();
         let let_go = std::mem::take(&mut inner.let_go);
         (let_go, Reading(RwLockWriteGuard::downgrade(inner)))
@@ -136,6 +141,12 @@ impl Registry {
     /// Asks for no postings, and so waits for no writer that would settle them.
     pub(super) fn reading(&self) -> Reading<'_> {
         Reading(self.0.read())
+    }
+
+    /// Holds it as who registers series does.
+    #[cfg(test)]
+    pub(super) fn held_by_a_writer(&self) -> impl Drop + '_ {
+        self.0.write()
     }
 
     /// From here on the postings have all series that are registered now, as long as these stay.

@@ -42,7 +42,9 @@ impl SealedSeries {
         heads: &[Arc<Head>],
         registries: &[SharedRegistry],
     ) -> (InOrder<'_>, Option<Arc<MetricsSegment>>) {
-        drop(self.let_go(registries));
+        let (let_go, shards) = take_let_go(registries);
+        drop(shards);
+        self.forget(&let_go);
         let is_held = |place: &Place| heads[place.shard as usize].holds(place.id);
         let held = (0..).zip(self.order.places()).filter(|(_, place)| is_held(place)).map(|(at, _)| at);
         self.asked = RoaringBitmap::from_sorted_iter(held).expect("places increase");
@@ -56,13 +58,10 @@ impl SealedSeries {
         (InOrder::new(self.order.places(), self.asked.clone()), same)
     }
 
-    /// Forgets what the registries let go of since, and holds them.
-    fn let_go<'r>(&mut self, registries: &'r [SharedRegistry]) -> Vec<Reading<'r>> {
-        let (ids, shards): (Vec<_>, Vec<_>) =
-            registries.iter().map(|registry| registry.take_let_go()).unzip();
-        let moved = self.order.let_go(&ids);
+    /// Forgets what the registries let go of.
+    fn forget(&mut self, let_go: &[RoaringBitmap]) {
+        let moved = self.order.let_go(let_go);
         self.follow(&moved);
-        shards
     }
 
     /// The series of these heads that have no place in the order.
@@ -88,7 +87,8 @@ impl SealedSeries {
     /// Puts new series in the order, all of which are asked for.
     fn insert(&mut self, new: Vec<Place>, registries: &[SharedRegistry]) {
         // Some may have gone meanwhile.
-        let shards = self.let_go(registries);
+        let (let_go, shards) = take_let_go(registries);
+        self.forget(&let_go);
         let moved = self.order.insert(&shards, new);
         drop(shards);
         self.follow(&moved);
@@ -114,6 +114,11 @@ impl SealedSeries {
             self.written.drain(..too_many);
         }
     }
+}
+
+/// What the registries let go of since this was asked for last, and the registries, which let go of no more meanwhile.
+fn take_let_go(registries: &[SharedRegistry]) -> (Vec<RoaringBitmap>, Vec<Reading<'_>>) {
+    registries.iter().map(|registry| registry.take_let_go()).unzip()
 }
 
 #[cfg(test)]

@@ -150,6 +150,7 @@ impl<W: Write> MetricsSegmentWriter<W> {
 
     fn data(&mut self, data: &SeriesData<'_>) -> io::Result<()> {
         let ordinal = self.meta.series_count;
+        assert_eq!(self.meta.tier_resolution_ms, 0, "samples in a segment of buckets");
         assert_eq!(data.float_timestamps.len(), data.floats.len(), "floats of series {ordinal}");
         assert_eq!(data.histogram_timestamps.len(), data.histograms.len(), "histograms of series {ordinal}");
         let exemplar_times = [data.exemplars.first(), data.exemplars.last()];

@@ -219,12 +219,19 @@ impl MetricsWriter {
                 fresh.push(id);
             }
         }
-        log::declare_series(&fresh, &self.registry.reading(), payload);
+        self.declare_fresh(&fresh, payload);
     }
 
     fn declare_ids(&mut self, mut ids: Vec<u32>, payload: &mut Vec<u8>) {
         ids.retain(|&id| self.touch(id));
-        log::declare_series(&ids, &self.registry.reading(), payload);
+        self.declare_fresh(&ids, payload);
+    }
+
+    /// Most batches have none, and must not wait for the registry then.
+    fn declare_fresh(&self, ids: &[u32], payload: &mut Vec<u8>) {
+        if !ids.is_empty() {
+            log::declare_series(ids, &self.registry.reading(), payload);
+        }
     }
 
     /// Makes the state of a series one of this round; true if it was not.
@@ -293,4 +300,52 @@ fn learn(known: &SharedMetadata, family: &str, metadata: &MetricMetadata) -> boo
     }
     list.push(metadata.clone());
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
+    use super::super::SampleRow;
+    use super::*;
+    use crate::model::Labels;
+
+    #[test]
+    fn series_that_are_known_do_not_wait_for_who_registers_others() {
+        let (registry, counter) = (SharedRegistry::default(), || IntCounter::new("n", "help").unwrap());
+        let counters = WriterCounters {
+            samples: counter(),
+            duplicates: counter(),
+            late: counter(),
+            repeated_deltas: counter(),
+        };
+        let (head, deltas) = (Arc::new(Head::new(100)), DeltaTotals::new(1, 1));
+        let mut writer = MetricsWriter::new(
+            registry.clone(),
+            Default::default(),
+            counters,
+            Default::default(),
+            deltas,
+            head,
+        );
+        writer.rotate(Arc::new(Head::new(100)), 1, 0);
+        let labels = Labels::from_pairs([("__name__", "known")]).unwrap();
+        let (id, _) = registry.find_or_insert(&labels, labels.fingerprint(), 1).unwrap();
+        let rows = move |timestamp| MetricRows {
+            samples: vec![SampleRow { id, timestamp, value: 1.0 }],
+            ..MetricRows::default()
+        };
+        writer.append(rows(1), &mut Vec::new());
+
+        let (sender, receiver) = channel();
+        let held = registry.held_by_a_writer();
+        std::thread::spawn(move || {
+            writer.append(rows(2), &mut Vec::new());
+            sender.send(writer.head.sample_count())
+        });
+        let found = receiver.recv_timeout(Duration::from_secs(10));
+        drop(held);
+        assert_eq!(found, Ok(2));
+    }
 }

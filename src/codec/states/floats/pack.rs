@@ -9,7 +9,7 @@ use super::super::scale::{IntegerScale, Scale, Whole, from_rounded_bits, to_roun
 use super::super::{parts, tellable};
 use super::{EXPECTED, Filled, Forms, OF_MEAN, PLAIN, ROUNDED, SOME, STEPPED};
 use crate::codec::{Effort, floats, integers};
-use crate::model::rollup::{Columns, FloatBuckets, greater, lesser};
+use crate::model::rollup::{Columns, FloatBuckets, greater, lesser, rows_of};
 
 /// As far as a stored sum may be from the one it stands for, in terms of its size: 2^-45. Sums are promised to 1e-12, 2^-40, of
 /// what was added up; this leaves room for many merges.
@@ -301,19 +301,25 @@ impl Candidate {
     }
 
     fn bytes(self, effort: Effort) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(1 + self.cost_bits().div_ceil(8));
+        let room = 1 + self.cost_bits().div_ceil(8);
+        let begun = |form: u8| {
+            let mut bytes = Vec::with_capacity(room);
+            bytes.push(form);
+            bytes
+        };
         match self {
             Candidate::Plain(chosen) => {
-                bytes.push(PLAIN);
+                let mut bytes = begun(PLAIN);
                 chosen.put(effort, &mut bytes);
+                bytes
             }
             Candidate::Packed(form, residuals) => {
-                bytes.push(form);
+                let mut bytes = begun(form);
                 residuals.put(effort, &mut bytes);
+                bytes
             }
-            Candidate::Written(written) => return written,
+            Candidate::Written(bytes) => bytes,
         }
-        bytes
     }
 }
 
@@ -326,10 +332,6 @@ fn picked<'a, T: Copy>(column: &'a [T], counts: &[u64]) -> Cow<'a, [T]> {
 }
 
 /// These rows of a column, unless it is not there.
-fn rows_of<'a, T>(column: &'a [T], rows: &Range<usize>) -> &'a [T] {
-    column.get(rows.clone()).unwrap_or(&[])
-}
-
 fn some_column(values: &[f64], expected: impl Iterator<Item = f64>, effort: Effort) -> Vec<u8> {
     let is_other: Vec<bool> = values.iter().zip(expected).map(|(v, e)| v.to_bits() != e.to_bits()).collect();
     let others: Vec<f64> =

@@ -5,11 +5,8 @@ use super::super::registry::Reading;
 use super::{begin, tag, write_text};
 use crate::codec::varint::write_u64;
 
-/// Appends a block that declares these series; all of them are registered.
+/// Appends a block that declares these series, one at least; all of them are registered.
 pub(in crate::storage::metrics) fn declare_series(ids: &[u32], registry: &Reading<'_>, to: &mut Vec<u8>) {
-    if ids.is_empty() {
-        return;
-    }
     begin(tag::SERIES, ids.len(), to);
     let (mut before, mut written) = (Written::default(), Written::default());
     for &id in ids {

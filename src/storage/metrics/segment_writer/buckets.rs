@@ -8,7 +8,7 @@ use super::super::segment_layout::{
 };
 use super::{MetricsSegmentWriter, content_hash};
 use crate::codec::states::{self, BucketTimes, Forms};
-use crate::model::rollup::{FloatBuckets, HistogramBuckets};
+use crate::model::rollup::{FloatBuckets, HistogramBuckets, rows_of};
 use crate::model::{Labels, Timestamp, time::HOUR};
 
 /// States of an hour are few, and who reads them reads a year: they are told so that each column is read by itself.
@@ -110,10 +110,6 @@ impl<W: Write> MetricsSegmentWriter<W> {
 }
 
 /// These rows of a column, unless it is not there.
-fn rows_of<'a>(column: &'a [Timestamp], rows: &Range<usize>) -> &'a [Timestamp] {
-    column.get(rows.clone()).unwrap_or(&[])
-}
-
 fn blocks(len: usize, max: usize) -> impl Iterator<Item = Range<usize>> {
     (0..len).step_by(max).map(move |from| from..len.min(from + max))
 }
