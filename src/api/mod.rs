@@ -15,6 +15,7 @@ mod number;
 mod origin;
 mod otlp;
 mod otlp_grpc;
+mod packing;
 mod prometheus;
 mod query_log;
 mod query_stats;
@@ -278,6 +279,7 @@ fn dressed(api: &Arc<Api>, routes: Router) -> Router {
                 .quality(CompressionLevel::Precise(ANSWER_LEVEL))
                 .compress_when(middleware::worth_compressing()),
         )
+        .layer(axum::middleware::map_response(packing::give_way))
         .layer(axum::middleware::from_fn(middleware::cors))
         .layer(axum::middleware::from_fn(origin::remember))
         .layer(axum::middleware::from_fn_with_state(api.clone(), middleware::measure))

@@ -122,7 +122,13 @@ impl Store {
 
     /// What to do with one run of segments, if anything.
     fn plan(&self, (kind, inputs): (Kind, Vec<Arc<LiveSegment>>), now: Timestamp) -> Option<Plan> {
-        let sizes: Vec<(u8, u64)> = inputs.iter().map(|s| (s.entry.level, s.entry.bytes)).collect();
+        // A seal may write two segments of a day, which share no series and are merged together.
+        let is_of_one = |a: &Arc<LiveSegment>, b: &Arc<LiveSegment>| {
+            kind.resolution_ms == 0 && a.entry.min_seq == b.entry.min_seq
+        };
+        let seals: Vec<_> = inputs.chunk_by(is_of_one).collect();
+        let bytes = |seal: &[Arc<LiveSegment>]| seal.iter().map(|s| s.entry.bytes).sum();
+        let sizes: Vec<(u8, u64)> = seals.iter().map(|seal| (seal[0].entry.level, bytes(seal))).collect();
         let is_quiet = kind.resolution_ms > 0 || self.arrivals.is_quiet(kind.signal, kind.partition, now);
         let is_settled = is_quiet && kind.partition.saturating_add(SETTLE_MS) <= now;
         let is_urgent = || is_quiet && (self.is_roll_up_urgent(&kind, now) || self.is_late(&kind, &inputs));
@@ -131,7 +137,7 @@ impl Store {
         } else {
             choose(&sizes, is_settled, kind.resolution_ms > 0)?
         };
-        Some(Plan { kind, level, inputs: inputs[from..].to_vec() })
+        Some(Plan { kind, level, inputs: seals[from..].concat() })
     }
 
     /// Whether the samples of a day should go, and only wait for late ones to be rolled up with them.
@@ -212,8 +218,8 @@ fn is_worth_rewriting(level: u8, is_rollup: bool) -> bool {
     level < FINAL && !is_rollup
 }
 
-/// Which segments of a day, from where to the last, to merge into which level. `sizes` are (level, bytes) in order of
-/// sequence.
+/// What of a day, from where to the last, to merge into which level. `sizes` are (level, bytes) of its seals and merges in
+/// order of sequence.
 fn choose(sizes: &[(u8, u64)], is_settled: bool, is_rollup: bool) -> Option<(usize, u8)> {
     if let [(level, _)] = *sizes {
         return (is_settled && is_worth_rewriting(level, is_rollup)).then_some((0, FINAL));

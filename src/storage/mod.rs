@@ -21,6 +21,8 @@ pub mod metrics;
 pub mod segment;
 pub mod traces;
 
+#[cfg(test)]
+mod apart_tests;
 mod arrivals;
 mod compaction;
 #[cfg(test)]

@@ -14,9 +14,10 @@ use crossbeam::channel::bounded;
 
 use super::errors::{MergeError, ReadError};
 use super::generation::Generation;
+use super::live::LiveSegment;
 use super::manifest::ManifestError;
 use super::metrics::SealedSeries;
-use super::pace::Pace;
+use super::pace::{self, Pace};
 use super::partition::partition_range;
 use super::publish::{Change, Target};
 use super::shard::Job;
@@ -140,27 +141,13 @@ impl Store {
         let (mut segments, mut series) = (Vec::new(), std::mem::take(known));
         for (signal, partition) in generation.partitions() {
             self.arrivals.note(signal, partition, closed_at);
-            let range = partition_range(partition);
             let target = Target { signal, tier: 0, resolution_ms: 0, partition, level: 0 };
-            let segment = self.write_segment(Pace::Hurried, target, |to| {
-                let seqs = generation.seqs();
-                let written = match signal {
-                    Signal::Metrics => {
-                        let (heads, registries) = (&generation.metrics, &self.registries);
-                        metrics::write_generation(heads, registries, range, seqs, &mut series, to)
-                    }
-                    Signal::Logs => logs::write_generation(&generation.logs, range, seqs, to),
-                    Signal::Traces => traces::write_generation(&generation.traces, range, seqs, to),
-                };
-                written.map_err(MergeError::Write)
-            })?;
-            // One that cannot be opened is no help, and for its readers to report.
-            if signal == Signal::Metrics
-                && let Some(Ok(segment)) = segment.as_ref().map(|segment| segment.metrics())
-            {
-                series.sealed_into(segment);
+            let written = self.write_partition(generation, target, &mut series, &mut segments);
+            if written.is_err() {
+                // Nobody will list them, and the next try writes them again.
+                segments.iter().for_each(|segment| segment.doom());
             }
-            segments.extend(segment);
+            written?;
         }
         self.commit(&Change { add: &segments, wal_done: Some(generation.number), ..Change::default() })?;
         *known = series;
@@ -172,6 +159,53 @@ impl Store {
                 tracing::warn!(path = %dir.display(), %error, "cannot remove a sealed log");
             }
             _ => {}
+        }
+        Ok(())
+    }
+
+    /// Writes segments of what a generation holds of one signal in one day.
+    fn write_partition(
+        &self,
+        generation: &Generation,
+        target: Target,
+        series: &mut SealedSeries,
+        segments: &mut Vec<Arc<LiveSegment>>,
+    ) -> Result<(), MaintenanceError> {
+        let (range, seqs) = (partition_range(target.partition), generation.seqs());
+        let (logs, traces) = (&generation.logs, &generation.traces);
+        segments.extend(match target.signal {
+            Signal::Metrics => return self.write_parts(generation, target, series, segments),
+            Signal::Logs => self.write_segment(Pace::Hurried, target, |to| {
+                logs::write_generation(logs, range, seqs, to).map_err(MergeError::Write)
+            })?,
+            Signal::Traces => self.write_segment(Pace::Hurried, target, |to| {
+                traces::write_generation(traces, range, seqs, to).map_err(MergeError::Write)
+            })?,
+        });
+        Ok(())
+    }
+
+    /// The same, of metrics: series whose index is known may go to another segment than the others.
+    fn write_parts(
+        &self,
+        generation: &Generation,
+        target: Target,
+        series: &mut SealedSeries,
+        segments: &mut Vec<Arc<LiveSegment>>,
+    ) -> Result<(), MaintenanceError> {
+        let (heads, registries) = (&generation.metrics, &self.registries);
+        let (range, seqs) = (partition_range(target.partition), generation.seqs());
+        for part in pace::run(Pace::Hurried, || series.parts(heads, registries)) {
+            let known = (&*series, &part);
+            let segment = self.write_segment(Pace::Hurried, target, |to| {
+                metrics::write_generation(heads, registries, range, seqs, known, to)
+                    .map_err(MergeError::Write)
+            })?;
+            // One that cannot be opened is no help, and for its readers to report.
+            if let Some(Ok(segment)) = segment.as_ref().map(|segment| segment.metrics()) {
+                series.sealed_into(part, segment);
+            }
+            segments.extend(segment);
         }
         Ok(())
     }

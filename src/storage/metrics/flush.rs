@@ -12,7 +12,7 @@ use super::merge::{merge_floats, merge_histograms};
 use super::registered_index::write_registered_index;
 use super::registry::SharedRegistry;
 use super::rollup::merge_rollups;
-use super::sealed_series::SealedSeries;
+use super::sealed_series::{Part, SealedSeries};
 use super::segment_writer::{MetricsSegmentWriter, SeriesData};
 use super::visible::VisibleSegment;
 use super::walk::Walk;
@@ -22,16 +22,16 @@ use crate::storage::errors::MergeError;
 use crate::storage::index::IndexCopy;
 use crate::storage::segment::SegmentMeta;
 
-/// Writes a segment of what the heads of all shards hold in `range`; none if that is nothing.
+/// Writes a segment of what the heads of all shards hold in `range` of the series of a part; none if that is nothing.
 pub(in crate::storage) fn write_generation<W: Write>(
     heads: &[Arc<Head>],
     registries: &[SharedRegistry],
     range: TimeRange,
     (min_seq, max_seq): (u64, u64),
-    known: &mut SealedSeries,
+    (known, part): (&SealedSeries, &Part),
     to: W,
 ) -> io::Result<Option<(W, SegmentMeta)>> {
-    let (mut series, same) = known.of(heads, registries);
+    let mut series = known.in_order(part);
     let (mut to, mut head) = (MetricsSegmentWriter::new(to, 0, 0)?, HeadSeries::default());
     let mut absent = RoaringBitmap::new();
     series.for_each_batch(|places| {
@@ -49,8 +49,8 @@ pub(in crate::storage) fn write_generation<W: Write>(
         return Ok(None);
     }
     // Where it is damaged, whoever reads it next reports that.
-    let same = same.filter(|_| absent.is_empty());
-    let index = same.as_ref().and_then(|segment| IndexCopy::of(segment.index()).ok());
+    let same = part.same().filter(|_| absent.is_empty());
+    let index = same.and_then(|segment| IndexCopy::of(segment.index()).ok());
     if let Some(index) = index.filter(|index| index.series_count() == to.series_count()) {
         return to.finish_with_index(min_seq, max_seq, |to| index.write(to)).map(Some);
     }

@@ -1,6 +1,6 @@
 //! What a seal knows from those before: the order of the series they met, and the indexes that they wrote. Mostly the next
-//! generation has hardly any others, and only these are sorted. Where it has just the series of an index, no label is looked
-//! at either.
+//! generation has hardly any others, and only these are sorted. Series that an index was written of have it again, without a
+//! look at their labels; where there are many of them, a few others go to a segment of their own.
 
 use std::sync::Arc;
 
@@ -18,6 +18,13 @@ const WRITTEN_MAX: usize = 2;
 /// A segment is held for so many seals that had other series; merged away, it takes room on disk.
 const PASSED_BY_MAX: u32 = 4;
 
+/// To write the index of so many series anew takes some tenths of a second for each million: fewer are worth no second
+/// segment, which each query would look into.
+const APART_MIN: u64 = if cfg!(test) { 3 } else { 1 << 17 };
+
+/// Of so many series one may be apart from those that have an index.
+const ONE_APART_OF: u64 = if cfg!(test) { 3 } else { 16 };
+
 #[derive(Default)]
 pub(in crate::storage) struct SealedSeries {
     order: KeptOrder,
@@ -25,6 +32,16 @@ pub(in crate::storage) struct SealedSeries {
     asked: RoaringBitmap,
     /// The last one at the end.
     written: Vec<Written>,
+}
+
+/// Series of a generation that go to one segment.
+pub(in crate::storage) struct Part {
+    /// By place in the order, as it was when it was asked for.
+    series: RoaringBitmap,
+    /// A segment of the same series.
+    same: Option<Arc<MetricsSegment>>,
+    /// What others have no room for, and nobody will ask for again.
+    is_apart: bool,
 }
 
 /// A segment of just these series, by place in the order.
@@ -36,12 +53,35 @@ struct Written {
 }
 
 impl SealedSeries {
-    /// What these heads hold, in the order of labels, and a segment of the same series if there is one.
-    pub(super) fn of(
-        &mut self,
-        heads: &[Arc<Head>],
-        registries: &[SharedRegistry],
-    ) -> (InOrder<'_>, Option<Arc<MetricsSegment>>) {
+    /// What these heads hold, by the segments that it should go to: one, or two that share no series.
+    pub fn parts(&mut self, heads: &[Arc<Head>], registries: &[SharedRegistry]) -> Vec<Part> {
+        self.ask_for(heads, registries);
+        let known = self.written.iter().filter(|written| written.series.is_subset(&self.asked));
+        let Some(known) = known.max_by_key(|written| written.series.len()) else { return self.all_anew() };
+        let others = &self.asked - &known.series;
+        let (other_count, all_count) = (others.len(), self.asked.len());
+        if other_count > 0 && (all_count < APART_MIN || other_count * ONE_APART_OF > all_count) {
+            return self.all_anew();
+        }
+        let (series, same) = (known.series.clone(), Some(known.segment.clone()));
+        let mut parts = vec![Part { series, same, is_apart: false }];
+        if other_count > 0 {
+            parts.push(Part { series: others, same: None, is_apart: true });
+        }
+        parts
+    }
+
+    fn all_anew(&self) -> Vec<Part> {
+        vec![Part { series: self.asked.clone(), same: None, is_apart: false }]
+    }
+
+    /// The series of a part, in the order of labels. Valid until the next parts are asked for.
+    pub(super) fn in_order(&self, part: &Part) -> InOrder<'_> {
+        InOrder::new(self.order.places(), part.series.clone())
+    }
+
+    /// Makes `asked` the places of what these heads hold.
+    fn ask_for(&mut self, heads: &[Arc<Head>], registries: &[SharedRegistry]) {
         let (let_go, shards) = take_let_go(registries);
         drop(shards);
         self.forget(&let_go);
@@ -53,9 +93,6 @@ impl SealedSeries {
             self.insert(self.unknown(heads), registries);
         }
         assert_eq!(self.asked.len(), series_count, "a series is registered as long as a generation holds it");
-        let same = self.written.iter().find(|written| written.series == self.asked);
-        let same = same.map(|written| written.segment.clone());
-        (InOrder::new(self.order.places(), self.asked.clone()), same)
     }
 
     /// Forgets what the registries let go of.
@@ -103,16 +140,22 @@ impl SealedSeries {
         });
     }
 
-    /// What [`SealedSeries::of`] was asked for last was sealed into this segment, some of it or all.
-    pub fn sealed_into(&mut self, segment: &Arc<MetricsSegment>) {
-        if u64::from(segment.series_count()) == self.asked.len() {
+    /// This segment is what became of a part, of some of its series or all.
+    pub fn sealed_into(&mut self, part: Part, segment: &Arc<MetricsSegment>) {
+        if !part.is_apart && u64::from(segment.series_count()) == part.series.len() {
             self.written.iter_mut().for_each(|written| written.passed_by += 1);
-            self.written.retain(|written| written.series != self.asked && written.passed_by <= PASSED_BY_MAX);
-            let (series, segment) = (self.asked.clone(), segment.clone());
-            self.written.push(Written { series, segment, passed_by: 0 });
+            self.written
+                .retain(|written| written.series != part.series && written.passed_by <= PASSED_BY_MAX);
+            self.written.push(Written { series: part.series, segment: segment.clone(), passed_by: 0 });
             let too_many = self.written.len().saturating_sub(WRITTEN_MAX);
             self.written.drain(..too_many);
         }
+    }
+}
+
+impl Part {
+    pub(super) fn same(&self) -> Option<&Arc<MetricsSegment>> {
+        self.same.as_ref()
     }
 }
 
@@ -168,27 +211,42 @@ mod tests {
         heads
     }
 
+    /// The segments of a generation, in the order of their parts; none where a part has nothing in this range.
     fn sealed(
         heads: &[Arc<Head>],
         registries: &[SharedRegistry],
         range: TimeRange,
         known: &mut SealedSeries,
-    ) -> Option<Vec<u8>> {
-        write_generation(heads, registries, range, (1, 2), known, Vec::new()).unwrap().map(|(bytes, _)| bytes)
+    ) -> Vec<(Part, Option<Vec<u8>>)> {
+        let parts = known.parts(heads, registries).into_iter();
+        parts
+            .map(|part| {
+                let seal = (&*known, &part);
+                let written = write_generation(heads, registries, range, (1, 2), seal, Vec::new()).unwrap();
+                (part, written.map(|(bytes, _)| bytes))
+            })
+            .collect()
     }
 
-    /// The same, of who knows nothing and writes labels as texts.
+    /// Seals a generation, and has it remembered.
+    fn seal(heads: &[Arc<Head>], registries: &[SharedRegistry], known: &mut SealedSeries) {
+        for (part, bytes) in sealed(heads, registries, TimeRange::ALL, known) {
+            known.sealed_into(part, &opened(bytes.unwrap()));
+        }
+    }
+
+    /// A part, written by who knows nothing and writes labels as texts.
     fn plainly_sealed(
         heads: &[Arc<Head>],
         registries: &[SharedRegistry],
         range: TimeRange,
+        (known, part): (&SealedSeries, &Part),
     ) -> Option<Vec<u8>> {
         let mut series = BTreeMap::new();
-        for (head, registry) in heads.iter().zip(registries) {
-            let ids: Vec<u32> = head.series_ids().collect();
-            registry.with_labels(&ids, |id, labels| {
+        for place in known.in_order(part).iter() {
+            registries[place.shard as usize].with_labels(&[place.id], |id, labels| {
                 let mut samples = SampleBuffer::default();
-                head.read(id, range, &mut samples);
+                heads[place.shard as usize].read(id, range, &mut samples);
                 if !samples.floats.is_empty() {
                     series.insert(Labels::from_sorted(labels), samples);
                 }
@@ -201,37 +259,67 @@ mod tests {
         (!series.is_empty()).then(|| to.finish(1, 2).unwrap().0)
     }
 
+    /// How many series each part has, and whether an index of them is known.
+    fn shape(
+        heads: &[Arc<Head>],
+        registries: &[SharedRegistry],
+        known: &mut SealedSeries,
+    ) -> Vec<(u64, bool)> {
+        let parts = known.parts(heads, registries);
+        let held: u64 = heads.iter().map(|head| head.series_ids().count() as u64).sum();
+        assert_eq!(parts.iter().map(|part| part.series.len()).sum::<u64>(), held, "each series has one part");
+        parts.iter().map(|part| (part.series.len(), part.same.is_some())).collect()
+    }
+
     #[test]
     fn what_has_the_series_of_before_has_its_index() {
         let (registries, mut known) = (registries(), SealedSeries::default());
+        let of = |series: &BTreeSet<u32>, time| heads(&registries, series, time);
         let all = BTreeSet::from_iter(0..20);
-        let first = heads(&registries, &all, 1000);
-        let segment = opened(sealed(&first, &registries, TimeRange::ALL, &mut known).unwrap());
-        known.sealed_into(&segment);
-        let again = |known: &mut SealedSeries, series| {
-            let heads = heads(&registries, series, 2000);
-            known.of(&heads, &registries).1.is_some_and(|same| Arc::ptr_eq(&same, &segment))
-        };
-        assert!(again(&mut known, &all));
+        seal(&of(&all, 1000), &registries, &mut known);
+        let again =
+            |series: &BTreeSet<u32>, known: &mut SealedSeries| shape(&of(series, 2000), &registries, known);
+        assert_eq!(again(&all, &mut known), [(20, true)]);
         let few = BTreeSet::from([3, 4]);
-        assert!(!again(&mut known, &few));
-        let small = sealed(&heads(&registries, &few, 2000), &registries, TimeRange::ALL, &mut known).unwrap();
-        known.sealed_into(&opened(small));
-        assert!(again(&mut known, &all), "few series are no reason to forget all");
+        assert_eq!(again(&few, &mut known), [(2, false)]);
+        seal(&of(&few, 2000), &registries, &mut known);
+        assert_eq!(again(&all, &mut known), [(20, true)], "few series are no reason to forget all");
         for _ in 0..PASSED_BY_MAX {
-            let small =
-                sealed(&heads(&registries, &few, 2000), &registries, TimeRange::ALL, &mut known).unwrap();
-            known.sealed_into(&opened(small));
+            seal(&of(&few, 2000), &registries, &mut known);
         }
-        assert!(!again(&mut known, &all), "nobody needed it for long");
-        assert!(!again(&mut known, &(0..21).collect()));
+        assert_eq!(again(&all, &mut known), [(20, false)], "nobody needed it for long");
+    }
+
+    #[test]
+    fn a_few_others_are_apart_until_they_are_many() {
+        let (registries, mut known) = (registries(), SealedSeries::default());
+        let of = |count| heads(&registries, &BTreeSet::from_iter(0..count), 1000);
+        let shape = |count, known: &mut SealedSeries| shape(&of(count), &registries, known);
+        seal(&of(10), &registries, &mut known);
+        for count in [11, 15, 11, 15] {
+            let others = (u64::from(count) - 10, false);
+            assert_eq!(shape(count, &mut known), [(10, true), others]);
+            seal(&of(count), &registries, &mut known);
+        }
+        assert_eq!(shape(16, &mut known), [(16, false)], "more than a third");
+        assert_eq!(shape(9, &mut known), [(9, false)], "one that has gone is in that index");
+        seal(&of(16), &registries, &mut known);
+        assert_eq!(shape(17, &mut known), [(16, true), (1, false)]);
+        // Few series are worth no second segment.
+        let (registries, mut known) = (self::registries(), SealedSeries::default());
+        let of = |count| heads(&registries, &BTreeSet::from_iter(0..count), 1000);
+        seal(&of(1), &registries, &mut known);
+        assert_eq!(self::shape(&of(2), &registries, &mut known), [(2, false)]);
     }
 
     #[test]
     fn an_index_that_changed_after_it_was_read_is_not_copied() {
         let (registries, mut known) = (registries(), SealedSeries::default());
         let all = BTreeSet::from_iter(0..20);
-        let bytes = sealed(&heads(&registries, &all, 1000), &registries, TimeRange::ALL, &mut known).unwrap();
+        let mut parts =
+            sealed(&heads(&registries, &all, 1000), &registries, TimeRange::ALL, &mut known).into_iter();
+        let (part, bytes) = parts.next().unwrap();
+        let bytes = bytes.unwrap();
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("sealed");
         std::fs::write(&path, &bytes).unwrap();
@@ -239,20 +327,28 @@ mod tests {
         let segment = Segment::open(Arc::new(mapped), &path).unwrap();
         segment.verify().unwrap();
         let dictionary = segment.section(DICTIONARY).unwrap().raw().to_vec();
-        known.sealed_into(&Arc::new(MetricsSegment::open(segment)));
+        known.sealed_into(part, &Arc::new(MetricsSegment::open(segment)));
         let at = bytes.windows(dictionary.len()).position(|window| window == dictionary).unwrap();
         let changed = [bytes[at] ^ 1];
         File::options().write(true).open(&path).unwrap().write_all_at(&changed, at as u64).unwrap();
         let heads = heads(&registries, &all, 2000);
-        let plain = plainly_sealed(&heads, &registries, TimeRange::ALL);
-        assert!(known.of(&heads, &registries).1.is_some());
-        assert_eq!(sealed(&heads, &registries, TimeRange::ALL, &mut known), plain);
+        let sealed = sealed(&heads, &registries, TimeRange::ALL, &mut known);
+        let [(part, bytes)] = &sealed[..] else { panic!("{} parts", sealed.len()) };
+        assert!(part.same.is_some());
+        assert_eq!(bytes, &plainly_sealed(&heads, &registries, TimeRange::ALL, (&known, part)));
+    }
+
+    /// Few of them, or all but a few.
+    fn any_series() -> impl Strategy<Value = BTreeSet<u32>> {
+        let all_but = |few: BTreeSet<u32>| (0..40).filter(|series| !few.contains(series)).collect();
+        let few = |at_most| prop::collection::btree_set(0..40u32, 0..at_most);
+        prop_oneof![few(12), few(4).prop_map(all_but)]
     }
 
     proptest! {
         #[test]
         fn whatever_is_known_a_generation_is_sealed_into_the_same_bytes(
-            generations in prop::collection::vec((prop::collection::btree_set(0..12u32, 0..12), 0..4u32), 1..8),
+            generations in prop::collection::vec((any_series(), 0..4u32), 1..8),
         ) {
             let (registries, mut known) = (registries(), SealedSeries::default());
             for (number, (series, kind)) in (1i64..).zip(generations) {
@@ -260,12 +356,15 @@ mod tests {
                 let heads = heads(&registries, &series, time);
                 let ranges = [TimeRange { after: 0, until: time + 20 }, TimeRange { after: time + 20, until: i64::MAX }];
                 for range in if kind == 0 { &ranges[..] } else { &[TimeRange::ALL][..] } {
-                    let plain = plainly_sealed(&heads, &registries, *range);
-                    let bytes = sealed(&heads, &registries, *range, &mut known);
-                    prop_assert_eq!(&bytes, &plain);
-                    if let Some(bytes) = bytes.filter(|_| kind != 1) {
-                        known.sealed_into(&opened(bytes));
+                    let mut held = 0;
+                    for (part, bytes) in sealed(&heads, &registries, *range, &mut known) {
+                        prop_assert_eq!(&bytes, &plainly_sealed(&heads, &registries, *range, (&known, &part)));
+                        held += part.series.len();
+                        if let Some(bytes) = bytes.filter(|_| kind != 1) {
+                            known.sealed_into(part, &opened(bytes));
+                        }
                     }
+                    prop_assert_eq!(held, series.len() as u64);
                 }
                 if kind == 2 {
                     // Some go, and other series will have their ids.

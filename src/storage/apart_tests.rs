@@ -1,0 +1,63 @@
+//! Where a seal knows the index of most of its series, the others go to a segment of their own.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::Store;
+use super::fs::Fs;
+use super::fs::faulty::{Faults, FaultyFs};
+use super::seal::MaintenanceError;
+use super::store_tests::{Contents, NOON, append_and_wait, contents, note, open};
+use super::tier_dirs::temporary_name;
+use crate::model::TimeRange;
+
+/// One sample of so many series.
+fn append_round(store: &Store, model: &mut Contents, series: u32, round: i64) {
+    let samples: Vec<_> = (0..series).map(|n| (n, NOON + round, u64::from(n))).collect();
+    append_and_wait(store, &samples);
+    note(model, &samples);
+}
+
+#[test]
+fn eight_seals_are_merged_whether_they_wrote_one_segment_or_two() {
+    let disk: Arc<dyn Fs> = Arc::new(FaultyFs::default());
+    let (store, mut model) = (open(disk.clone(), Path::new("/d")), Contents::new());
+    append_round(&store, &mut model, 10, 0);
+    store.seal(NOON).unwrap();
+    for round in 1..7 {
+        append_round(&store, &mut model, 12, round);
+        store.seal(NOON).unwrap();
+    }
+    assert_eq!(store.stats().segments, 13);
+    assert!(!store.compact_step(NOON).unwrap(), "seven seals");
+    assert!(contents(&store) == model);
+    let later = store.metrics().select(&[], TimeRange::closed(NOON + 1, NOON + 6)).unwrap();
+    assert_eq!(later.len(), 12, "each once, whatever segment it is in");
+    append_round(&store, &mut model, 12, 7);
+    store.seal(NOON).unwrap();
+    assert_eq!(store.stats().segments, 15);
+    assert!(store.compact_step(NOON).unwrap());
+    assert_eq!(store.stats().segments, 1);
+    assert!(contents(&store) == model);
+    drop(store);
+    assert!(contents(&open(disk, Path::new("/d"))) == model);
+}
+
+#[test]
+fn a_seal_that_fails_at_its_second_segment_leaves_no_file_and_is_done_again() {
+    let disk = FaultyFs::default();
+    let (store, mut model) = (open(Arc::new(disk.clone()), Path::new("/d")), Contents::new());
+    append_round(&store, &mut model, 10, 0);
+    store.seal(NOON).unwrap();
+    append_round(&store, &mut model, 11, 1);
+    let second = temporary_name(store.next_segment_id.load(Ordering::Relaxed) + 1);
+    disk.set_faults(Faults { failing_path: Some(second.leak()), ..Faults::default() });
+    assert!(matches!(store.seal(NOON), Err(MaintenanceError::Io { .. })));
+    assert_eq!(disk.list(Path::new("/d/hot")).unwrap().len(), 1, "of the first seal");
+    assert!(contents(&store) == model);
+    disk.set_faults(Faults::default());
+    store.seal(NOON).unwrap();
+    assert!(contents(&store) == model);
+    assert_eq!(disk.list(Path::new("/d/hot")).unwrap().len(), store.stats().segments);
+}
