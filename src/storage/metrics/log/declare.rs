@@ -1,50 +1,48 @@
-//! Declares series. Most labels of a series are those of the one before it, in the same places: what is written of these is copied,
-//! and their texts are not looked at.
+//! Declares series. Most labels of a series are those of the one before it, in the same places: of these nothing is written but that.
 
 use super::super::registry::Reading;
-use super::{begin, tag, write_text};
-use crate::codec::varint::write_u64;
+use super::{LABELS_PER_MARKS, MARK_BITS, begin, mark, tag, write_text};
+use crate::codec::varint::{write_i64, write_u64};
 
 /// Appends a block that declares these series, one at least; all of them are registered.
 pub(in crate::storage::metrics) fn declare_series(ids: &[u32], registry: &Reading<'_>, to: &mut Vec<u8>) {
     begin(tag::SERIES, ids.len(), to);
-    let (mut before, mut written) = (Written::default(), Written::default());
+    let (mut id_before, mut before, mut labels) = (0, Vec::new(), Vec::new());
     for &id in ids {
-        written.labels.clear();
-        written.labels.extend(registry.labels(id).expect("a row refers to a registered series"));
-        write_u64(to, id.into());
-        write_u64(to, written.labels.len() as u64);
-        written.put(&before, |symbol| registry.text(symbol), to);
-        std::mem::swap(&mut before, &mut written);
+        labels.clear();
+        labels.extend(registry.labels(id).expect("a row refers to a registered series"));
+        write_i64(to, i64::from(id) - i64::from(id_before));
+        write_labels(&labels, &before, |symbol| registry.text(symbol), to);
+        id_before = id;
+        std::mem::swap(&mut before, &mut labels);
     }
 }
 
-/// The labels of a series in a payload.
-#[derive(Default)]
-struct Written {
-    /// The symbols of each, which are the same for the same texts.
-    labels: Vec<(u32, u32)>,
-    /// Where the first one begins, and where each ends.
-    ends: Vec<usize>,
-}
-
-impl Written {
-    fn put<'t>(&mut self, before: &Written, text: impl Fn(u32) -> &'t str, to: &mut Vec<u8>) {
-        self.ends.clear();
-        self.ends.push(to.len());
-        while let Some(&(name, value)) = self.labels.get(self.ends.len() - 1) {
-            let at = self.ends.len() - 1;
-            let pairs = self.labels[at..].iter().zip(before.labels.get(at..).unwrap_or(&[]));
-            let same = pairs.take_while(|(mine, other)| mine == other).count();
-            if same == 0 {
+/// Labels as symbols of their names and values, which are the same for the same texts.
+fn write_labels<'t>(
+    labels: &[(u32, u32)],
+    before: &[(u32, u32)],
+    text: impl Fn(u32) -> &'t str,
+    to: &mut Vec<u8>,
+) {
+    write_u64(to, labels.len() as u64);
+    let mut before = before.iter();
+    for some in labels.chunks(LABELS_PER_MARKS) {
+        let marks_at = to.len();
+        to.push(0);
+        for (number, &(name, value)) in some.iter().enumerate() {
+            let mark = match before.next() {
+                Some(&same) if same == (name, value) => mark::SAME,
+                Some(&(same, _)) if same == name => mark::SAME_NAME,
+                _ => mark::OTHER,
+            };
+            to[marks_at] |= mark << (number * MARK_BITS);
+            if mark == mark::OTHER {
                 write_text(text(name), to);
-                write_text(text(value), to);
-                self.ends.push(to.len());
-                continue;
             }
-            let (from, shift) = (before.ends[at], to.len() - before.ends[at]);
-            to.extend_from_within(from..before.ends[at + same]);
-            self.ends.extend(before.ends[at + 1..=at + same].iter().map(|end| end + shift));
+            if mark != mark::SAME {
+                write_text(text(value), to);
+            }
         }
     }
 }
@@ -53,30 +51,71 @@ impl Written {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::write_series;
+    use super::super::{DeclaredSeries, read_payload};
     use super::*;
     use crate::model::Labels;
     use crate::storage::metrics::registry::Registry;
 
+    fn any_labels() -> impl Strategy<Value = Labels> {
+        // More than one byte's worth of marks.
+        prop::collection::btree_map("[a-g]", "[x-z]|é", 0..7)
+            .prop_map(|pairs| Labels::from_pairs(pairs).expect("a map holds each name once"))
+    }
+
+    /// The payload that declares these series in blocks of this many, and what it declares.
+    fn declared(series: &[Labels], block_len: usize) -> (Vec<u8>, Vec<(u32, Labels)>) {
+        let registry = Registry::default();
+        let id = |labels: &Labels| registry.find_or_insert(labels, labels.fingerprint(), 99).unwrap().0;
+        let ids: Vec<u32> = series.iter().map(id).collect();
+        let mut payload = Vec::new();
+        for ids in ids.chunks(block_len) {
+            declare_series(ids, &registry.reading(), &mut payload);
+        }
+        (payload, ids.into_iter().zip(series.iter().cloned()).collect())
+    }
+
     proptest! {
         #[test]
-        fn series_are_declared_as_one_by_one(
-            series in prop::collection::vec(prop::collection::btree_map("[a-d]", "[x-z]|é", 0..5), 1..12),
-            picks in prop::collection::vec(any::<prop::sample::Index>(), 1..30),
-            head in prop::collection::vec(any::<u8>(), 0..3),
+        fn declared_series_are_read_back(
+            series in prop::collection::vec(any_labels(), 1..30),
+            block_len in 1..30usize,
         ) {
-            let registry = Registry::default();
-            let all: Vec<Labels> = series.iter().map(|pairs| Labels::from_pairs(pairs.iter()).unwrap()).collect();
-            let id = |labels: &Labels| registry.find_or_insert(labels, labels.fingerprint(), 99).unwrap().0;
-            let ids: Vec<u32> = all.iter().map(id).collect();
-            let picks: Vec<usize> = picks.into_iter().map(|pick| pick.index(all.len())).collect();
-            let (mut found, mut expected) = (head.clone(), head);
-            declare_series(&picks.iter().map(|&at| ids[at]).collect::<Vec<_>>(), &registry.reading(), &mut found);
-            begin(tag::SERIES, picks.len(), &mut expected);
-            for at in picks {
-                write_series(ids[at], all[at].iter(), &mut expected);
-            }
-            prop_assert_eq!(found, expected);
+            let (payload, declared) = declared(&series, block_len);
+            let read = read_payload(&payload).unwrap();
+            let of = |series: DeclaredSeries<'_, '_>| {
+                let labels = Labels::from_sorted(series.labels());
+                assert_eq!(series.fingerprint, labels.fingerprint());
+                (series.id, labels)
+            };
+            prop_assert_eq!(read.series.iter().map(of).collect::<Vec<_>>(), declared);
         }
+
+        #[test]
+        fn a_damaged_declaration_is_refused_or_declares_labels(
+            series in prop::collection::vec(any_labels(), 1..10),
+            at in any::<prop::sample::Index>(),
+            byte in any::<u8>(),
+        ) {
+            let (mut payload, _) = declared(&series, 10);
+            *at.get_mut(&mut payload) = byte;
+            if let Ok(read) = read_payload(&payload) {
+                for series in read.series.iter() {
+                    prop_assert!(series.labels().is_sorted_by(|a, b| a.0 < b.0));
+                    prop_assert!(series.labels().all(|(_, value)| !value.is_empty()));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_series_like_the_one_before_takes_a_few_bytes() {
+        let tags: Vec<_> = (0..10).map(|n| (format!("tag_{n}"), format!("value of {n}"))).collect();
+        let of = |name: &str| {
+            let pairs = tags.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+            Labels::from_pairs(pairs.chain([("__name__", name)])).unwrap()
+        };
+        let (one, two) = (declared(&[of("m1")], 9).0, declared(&[of("m1"), of("m2")], 9).0);
+        let (id, label_count, marks, name) = (1, 1, 3, 3);
+        assert_eq!(two.len() - one.len(), id + label_count + marks + name);
     }
 }

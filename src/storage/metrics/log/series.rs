@@ -4,7 +4,8 @@
 use std::ops::Range;
 use std::ptr;
 
-use super::{BadPayload, Reader, write_text};
+use super::reader::Reader;
+use super::{BadPayload, LABELS_PER_MARKS, MARK_BITS, mark, write_text};
 use crate::codec::varint::write_u64;
 use crate::model::labels::label_hash;
 
@@ -20,6 +21,12 @@ struct LoggedLabel<'p> {
     name: &'p str,
     value: &'p str,
     hash: u128,
+}
+
+impl<'p> LoggedLabel<'p> {
+    fn new(name: &'p str, value: &'p str) -> LoggedLabel<'p> {
+        LoggedLabel { name, value, hash: label_hash(name, value) }
+    }
 }
 
 #[derive(Debug)]
@@ -52,8 +59,8 @@ impl DeclaredSeries<'_, '_> {
     }
 }
 
-/// Appends a series as [`declare_series`](super::declare_series) does, whatever is before it.
-pub(super) fn write_series<'a>(
+/// Appends an id and labels, whatever is before them.
+pub(super) fn write_in_full<'a>(
     id: u32,
     labels: impl Iterator<Item = (&'a str, &'a str)> + Clone,
     to: &mut Vec<u8>,
@@ -68,6 +75,57 @@ pub(super) fn write_series<'a>(
 
 impl<'a> Reader<'a> {
     pub(super) fn series(&mut self, count: usize, to: &mut LoggedSeries<'a>) -> Result<(), BadPayload> {
+        let (mut id, mut before) = (0, 0..0);
+        for _ in 0..count {
+            id = self.id_from(id)?;
+            let start = to.labels.len();
+            let fingerprint = self.marked_labels(before, &mut to.labels)?;
+            before = start..to.labels.len();
+            to.series.push(DeclaredRow { id, fingerprint, end: before.end });
+        }
+        Ok(())
+    }
+
+    /// Appends the labels of a series, and answers with its fingerprint. `before`: those of the series before it.
+    fn marked_labels(
+        &mut self,
+        before: Range<usize>,
+        to: &mut Vec<LoggedLabel<'a>>,
+    ) -> Result<u128, BadPayload> {
+        let (start, count) = (to.len(), self.unsigned()?);
+        let (mut has_names_of_before, mut marks, mut fingerprint) = (true, 0, 0u128);
+        for number in 0..count as usize {
+            if number % LABELS_PER_MARKS == 0 {
+                marks = self.byte()?;
+            }
+            let like = before.clone().nth(number).map(|at| to[at]);
+            let label = match (marks & ((1 << MARK_BITS) - 1), like) {
+                (mark::SAME, Some(like)) => like,
+                (mark::SAME_NAME, Some(like)) => LoggedLabel::new(like.name, self.text()?),
+                (mark::OTHER, _) => {
+                    has_names_of_before = false;
+                    LoggedLabel::new(self.text()?, self.text()?)
+                }
+                _ => return Err(self.bad("a label like one that is not there")),
+            };
+            marks >>= MARK_BITS;
+            let is_after_last =
+                has_names_of_before || to[start..].last().is_none_or(|last| last.name < label.name);
+            if label.value.is_empty() || !is_after_last {
+                return Err(self.bad("labels out of order"));
+            }
+            fingerprint = fingerprint.wrapping_add(label.hash);
+            to.push(label);
+        }
+        Ok(fingerprint)
+    }
+
+    /// The same, from a block of an older version.
+    pub(super) fn series_in_full(
+        &mut self,
+        count: usize,
+        to: &mut LoggedSeries<'a>,
+    ) -> Result<(), BadPayload> {
         // What is before the first one may be of several series, whose names do not increase from one to the next.
         let (mut before, mut start) = (to.labels.len(), to.labels.len());
         for _ in 0..count {
@@ -113,7 +171,7 @@ impl<'a> Reader<'a> {
         let name = self.text_like(like.map(|like| like.name))?;
         let value = self.text_like(like.map(|like| like.value))?;
         let is_same = |like: &LoggedLabel<'_>| ptr::eq(like.name, name) && ptr::eq(like.value, value);
-        Ok(like.filter(is_same).unwrap_or_else(|| LoggedLabel { name, value, hash: label_hash(name, value) }))
+        Ok(like.filter(is_same).unwrap_or_else(|| LoggedLabel::new(name, value)))
     }
 }
 
@@ -134,10 +192,10 @@ mod tests {
             let mut payload = Vec::new();
             let ids: Vec<u32> = (7..7 + series.len() as u32).collect();
             for (ids, series) in ids.chunks(block_len).zip(series.chunks(block_len)) {
-                begin(tag::SERIES, series.len(), &mut payload);
+                begin(tag::SERIES_IN_FULL, series.len(), &mut payload);
                 for (id, pairs) in ids.iter().zip(series) {
                     let pairs = pairs.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-                    write_series(*id, pairs, &mut payload);
+                    write_in_full(*id, pairs, &mut payload);
                 }
             }
             // As whoever sorts them one by one.
