@@ -4,6 +4,8 @@
 //! A state stands for a symbol, and says how many bits lead to the next state. Four states take turns, so that the
 //! processor need not wait for one look-up before it starts the next.
 
+use std::sync::LazyLock;
+
 use super::bits::{BitReader, BitWriter};
 use super::{Malformed, take_u8};
 
@@ -50,7 +52,8 @@ impl Shares {
 
     /// About how many bits symbols that come so often take, with the shares.
     pub fn cost_bits(&self, counts: &[u32]) -> usize {
-        let bits_of = |share: u16| f64::from(self.log) - f64::from(share).log2();
+        let logarithms = &*LOGARITHMS;
+        let bits_of = |share: u16| f64::from(self.log) - logarithms[usize::from(share)];
         let each = self.of.iter().zip(counts).filter(|(share, _)| **share > 0);
         let bits: f64 = each.map(|(&share, &count)| f64::from(count) * bits_of(share)).sum();
         let shares: u32 = self.of.iter().map(|&share| share_bits(share, self.log)).sum();
@@ -119,6 +122,10 @@ impl Shares {
         symbols
     }
 }
+
+/// To the base of two, by share: to reckon them takes longer than to count symbols.
+static LOGARITHMS: LazyLock<[f64; SIZE_MAX + 1]> =
+    LazyLock::new(|| std::array::from_fn(|share| (share as f64).log2()));
 
 /// Low bits of a share that are written as they are.
 fn low_bits(log: u32) -> u32 {

@@ -10,15 +10,21 @@ pub fn packed_len(count: usize, width: u32) -> usize {
 
 /// Appends the low `width` bits of each value.
 pub fn pack(values: &[u64], width: u32, out: &mut Vec<u8>) {
-    let (mut pending, mut filled) = (0u128, 0);
+    if width == 0 {
+        return;
+    }
+    let mask = u64::MAX >> (u64::BITS - width);
+    let (mut pending, mut filled) = (0, 0);
+    out.reserve(packed_len(values.len(), width));
     for &value in values {
-        let low = if width == 64 { value } else { value & ((1 << width) - 1) };
-        pending |= u128::from(low) << filled;
+        let low = value & mask;
+        pending |= low << filled;
         filled += width;
-        if filled >= 64 {
-            out.extend_from_slice(&(pending as u64).to_le_bytes());
-            pending >>= 64;
-            filled -= 64;
+        if filled >= u64::BITS {
+            out.extend_from_slice(&pending.to_le_bytes());
+            filled -= u64::BITS;
+            // What did not fit; nothing where the value ended with the word.
+            pending = if filled == 0 { 0 } else { low >> (width - filled) };
         }
     }
     out.extend_from_slice(&pending.to_le_bytes()[..(filled as usize).div_ceil(8)]);

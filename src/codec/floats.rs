@@ -205,6 +205,10 @@ impl Decimals {
     /// Fails with a larger exponent that suits more of the values, or with `None` if none does.
     fn with_exponent(values: &[f64], exponent: usize, patches_max: usize) -> Result<Decimals, Option<usize>> {
         let mut integers = Vec::with_capacity(values.len());
+        if exponent > 0 && extend_decimals(&mut integers, values, exponent) {
+            return Ok(Decimals::of(exponent, integers, Vec::new()));
+        }
+        integers.clear();
         let mut patches = Vec::new();
         let mut last = 0;
         for (at, &value) in values.iter().enumerate() {
@@ -247,9 +251,33 @@ impl Decimals {
     }
 }
 
+/// The integers of values that are decimals of this exponent, all of them: those that [`as_decimal`] tells of each. Else some of
+/// them, or none. A loop without branches, or conversions.
+pub(super) fn extend_decimals(integers: &mut Vec<i64>, values: &[f64], exponent: usize) -> bool {
+    /// If one is no decimal, others are none either: most of them need not be looked at then.
+    const AT_ONCE: usize = 32;
+    let power = POWERS[exponent];
+    values.chunks(AT_ONCE).all(|values| {
+        let (mut differing, mut below_max) = (0, -1);
+        integers.extend(values.iter().map(|value| {
+            let scaled = value * power;
+            let sum = scaled + ROUND;
+            differing |= ((sum - ROUND) / power).to_bits() ^ value.to_bits();
+            // Negative where the one is less.
+            below_max &= scaled.abs().to_bits() as i64 - ROUNDED_MAX.to_bits() as i64;
+            sum.to_bits().wrapping_sub(ROUND.to_bits()) as i64
+        }));
+        differing == 0 && below_max < 0
+    })
+}
+
 /// The least power of ten above this one that makes the value an integer.
 pub(super) fn larger_exponent(value: f64, exponent: usize) -> Option<usize> {
-    (exponent + 1..=EXPONENT_MAX).find(|&e| as_decimal(value, e).is_some())
+    let mut larger = exponent + 1..=EXPONENT_MAX;
+    // A decimal of few digits is one of more digits, too: what is none of the most that can be told is none at all.
+    let most = larger.clone().rev().find(|&e| (value * POWERS[e]).abs() < ROUNDED_MAX)?;
+    as_decimal(value, most)?;
+    larger.find(|&e| as_decimal(value, e).is_some())
 }
 
 /// The greatest factor of all distances from the first one; 1 where a distance leaves 64 bits.
@@ -435,11 +463,44 @@ mod tests {
         ]);
     }
 
+    /// Decimals, of as many digits as can be told and more, and what is beside them.
+    fn near_a_decimal() -> impl Strategy<Value = f64> {
+        let digits =
+            prop_oneof![-1000i64..1000, -(1i64 << 53)..1 << 53, (-8i64..8).prop_map(|by| (1 << 51) + by)];
+        let beside = prop_oneof![6 => Just(0i64), 1 => -3i64..3, 1 => -1000i64..1000];
+        let decimal = (digits, 0..=EXPONENT_MAX, beside, any::<bool>()).prop_map(
+            |(digits, exponent, beside, is_below)| {
+                let value = from_ordered_bits(ordered_bits(digits as f64 / POWERS[exponent]) + beside);
+                if is_below { -value } else { value }
+            },
+        );
+        prop_oneof![19 => decimal, 1 => any_bits()]
+    }
+
     fn any_bits() -> impl Strategy<Value = f64> {
         any::<u64>().prop_map(f64::from_bits)
     }
 
     proptest! {
+        #[test]
+        fn decimals_are_found_at_once_as_one_by_one(
+            values in prop::collection::vec(near_a_decimal(), 0..4), some in prop::collection::vec(-100_000i64..100_000, 0..70),
+            exponent in 0..=EXPONENT_MAX,
+        ) {
+            for &value in &values {
+                let plain = (exponent + 1..=EXPONENT_MAX).find(|&e| as_decimal(value, e).is_some());
+                prop_assert_eq!(larger_exponent(value, exponent), plain, "of {}", value);
+            }
+            let exponent = exponent.max(1);
+            let some: Vec<f64> = some.into_iter().map(|digits| digits as f64 / POWERS[exponent]).collect();
+            let alone: Vec<Vec<f64>> = values.iter().map(|&value| vec![value]).collect();
+            for values in alone.into_iter().chain([some.clone(), [some, values].concat()]) {
+                let mut integers = Vec::new();
+                let found = extend_decimals(&mut integers, &values, exponent).then_some(integers);
+                prop_assert_eq!(found, values.iter().map(|&value| as_decimal(value, exponent)).collect::<Option<Vec<_>>>());
+            }
+        }
+
         #[test]
         fn any_floats_come_back(values in prop::collection::vec(any_bits(), 0..300)) {
             bytes_of(&values);

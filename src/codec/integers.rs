@@ -29,6 +29,10 @@ const EXCEPTION_BITS: usize = 16;
 /// At most one in so many is left out of a window: more may be far away.
 const LEFT_OUT_SHARE: usize = 4;
 
+/// How many are left out to see what that saves.
+const LEFT_OUT: [usize; 10] = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32];
+const LEFT_OUT_COUNT_BITS: usize = 8;
+
 /// Added to the order where residuals are coded by how often they come.
 const CODED: u8 = 4;
 
@@ -281,17 +285,18 @@ fn cheapest_window<const LEN: usize>(residuals: &[i64], widest: Window) -> Windo
     }
     let count = residuals.len();
     let mut best = (widest.width as usize * count, widest.base, widest.width);
-    for left_out in [1, 2, 3, 4, 6, 8, 12, 16, 24, 32] {
+    for left_out in LEFT_OUT {
         if left_out * LEFT_OUT_SHARE > count || left_out * EXCEPTION_BITS >= best.0 {
             break;
         }
-        for low in 0..=left_out {
-            let (base, top) = (sorted[low], sorted[count - 1 - (left_out - low)]);
-            let width = width_between(base, top);
-            let cost = width as usize * count + left_out * EXCEPTION_BITS + 8;
-            if cost < best.0 {
-                best = (cost, base, width);
-            }
+        // Some of the smallest, and the others of the greatest.
+        let windows = || sorted.iter().zip(&sorted[count - 1 - left_out..]);
+        let distance = |(low, top): (&i64, &i64)| top.wrapping_sub(*low) as u64;
+        let width = width_of(windows().map(distance).min().expect("there are more than are left out"));
+        let cost = width as usize * count + left_out * EXCEPTION_BITS + LEFT_OUT_COUNT_BITS;
+        if cost < best.0 {
+            let first = windows().find(|&window| width_of(distance(window)) == width);
+            best = (cost, *first.expect("one has this width").0, width);
         }
     }
     let (_, base, width) = best;
@@ -301,32 +306,43 @@ fn cheapest_window<const LEN: usize>(residuals: &[i64], widest: Window) -> Windo
 
 /// Bits that tell apart what lies between these. A distance of 2^63 and more would turn the signed high part around.
 fn width_between(low: i64, high: i64) -> u32 {
-    match bit_len(high.wrapping_sub(low) as u64) {
+    width_of(high.wrapping_sub(low) as u64)
+}
+
+fn width_of(distance: u64) -> u32 {
+    match bit_len(distance) {
         63.. => 64,
         width => width as u32,
     }
 }
 
-/// Whether a narrower window may be cheaper, told without sorting: by how many residuals lie in each sixteenth of the
-/// widest.
+/// Whether a narrower window may be cheaper, told without sorting: by how many residuals lie in each part of the widest.
 fn may_leave_out(residuals: &[i64], widest: &Window) -> bool {
-    const BINS: usize = 16;
-    const BIN_BITS: u32 = BINS.ilog2();
-    if !(BIN_BITS..u64::BITS).contains(&widest.width) {
+    const BIN_BITS: u32 = 4;
+    const BINS: usize = 1 << BIN_BITS;
+    if widest.width == u64::BITS {
         return true;
     }
-    let mut counts = [0u8; BINS];
+    let (bin_width, binned_width) = (widest.width.saturating_sub(BIN_BITS), widest.width.min(BIN_BITS));
+    let mut before = [0u8; BINS + 1];
     for residual in residuals {
-        let bin = residual.wrapping_sub(widest.base) as u64 >> (widest.width - BIN_BITS);
-        counts[bin as usize % BINS] += 1;
+        let bin = residual.wrapping_sub(widest.base) as u64 >> bin_width;
+        before[1 + bin as usize % BINS] += 1;
     }
-    // One that is a bit narrower is eight bins wide, and may touch one more; and so on. Four bits saved pay for a quarter of the
-    // residuals, and no more of them may be left out.
-    const { assert!(EXCEPTION_BITS / LEFT_OUT_SHARE == 4) };
-    [(1, 9), (2, 5), (3, 3), (4, 2)].into_iter().any(|(bits_saved, bins)| {
-        let held = counts.windows(bins).map(|bins| bins.iter().map(|&count| usize::from(count)).sum());
-        let left_out = residuals.len() - held.max().unwrap_or(0);
-        left_out * EXCEPTION_BITS <= bits_saved * residuals.len()
+    (0..BINS).for_each(|bin| before[bin + 1] += before[bin]);
+    // Four bits saved pay for a quarter of the residuals, and no more of them may be left out.
+    const BITS_SAVED_MAX: u32 = 4;
+    const { assert!(BITS_SAVED_MAX as usize * LEFT_OUT_SHARE == EXCEPTION_BITS) };
+    (1..=binned_width.min(BITS_SAVED_MAX)).any(|bits_saved| {
+        // Where a bin is no single number, a window may begin inside one and touch one more.
+        let bins = (1 << (binned_width - bits_saved)) + usize::from(bin_width > 0);
+        let held = before[bins..].iter().zip(&before).map(|(until, from)| until - from).max().unwrap_or(0);
+        let outside = residuals.len() - usize::from(held);
+        let left_out = LEFT_OUT.into_iter().find(|&left_out| left_out >= outside);
+        left_out.filter(|left_out| left_out * LEFT_OUT_SHARE <= residuals.len()).is_some_and(|left_out| {
+            let bits = left_out * EXCEPTION_BITS + LEFT_OUT_COUNT_BITS;
+            bits_saved == BITS_SAVED_MAX || bits < bits_saved as usize * residuals.len()
+        })
     })
 }
 
@@ -402,7 +418,27 @@ mod tests {
     fn window_of(residuals: &[i64]) -> (Window, Window) {
         let (min, max) = (*residuals.iter().min().unwrap(), *residuals.iter().max().unwrap());
         let widest = Window { base: min, width: width_between(min, max), exceptions: 0 };
-        (choose_window::<GROUP>(residuals), cheapest_window::<GROUP>(residuals, widest))
+        (choose_window::<GROUP>(residuals), plainly_cheapest(residuals, widest))
+    }
+
+    /// Of all windows one after the other.
+    fn plainly_cheapest(residuals: &[i64], widest: Window) -> Window {
+        let (mut sorted, count) = (residuals.to_vec(), residuals.len());
+        sorted.sort_unstable();
+        let mut best = (widest.width as usize * count, widest.base, widest.width);
+        for left_out in LEFT_OUT.into_iter().take_while(|left_out| left_out * LEFT_OUT_SHARE <= count) {
+            for low in 0..=left_out {
+                let (base, top) = (sorted[low], sorted[count - 1 - (left_out - low)]);
+                let width = width_between(base, top);
+                let cost = width as usize * count + left_out * EXCEPTION_BITS + LEFT_OUT_COUNT_BITS;
+                if cost < best.0 {
+                    best = (cost, base, width);
+                }
+            }
+        }
+        let (_, base, width) = best;
+        let is_outside = |r: &&i64| width < 64 && r.wrapping_sub(base) >> width != 0;
+        Window { base, width, exceptions: residuals.iter().filter(is_outside).count() }
     }
 
     #[test]

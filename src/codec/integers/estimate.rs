@@ -76,7 +76,7 @@ fn estimate(values: &[i64], order: usize) -> usize {
 fn estimate_group(residuals: &[i64]) -> (usize, usize) {
     let last = residuals.len() - 1;
     let mut some = [0, last / 4, last / 2, last - last / 4, last].map(|at| residuals[at]);
-    some.sort_unstable();
+    sort_few(&mut some);
     let typical = some[2];
     let (min, max) = min_max(residuals);
     let of_all = residuals.len() * bit_len(max.wrapping_sub(min) as u64);

@@ -41,8 +41,18 @@ impl Residuals {
                 }
             }
         }
+        Some(Residuals::new(scale, residuals, patches))
+    }
+
+    /// The same where these integers stand for the values, for each of them.
+    pub fn of_integers(scale: Scale, integers: &[i64], expected: impl Fn(usize) -> i64) -> Residuals {
+        let residuals = integers.iter().enumerate().map(|(at, integer)| integer.wrapping_sub(expected(at)));
+        Residuals::new(scale, residuals.collect(), Vec::new())
+    }
+
+    fn new(scale: Scale, residuals: Vec<i64>, patches: Vec<(usize, u64)>) -> Residuals {
         let estimate = Estimate::up_to(ORDER_MAX, &residuals);
-        Some(Residuals { scale, residuals, estimate, patches })
+        Residuals { scale, residuals, estimate, patches }
     }
 
     /// About how many bits all of it takes.

@@ -2,7 +2,8 @@
 //! expect.
 
 use crate::codec::floats::{
-    EXPONENT_MAX, POWERS, as_decimal, common_factor, from_ordered_bits, larger_exponent, ordered_bits,
+    EXPONENT_MAX, POWERS, as_decimal, common_factor, extend_decimals, from_ordered_bits, larger_exponent,
+    ordered_bits,
 };
 use crate::codec::integers::varint_bits;
 use crate::codec::varint::{read_i64, read_u64, write_i64, write_u64};
@@ -104,7 +105,14 @@ impl Scale {
                 continue;
             }
             match larger_exponent(value, exponent) {
-                Some(larger) => exponent = larger,
+                Some(larger) => {
+                    exponent = larger;
+                    // Mostly this suits all of them.
+                    let mut integers = Vec::with_capacity(values().count());
+                    if columns.iter().all(|column| extend_decimals(&mut integers, column, exponent)) {
+                        return Scale::of_integers(exponent, &integers);
+                    }
+                }
                 None => strangers += 1,
             }
             if strangers > strangers_max {
@@ -116,8 +124,27 @@ impl Scale {
         if integers.is_empty() || values().count() - integers.len() > strangers_max {
             return Scale::Bits;
         }
+        Scale::of_integers(exponent, &integers)
+    }
+
+    /// Of decimals that are these integers, one at least.
+    fn of_integers(exponent: usize, integers: &[i64]) -> Scale {
         let factor = common_factor(integers.iter().copied());
         Scale::Decimal { exponent, offset: if factor > 1 { integers[0] } else { 0 }, factor }
+    }
+
+    /// The integers that values stand for in this scale, if it is the one that was found for them and every bit comes back from each:
+    /// all at once.
+    pub fn integers_of(self, values: &[f64]) -> Option<Vec<i64>> {
+        let Scale::Decimal { exponent, offset, factor } = self else { return None };
+        let mut integers = Vec::with_capacity(values.len());
+        if !extend_decimals(&mut integers, values, exponent) {
+            return None;
+        }
+        if factor != 1 {
+            integers.iter_mut().for_each(|integer| *integer = integer.wrapping_sub(offset) / factor);
+        }
+        Some(integers)
     }
 
     /// A decimal scale that has an integer near nearly all values, and is coarse against what is near: so it takes many

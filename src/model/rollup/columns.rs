@@ -205,6 +205,7 @@ fn sum_of_sums(sums: &[f64]) -> f64 {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::{BucketTimes, TimesPart};
     use super::*;
     use crate::model::metrics::stale_marker;
 
@@ -257,6 +258,31 @@ mod tests {
                 coarse.push(end, &expected.merged(rows));
             }
             prop_assert_eq!(spelled(&found.coarsen(300_000)), spelled(&coarse));
+        }
+
+        #[test]
+        fn used_buffers_hold_nothing_of_what_was_in_them(lists in prop::collection::vec((samples(), 0u16..512, 1i64..4), 1..6)) {
+            let (mut runs, mut coarse) = (Runs::default(), FloatBuckets::default());
+            let times = BucketTimes { ends: vec![1, 2], counts: vec![3, 0], firsts: vec![1, 2], lasts: vec![1, 2], stale_at: vec![NEVER, 2] };
+            let part = TimesPart { times: times.into(), rows: 0..2 };
+            for (samples, has, minutes) in lists {
+                let (times, values): (Vec<i64>, Vec<f64>) = samples.into_iter().unzip();
+                let mut fine = FloatBuckets::new(Columns(has));
+                fine.fold(&times, &values, 60_000);
+                let resolution_ms = minutes * 300_000;
+                runs.find(&fine.ends, resolution_ms);
+                fine.coarsen_runs(&runs, &mut coarse);
+                let mut expected = FloatBuckets::new(fine.has.mergeable());
+                for (end, rows) in super::runs(&fine.ends, resolution_ms) {
+                    expected.push(end, &fine.merged(rows));
+                }
+                prop_assert_eq!(spelled(&coarse), spelled(&expected));
+                // A reader fills what it has with times that others share.
+                if minutes == 2 {
+                    coarse.clear(Columns::ALL);
+                    coarse.extend_times(&part);
+                }
+            }
         }
 
         #[test]

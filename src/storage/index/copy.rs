@@ -11,10 +11,25 @@ pub struct IndexCopy<'i> {
     sections: [(SectionId, &'i [u8]); 4],
 }
 
+const SECTIONS: [SectionId; 4] = [SERIES, DICTIONARY, POSTINGS, NAMES];
+
+impl Index {
+    /// Whether every byte is that of the other one: then an ordinal is the same series in both.
+    pub fn is_same_as(&self, other: &Index) -> Result<bool, SegmentError> {
+        for id in SECTIONS {
+            let (section, others) = (self.segment().section(id)?, other.segment().section(id)?);
+            if section.len() != others.len() || section.all()? != others.all()? {
+                return Ok(false);
+            }
+        }
+        Ok(self.series_count() == other.series_count())
+    }
+}
+
 impl<'i> IndexCopy<'i> {
     /// Reads all of it, as if for the first time: what changed since would be given checksums that are right.
     pub fn of(index: &'i Index) -> Result<IndexCopy<'i>, SegmentError> {
-        let mut sections = [SERIES, DICTIONARY, POSTINGS, NAMES].map(|id| (id, &[][..]));
+        let mut sections = SECTIONS.map(|id| (id, &[][..]));
         for (id, bytes) in &mut sections {
             *bytes = index.segment().section(*id)?.all_checked_anew()?;
         }

@@ -79,7 +79,7 @@ impl IndexWriter {
     }
 
     /// Writes the sections.
-    pub fn finish<W: Write>(self, to: &mut SegmentWriter<W>) -> io::Result<()> {
+    pub fn finish<W: Write>(&self, to: &mut SegmentWriter<W>) -> io::Result<()> {
         let names: Vec<Name<'_>> = sorted(&self.names)
             .into_iter()
             .map(|(text, number)| Name { text, values: sorted(&self.values[number as usize]) })

@@ -9,13 +9,15 @@ use roaring::RoaringBitmap;
 use super::SampleBuffer;
 use super::head::Head;
 use super::merge::{merge_floats, merge_histograms};
+use super::merged_index::MergedIndex;
 use super::registered_index::write_registered_index;
 use super::registry::SharedRegistry;
 use super::rollup::merge_rollups;
 use super::sealed_series::{Part, SealedSeries};
+use super::segment_reader::LookUp;
 use super::segment_writer::{MetricsSegmentWriter, SeriesData};
 use super::visible::VisibleSegment;
-use super::walk::Walk;
+use super::walk::{Places, Walk};
 use crate::codec::Effort;
 use crate::model::{Exemplar, TimeRange, Timestamp};
 use crate::storage::errors::MergeError;
@@ -96,32 +98,43 @@ pub(in crate::storage) fn merge_segments<W: Write>(
     }
     let mut to = MetricsSegmentWriter::new(to, 0, 0).map_err(MergeError::Write)?.with_effort(effort);
     let (mut samples, mut run) = (SampleBuffer::default(), SampleBuffer::default());
-    let mut walk = Walk::new(inputs)?;
-    while let Some((labels, found)) = walk.next()? {
+    let (mut walk, mut found) = (Walk::new(inputs)?, Places::new());
+    let mut index = MergedIndex::of(&walk);
+    let mut look_ups: Vec<LookUp> = inputs.iter().map(|input| input.segment().look_up()).collect();
+    while walk.next(&mut found)? {
         if is_stopping() {
             return Err(MergeError::Stopped);
         }
         samples.clear();
         let (mut starts, mut exemplars) = (Vec::new(), Vec::new());
-        for (place, ordinal) in found {
-            let input = &inputs[place];
-            run.clear();
-            input.read(ordinal, TimeRange::ALL, &mut run)?;
-            merge_floats(&mut samples, &run.float_timestamps, &run.floats);
-            merge_histograms(&mut samples, &run.histogram_timestamps, &run.histograms);
-            starts.extend(input.segment().starts(ordinal)?);
-            exemplars.extend(input.exemplars(ordinal, TimeRange::ALL)?);
+        for &(place, ordinal) in &found {
+            let (input, look_up) = (&inputs[place], &mut look_ups[place]);
+            if samples.is_empty() {
+                input.read_by(look_up, ordinal, TimeRange::ALL, &mut samples)?;
+            } else {
+                run.clear();
+                input.read_by(look_up, ordinal, TimeRange::ALL, &mut run)?;
+                merge_floats(&mut samples, &run.float_timestamps, &run.floats);
+                merge_histograms(&mut samples, &run.histogram_timestamps, &run.histograms);
+            }
+            if look_up.has_more(ordinal)? {
+                starts.extend(input.segment().starts(ordinal)?);
+                exemplars.extend(input.exemplars(ordinal, TimeRange::ALL)?);
+            }
         }
         settle_starts(&mut starts);
         settle_exemplars(&mut exemplars);
         if let Some(data) = data_of(&samples, &starts, &exemplars) {
-            to.series(&labels, &data).map_err(MergeError::Write)?;
+            index.add(&mut walk, found[0].1)?;
+            to.unlabelled_series(&data).map_err(MergeError::Write)?;
         }
     }
     if to.series_count() == 0 {
         return Ok(None);
     }
-    to.finish(min_seq, max_seq).map(Some).map_err(MergeError::Write)
+    let index = index.finish()?;
+    assert_eq!(index.series_count(), to.series_count(), "an index of other series");
+    to.finish_with_index(min_seq, max_seq, |to| index.write(to)).map(Some).map_err(MergeError::Write)
 }
 
 /// What a series has; none where that is not worth an entry.

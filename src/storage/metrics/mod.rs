@@ -12,6 +12,7 @@ mod kept_order;
 mod label_order;
 pub(in crate::storage) mod log;
 mod merge;
+mod merged_index;
 mod registered_index;
 mod registry;
 mod rollup;

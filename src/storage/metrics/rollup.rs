@@ -6,10 +6,12 @@ use std::sync::Arc;
 
 use super::SampleBuffer;
 use super::merge::{merge_floats, merge_histograms};
+use super::merged_index::{MergedIndex, WholeIndex};
 use super::rollup_columns::{float_columns, histogram_columns};
+use super::segment_reader::LookUp;
 use super::segment_writer::MetricsSegmentWriter;
 use super::visible::VisibleSegment;
-use super::walk::Walk;
+use super::walk::{Places, Walk};
 use crate::model::rollup::{Columns, FloatBuckets, HistogramBuckets, Runs};
 use crate::model::{Labels, MetricType, TimeRange};
 use crate::storage::errors::MergeError;
@@ -49,24 +51,34 @@ pub fn roll_up<W: Write>(
         .map(|(to, &resolution)| MetricsSegmentWriter::new(to, disk_resolution(resolution), 0))
         .collect::<Result<Vec<_>, _>>()
         .map_err(MergeError::Write)?;
-    let mut walk = Walk::new(plan.raw.iter().chain(plan.older))?;
+    let (mut walk, mut found) = (Walk::new(plan.raw.iter().chain(plan.older))?, Places::new());
+    // All resolutions have the same series.
+    let mut index = MergedIndex::of(&walk);
+    let mut look_ups: Vec<LookUp> = plan.raw.iter().map(|raw| raw.segment().look_up()).collect();
     let mut buffers = Buffers::default();
     let mut levels: Vec<Level> = writers.iter().map(|_| Level::default()).collect();
-    while let Some((labels, found)) = walk.next()? {
+    while walk.next(&mut found)? {
         if is_stopping() {
             return Err(MergeError::Stopped);
         }
-        let mut histograms = finest(plan, &labels, &found, &mut buffers)?;
+        let mut histograms = finest(plan, walk.labels()?, &found, &mut look_ups, &mut buffers)?;
         let mut floats = &buffers.floats;
+        if floats.is_empty() && histograms.is_empty() {
+            continue;
+        }
+        index.add(&mut walk, found[0].1)?;
         for ((writer, level), &resolution) in writers.iter_mut().zip(&mut levels).zip(plan.resolutions) {
             if resolution != plan.older_resolution {
                 floats = level.coarsen(floats, resolution);
-                histograms = histograms.coarsen(resolution);
+                if !histograms.is_empty() {
+                    histograms = histograms.coarsen(resolution);
+                }
             }
-            write_one(&labels, floats, &histograms, writer)?;
+            writer.unlabelled_buckets(floats, &histograms).map_err(MergeError::Write)?;
         }
     }
-    writers.into_iter().map(|writer| finish(writer, plan.seqs)).collect()
+    let index = index.finish()?;
+    writers.into_iter().map(|writer| finish(writer, &index, plan.seqs)).collect()
 }
 
 /// The samples of a series, those of one segment, and their buckets; kept from one series to the next.
@@ -96,11 +108,12 @@ impl Level {
 }
 
 /// Puts the buckets of a series, in the resolution of `plan.older`, into the buffers; those of histograms are the answer. `found` says
-/// where in `plan.raw` and then `plan.older` it is.
+/// where in `plan.raw`, which `look_ups` are for, and then `plan.older` it is.
 fn finest(
     plan: &RollUp<'_>,
     labels: &Labels,
     found: &[(usize, u32)],
+    look_ups: &mut [LookUp<'_>],
     Buffers { samples, run, runs, new, floats }: &mut Buffers,
 ) -> Result<HistogramBuckets, MergeError> {
     let resolution = plan.older_resolution;
@@ -109,10 +122,12 @@ fn finest(
     let mut histograms = HistogramBuckets::new(Columns::ALL);
     for &(place, ordinal) in found {
         match plan.raw.get(place) {
-            Some(raw) if samples.is_empty() => raw.read(ordinal, plan.range, samples)?,
+            Some(raw) if samples.is_empty() => {
+                raw.read_by(&mut look_ups[place], ordinal, plan.range, samples)?
+            }
             Some(raw) => {
                 run.clear();
-                raw.read(ordinal, plan.range, run)?;
+                raw.read_by(&mut look_ups[place], ordinal, plan.range, run)?;
                 merge_floats(samples, &run.float_timestamps, &run.floats);
                 merge_histograms(samples, &run.histogram_timestamps, &run.histograms);
             }
@@ -130,9 +145,11 @@ fn finest(
         true => swap(floats, new),
         false => floats.unite_with(new),
     }
-    let mut new = HistogramBuckets::new(histogram_columns(&samples.histograms));
-    new.fold(&samples.histogram_timestamps, &samples.histograms, resolution);
-    histograms.unite_with(&new);
+    if !samples.histograms.is_empty() {
+        let mut new = HistogramBuckets::new(histogram_columns(&samples.histograms));
+        new.fold(&samples.histogram_timestamps, &samples.histograms, resolution);
+        histograms.unite_with(&new);
+    }
     Ok(histograms)
 }
 
@@ -150,19 +167,23 @@ pub(super) fn merge_rollups<W: Write>(
         "rollups of one resolution"
     );
     let mut to = MetricsSegmentWriter::new(to, disk_resolution(resolution), 0).map_err(MergeError::Write)?;
-    let mut walk = Walk::new(inputs)?;
-    while let Some((labels, found)) = walk.next()? {
+    let (mut walk, mut found) = (Walk::new(inputs)?, Places::new());
+    let mut index = MergedIndex::of(&walk);
+    while walk.next(&mut found)? {
         if is_stopping() {
             return Err(MergeError::Stopped);
         }
         let (mut floats, mut histograms) =
             (FloatBuckets::new(Columns::ALL), HistogramBuckets::new(Columns::ALL));
-        for (place, ordinal) in found {
+        for &(place, ordinal) in &found {
             replace_from(&inputs[place], ordinal, TimeRange::ALL, &mut floats, &mut histograms)?;
         }
-        write_one(&labels, &floats, &histograms, &mut to)?;
+        if !floats.is_empty() || !histograms.is_empty() {
+            index.add(&mut walk, found[0].1)?;
+            to.unlabelled_buckets(&floats, &histograms).map_err(MergeError::Write)?;
+        }
     }
-    finish(to, seqs)
+    finish(to, &index.finish()?, seqs)
 }
 
 /// Puts the buckets of a later segment in the place of those that are there.
@@ -181,26 +202,16 @@ fn replace_from(
     Ok(())
 }
 
-fn write_one<W: Write>(
-    labels: &Labels,
-    floats: &FloatBuckets,
-    histograms: &HistogramBuckets,
-    to: &mut MetricsSegmentWriter<W>,
-) -> Result<(), MergeError> {
-    if floats.is_empty() && histograms.is_empty() {
-        return Ok(());
-    }
-    to.buckets(labels, floats, histograms).map_err(MergeError::Write)
-}
-
 fn finish<W: Write>(
     writer: MetricsSegmentWriter<W>,
+    index: &WholeIndex<'_>,
     (min_seq, max_seq): (u64, u64),
 ) -> Result<Option<(W, SegmentMeta)>, MergeError> {
     if writer.series_count() == 0 {
         return Ok(None);
     }
-    writer.finish(min_seq, max_seq).map(Some).map_err(MergeError::Write)
+    assert_eq!(index.series_count(), writer.series_count(), "an index of other series");
+    writer.finish_with_index(min_seq, max_seq, |to| index.write(to)).map(Some).map_err(MergeError::Write)
 }
 
 fn disk_resolution(resolution_ms: i64) -> u32 {

@@ -17,7 +17,7 @@ pub use look_up::LookUp;
 use super::SampleBuffer;
 use super::segment_layout::{
     self as layout, BLOCKS, BlockChunk, COLUMNS, Column, DATA, EXEMPLAR_BYTES_MAX, EXEMPLARS_CODEC, METADATA,
-    METADATA_BYTES_MAX, METRIC_TYPES, STARTS,
+    METADATA_BYTES_MAX, METRIC_TYPES, STARTS, SeriesBlocks,
 };
 use crate::codec::states::BucketTimes;
 use crate::codec::varint::read_u64;
@@ -88,14 +88,27 @@ impl MetricsSegment {
         samples: &mut SampleBuffer,
     ) -> Result<(), SegmentError> {
         let (chunk, row) = self.row(ordinal)?;
-        let blocks = chunk.of(row);
+        self.read_blocks(chunk.of(row), &mut LastChunk::default(), range, samples)
+    }
+
+    fn read_blocks(
+        &self,
+        blocks: SeriesBlocks<'_>,
+        columns: &mut LastChunk<Vec<Column>>,
+        range: TimeRange,
+        samples: &mut SampleBuffer,
+    ) -> Result<(), SegmentError> {
         let mut result = Ok(());
         for block in blocks.floats {
-            result = result.and(self.read_floats(block, range, samples));
+            let column = self.column_in(columns, block.column);
+            result = result.and(column.and_then(|column| self.read_floats(block, &column, range, samples)));
         }
         for block in blocks.histograms {
             let times = &mut samples.histogram_timestamps;
-            result = result.and(self.read_histograms(block, range, times, &mut samples.histograms));
+            let read = self.column_in(columns, block.column).and_then(|column| {
+                self.read_histograms(block, &column, range, times, &mut samples.histograms)
+            });
+            result = result.and(read);
         }
         result
     }

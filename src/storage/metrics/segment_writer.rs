@@ -276,7 +276,8 @@ impl<W: Write> MetricsSegmentWriter<W> {
     fn put_block(&mut self, column: u64, encode: impl FnOnce(&mut Vec<u8>)) -> io::Result<()> {
         self.scratch.clear();
         encode(&mut self.scratch);
-        let offset = match self.blocks.offset_of(&self.scratch) {
+        let hash = (self.scratch.len() >= SHARED_BLOCK_LEN_MIN).then(|| xxh3_128(&self.scratch));
+        let offset = match self.blocks.offset_of(&self.scratch, hash) {
             Some(offset) => offset,
             None => {
                 let offset = self.to.section_len();
@@ -284,7 +285,7 @@ impl<W: Write> MetricsSegmentWriter<W> {
                 offset
             }
         };
-        self.blocks.add(&self.scratch, offset, column);
+        self.blocks.add(&self.scratch, hash, offset, column);
         Ok(())
     }
 
@@ -332,25 +333,25 @@ impl Columns {
 
 impl Blocks {
     /// Where a block of these bytes lies.
-    fn offset_of(&mut self, bytes: &[u8]) -> Option<u64> {
+    fn offset_of(&self, bytes: &[u8], hash: Option<u128>) -> Option<u64> {
         if bytes == self.last {
             return Some(self.end - block_len(bytes));
         }
-        if bytes.len() < SHARED_BLOCK_LEN_MIN { None } else { self.known.get(&xxh3_128(bytes)).copied() }
+        self.known.get(&hash?).copied()
     }
 
-    /// Adds a block that lies at `offset`.
-    fn add(&mut self, bytes: &[u8], offset: u64, column: u64) {
+    /// Adds a block that lies at `offset`; without a hash it is shared with the next one only.
+    fn add(&mut self, bytes: &[u8], hash: Option<u128>, offset: u64, column: u64) {
         let len = block_len(bytes);
         self.pending.push(BlockRow { skip: offset.wrapping_sub(self.end), len, column });
         self.end = offset + len;
         self.last.clear();
         self.last.extend_from_slice(bytes);
-        if bytes.len() >= SHARED_BLOCK_LEN_MIN {
+        if let Some(hash) = hash {
             if self.known.len() >= SHARED_BLOCKS_MAX {
                 self.known.clear();
             }
-            self.known.insert(xxh3_128(bytes), offset);
+            self.known.insert(hash, offset);
         }
     }
 

@@ -162,6 +162,17 @@ impl VisibleSegment {
         self.in_parts(ordinal, range, |part| self.segment.read(ordinal, part, samples))
     }
 
+    /// The same by what looks up series of the segment.
+    pub fn read_by(
+        &self,
+        look_up: &mut LookUp<'_>,
+        ordinal: u32,
+        range: TimeRange,
+        samples: &mut SampleBuffer,
+    ) -> Result<(), SegmentError> {
+        self.in_parts(ordinal, range, |part| look_up.read(ordinal, part, samples))
+    }
+
     /// As [`MetricsSegment::read_newest`].
     pub fn read_newest(
         &self,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::segment_reader::SeriesCursor;
+use super::segment_reader::{LookUp, MetricsSegment, SeriesCursor};
 use super::visible::VisibleSegment;
 use crate::model::Labels;
 use crate::storage::segment::SegmentError;
@@ -11,35 +11,99 @@ use crate::storage::segment::SegmentError;
 pub(super) type Places = Vec<(usize, u32)>;
 
 pub(super) struct Walk<'a> {
-    cursors: Vec<SeriesCursor<'a>>,
+    way: Way<'a>,
+    /// Of the series it stands at, once somebody wanted them.
+    labels: Option<Labels>,
+}
+
+enum Way<'a> {
+    /// All have the index of the first one, so an ordinal is one series in each, and nobody's labels are compared: as one segment
+    /// alone, and several between which no series came or went.
+    Abreast {
+        first: &'a MetricsSegment,
+        look_up: LookUp<'a>,
+        count: usize,
+        next: u32,
+    },
+    Apart(Vec<SeriesCursor<'a>>),
 }
 
 impl<'a> Walk<'a> {
+    /// Stands before the first series.
     pub fn new(
         segments: impl IntoIterator<Item = &'a Arc<VisibleSegment>>,
     ) -> Result<Walk<'a>, SegmentError> {
-        let cursors: Result<_, _> = segments.into_iter().map(|segment| segment.segment().cursor()).collect();
-        Ok(Walk { cursors: cursors? })
+        let segments: Vec<&MetricsSegment> =
+            segments.into_iter().map(|visible| &**visible.segment()).collect();
+        let way = match segments.split_first() {
+            Some((first, others)) if others.iter().all(|other| have_same_series(first, other)) => {
+                Way::Abreast { first, look_up: first.look_up(), count: segments.len(), next: 0 }
+            }
+            _ => Way::Apart(segments.iter().map(|segment| segment.cursor()).collect::<Result<_, _>>()?),
+        };
+        Ok(Walk { way, labels: None })
     }
 
-    /// The next series, and who has it.
-    pub fn next(&mut self) -> Result<Option<(Labels, Places)>, SegmentError> {
-        let standing = self.cursors.iter().enumerate();
-        let standing = standing.filter_map(|(place, cursor)| Some((cursor.current()?.1, place)));
-        let Some((_, first)) = standing.min() else {
-            return Ok(None);
-        };
-        let (ordinal, labels) = self.cursors[first].take()?.expect("it stands at a series");
-        let mut found = vec![(first, ordinal)];
-        // None before it has the series.
-        for (place, cursor) in self.cursors.iter_mut().enumerate().skip(first + 1) {
-            if let Some((ordinal, at)) = cursor.current()
-                && *at == labels
-            {
-                found.push((place, ordinal));
-                cursor.advance()?;
+    /// Goes to the next series, unless there is none. `found` is who has it then.
+    pub fn next(&mut self, found: &mut Places) -> Result<bool, SegmentError> {
+        found.clear();
+        match &mut self.way {
+            Way::Abreast { first, count, next, .. } => {
+                self.labels = None;
+                if *next < first.series_count() {
+                    found.extend((0..*count).map(|place| (place, *next)));
+                    *next += 1;
+                }
             }
+            Way::Apart(cursors) => self.labels = next_apart(cursors, found)?,
         }
-        Ok(Some((labels, found)))
+        Ok(!found.is_empty())
     }
+
+    /// Of the series it stands at.
+    pub fn labels(&mut self) -> Result<&Labels, SegmentError> {
+        if let (None, Way::Abreast { look_up, next, .. }) = (&self.labels, &mut self.way) {
+            self.labels = Some(look_up.labels(next.checked_sub(1).expect("it stands at a series"))?);
+        }
+        Ok(self.labels.as_ref().expect("it stands at a series"))
+    }
+
+    /// The segment whose series are those of the walk, each at its ordinal.
+    pub fn same_series(&self) -> Option<&'a MetricsSegment> {
+        match self.way {
+            Way::Abreast { first, .. } => Some(first),
+            Way::Apart(_) => None,
+        }
+    }
+}
+
+/// Where an index is damaged, whoever walks through it reports that.
+fn have_same_series(one: &MetricsSegment, other: &MetricsSegment) -> bool {
+    one.index().is_same_as(other.index()).unwrap_or(false)
+}
+
+fn next_apart(cursors: &mut [SeriesCursor<'_>], found: &mut Places) -> Result<Option<Labels>, SegmentError> {
+    let mut least: Option<(usize, &Labels)> = None;
+    for (place, cursor) in cursors.iter().enumerate() {
+        let Some((_, labels)) = cursor.current() else { continue };
+        // Most stand at the same series, and to see that takes less than to compare label by label.
+        if least.is_none_or(|(_, least)| labels != least && labels < least) {
+            least = Some((place, labels));
+        }
+    }
+    let Some((first, _)) = least else {
+        return Ok(None);
+    };
+    let (ordinal, labels) = cursors[first].take()?.expect("it stands at a series");
+    found.push((first, ordinal));
+    // None before it has the series.
+    for (place, cursor) in cursors.iter_mut().enumerate().skip(first + 1) {
+        if let Some((ordinal, at)) = cursor.current()
+            && *at == labels
+        {
+            found.push((place, ordinal));
+            cursor.advance()?;
+        }
+    }
+    Ok(Some(labels))
 }

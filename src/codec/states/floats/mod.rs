@@ -85,20 +85,21 @@ impl Deref for Tail {
 }
 
 impl<C: Deref<Target = [f64]>> Filled<'_, C> {
-    /// The first value of a bucket if all steps from the last one of the bucket before to the last one of the bucket are
-    /// equal.
     fn expected_first(&self, scale: impl IntegerScale) -> impl Fn(usize) -> i64 {
-        let (before, lasts) = (self.stepped_first(scale), &self.lasts[..]);
-        move |at| {
-            let (before, last) = (before(at), scale.integer_of(lasts[at]));
-            before.wrapping_add(last.wrapping_sub(before) / (self.counts[at] as i64).max(1))
-        }
+        expected_first(&self.counts, self.integers(&self.lasts, scale))
     }
 
-    /// The last value of the bucket before, and of the first bucket its own.
     fn stepped_first(&self, scale: impl IntegerScale) -> impl Fn(usize) -> i64 {
-        let lasts = &self.lasts[..];
-        move |at| scale.integer_of(lasts[at.saturating_sub(1)])
+        stepped_first(self.integers(&self.lasts, scale))
+    }
+
+    fn integers<'a, S: IntegerScale>(
+        &self,
+        column: &'a C,
+        scale: S,
+    ) -> impl Fn(usize) -> i64 + Copy + use<'a, C, S> {
+        let values = &column[..];
+        move |at| scale.integer_of(values[at])
     }
 
     /// Of each bucket one of its ends.
@@ -107,8 +108,7 @@ impl<C: Deref<Target = [f64]>> Filled<'_, C> {
     }
 
     fn integer_end(&self, scale: impl IntegerScale, of: impl Fn(i64, i64) -> i64) -> impl Fn(usize) -> i64 {
-        let (firsts, lasts) = (&self.firsts[..], &self.lasts[..]);
-        move |at| of(scale.integer_of(firsts[at]), scale.integer_of(lasts[at]))
+        integer_end(self.integers(&self.firsts, scale), self.integers(&self.lasts, scale), of)
     }
 
     /// As if all samples were between the first and the last.
@@ -118,8 +118,7 @@ impl<C: Deref<Target = [f64]>> Filled<'_, C> {
     }
 
     fn expected_integer_sum(&self, scale: Scale) -> impl Fn(usize) -> i64 {
-        let both = self.integer_end(scale, i64::wrapping_add);
-        move |at| both(at).wrapping_mul(self.counts[at] as i64) / 2
+        expected_integer_sum(&self.counts, self.integer_end(scale, i64::wrapping_add))
     }
 
     /// A bucket whose ends and extremes are one has no changes; in another, each sample is expected to be one.
@@ -134,4 +133,33 @@ impl<C: Deref<Target = [f64]>> Filled<'_, C> {
             if is_constant { 0 } else { (count as i64).wrapping_sub(1) }
         })
     }
+}
+
+/// The first value of a bucket if all steps from the last one of the bucket before to the last one of the bucket are equal. `last`
+/// tells the last value of a bucket.
+fn expected_first(counts: &[u64], last: impl Fn(usize) -> i64 + Copy) -> impl Fn(usize) -> i64 {
+    let before = stepped_first(last);
+    move |at| {
+        let (before, last) = (before(at), last(at));
+        before.wrapping_add(last.wrapping_sub(before) / (counts[at] as i64).max(1))
+    }
+}
+
+/// The last value of the bucket before, and of the first bucket its own.
+fn stepped_first(last: impl Fn(usize) -> i64) -> impl Fn(usize) -> i64 {
+    move |at| last(at.saturating_sub(1))
+}
+
+/// Of a bucket one of its ends, or both.
+fn integer_end(
+    first: impl Fn(usize) -> i64,
+    last: impl Fn(usize) -> i64,
+    of: impl Fn(i64, i64) -> i64,
+) -> impl Fn(usize) -> i64 {
+    move |at| of(first(at), last(at))
+}
+
+/// As if all samples were between the first and the last, which are given added up.
+fn expected_integer_sum(counts: &[u64], both: impl Fn(usize) -> i64) -> impl Fn(usize) -> i64 {
+    move |at| both(at).wrapping_mul(counts[at] as i64) / 2
 }

@@ -5,9 +5,10 @@ use std::cell::OnceCell;
 use std::ops::Range;
 
 use super::super::residuals::{Places, Residuals};
-use super::super::scale::{IntegerScale, Scale, Whole, from_rounded_bits, to_rounded_bits};
+use super::super::scale::{IntegerScale, Scale, from_rounded_bits, to_rounded_bits};
 use super::super::{parts, tellable};
 use super::{EXPECTED, Filled, Forms, OF_MEAN, PLAIN, ROUNDED, SOME, STEPPED};
+use super::{expected_first, expected_integer_sum, integer_end, stepped_first};
 use crate::codec::{Effort, floats, integers};
 use crate::model::rollup::{Columns, FloatBuckets, greater, lesser, rows_of};
 
@@ -18,24 +19,24 @@ const SUM_ERROR: f64 = 1.0 / (1u64 << 45) as f64;
 /// Appends the states of these rows of `buckets`, without their times and counts.
 pub fn encode(buckets: &FloatBuckets, rows: Range<usize>, forms: Forms, out: &mut Vec<u8>) {
     let counts = &buckets.counts[rows.clone()];
-    let picked_numbers = |column: &[u32]| -> Vec<i64> {
-        picked(rows_of(column, &rows), counts).iter().map(|&number| number.into()).collect()
-    };
-    let resets = picked(rows_of(&buckets.resets, &rows), counts);
+    let filled = Rows { counts, are_all_filled: !counts.contains(&0) };
+    let floats = |column| filled.of(rows_of(column, &rows));
+    let resets = filled.of(rows_of(&buckets.resets, &rows));
     let resets = resets.iter().enumerate().filter(|(_, resets)| **resets != 0);
+    let changes = filled.of(rows_of(&buckets.changes, &rows));
     let states = Filled {
-        counts: picked(counts, counts),
-        lasts: picked(rows_of(&buckets.lasts, &rows), counts),
-        firsts: picked(rows_of(&buckets.firsts, &rows), counts),
-        mins: picked(rows_of(&buckets.mins, &rows), counts),
-        maxs: picked(rows_of(&buckets.maxs, &rows), counts),
-        sums: picked(rows_of(&buckets.sums, &rows), counts),
+        counts: filled.of(counts),
+        lasts: floats(&buckets.lasts),
+        firsts: floats(&buckets.firsts),
+        mins: floats(&buckets.mins),
+        maxs: floats(&buckets.maxs),
+        sums: floats(&buckets.sums),
         resets: resets.map(|(at, &resets)| (at, resets.into())).collect(),
-        lost: picked(rows_of(&buckets.lost, &rows), counts),
-        changes: picked_numbers(&buckets.changes),
+        lost: floats(&buckets.lost),
+        changes: changes.iter().map(|&changes| changes.into()).collect(),
     };
-    let (scale, lasts_bits, sums) = Default::default();
-    let packer = Packer { states: &states, forms, scale, lasts_bits, sums };
+    let (scale, ends, lasts_bits, sums) = Default::default();
+    let packer = Packer { states: &states, forms, scale, ends, lasts_bits, sums };
     parts::put(tellable(buckets.has), |column| packer.column(column), out);
 }
 
@@ -44,6 +45,8 @@ struct Packer<'a> {
     forms: Forms,
     /// Of all columns; most series never need it.
     scale: OnceCell<Scale>,
+    /// The integers of first and last values in it.
+    ends: OnceCell<Option<[Vec<i64>; 2]>>,
     lasts_bits: OnceCell<usize>,
     /// Their column, once it is written.
     sums: OnceCell<Option<Vec<u8>>>,
@@ -76,6 +79,13 @@ impl Packer<'_> {
         *self.scale.get_or_init(|| Scale::find(&[lasts, firsts, mins, maxs]))
     }
 
+    /// The integers of first and last values, if every bit comes back from them: as nearly always.
+    fn integer_ends(&self) -> Option<[&[i64]; 2]> {
+        let Filled { firsts, lasts, .. } = self.states;
+        let find = || Some([self.scale().integers_of(firsts)?, self.scale().integers_of(lasts)?]);
+        self.ends.get_or_init(find).as_ref().map(|ends| ends.each_ref().map(Vec::as_slice))
+    }
+
     fn has_ends(&self) -> bool {
         let Filled { counts, firsts, lasts, .. } = self.states;
         firsts.len() == counts.len() && lasts.len() == counts.len()
@@ -95,26 +105,26 @@ impl Packer<'_> {
         if same_bits(values.iter().copied(), self.states.lasts.iter().copied()) {
             return None;
         }
-        Some(match Whole::of(self.scale()) {
-            Some(whole) => self.firsts_in(whole),
-            None => self.firsts_in(self.scale()),
-        })
-    }
-
-    fn firsts_in(&self, scale: impl IntegerScale) -> Vec<u8> {
-        let values = &self.states.firsts;
-        let forms = [
-            (STEPPED, self.exact(scale, values, self.states.stepped_first(scale))),
-            (EXPECTED, self.exact(scale, values, self.states.expected_first(scale))),
-        ];
-        self.with_plain(values, forms)
+        let scale = self.scale();
+        let [stepped, expected] = match self.integer_ends() {
+            Some([firsts, lasts]) => {
+                let (last, counts) = (|at: usize| lasts[at], &self.states.counts);
+                let stepped = Residuals::of_integers(scale, firsts, stepped_first(last));
+                [stepped, Residuals::of_integers(scale, firsts, expected_first(counts, last))].map(Some)
+            }
+            None => [
+                self.exact(values, self.states.stepped_first(scale)),
+                self.exact(values, self.states.expected_first(scale)),
+            ],
+        };
+        Some(self.with_plain(values, [(STEPPED, stepped), (EXPECTED, expected)]))
     }
 
     fn extreme(
         &self,
         values: &[f64],
-        of_floats: fn(f64, f64) -> f64,
-        of_integers: fn(i64, i64) -> i64,
+        of_floats: impl Fn(f64, f64) -> f64 + Copy,
+        of_integers: impl Fn(i64, i64) -> i64,
     ) -> Option<Vec<u8>> {
         if !self.has_ends() {
             return Some(self.with_plain(values, []));
@@ -128,25 +138,24 @@ impl Packer<'_> {
             let some = some_column(values, ends(), self.forms.effort());
             return Some(self.chosen([self.plain(values), Candidate::Written(some)]));
         }
-        let residuals = match Whole::of(scale) {
-            Some(whole) => self.exact(whole, values, self.states.integer_end(whole, of_integers)),
-            None => self.exact(scale, values, self.states.integer_end(scale, of_integers)),
+        let residuals = match (self.integer_ends(), scale.integers_of(values)) {
+            (Some([firsts, lasts]), Some(integers)) => {
+                let expected = integer_end(|at| firsts[at], |at| lasts[at], of_integers);
+                Some(Residuals::of_integers(scale, &integers, expected))
+            }
+            _ => self.exact(values, self.states.integer_end(scale, of_integers)),
         };
         Some(self.with_plain(values, [(EXPECTED, residuals)]))
     }
 
     /// Residuals in the scale of all columns, from which every bit comes back.
-    fn exact(
-        &self,
-        scale: impl IntegerScale,
-        values: &[f64],
-        expected: impl Fn(usize) -> i64,
-    ) -> Option<Residuals> {
+    fn exact(&self, values: &[f64], expected: impl Fn(usize) -> i64) -> Option<Residuals> {
+        let scale = self.scale();
         let integer = |_: usize, value: f64| {
             let integer = scale.integer_of(value);
             (scale.value_of(integer).to_bits() == value.to_bits()).then_some(integer)
         };
-        Residuals::of(self.scale(), values, expected, integer)
+        Residuals::of(scale, values, expected, integer)
     }
 
     fn sums_column(&self) -> &Option<Vec<u8>> {
@@ -184,8 +193,15 @@ impl Packer<'_> {
                     let integer = scale.integer_of(sum);
                     self.is_close(at, sum, scale.value_of(integer)).then_some(integer)
                 };
-                let expected = states.expected_integer_sum(scale);
-                (EXPECTED, Residuals::of(scale, &states.sums, expected, integer))
+                let residuals = match self.integer_ends().filter(|_| scale == self.scale()) {
+                    Some([firsts, lasts]) => {
+                        let both = integer_end(|at| firsts[at], |at| lasts[at], i64::wrapping_add);
+                        let expected = expected_integer_sum(&states.counts, both);
+                        Residuals::of(scale, &states.sums, expected, integer)
+                    }
+                    None => Residuals::of(scale, &states.sums, states.expected_integer_sum(scale), integer),
+                };
+                (EXPECTED, residuals)
             }
             Scale::Bits => {
                 let expected: Vec<f64> = states.expected_sums().collect();
@@ -323,12 +339,20 @@ impl Candidate {
     }
 }
 
-/// A column of all rows as it is of those that have samples.
-fn picked<'a, T: Copy>(column: &'a [T], counts: &[u64]) -> Cow<'a, [T]> {
-    if column.is_empty() || !counts.contains(&0) {
-        return column.into();
+/// Some rows, most often all with samples.
+struct Rows<'a> {
+    counts: &'a [u64],
+    are_all_filled: bool,
+}
+
+impl Rows<'_> {
+    /// A column of all of them as it is of those that have samples.
+    fn of<'c, T: Copy>(&self, column: &'c [T]) -> Cow<'c, [T]> {
+        if column.is_empty() || self.are_all_filled {
+            return column.into();
+        }
+        column.iter().zip(self.counts).filter(|(_, count)| **count > 0).map(|(&value, _)| value).collect()
     }
-    column.iter().zip(counts).filter(|(_, count)| **count > 0).map(|(&value, _)| value).collect()
 }
 
 /// These rows of a column, unless it is not there.

@@ -1,6 +1,7 @@
 //! What the tables of a segment know of series, one after the other, without their samples: what one look-up had at hand is
 //! there for the next.
 
+use super::super::SampleBuffer;
 use super::MetricsSegment;
 use crate::model::{Labels, TimeRange};
 use crate::storage::index::LabelsReader;
@@ -38,6 +39,23 @@ impl<'a> LookUp<'a> {
     pub fn has_samples(&mut self, ordinal: u32) -> Result<bool, SegmentError> {
         let blocks = blocks_of(self.segment, &mut self.blocks, ordinal)?;
         Ok(!blocks.floats.is_empty() || !blocks.histograms.is_empty())
+    }
+
+    /// As [`MetricsSegment::read`].
+    pub fn read(
+        &mut self,
+        ordinal: u32,
+        range: TimeRange,
+        samples: &mut SampleBuffer,
+    ) -> Result<(), SegmentError> {
+        let blocks = blocks_of(self.segment, &mut self.blocks, ordinal)?;
+        self.segment.read_blocks(blocks, &mut self.columns, range, samples)
+    }
+
+    /// Whether the series has starts or exemplars: few have.
+    pub fn has_more(&mut self, ordinal: u32) -> Result<bool, SegmentError> {
+        let blocks = blocks_of(self.segment, &mut self.blocks, ordinal)?;
+        Ok(blocks.starts.is_some() || !blocks.exemplars.is_empty())
     }
 
     /// About how many samples the series has in `range`, from the index alone: as if those of each block were spread

@@ -31,7 +31,9 @@ impl MetricsSegment {
         }
         let (mut times, mut histograms) = (Vec::new(), Vec::new());
         for block in blocks.histograms.iter().rev() {
-            let read = self.read_histograms(block, range, &mut times, &mut histograms);
+            let read = self
+                .column(block.column)
+                .and_then(|column| self.read_histograms(block, &column, range, &mut times, &mut histograms));
             result = result.and(read);
             if let (Some(time), Some(histogram)) = (times.pop(), histograms.pop()) {
                 samples.histogram_timestamps.push(time);

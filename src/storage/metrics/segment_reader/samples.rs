@@ -15,15 +15,15 @@ impl MetricsSegment {
     pub(super) fn read_floats(
         &self,
         block: &Block,
+        column: &Column,
         range: TimeRange,
         samples: &mut SampleBuffer,
     ) -> Result<(), SegmentError> {
-        let column = self.column(block.column)?;
         if !column.overlaps(range) {
             return Ok(());
         }
         let before = samples.floats.len();
-        let decoded = self.decode_floats(block, &column, range, samples);
+        let decoded = self.decode_floats(block, column, range, samples);
         if decoded.is_err() {
             samples.truncate_floats(before);
         }
@@ -66,16 +66,16 @@ impl MetricsSegment {
     pub(super) fn read_histograms(
         &self,
         block: &Block,
+        column: &Column,
         range: TimeRange,
         times: &mut Vec<Timestamp>,
         values: &mut Vec<Arc<Histogram>>,
     ) -> Result<(), SegmentError> {
-        let column = self.column(block.column)?;
         if !column.overlaps(range) {
             return Ok(());
         }
         let (times_before, values_before) = (times.len(), values.len());
-        let decoded = self.decode_histograms(block, &column, range, times, values);
+        let decoded = self.decode_histograms(block, column, range, times, values);
         if decoded.is_err() {
             times.truncate(times_before);
             values.truncate(values_before);

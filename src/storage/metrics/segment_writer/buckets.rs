@@ -1,6 +1,7 @@
 //! Writes the buckets of series, in a segment of rollups (`storage-format.md` §5.8).
 
 use std::io::{self, Write};
+use std::mem::take;
 use std::ops::Range;
 
 use super::super::segment_layout::{
@@ -23,8 +24,17 @@ impl<W: Write> MetricsSegmentWriter<W> {
         floats: &FloatBuckets,
         histograms: &HistogramBuckets,
     ) -> io::Result<()> {
-        assert!(self.meta.tier_resolution_ms > 0, "buckets of {labels} in a segment of samples");
         self.begin(labels);
+        self.unlabelled_buckets(floats, histograms)
+    }
+
+    /// The same, of a series whose labels stand in the index that [`MetricsSegmentWriter::finish_with_index`] will write.
+    pub(in super::super) fn unlabelled_buckets(
+        &mut self,
+        floats: &FloatBuckets,
+        histograms: &HistogramBuckets,
+    ) -> io::Result<()> {
+        assert!(self.meta.tier_resolution_ms > 0, "buckets in a segment of samples");
         for ends in [&*floats.ends, &histograms.ends] {
             self.cover(ends.first().copied().into_iter().chain(ends.last().copied()));
             self.meta.row_count += ends.len() as u64;
@@ -85,8 +95,11 @@ impl<W: Write> MetricsSegmentWriter<W> {
             return Ok(self.columns.last_number);
         }
         let hash = content_hash((ends, counts, others));
-        let [firsts, lasts, stale_at] = others.map(<[Timestamp]>::to_vec);
-        let times = BucketTimes { ends: ends.to_vec(), counts: counts.to_vec(), firsts, lasts, stale_at };
+        let mut times = take(&mut self.columns.last_buckets);
+        refill(&mut times.ends, ends);
+        refill(&mut times.counts, counts);
+        let kept = [&mut times.firsts, &mut times.lasts, &mut times.stale_at];
+        kept.into_iter().zip(others).for_each(|(kept, others)| refill(kept, others));
         let number = match self.columns.known.get(&hash) {
             Some(&number) => number,
             None => self.put_new_bucket_times(hash, &times)?,
@@ -107,6 +120,11 @@ impl<W: Write> MetricsSegmentWriter<W> {
         let (first, last) = (ends[0], ends[ends.len() - 1]);
         Ok(self.columns.add(hash, Column { offset, len, sample_count: ends.len(), first, last }))
     }
+}
+
+fn refill<T: Copy>(list: &mut Vec<T>, values: &[T]) {
+    list.clear();
+    list.extend_from_slice(values);
 }
 
 /// These rows of a column, unless it is not there.

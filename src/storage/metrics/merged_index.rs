@@ -1,0 +1,182 @@
+//! The index of what is made of several segments. Where these have the same series it is theirs, and nobody looks at a label; else
+//! it is made of the labels of the series that are written.
+
+use std::io::{self, Write};
+
+use super::segment_reader::MetricsSegment;
+use super::walk::Walk;
+use crate::storage::index::{IndexCopy, IndexWriter};
+use crate::storage::segment::{SegmentError, SegmentWriter};
+
+/// An index under construction.
+pub(super) enum MergedIndex<'a> {
+    /// So many series were written: the first ones of this segment, each of them.
+    Same {
+        of: &'a MetricsSegment,
+        series_count: u32,
+    },
+    Made(IndexWriter),
+}
+
+/// An index, ready to be written, to several segments if need be.
+pub(super) enum WholeIndex<'a> {
+    Copy(IndexCopy<'a>),
+    Made(IndexWriter),
+}
+
+impl<'a> MergedIndex<'a> {
+    /// Of no series yet of those that are walked.
+    pub fn of(walk: &Walk<'a>) -> MergedIndex<'a> {
+        match walk.same_series() {
+            Some(of) => MergedIndex::Same { of, series_count: 0 },
+            None => MergedIndex::Made(IndexWriter::default()),
+        }
+    }
+
+    /// Adds the series that the walk stands at there.
+    pub fn add(&mut self, walk: &mut Walk<'a>, ordinal: u32) -> Result<(), SegmentError> {
+        if let MergedIndex::Same { of, series_count } = self {
+            if ordinal == *series_count {
+                *series_count += 1;
+                return Ok(());
+            }
+            // Of one before it nothing is left.
+            *self = MergedIndex::Made(index_of(of, *series_count)?);
+        }
+        if let MergedIndex::Made(index) = self {
+            index.add(walk.labels()?);
+        }
+        Ok(())
+    }
+
+    /// What was added.
+    pub fn finish(self) -> Result<WholeIndex<'a>, SegmentError> {
+        match self {
+            MergedIndex::Same { of, series_count } if series_count == of.series_count() => {
+                Ok(WholeIndex::Copy(IndexCopy::of(of.index())?))
+            }
+            MergedIndex::Same { of, series_count } => Ok(WholeIndex::Made(index_of(of, series_count)?)),
+            MergedIndex::Made(index) => Ok(WholeIndex::Made(index)),
+        }
+    }
+}
+
+impl WholeIndex<'_> {
+    pub fn series_count(&self) -> usize {
+        match self {
+            WholeIndex::Copy(index) => index.series_count(),
+            WholeIndex::Made(index) => index.series_count(),
+        }
+    }
+
+    pub fn write<W: Write>(&self, to: &mut SegmentWriter<W>) -> io::Result<()> {
+        match self {
+            WholeIndex::Copy(index) => index.write(to),
+            WholeIndex::Made(index) => index.finish(to),
+        }
+    }
+}
+
+/// Of the first series of a segment.
+fn index_of(segment: &MetricsSegment, series_count: u32) -> Result<IndexWriter, SegmentError> {
+    let (mut index, mut look_up) = (IndexWriter::default(), segment.look_up());
+    for ordinal in 0..series_count {
+        index.add(&look_up.labels(ordinal)?);
+    }
+    Ok(index)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+    use std::sync::Arc;
+
+    use proptest::prelude::*;
+
+    use super::super::{
+        MetricsSegment, MetricsSegmentWriter, RollUp, SeriesData, VisibleSegment, merge_segments, roll_up,
+    };
+    use crate::codec::Effort;
+    use crate::model::{Labels, MatchOp, Matcher, MetricType, TimeRange, Timestamp, time::DAY, time::MINUTE};
+    use crate::storage::fs::Mapped;
+    use crate::storage::segment::Segment;
+    use crate::storage::tombstone::Tombstone;
+
+    /// Numbers of series.
+    type Series = BTreeSet<usize>;
+    type Samples = BTreeMap<usize, Vec<(Timestamp, f64)>>;
+
+    fn labels(number: usize) -> Labels {
+        let instance = number.to_string();
+        Labels::from_pairs([("__name__", ["up", "down"][number % 2]), ("instance", &instance)]).unwrap()
+    }
+
+    fn samples(series: &Series, from: Timestamp) -> Samples {
+        let samples = |number| (1..4).map(|at| (from + at * 15_000, (number as i64 * at) as f64)).collect();
+        series.iter().map(|&number| (number, samples(number))).collect()
+    }
+
+    /// A segment of samples, whose index is made of the labels.
+    fn file(samples: &Samples) -> Vec<u8> {
+        let mut to = MetricsSegmentWriter::new(Vec::new(), 0, 0).unwrap();
+        let in_order: BTreeMap<Labels, _> =
+            samples.iter().map(|(&number, of)| (labels(number), of)).collect();
+        for (labels, samples) in in_order {
+            let (times, values): (Vec<_>, Vec<_>) = samples.iter().copied().unzip();
+            let data = SeriesData { float_timestamps: &times, floats: &values, ..SeriesData::default() };
+            to.series(&labels, &data).unwrap();
+        }
+        to.finish(1, 9).unwrap().0
+    }
+
+    fn open(file: Vec<u8>, hidden: &Series) -> Arc<VisibleSegment> {
+        let segment = Segment::open(Arc::new(Mapped::Heap(file)), "a.seg").unwrap();
+        let is_of =
+            |number: &usize| vec![Matcher::new("instance", MatchOp::Equal, number.to_string()).unwrap()];
+        let selectors = hidden.iter().map(is_of).collect();
+        let tombstone = Tombstone { seq: 10, range: TimeRange::ALL, raw_floor: 0, selectors };
+        let segment = Arc::new(MetricsSegment::open(segment));
+        Arc::new(VisibleSegment::under(segment, &[Arc::new(tombstone)], &[]).unwrap())
+    }
+
+    /// Of most segments the same.
+    fn series_of_segments() -> impl Strategy<Value = Vec<Series>> {
+        let series = || prop::collection::btree_set(0usize..12, 1..12);
+        (series(), prop::collection::vec(prop::option::weighted(0.1, series()), 1..5)).prop_map(
+            |(most, others)| others.into_iter().map(|other| other.unwrap_or_else(|| most.clone())).collect(),
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn it_is_the_index_of_the_labels_of_what_is_left(
+            segments in series_of_segments(), hidden in prop::option::weighted(0.3, prop::collection::btree_set(0usize..12, 1..4)),
+        ) {
+            let (hidden, mut expected) = (hidden.unwrap_or_default(), Samples::new());
+            let mut inputs = Vec::new();
+            for (at, series) in segments.iter().enumerate() {
+                let samples = samples(series, at as i64 * MINUTE);
+                inputs.push(open(file(&samples), &hidden));
+                let visible = samples.into_iter().filter(|(number, _)| !hidden.contains(number));
+                visible.for_each(|(number, samples)| expected.entry(number).or_default().extend(samples));
+            }
+            let merged = merge_segments(&inputs, (1, 9), Effort::Fast, Vec::new(), || false).unwrap();
+            prop_assert_eq!(merged.is_some(), !expected.is_empty());
+            if let Some((merged, _)) = merged {
+                prop_assert!(merged == file(&expected), "another file than that of the labels");
+            }
+            let resolutions = [MINUTE, 5 * MINUTE];
+            let plan = RollUp {
+                raw: &inputs, older: &[], older_resolution: MINUTE, range: TimeRange { after: 0, until: DAY },
+                resolutions: &resolutions, types: &|_| MetricType::Gauge, seqs: (1, 9),
+            };
+            for (rollup, _) in roll_up(&plan, vec![Vec::new(), Vec::new()], || false).unwrap().into_iter().flatten() {
+                let rollup = open(rollup, &Series::new());
+                rollup.segment().verify().unwrap();
+                let found: Vec<Labels> = (0..rollup.segment().series_count()).map(|at| rollup.segment().labels(at).unwrap()).collect();
+                let expected: BTreeSet<Labels> = expected.keys().map(|&number| labels(number)).collect();
+                prop_assert_eq!(found, expected.into_iter().collect::<Vec<_>>());
+            }
+        }
+    }
+}
