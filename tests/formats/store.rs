@@ -78,3 +78,18 @@ fn a_log_of_version_1_replays_to_what_was_written() {
     std::fs::copy(fixture("v1.wal"), again.path().join("wal/000000000001/000000.wal")).unwrap();
     assert_eq!(floats(&open(again.path())), written);
 }
+
+#[test]
+fn a_directory_of_the_log_is_replayed_once_however_its_number_is_spelt() {
+    let (dir, again) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let store = open(dir.path());
+    write_rows(&store);
+    let written = floats(&store);
+    drop(store);
+    for name in ["wal/1", "wal/000000000001"] {
+        std::fs::create_dir_all(again.path().join(name)).unwrap();
+    }
+    let file = "wal/000000000001/000000.wal";
+    std::fs::copy(dir.path().join(file), again.path().join(file)).unwrap();
+    assert_eq!(floats(&open(again.path())), written);
+}

@@ -110,10 +110,11 @@ impl Head {
         timestamp: Timestamp,
         value: f64,
     ) -> Appended {
-        if writer.count == 0 || timestamp > writer.last_time {
+        let is_first = writer.is_empty();
+        if is_first || timestamp > writer.last_time {
             let slot = self.slots.get_or_create(id);
             if let Ok(()) = writer.append(&self.arena, slot, timestamp, value.to_bits()) {
-                if writer.count == 1 {
+                if is_first {
                     self.streams.fetch_add(1, Ordering::Relaxed);
                 }
                 self.note(timestamp);
