@@ -12,6 +12,7 @@ mod kept_order;
 mod label_order;
 pub(in crate::storage) mod log;
 mod merge;
+mod packed_labels;
 mod registered_index;
 mod registry;
 mod rollup;

@@ -1,6 +1,7 @@
 //! Declares series. Most labels of a series are those of the one before it, in the same places: what is written of these is copied,
 //! and their texts are not looked at.
 
+use super::super::packed_labels::PackedLabels;
 use super::super::registry::Reading;
 use super::{begin, tag, write_text};
 use crate::codec::varint::write_u64;
@@ -10,10 +11,9 @@ pub(in crate::storage::metrics) fn declare_series(ids: &[u32], registry: &Readin
     begin(tag::SERIES, ids.len(), to);
     let (mut before, mut written) = (Written::default(), Written::default());
     for &id in ids {
-        written.labels.clear();
-        written.labels.extend(registry.labels(id).expect("a row refers to a registered series"));
+        written.labels = registry.packed_labels(id).expect("a row refers to a registered series");
         write_u64(to, id.into());
-        write_u64(to, written.labels.len() as u64);
+        write_u64(to, written.labels.count() as u64);
         written.put(&before, |symbol| registry.text(symbol), to);
         std::mem::swap(&mut before, &mut written);
     }
@@ -21,31 +21,45 @@ pub(in crate::storage::metrics) fn declare_series(ids: &[u32], registry: &Readin
 
 /// The labels of a series in a payload.
 #[derive(Default)]
-struct Written {
+struct Written<'r> {
     /// The symbols of each, which are the same for the same texts.
-    labels: Vec<(u32, u32)>,
+    labels: PackedLabels<'r>,
     /// Where the first one begins, and where each ends.
     ends: Vec<usize>,
 }
 
-impl Written {
-    fn put<'t>(&mut self, before: &Written, text: impl Fn(u32) -> &'t str, to: &mut Vec<u8>) {
+impl Written<'_> {
+    fn put<'t>(&mut self, before: &Written<'_>, text: impl Fn(u32) -> &'t str, to: &mut Vec<u8>) {
         self.ends.clear();
         self.ends.push(to.len());
-        while let Some(&(name, value)) = self.labels.get(self.ends.len() - 1) {
-            let at = self.ends.len() - 1;
-            let pairs = self.labels[at..].iter().zip(before.labels.get(at..).unwrap_or(&[]));
-            let same = pairs.take_while(|(mine, other)| mine == other).count();
-            if same == 0 {
-                write_text(text(name), to);
-                write_text(text(value), to);
-                self.ends.push(to.len());
-                continue;
+        let (mut rest, mut others) = (self.labels, before.labels);
+        loop {
+            // Often a name is all in which two differ, and here the rest is seen to be the same without a look at each.
+            if rest == others {
+                return self.copy(before, before.ends.len(), to);
             }
-            let (from, shift) = (before.ends[at], to.len() - before.ends[at]);
-            to.extend_from_within(from..before.ends[at + same]);
-            self.ends.extend(before.ends[at + 1..=at + same].iter().map(|end| end + shift));
+            let first = self.ends.len() - 1;
+            let mut same = 0;
+            let differs = loop {
+                match rest.take_first() {
+                    None => return self.copy(before, first + same + 1, to),
+                    mine if mine == others.take_first() => same += 1,
+                    Some(differs) => break differs,
+                }
+            };
+            self.copy(before, first + same + 1, to);
+            write_text(text(differs.0), to);
+            write_text(text(differs.1), to);
+            self.ends.push(to.len());
         }
+    }
+
+    /// Puts what the series before has in the next places, up to the end of this number.
+    fn copy(&mut self, before: &Written<'_>, until: usize, to: &mut Vec<u8>) {
+        let Some(ends @ &[from, .., until]) = before.ends.get(self.ends.len() - 1..until) else { return };
+        let shift = to.len() - from;
+        to.extend_from_within(from..until);
+        self.ends.extend(ends[1..].iter().map(|end| end + shift));
     }
 }
 
