@@ -173,10 +173,15 @@ impl Head {
     }
 
     fn note_time(&self, timestamp: Timestamp) {
+        let max = self.max_time.load(Ordering::Relaxed);
+        if timestamp == max {
+            // As the one before it, most often; all is known of this one.
+            return;
+        }
         if timestamp < self.min_time.load(Ordering::Relaxed) {
             self.min_time.store(timestamp, Ordering::Relaxed);
         }
-        if timestamp > self.max_time.load(Ordering::Relaxed) {
+        if timestamp > max {
             self.max_time.store(timestamp, Ordering::Relaxed);
         }
         if !partition_range(self.partition.load(Ordering::Relaxed)).contains(timestamp) {
