@@ -5,7 +5,7 @@
 //! the last one is most likely the entry after the last one, and the index is not touched.
 //!
 //! Reading takes no lock. An entry is written once, under the writers' lock, before its number is published, and
-//! never again (but for [`Entry::start`]). A [`Generation`] is bounded and belongs to one series epoch of the
+//! never again (starts, which only some senders tell, stand beside). A [`Generation`] is bounded and belongs to one series epoch of the
 //! store: when it is full or the epoch has passed, a new one begins empty, and costs each series one parse.
 
 use std::hash::{BuildHasher, RandomState};
@@ -22,10 +22,10 @@ use crate::storage::metrics::SeriesRef;
 
 use super::admission::Reason;
 
-// Twice the default series limit: 4 Mi × (32 B + 2 to 4 slots of 4 B) is at most 200 MiB.
+// Twice the default series limit: 4 Mi × (24 B, 32 with starts, + 2 to 4 slots of 4 B) is at most 200 MiB.
 pub(super) const ENTRIES_MAX: usize = 1 << 22;
 
-// 4096 × 32 B = 128 KiB at a time.
+// 4096 × 24 B = 96 KiB at a time.
 const CHUNK_ENTRIES: usize = 1 << 12;
 
 const INDEX_SLOTS_MIN: usize = 1 << 10;
@@ -46,8 +46,13 @@ struct Entry {
     hash_low: AtomicU64,
     hash_high: AtomicU64,
     verdict: AtomicU64,
-    /// The start of the series that the store was last told.
-    start: AtomicI64,
+}
+
+#[derive(Default)]
+struct Chunk {
+    entries: OnceLock<Box<[Entry]>>,
+    /// The start of each series that the store was last told, from the first that is told on: many senders tell none.
+    starts: OnceLock<Box<[AtomicI64]>>,
 }
 
 /// A spelling that was not in the cache, to be added at the end of its request.
@@ -91,7 +96,7 @@ struct Generation {
     epoch: u64,
     entries_max: usize,
     /// Entry `i` is number `i % CHUNK_ENTRIES` of chunk `i / CHUNK_ENTRIES`.
-    chunks: Box<[OnceLock<Box<[Entry]>>]>,
+    chunks: Box<[Chunk]>,
     /// How many entries can be read.
     len: AtomicU32,
     /// Replaced by one of twice the size when half full; who still holds the old one only misses more.
@@ -213,7 +218,7 @@ impl Lookup<'_> {
         match place {
             Place::Missed(at) => std::mem::replace(&mut self.misses[at].start, start) != start,
             Place::Entry(id) => {
-                let told = self.generation.entry(id).start.load(Ordering::Relaxed);
+                let told = self.generation.start(id);
                 let is_new = told != start && self.starts.last() != Some(&(id, start));
                 if is_new {
                     self.starts.push((id, start));
@@ -226,7 +231,7 @@ impl Lookup<'_> {
     /// The store has taken the request: makes what was missed and what started known to the next.
     pub fn commit(&mut self) {
         for (id, start) in self.starts.drain(..) {
-            self.generation.entry(id).start.store(start, Ordering::Relaxed);
+            self.generation.set_start(id, start);
         }
         if !self.misses.is_empty() {
             self.cache.insert(&self.generation, &self.misses);
@@ -247,15 +252,27 @@ impl Generation {
         Generation {
             epoch,
             entries_max,
-            chunks: (0..entries_max.div_ceil(CHUNK_ENTRIES)).map(|_| OnceLock::new()).collect(),
+            chunks: (0..entries_max.div_ceil(CHUNK_ENTRIES)).map(|_| Chunk::default()).collect(),
             len: AtomicU32::new(0),
             index: ArcSwap::from_pointee(Index::new(INDEX_SLOTS_MIN)),
         }
     }
 
     fn entry(&self, id: u32) -> &Entry {
-        let chunk = self.chunks[id as usize / CHUNK_ENTRIES].get();
-        &chunk.expect("an entry is written before its number is known")[id as usize % CHUNK_ENTRIES]
+        let entries = self.chunks[id as usize / CHUNK_ENTRIES].entries.get();
+        &entries.expect("an entry is written before its number is known")[id as usize % CHUNK_ENTRIES]
+    }
+
+    fn start(&self, id: u32) -> Timestamp {
+        let starts = self.chunks[id as usize / CHUNK_ENTRIES].starts.get();
+        starts.map_or(NO_START, |starts| starts[id as usize % CHUNK_ENTRIES].load(Ordering::Relaxed))
+    }
+
+    fn set_start(&self, id: u32, start: Timestamp) {
+        let starts = self.chunks[id as usize / CHUNK_ENTRIES]
+            .starts
+            .get_or_init(|| (0..CHUNK_ENTRIES).map(|_| AtomicI64::new(NO_START)).collect());
+        starts[id as usize % CHUNK_ENTRIES].store(start, Ordering::Relaxed);
     }
 
     fn find(&self, index: &Index, hash: u128) -> Option<u32> {
@@ -284,8 +301,12 @@ impl Generation {
         }
         let id = self.len.load(Ordering::Relaxed);
         self.chunks[id as usize / CHUNK_ENTRIES]
+            .entries
             .get_or_init(|| (0..CHUNK_ENTRIES).map(|_| Entry::default()).collect());
         self.entry(id).write(miss);
+        if miss.start != NO_START {
+            self.set_start(id, miss.start);
+        }
         if 2 * (id as usize + 1) > index.slots.len() {
             index = Arc::new(self.reindexed(2 * index.slots.len(), id));
             self.index.store(index.clone());
@@ -325,7 +346,6 @@ impl Entry {
         self.hash_low.store(miss.hash as u64, Ordering::Relaxed);
         self.hash_high.store((miss.hash >> 64) as u64, Ordering::Relaxed);
         self.verdict.store(pack(miss.verdict), Ordering::Relaxed);
-        self.start.store(miss.start, Ordering::Relaxed);
     }
 
     fn hash(&self) -> u128 {
@@ -457,6 +477,26 @@ mod tests {
             assert_eq!(lookup.is_new_start(place, 77), expected);
             assert!(!lookup.is_new_start(place, 77));
             if is_taken { lookup.commit() } else { lookup.commit_verdicts() }
+        }
+    }
+
+    #[test]
+    fn the_start_of_one_says_nothing_of_its_neighbours() {
+        let cache = SeriesCache::new(1 << 14, 0);
+        insert(&cache, 0..10_000);
+        let mut lookup = cache.lookup(|| 0);
+        let place = |lookup: &mut Lookup<'_>, key| lookup.get(hash(key)).unwrap().0;
+        let told = place(&mut lookup, 5000);
+        assert!(lookup.is_new_start(told, 77));
+        let missed = lookup.missed(hash(10_000), series(10_000));
+        assert!(lookup.is_new_start(missed, 78));
+        lookup.commit();
+        let mut lookup = cache.lookup(|| 0);
+        for (key, start, is_new) in
+            [(5000, 77, false), (5000, 78, true), (4999, 77, true), (10_000, 78, false), (9999, 78, true)]
+        {
+            let place = place(&mut lookup, key);
+            assert_eq!(lookup.is_new_start(place, start), is_new, "start {start} of {key}");
         }
     }
 

@@ -61,6 +61,8 @@ impl<'a> Recovery<'a> {
         let names = log.fs.list(&wal_dir).map_err(io_error(&wal_dir))?;
         let mut numbers: Vec<u64> = names.iter().filter_map(|name| name.parse().ok()).collect();
         numbers.sort_unstable();
+        // A number may be spelt in several ways, but names one directory.
+        numbers.dedup();
         let mut generations = Vec::new();
         for number in numbers {
             self.newest = number;

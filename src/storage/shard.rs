@@ -218,13 +218,14 @@ impl Shard {
     }
 
     fn flush(&mut self, signal: Signal, pending: &mut Pending) {
-        // The next frame will be about as long: growing by doubling would take twice its memory on the way.
-        let next = Pending { frame: FrameBuffer::with_capacity(pending.frame.len()), acks: Vec::new() };
-        let Pending { frame, acks } = std::mem::replace(pending, next);
-        if frame.is_empty() {
+        if pending.frame.is_empty() {
             // Duplicates only: they are as durable as what they repeat, which was queued before.
-            return acks.into_iter().for_each(|ack| self.log.push(LogItem::Barrier(ack)));
+            return pending.acks.drain(..).for_each(|ack| self.log.push(LogItem::Barrier(ack)));
         }
+        // The next frame will be about as long: growing by doubling would take twice its memory on the way.
+        let len = pending.frame.len();
+        let frame = self.log.spare(len).map_or_else(|| FrameBuffer::with_capacity(len), FrameBuffer::reusing);
+        let Pending { frame, acks } = std::mem::replace(pending, Pending { frame, acks: Vec::new() });
         let seq = self.seq.fetch_add(1, Ordering::Relaxed) + 1;
         self.generation.note_seq(seq);
         let header = FrameHeader { seq, signal: signal.byte(), shard: self.index as u16 };

@@ -5,6 +5,7 @@
 //! frame that could not be written is kept and written again, to another file, until it is durable: what the heads
 //! show is never forgotten unless the process dies. Until then new batches are refused.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -77,7 +78,15 @@ pub(super) struct LogQueue {
     emptied: Condvar,
     bytes_max: usize,
     failing: AtomicBool,
+    spares: Mutex<Vec<Vec<u8>>>,
 }
+
+/// Memory of frames that were written is filled again while much comes in: what the allocator has back is soon the system's,
+/// which hands it out page by page.
+const SPARES_MAX: usize = 4;
+const SPARE_BYTES: RangeInclusive<usize> = JOINED_BYTES_MAX..=4 << 20;
+/// Where frames are shorter, not much comes in.
+const LONG_BYTES_MIN: usize = 32 << 10;
 
 #[derive(Default)]
 struct QueueState {
@@ -94,7 +103,24 @@ impl LogQueue {
             emptied: Condvar::new(),
             bytes_max,
             failing: AtomicBool::new(false),
+            spares: Mutex::default(),
         }
+    }
+
+    /// The memory of a frame that was written, if some is kept. `len`: of the frame before; where that is short, none is kept
+    /// any more.
+    pub fn spare(&self, len: usize) -> Option<Vec<u8>> {
+        let mut spares = self.spares.lock();
+        if len < LONG_BYTES_MIN {
+            spares.clear();
+        }
+        spares.pop()
+    }
+
+    fn keep(&self, written: impl Iterator<Item = Vec<u8>>) {
+        let mut spares = self.spares.lock();
+        spares.extend(written.filter(|bytes| SPARE_BYTES.contains(&bytes.capacity())));
+        spares.truncate(SPARES_MAX);
     }
 
     pub fn push(&self, item: LogItem) {
@@ -208,6 +234,7 @@ impl Syncer {
             }
             group.finish();
             self.end_generations(&group.ended);
+            self.queue.keep(group.writes.into_iter().map(|(_, bytes)| bytes));
             self.sync_if_due();
         }
         for writer in &mut self.writers {
@@ -333,5 +360,27 @@ impl Group {
     /// must not take it for done.
     fn fail(&mut self, error: &WriteError) {
         self.acks.drain(..).for_each(|ack| ack.finish(Err(error.clone())));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_of_frames_is_kept_while_much_comes_in_and_never_much_of_it() {
+        let queue = LogQueue::new(1);
+        let written = |len: usize| std::iter::once(Vec::with_capacity(len));
+        queue.keep(written(JOINED_BYTES_MAX - 1));
+        queue.keep(written((4 << 20) + 1));
+        assert!(queue.spare(1 << 20).is_none(), "too short, and too long");
+        (0..9).for_each(|_| queue.keep(written(1 << 20)));
+        for _ in 0..SPARES_MAX {
+            assert!(queue.spare(LONG_BYTES_MIN).is_some());
+        }
+        assert!(queue.spare(LONG_BYTES_MIN).is_none());
+        queue.keep(written(1 << 20));
+        assert!(queue.spare(LONG_BYTES_MIN - 1).is_none());
+        assert!(queue.spare(LONG_BYTES_MIN).is_none(), "dropped when little came in");
     }
 }

@@ -85,3 +85,18 @@ fn assert_log_holds(name: &str, written: &[(String, Vec<(i64, u64)>)]) {
     std::fs::copy(fixture(&log), dir.path().join("wal/000000000001/000000.wal")).unwrap();
     assert_eq!(floats(&open(dir.path())), written);
 }
+
+#[test]
+fn a_directory_of_the_log_is_replayed_once_however_its_number_is_spelt() {
+    let (dir, again) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let store = open(dir.path());
+    write_rows(&store);
+    let written = floats(&store);
+    drop(store);
+    for name in ["wal/1", "wal/000000000001"] {
+        std::fs::create_dir_all(again.path().join(name)).unwrap();
+    }
+    let file = "wal/000000000001/000000.wal";
+    std::fs::copy(dir.path().join(file), again.path().join(file)).unwrap();
+    assert_eq!(floats(&open(again.path())), written);
+}

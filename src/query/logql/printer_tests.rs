@@ -104,6 +104,8 @@ fn line_filter() -> impl Strategy<Value = LineFilterStage> {
                 LineTest { kind: LineTestKind::Text(LinePattern::of_regex(&text).unwrap()), text }
             }
             Pattern | NotPattern => {
+                // A text that names a part is none for these.
+                let text = if WildcardText::parse(&text).is_ok() { text } else { "a<_>b".to_owned() };
                 LineTest { kind: LineTestKind::Wildcard(WildcardText::parse(&text).unwrap()), text }
             }
         };

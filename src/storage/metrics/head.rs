@@ -110,10 +110,11 @@ impl Head {
         timestamp: Timestamp,
         value: f64,
     ) -> Appended {
-        if writer.count == 0 || timestamp > writer.last_time {
+        let is_first = writer.is_empty();
+        if is_first || timestamp > writer.last_time {
             let slot = self.slots.get_or_create(id);
             if let Ok(()) = writer.append(&self.arena, slot, timestamp, value.to_bits()) {
-                if writer.count == 1 {
+                if is_first {
                     self.streams.fetch_add(1, Ordering::Relaxed);
                 }
                 self.note(timestamp);
@@ -172,10 +173,15 @@ impl Head {
     }
 
     fn note_time(&self, timestamp: Timestamp) {
+        let max = self.max_time.load(Ordering::Relaxed);
+        if timestamp == max {
+            // As the one before it, most often; all is known of this one.
+            return;
+        }
         if timestamp < self.min_time.load(Ordering::Relaxed) {
             self.min_time.store(timestamp, Ordering::Relaxed);
         }
-        if timestamp > self.max_time.load(Ordering::Relaxed) {
+        if timestamp > max {
             self.max_time.store(timestamp, Ordering::Relaxed);
         }
         if !partition_range(self.partition.load(Ordering::Relaxed)).contains(timestamp) {

@@ -1,4 +1,5 @@
-//! Who has a label, by id: most labels have few series, and a list of these takes less than a bitmap.
+//! Who has a label, by id: most labels have few series, which came one after the other, and a list of these takes less than a
+//! bitmap.
 
 use std::ops::Range;
 
@@ -9,20 +10,31 @@ const FEW_MAX: usize = 16;
 
 /// Some ids.
 pub(super) enum Holders {
+    Run(Range<u32>),
     /// In order, and no more than [`FEW_MAX`].
     Few(Vec<u32>),
-    Many(RoaringBitmap),
+    /// There are so few of these that what they point at may be one step further away.
+    Many(Box<RoaringBitmap>),
 }
+
+// There is one for each label.
+const _: () = assert!(size_of::<Holders>() == 24);
 
 impl Default for Holders {
     fn default() -> Holders {
-        Holders::Few(Vec::new())
+        Holders::Run(0..0)
     }
 }
 
 impl Holders {
     pub fn insert(&mut self, ids: Range<u32>) {
         match self {
+            Holders::Run(run) if run.start == run.end => *run = ids,
+            Holders::Run(run) if run.end == ids.start => run.end = ids.end,
+            Holders::Run(run) => {
+                *self = Holders::listed(run.clone());
+                self.insert(ids);
+            }
             Holders::Few(few) if few.len() + ids.len() <= FEW_MAX => {
                 let is_above_all = few.last().is_none_or(|&last| last < ids.start);
                 few.reserve_exact(ids.len());
@@ -36,7 +48,7 @@ impl Holders {
                 let mut many =
                     RoaringBitmap::from_sorted_iter(few.iter().copied()).expect("they are in order");
                 many.insert_range(ids);
-                *self = Holders::Many(many);
+                *self = Holders::Many(Box::new(many));
             }
             // Most ids are higher than all before them, which needs no search.
             Holders::Many(many) => {
@@ -47,8 +59,25 @@ impl Holders {
         }
     }
 
+    /// A run that will not stay one.
+    fn listed(run: Range<u32>) -> Holders {
+        if run.len() <= FEW_MAX {
+            return Holders::Few(run.collect());
+        }
+        let mut many = RoaringBitmap::new();
+        many.insert_range(run);
+        Holders::Many(Box::new(many))
+    }
+
     pub fn remove(&mut self, id: u32) {
         match self {
+            Holders::Run(run) if !run.contains(&id) => {}
+            Holders::Run(run) if run.start == id => run.start += 1,
+            Holders::Run(run) if run.end - 1 == id => run.end -= 1,
+            Holders::Run(run) => {
+                *self = Holders::listed(run.clone());
+                self.remove(id);
+            }
             Holders::Few(few) => few.retain(|&other| other != id),
             Holders::Many(many) => drop(many.remove(id)),
         }
@@ -56,6 +85,7 @@ impl Holders {
 
     pub fn len(&self) -> u64 {
         match self {
+            Holders::Run(run) => run.len() as u64,
             Holders::Few(few) => few.len() as u64,
             Holders::Many(many) => many.len(),
         }
@@ -67,6 +97,7 @@ impl Holders {
 
     pub fn is_disjoint(&self, ids: &RoaringBitmap) -> bool {
         match self {
+            Holders::Run(run) => ids.range_cardinality(run.clone()) == 0,
             Holders::Few(few) => !few.iter().any(|&id| ids.contains(id)),
             Holders::Many(many) => many.is_disjoint(ids),
         }
@@ -74,15 +105,17 @@ impl Holders {
 
     pub fn add_to(&self, ids: &mut RoaringBitmap) {
         match self {
+            Holders::Run(run) => drop(ids.insert_range(run.clone())),
             Holders::Few(few) => ids.extend(few),
-            Holders::Many(many) if ids.is_empty() => *ids = many.clone(),
-            Holders::Many(many) => *ids |= many,
+            Holders::Many(many) if ids.is_empty() => *ids = RoaringBitmap::clone(many),
+            Holders::Many(many) => *ids |= &**many,
         }
     }
 
     /// In order.
     pub fn for_each(&self, each: impl FnMut(u32)) {
         match self {
+            Holders::Run(run) => run.clone().for_each(each),
             Holders::Few(few) => few.iter().copied().for_each(each),
             Holders::Many(many) => many.iter().for_each(each),
         }

@@ -13,6 +13,7 @@ mod label_order;
 pub(in crate::storage) mod log;
 mod merge;
 mod merged_index;
+mod packed_labels;
 mod registered_index;
 mod registry;
 mod rollup;

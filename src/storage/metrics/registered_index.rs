@@ -9,7 +9,8 @@ use foldhash::fast::RandomState;
 
 use super::holders::Holders;
 use super::label_order::{InOrder, Place};
-use super::registry::{PackedLabels, Reading, SharedRegistry};
+use super::packed_labels::PackedLabels;
+use super::registry::{Reading, SharedRegistry};
 use crate::storage::index::{HoldersWriter, LabelIds, SeriesLabelsWriter, ValuesWriter};
 use crate::storage::segment::SegmentWriter;
 
@@ -99,7 +100,7 @@ fn write_series<W: Write>(
     series.for_each_batch(|places| {
         let shards: Vec<Reading<'_>> = registries.iter().map(|registry| registry.reading()).collect();
         let packed = |place: &Place| shards[place.shard as usize].packed_labels(place.id);
-        let packed: Vec<&PackedLabels> =
+        let packed: Vec<PackedLabels<'_>> =
             places.iter().map(|(_, place)| packed(place).expect("it stays registered")).collect();
         // They lie all over the memory. Nothing waits for the one before here, as it would below.
         black_box(packed.iter().fold(0, |sum, labels| sum ^ labels.fetch()));

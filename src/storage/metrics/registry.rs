@@ -11,8 +11,9 @@ use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use roaring::RoaringBitmap;
 
 use super::holders::Holders;
+use super::packed_labels::{LabelStore, PackedLabels};
 use super::symbols::Symbols;
-use crate::codec::varint::{read_u64, write_u64};
+use crate::codec::varint::write_u64;
 use crate::model::{Labels, Lookout, MatchOp, Matcher};
 
 #[derive(Default)]
@@ -26,7 +27,9 @@ struct Inner {
     runs: Vec<Run>,
     /// Those of the series that is being registered.
     packed: Vec<u8>,
-    entries: Vec<Option<Entry>>,
+    labels: LabelStore,
+    /// By id.
+    fingerprints: Vec<u128>,
     free_ids: Vec<u32>,
     identity: HashTable<u32>,
     postings: Postings,
@@ -50,14 +53,6 @@ struct Run {
     first: u32,
     end: u32,
 }
-
-struct Entry {
-    fingerprint: u128,
-    labels: PackedLabels,
-}
-
-/// Symbols of names and values, in the order of the names, as variable-length integers: a few bytes a label.
-pub(super) struct PackedLabels(Box<[u8]>);
 
 /// A registry, locked for a while against new series.
 pub(in crate::storage) struct Reading<'a>(RwLockReadGuard<'a, Inner>);
@@ -90,7 +85,7 @@ impl Registry {
             inner.retiring.remove(id);
             return Some((id, false));
         }
-        if inner.free_ids.is_empty() && inner.entries.len() >= ids_max {
+        if inner.free_ids.is_empty() && inner.fingerprints.len() >= ids_max || inner.labels.is_full() {
             return None;
         }
         Some((inner.insert(labels, fingerprint), true))
@@ -98,7 +93,7 @@ impl Registry {
 
     /// All ids that were ever given out are below this.
     pub fn ids_end(&self) -> usize {
-        self.0.read().entries.len()
+        self.0.read().fingerprints.len()
     }
 
     pub fn len(&self) -> usize {
@@ -132,8 +127,8 @@ impl Registry {
     ) {
         let inner = self.0.read();
         for &id in ids {
-            if let Some(entry) = inner.entry(id) {
-                visit(id, &mut inner.pairs(entry));
+            if let Some(labels) = inner.labels.get(id) {
+                visit(id, &mut inner.pairs(labels));
             }
         }
     }
@@ -178,8 +173,8 @@ impl Registry {
             if lookout.gives_up_before(0) {
                 return;
             }
-            if let Some(entry) = inner.entry(id) {
-                visit(id, entry.fingerprint, &|| Labels::from_sorted(inner.pairs(entry)));
+            if let Some(labels) = inner.labels.get(id) {
+                visit(id, inner.fingerprints[id as usize], &|| Labels::from_sorted(inner.pairs(labels)));
             }
         }
     }
@@ -195,7 +190,7 @@ impl Registry {
             if lookout.gives_up_before(0) {
                 return;
             }
-            let labels = inner.entry(id).into_iter().flat_map(|entry| entry.labels.iter());
+            let labels = inner.labels.get(id).into_iter().flat_map(PackedLabels::iter);
             names.extend(labels.map(|(name, _)| name));
         }
         names.iter().for_each(|name| visit(inner.symbols.text(name)));
@@ -269,28 +264,14 @@ impl Run {
     }
 }
 
-impl PackedLabels {
-    /// Has memory bring them, for who will look at them soon.
-    pub fn fetch(&self) -> u8 {
-        let ends = [self.0.first(), self.0.last()];
-        ends.into_iter().flatten().fold(0, |sum, end| sum ^ end)
-    }
-
-    pub fn iter(&self) -> impl Iterator<Item = (u32, u32)> + '_ {
-        let mut packed = &*self.0;
-        let mut next = move || read_u64(&mut packed).ok().map(|symbol| symbol as u32);
-        std::iter::from_fn(move || Some((next()?, next()?)))
-    }
-}
-
 impl Reading<'_> {
     /// The symbols of the labels of a series, in order.
     pub fn labels(&self, id: u32) -> Option<impl Iterator<Item = (u32, u32)> + '_> {
         self.packed_labels(id).map(PackedLabels::iter)
     }
 
-    pub fn packed_labels(&self, id: u32) -> Option<&PackedLabels> {
-        self.0.entry(id).map(|entry| &entry.labels)
+    pub fn packed_labels(&self, id: u32) -> Option<PackedLabels<'_>> {
+        self.0.labels.get(id)
     }
 
     /// The symbols of all label names; some come more than once.
@@ -318,12 +299,8 @@ impl Reading<'_> {
 }
 
 impl Inner {
-    fn entry(&self, id: u32) -> Option<&Entry> {
-        self.entries.get(id as usize)?.as_ref()
-    }
-
-    fn pairs<'a>(&'a self, entry: &'a Entry) -> impl Iterator<Item = (&'a str, &'a str)> + 'a {
-        entry.labels.iter().map(|(name, value)| (self.symbols.text(name), self.symbols.text(value)))
+    fn pairs<'a>(&'a self, labels: PackedLabels<'a>) -> impl Iterator<Item = (&'a str, &'a str)> + 'a {
+        labels.iter().map(|(name, value)| (self.symbols.text(name), self.symbols.text(value)))
     }
 
     fn find<'l>(
@@ -331,16 +308,18 @@ impl Inner {
         labels: impl IntoIterator<Item = (&'l str, &'l str)> + Clone,
         fingerprint: u128,
     ) -> Option<u32> {
-        let has_labels = |entry| {
+        let has_labels = |found| {
             let mut wanted = labels.clone().into_iter();
-            self.pairs(entry).all(|label| wanted.next() == Some(label)) && wanted.next().is_none()
+            self.pairs(found).all(|label| wanted.next() == Some(label)) && wanted.next().is_none()
         };
-        let same = |&id: &u32| self.entry(id).is_some_and(|e| e.fingerprint == fingerprint && has_labels(e));
+        let same = |&id: &u32| {
+            self.fingerprints[id as usize] == fingerprint && self.labels.get(id).is_some_and(has_labels)
+        };
         self.identity.find(fingerprint as u64, same).copied()
     }
 
     fn insert<'l>(&mut self, labels: impl IntoIterator<Item = (&'l str, &'l str)>, fingerprint: u128) -> u32 {
-        let id = self.free_ids.pop().unwrap_or(self.entries.len() as u32);
+        let id = self.free_ids.pop().unwrap_or(self.fingerprints.len() as u32);
         self.packed.clear();
         for (at, (name, value)) in labels.into_iter().enumerate() {
             if at == self.runs.len() {
@@ -359,17 +338,17 @@ impl Inner {
             write_u64(&mut self.packed, value.into());
         }
         self.has_open_runs = true;
-        let entry = Some(Entry { fingerprint, labels: PackedLabels(self.packed.as_slice().into()) });
-        if id as usize == self.entries.len() {
-            self.entries.push(entry);
+        self.labels.insert(id, &self.packed);
+        if id as usize == self.fingerprints.len() {
+            self.fingerprints.push(fingerprint);
         } else {
-            self.entries[id as usize] = entry;
+            self.fingerprints[id as usize] = fingerprint;
         }
         if self.all.try_push(id).is_err() {
             self.all.insert(id);
         }
-        let entries = &self.entries;
-        let hash_of = |id: &u32| entries[*id as usize].as_ref().map_or(0, |e| e.fingerprint as u64);
+        let fingerprints = &self.fingerprints;
+        let hash_of = |id: &u32| fingerprints[*id as usize] as u64;
         self.identity.insert_unique(fingerprint as u64, id, hash_of);
         id
     }
@@ -386,11 +365,13 @@ impl Inner {
 
     fn remove(&mut self, id: u32) {
         self.close_runs();
-        let Some(entry) = self.entries.get_mut(id as usize).and_then(Option::take) else { return };
-        if let Ok(found) = self.identity.find_entry(entry.fingerprint as u64, |&other| other == id) {
+        let Some(labels) = self.labels.get(id) else { return };
+        if let Ok(found) =
+            self.identity.find_entry(self.fingerprints[id as usize] as u64, |&other| other == id)
+        {
             found.remove();
         }
-        for (name, value) in entry.labels.iter() {
+        for (name, value) in labels.iter() {
             if let Some(values) = self.postings.get_mut(&name) {
                 if let Some(postings) = values.get_mut(&value) {
                     postings.remove(id);
@@ -405,6 +386,7 @@ impl Inner {
             self.symbols.release(name);
             self.symbols.release(value);
         }
+        self.labels.remove(id);
         self.all.remove(id);
         self.let_go.insert(id);
     }

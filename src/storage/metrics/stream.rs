@@ -16,24 +16,29 @@ const BLOCK_WORDS_MAX: u8 = 32;
 /// bits, so the first two blocks have more than this.
 const SAMPLES_FEW: u32 = 16;
 
-/// What the writer remembers of a stream; it alone appends.
+/// What the writer remembers of a stream; it alone appends. How many samples there are the slot says.
 #[derive(Clone, Debug)]
 pub(super) struct StreamWriter {
     pub last_time: Timestamp,
     last_step: i64,
     pub last_bits: u64,
     accumulator: u64,
-    /// The word that the accumulator will fill.
-    word: u32,
     block: u32,
-    pub count: u32,
-    /// Another value for the time of the last sample came later, and is kept elsewhere.
-    pub is_last_replaced: bool,
+    /// What it belongs to, for who keeps one of these for each series; to the stream it says nothing.
+    pub round: u32,
+    /// The word of the block that the accumulator will fill.
+    word: u8,
     used_bits: u8,
+    /// 0 before the first sample.
     block_words: u8,
     leading: u8,
     width: u8,
+    /// Another value for the time of the last sample came later, and is kept elsewhere.
+    pub is_last_replaced: bool,
 }
+
+// There is one for each active series, and each sample touches one.
+const _: () = assert!(size_of::<StreamWriter>() == 48);
 
 /// The head's memory is used up; the sample was not stored.
 #[derive(Debug, PartialEq, Eq)]
@@ -41,21 +46,30 @@ pub(super) struct ArenaFull;
 
 impl StreamWriter {
     pub fn new() -> StreamWriter {
+        StreamWriter::of_round(0)
+    }
+
+    pub fn of_round(round: u32) -> StreamWriter {
         StreamWriter {
             last_time: Timestamp::MIN,
             last_step: 0,
             last_bits: 0,
             accumulator: 0,
-            word: 0,
             block: 0,
-            count: 0,
-            is_last_replaced: false,
+            round,
+            word: 0,
             used_bits: 0,
             block_words: 0,
             leading: 0,
             // No window of meaningful bits yet: the first changed value brings its own.
             width: 0,
+            is_last_replaced: false,
         }
+    }
+
+    /// Whether there is no sample yet.
+    pub fn is_empty(&self) -> bool {
+        self.block_words == 0
     }
 
     /// Appends a sample that is later than all before it, and publishes it.
@@ -66,24 +80,25 @@ impl StreamWriter {
         time: Timestamp,
         bits: u64,
     ) -> Result<(), ArenaFull> {
-        if self.count == 0 {
+        let count = slot.stream().1;
+        debug_assert_eq!(self.is_empty(), count == 0, "a writer goes on in the slot where it began");
+        if self.is_empty() {
             self.begin(arena, slot)?;
             self.push(arena, time as u64, 64)?;
             self.push(arena, bits, 64)?;
-        } else if self.count == COUNT_MAX {
+        } else if count == COUNT_MAX {
             return Err(ArenaFull);
         } else {
-            self.reserve(arena, self.bits_at_most(time, bits))?;
+            self.reserve(arena, self.bits_at_most(time, bits), count)?;
             self.push_next(arena, time, bits)?;
         }
         self.last_time = time;
         self.last_bits = bits;
         self.is_last_replaced = false;
-        self.count += 1;
         if self.used_bits > 0 {
-            arena.store(self.word, self.accumulator);
+            self.store_word(arena, self.accumulator);
         }
-        slot.publish(self.count);
+        slot.publish(count + 1);
         Ok(())
     }
 
@@ -143,18 +158,22 @@ impl StreamWriter {
             return Ok(());
         }
         let rest = bits - free;
-        arena.store(self.word, self.accumulator | value >> rest);
+        self.store_word(arena, self.accumulator | value >> rest);
         self.next_word(arena)?;
         self.accumulator = if rest == 0 { 0 } else { value << (64 - rest) };
         self.used_bits = rest;
         Ok(())
     }
 
+    fn store_word(&self, arena: &WordArena, word: u64) {
+        arena.store(self.block + u32::from(self.word), word);
+    }
+
     fn begin(&mut self, arena: &WordArena, slot: Slot<'_>) -> Result<(), ArenaFull> {
         self.block = arena.allocate(FIRST_BLOCK_WORDS.into()).ok_or(ArenaFull)?;
         slot.begin(self.block);
         self.block_words = FIRST_BLOCK_WORDS;
-        self.word = self.block + 1;
+        self.word = 1;
         Ok(())
     }
 
@@ -169,10 +188,10 @@ impl StreamWriter {
     }
 
     /// Chains the next block before a sample that may need it, so that no sample fails half-way.
-    fn reserve(&mut self, arena: &WordArena, bits: u32) -> Result<(), ArenaFull> {
-        let words_left = self.block + u32::from(self.block_words) - self.word;
+    fn reserve(&mut self, arena: &WordArena, bits: u32, count: u32) -> Result<(), ArenaFull> {
+        let words_left = u32::from(self.block_words - self.word);
         if words_left * 64 - u32::from(self.used_bits) <= bits && arena.load(self.block) == 0 {
-            let words = if self.count < SAMPLES_FEW {
+            let words = if count < SAMPLES_FEW {
                 FIRST_BLOCK_WORDS
             } else {
                 (self.block_words * 2).min(BLOCK_WORDS_MAX)
@@ -185,10 +204,9 @@ impl StreamWriter {
 
     fn next_word(&mut self, arena: &WordArena) -> Result<(), ArenaFull> {
         self.word += 1;
-        if self.word == self.block + u32::from(self.block_words) {
+        if self.word == self.block_words {
             let (next, words) = unlink(arena.load(self.block)).ok_or(ArenaFull)?;
-            (self.block, self.block_words) = (next, words);
-            self.word = next + 1;
+            (self.block, self.block_words, self.word) = (next, words, 1);
         }
         Ok(())
     }

@@ -37,9 +37,11 @@ pub(in crate::storage) struct MetricsWriter {
     counters: WriterCounters,
     changes: Arc<Changes>,
     head: Arc<Head>,
-    series: Vec<SeriesState>,
-    /// The generation that `head` belongs to.
-    generation: u64,
+    /// By id: the stream of each in the round that it was last written in.
+    series: Vec<SeriesWriter>,
+    /// That of the generation that `head` belongs to.
+    round: u32,
+    rounds: Rounds,
     /// Generations and when they were opened, oldest first, as far back as retiring looks.
     opened: VecDeque<(u64, Timestamp)>,
     deltas: DeltaTotals,
@@ -47,10 +49,27 @@ pub(in crate::storage) struct MetricsWriter {
     unwritten: (Timestamp, RoaringBitmap),
 }
 
-/// The stream of one series, valid in the generation that it was last written in.
-struct SeriesState {
-    generation: u64,
-    stream: SeriesWriter,
+/// Generations in half the bits, for what is kept of each series: counted from `base` on, from 1. Round 0 is none.
+#[derive(Default)]
+struct Rounds {
+    base: u64,
+}
+
+impl Rounds {
+    /// The round of a generation that comes after all others. `None` if it is too far ahead, as only who names a directory of the
+    /// log by himself can have it: then it begins a count in which all that were before are round 1.
+    fn next(&mut self, generation: u64) -> Option<u32> {
+        let round = u32::try_from(generation - self.base).ok();
+        if round.is_none() {
+            self.base = generation - 2;
+        }
+        round
+    }
+
+    /// Its generation, or where a count began anew, one that is not older.
+    fn generation(&self, round: u32) -> u64 {
+        if round == 0 { 0 } else { self.base + u64::from(round) }
+    }
 }
 
 impl MetricsWriter {
@@ -69,7 +88,8 @@ impl MetricsWriter {
             changes,
             head,
             series: Vec::new(),
-            generation: 0,
+            round: 0,
+            rounds: Rounds::default(),
             opened: VecDeque::new(),
             deltas,
             unwritten: (Timestamp::MIN, RoaringBitmap::new()),
@@ -114,7 +134,10 @@ impl MetricsWriter {
     /// Goes on in the head of a new generation.
     pub fn rotate(&mut self, head: Arc<Head>, generation: u64, opened_at: Timestamp) {
         self.head = head;
-        self.generation = generation;
+        self.round = self.rounds.next(generation).unwrap_or_else(|| {
+            self.series.iter_mut().for_each(|series| series.round = series.round.min(1));
+            2
+        });
         // Else carrying them over would keep their series active for ever.
         self.deltas.forget_idle(opened_at);
         self.opened.push_back((generation, opened_at));
@@ -145,8 +168,8 @@ impl MetricsWriter {
             return Vec::new();
         }
         let before = generation.min(oldest_live);
-        let idle = |(_, state): &(usize, &SeriesState)| state.generation > 0 && state.generation < before;
-        self.series.iter().enumerate().filter(idle).map(|(id, _)| id as u32).collect()
+        let idle = |&id: &u32| (1..before).contains(&self.written_in(id));
+        (0..self.series.len() as u32).filter(idle).collect()
     }
 
     /// Ids of series that were registered for samples which were then refused, and that nobody has written to since the
@@ -166,7 +189,7 @@ impl MetricsWriter {
 
     /// The generation that the series was last written in; 0 if it never was.
     fn written_in(&self, id: u32) -> u64 {
-        self.series.get(id as usize).map_or(0, |state| state.generation)
+        self.series.get(id as usize).map_or(0, |series| self.rounds.generation(series.round))
     }
 
     /// Removes those series that nobody has asked for since they were marked and that no generation from
@@ -175,8 +198,8 @@ impl MetricsWriter {
         let gone = self.registry.retire(ids, |id| self.written_in(id) < oldest_live);
         for &id in &gone {
             self.deltas.forget(id);
-            if let Some(state) = self.series.get_mut(id as usize) {
-                state.generation = 0;
+            if let Some(series) = self.series.get_mut(id as usize) {
+                series.round = 0;
             }
         }
         gone
@@ -237,14 +260,13 @@ impl MetricsWriter {
     /// Makes the state of a series one of this round; true if it was not.
     fn touch(&mut self, id: u32) -> bool {
         if self.series.len() <= id as usize {
-            self.series
-                .resize_with(id as usize + 1, || SeriesState { generation: 0, stream: SeriesWriter::new() });
+            self.series.resize_with(id as usize + 1, SeriesWriter::new);
         }
-        let state = &mut self.series[id as usize];
-        if state.generation == self.generation {
+        let series = &mut self.series[id as usize];
+        if series.round == self.round {
             return false;
         }
-        *state = SeriesState { generation: self.generation, stream: SeriesWriter::new() };
+        *series = SeriesWriter::of_round(self.round);
         true
     }
 
@@ -259,7 +281,7 @@ impl MetricsWriter {
         self.counters.samples.inc_by((rows.samples.len() + rows.histograms.len()) as u64);
         for row in rows.samples {
             self.touch(row.id);
-            let stream = &mut self.series[row.id as usize].stream;
+            let stream = &mut self.series[row.id as usize];
             match self.head.append_float(stream, row.id, row.timestamp, row.value) {
                 Appended::InOrder => {}
                 Appended::Duplicate => {
@@ -311,9 +333,8 @@ mod tests {
     use super::*;
     use crate::model::Labels;
 
-    #[test]
-    fn series_that_are_known_do_not_wait_for_who_registers_others() {
-        let (registry, counter) = (SharedRegistry::default(), || IntCounter::new("n", "help").unwrap());
+    fn writer(registry: &SharedRegistry) -> MetricsWriter {
+        let counter = || IntCounter::new("n", "help").unwrap();
         let counters = WriterCounters {
             samples: counter(),
             duplicates: counter(),
@@ -321,31 +342,62 @@ mod tests {
             repeated_deltas: counter(),
         };
         let (head, deltas) = (Arc::new(Head::new(100)), DeltaTotals::new(1, 1));
-        let mut writer = MetricsWriter::new(
-            registry.clone(),
-            Default::default(),
-            counters,
-            Default::default(),
-            deltas,
-            head,
-        );
+        MetricsWriter::new(registry.clone(), Default::default(), counters, Default::default(), deltas, head)
+    }
+
+    fn register(registry: &SharedRegistry, name: &str) -> u32 {
+        let labels = Labels::from_pairs([("__name__", name)]).unwrap();
+        registry.find_or_insert(&labels, labels.fingerprint(), 100).unwrap().0
+    }
+
+    fn sample(id: u32, timestamp: Timestamp) -> MetricRows {
+        MetricRows { samples: vec![SampleRow { id, timestamp, value: 1.0 }], ..MetricRows::default() }
+    }
+
+    #[test]
+    fn series_that_are_known_do_not_wait_for_who_registers_others() {
+        let registry = SharedRegistry::default();
+        let mut writer = writer(&registry);
         writer.rotate(Arc::new(Head::new(100)), 1, 0);
-        let labels = Labels::from_pairs([("__name__", "known")]).unwrap();
-        let (id, _) = registry.find_or_insert(&labels, labels.fingerprint(), 1).unwrap();
-        let rows = move |timestamp| MetricRows {
-            samples: vec![SampleRow { id, timestamp, value: 1.0 }],
-            ..MetricRows::default()
-        };
-        writer.append(rows(1), &mut Vec::new());
+        let id = register(&registry, "known");
+        writer.append(sample(id, 1), &mut Vec::new());
 
         let (sender, receiver) = channel();
         let held = registry.held_by_a_writer();
         std::thread::spawn(move || {
-            writer.append(rows(2), &mut Vec::new());
+            writer.append(sample(id, 2), &mut Vec::new());
             sender.send(writer.head.sample_count())
         });
         let found = receiver.recv_timeout(Duration::from_secs(10));
         drop(held);
         assert_eq!(found, Ok(2));
+    }
+
+    #[test]
+    fn generations_are_told_apart_however_far_ahead_somebody_has_named_them() {
+        let registry = SharedRegistry::default();
+        let mut writer = writer(&registry);
+        let ids = ["a", "b", "c", "d"].map(|name| register(&registry, name));
+        let generations = [3, u64::from(u32::MAX), 1 << 40, u64::MAX - 7];
+        for (opened_at, generation) in (0..).zip(generations) {
+            writer.rotate(Arc::new(Head::new(100)), generation, opened_at);
+            let mut payload = Vec::new();
+            for &id in &ids[opened_at as usize..] {
+                writer.append(sample(id, 10 + opened_at), &mut payload);
+                assert!(writer.head.holds(id));
+            }
+            let declared = log::read_payload(&payload)
+                .unwrap()
+                .series
+                .iter()
+                .map(|series| series.id)
+                .collect::<Vec<_>>();
+            assert_eq!(declared, ids[opened_at as usize..], "generation {generation}");
+        }
+        let idle = |writer: &mut MetricsWriter, oldest_live| writer.idle_ids(3, oldest_live);
+        // Those of generations before a leap are taken for newer ones, and may stay too long.
+        assert_eq!(idle(&mut writer, 3), [0; 0]);
+        assert_eq!(idle(&mut writer, 4), [0; 0]);
+        assert_eq!(idle(&mut writer, u64::MAX - 7), ids[..3]);
     }
 }

@@ -103,9 +103,15 @@ impl FrameBuffer {
 
     /// With room for so many bytes of payload.
     pub fn with_capacity(payload_bytes: usize) -> FrameBuffer {
-        let mut frame = Vec::with_capacity(FRAME_HEADER_BYTES + payload_bytes.next_multiple_of(FRAME_ALIGN));
-        frame.resize(FRAME_HEADER_BYTES, 0);
-        FrameBuffer(frame)
+        let frame = Vec::with_capacity(FRAME_HEADER_BYTES + payload_bytes.next_multiple_of(FRAME_ALIGN));
+        FrameBuffer::reusing(frame)
+    }
+
+    /// In memory that held another frame.
+    pub fn reusing(mut memory: Vec<u8>) -> FrameBuffer {
+        memory.clear();
+        memory.resize(FRAME_HEADER_BYTES, 0);
+        FrameBuffer(memory)
     }
 
     /// Bytes of payload so far.

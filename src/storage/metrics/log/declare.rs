@@ -1,5 +1,6 @@
 //! Declares series. Most labels of a series are those of the one before it, in the same places: of these nothing is written but that.
 
+use super::super::packed_labels::PackedLabels;
 use super::super::registry::Reading;
 use super::{LABELS_PER_MARKS, MARK_BITS, begin, mark, tag, write_text};
 use crate::codec::varint::{write_i64, write_u64};
@@ -7,42 +8,47 @@ use crate::codec::varint::{write_i64, write_u64};
 /// Appends a block that declares these series, one at least; all of them are registered.
 pub(in crate::storage::metrics) fn declare_series(ids: &[u32], registry: &Reading<'_>, to: &mut Vec<u8>) {
     begin(tag::SERIES, ids.len(), to);
-    let (mut id_before, mut before, mut labels) = (0, Vec::new(), Vec::new());
+    let (mut id_before, mut before) = (0, PackedLabels::default());
     for &id in ids {
-        labels.clear();
-        labels.extend(registry.labels(id).expect("a row refers to a registered series"));
+        let labels = registry.packed_labels(id).expect("a row refers to a registered series");
         write_i64(to, i64::from(id) - i64::from(id_before));
-        write_labels(&labels, &before, |symbol| registry.text(symbol), to);
-        id_before = id;
-        std::mem::swap(&mut before, &mut labels);
+        write_labels(labels, before, |symbol| registry.text(symbol), to);
+        (id_before, before) = (id, labels);
     }
 }
 
-/// Labels as symbols of their names and values, which are the same for the same texts.
 fn write_labels<'t>(
-    labels: &[(u32, u32)],
-    before: &[(u32, u32)],
+    mut labels: PackedLabels<'_>,
+    mut before: PackedLabels<'_>,
     text: impl Fn(u32) -> &'t str,
     to: &mut Vec<u8>,
 ) {
-    write_u64(to, labels.len() as u64);
-    let mut before = before.iter();
-    for some in labels.chunks(LABELS_PER_MARKS) {
-        let marks_at = to.len();
-        to.push(0);
-        for (number, &(name, value)) in some.iter().enumerate() {
-            let mark = match before.next() {
-                Some(&same) if same == (name, value) => mark::SAME,
-                Some(&(same, _)) if same == name => mark::SAME_NAME,
-                _ => mark::OTHER,
-            };
-            to[marks_at] |= mark << (number * MARK_BITS);
-            if mark == mark::OTHER {
-                write_text(text(name), to);
+    let (count, mut marks_at) = (labels.count(), to.len());
+    write_u64(to, count as u64);
+    for number in 0..count {
+        if number % LABELS_PER_MARKS == 0 {
+            marks_at = to.len();
+            // Often a name is all in which two differ, and the rest is seen to be the same without a look at each.
+            if labels == before {
+                const { assert!(mark::SAME == 0) };
+                to.resize(marks_at + (count - number).div_ceil(LABELS_PER_MARKS), 0);
+                return;
             }
-            if mark != mark::SAME {
-                write_text(text(value), to);
-            }
+            to.push(0);
+        }
+        // The same texts have the same symbols.
+        let (name, value) = labels.take_first().expect("they were counted");
+        let mark = match before.take_first() {
+            Some(same) if same == (name, value) => mark::SAME,
+            Some((same, _)) if same == name => mark::SAME_NAME,
+            _ => mark::OTHER,
+        };
+        to[marks_at] |= mark << (number % LABELS_PER_MARKS * MARK_BITS);
+        if mark == mark::OTHER {
+            write_text(text(name), to);
+        }
+        if mark != mark::SAME {
+            write_text(text(value), to);
         }
     }
 }
