@@ -11,11 +11,15 @@ use super::holders::Holders;
 use super::label_order::{InOrder, Place};
 use super::packed_labels::PackedLabels;
 use super::registry::{Reading, SharedRegistry};
-use crate::storage::index::{HoldersWriter, LabelIds, SeriesLabelsWriter, ValuesWriter};
+use crate::model::Labels;
+use crate::storage::index::{HoldersWriter, IndexWriter, LabelIds, SeriesLabelsWriter, ValuesWriter};
 use crate::storage::segment::SegmentWriter;
 
 /// No series has this ordinal, and no name this symbol.
 const NONE: u32 = u32::MAX;
+
+/// Fewer than one of so many registered series are looked up one by one: else each label is, whether they have it or not.
+const FEW_OF: usize = 16;
 
 /// Writes the sections. The series come in the order of their labels, and must stay registered meanwhile.
 pub(super) fn write_registered_index<W: Write>(
@@ -23,12 +27,26 @@ pub(super) fn write_registered_index<W: Write>(
     registries: &[SharedRegistry],
     to: &mut SegmentWriter<W>,
 ) -> io::Result<()> {
+    let registered: usize = registries.iter().map(|registry| registry.len()).sum();
+    if series.len() < registered / FEW_OF {
+        return plain_index(series, registries).finish(to);
+    }
     registries.iter().for_each(|registry| registry.settle());
     let ordinals = Ordinals::new(series, registries);
     let mut numbers = LabelNumbers::new(registries);
     let holders = write_holders(&ordinals, registries, &mut numbers);
     write_series(series, registries, &numbers, to)?;
     holders.finish(to)
+}
+
+/// Made of the labels of each.
+fn plain_index(series: &InOrder<'_>, registries: &[SharedRegistry]) -> IndexWriter {
+    let mut index = IndexWriter::default();
+    for place in series.iter() {
+        registries[place.shard as usize]
+            .with_labels(&[place.id], |_, labels| index.add(&Labels::from_sorted(labels)));
+    }
+    index
 }
 
 /// What is registered besides is left out.
@@ -221,8 +239,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::Labels;
-    use crate::storage::index::IndexWriter;
     use crate::storage::segment::SegmentMeta;
 
     const SHARDS: usize = 3;
@@ -250,17 +266,21 @@ mod tests {
             for (labels, (shard, _)) in shuffled {
                 registries[*shard].find_or_insert(labels, labels.fingerprint(), 1000).unwrap();
             }
-            let (mut plain, mut places) = (IndexWriter::default(), Vec::new());
+            let (mut active, mut places) = (Vec::new(), Vec::new());
             for (labels, (shard, is_active)) in &series {
                 if *is_active {
-                    plain.add(labels);
+                    active.push(labels);
                     let id = registries[*shard].find(labels, labels.fingerprint()).unwrap();
                     places.push(Place { shard: *shard as u32, id });
                 }
             }
-            let plain = file(|to| plain.finish(to));
-            let all = InOrder::new(&places, (0..places.len() as u32).collect());
-            prop_assert_eq!(file(|to| write_registered_index(&all, &registries, to)), plain);
+            let few = (places.len() as u32).min(3);
+            for count in [places.len() as u32, few] {
+                let mut plain = IndexWriter::default();
+                active[..count as usize].iter().for_each(|labels| plain.add(labels));
+                let found = file(|to| write_registered_index(&InOrder::new(&places, (0..count).collect()), &registries, to));
+                prop_assert_eq!(found, file(|to| plain.finish(to)));
+            }
         }
 
         #[test]

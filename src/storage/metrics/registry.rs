@@ -119,7 +119,6 @@ impl Registry {
     }
 
     /// Calls `visit` with the labels of each id, name by name; ids unknown here are skipped.
-    #[cfg(test)]
     pub fn with_labels(
         &self,
         ids: &[u32],
