@@ -1,7 +1,8 @@
 //! Answers are packed where connections are served, while they are sent: some tens of milliseconds of work for a long one,
 //! in which whoever else is served there would wait.
 
-use std::pin::Pin;
+use std::future::Future;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -38,12 +39,13 @@ impl hyper::body::Body for Packed {
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         if self.worked >= WORK_MAX {
             self.worked = Duration::ZERO;
-            context.waker().wake_by_ref();
+            // Comes back to this task after who waits, and after a look at what has just arrived.
+            let _ = pin!(tokio::task::yield_now()).poll(context);
             return Poll::Pending;
         }
         let started = Instant::now();
         let frame = Pin::new(&mut self.body).poll_frame(context);
-        self.worked += started.elapsed();
+        self.worked = if frame.is_pending() { Duration::ZERO } else { self.worked + started.elapsed() };
         frame
     }
 
@@ -59,7 +61,9 @@ impl hyper::body::Body for Packed {
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
-    use std::task::Waker;
+    use std::future::poll_fn;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
 
@@ -83,28 +87,36 @@ mod tests {
         }
     }
 
-    /// Pieces, and how often others had their turn.
-    async fn served(encoding: &'static str) -> (usize, usize) {
+    /// What the others saw of an answer that is being sent: how many pieces were through, at each of their turns.
+    async fn seen_by_others(encoding: &'static str) -> Vec<usize> {
         let mut answer = Response::new(Body::new(Slow { left: 3 }));
         if !encoding.is_empty() {
             answer.headers_mut().insert(header::CONTENT_ENCODING, encoding.parse().unwrap());
         }
-        let mut body = give_way(answer).await.into_body();
-        let (mut pieces, mut pauses) = (0, 0);
-        loop {
-            let polled =
-                hyper::body::Body::poll_frame(Pin::new(&mut body), &mut Context::from_waker(Waker::noop()));
-            match polled {
-                Poll::Pending => pauses += 1,
-                Poll::Ready(Some(frame)) => pieces += frame.unwrap().into_data().unwrap().len() / 5,
-                Poll::Ready(None) => return (pieces, pauses),
+        let (mut body, sent) = (give_way(answer).await.into_body(), Arc::new(AtomicUsize::new(0)));
+        let seen = sent.clone();
+        let others = tokio::spawn(async move {
+            let mut turns = Vec::new();
+            while turns.last() != Some(&usize::MAX) {
+                turns.push(seen.load(Ordering::Relaxed));
+                tokio::task::yield_now().await;
             }
+            turns
+        });
+        while let Some(frame) =
+            poll_fn(|context| hyper::body::Body::poll_frame(Pin::new(&mut body), context)).await
+        {
+            assert_eq!(frame.unwrap().into_data().unwrap(), "piece");
+            sent.fetch_add(1, Ordering::Relaxed);
         }
+        assert_eq!(sent.swap(usize::MAX, Ordering::Relaxed), 3);
+        others.await.unwrap()
     }
 
     #[tokio::test]
     async fn others_have_their_turn_between_the_pieces_of_a_packed_answer() {
-        assert_eq!(served("gzip").await, (3, 3));
-        assert_eq!(served("").await, (3, 0));
+        let turns = seen_by_others("gzip").await;
+        assert!((1..=3).all(|sent| turns.contains(&sent)), "{turns:?}");
+        assert_eq!(seen_by_others("").await, [usize::MAX]);
     }
 }

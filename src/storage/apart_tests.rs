@@ -7,6 +7,8 @@ use std::sync::atomic::Ordering;
 use super::Store;
 use super::fs::Fs;
 use super::fs::faulty::{Faults, FaultyFs};
+use super::live::{LiveSegment, View};
+use super::manifest::SegmentEntry;
 use super::seal::MaintenanceError;
 use super::store_tests::{Contents, NOON, append_and_wait, contents, note, open};
 use super::tier_dirs::temporary_name;
@@ -60,4 +62,26 @@ fn a_seal_that_fails_at_its_second_segment_leaves_no_file_and_is_done_again() {
     store.seal(NOON).unwrap();
     assert!(contents(&store) == model);
     assert_eq!(disk.list(Path::new("/d/hot")).unwrap().len(), store.stats().segments);
+}
+
+/// What was sealed together is what came first, also where damage parts it: the one goes into a merge, the other is written anew
+/// later.
+#[test]
+fn what_is_left_of_a_seal_comes_before_the_merge_that_begins_with_the_rest() {
+    let store = open(Arc::new(FaultyFs::default()), Path::new("/d"));
+    append_round(&store, &mut Contents::new(), 10, 0);
+    store.seal(NOON).unwrap();
+    append_round(&store, &mut Contents::new(), 11, 1);
+    store.seal(NOON).unwrap();
+    let view = store.view.load_full();
+    let [_, one, other] = &view.segments[..] else { panic!("{} segments", view.segments.len()) };
+    assert_eq!(one.entry.min_seq, other.entry.min_seq);
+    let anew = |of: &LiveSegment, id, level| {
+        let entry = SegmentEntry { id, level, ..of.entry.clone() };
+        Arc::new(LiveSegment::new(entry, Path::new("/d/none").to_owned(), Arc::new(FaultyFs::default())))
+    };
+    let (merged, written_anew) = (anew(other, 30, 1), anew(one, 40, 0));
+    let removed = [one.entry.id, other.entry.id];
+    let ids = |view: &View| view.segments.iter().map(|segment| segment.entry.id).collect::<Vec<_>>();
+    assert_eq!(ids(&view.with_segments(&[merged, written_anew], &removed))[1..], [40, 30]);
 }

@@ -13,7 +13,7 @@ use super::live::LiveSegment;
 use super::manifest::{SegmentEntry, read_edits};
 use super::segment::{Segment, SegmentError};
 use super::tier_dirs::{TierDirs, TierOptions, is_name_of_ours};
-use super::wal::{FileLog, GenerationReport, generation_dir, replay_generation};
+use super::wal::{FileLog, GenerationReport, generation_dir, generations_of, replay_generation};
 
 /// Something that a person should know of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -176,8 +176,7 @@ impl Check<'_> {
     fn log(&mut self, wal_done: u64) -> Result<(), CheckError> {
         let wal = self.data_dir.join("wal");
         let names = self.fs.list(&wal).map_err(|source| CheckError::Io { path: wal.clone(), source })?;
-        let generations = names.iter().filter_map(|name| name.parse::<u64>().ok());
-        for generation in generations.filter(|&generation| generation > wal_done).collect::<Vec<_>>() {
+        for generation in generations_of(&names).into_iter().filter(|&generation| generation > wal_done) {
             let log = FileLog {
                 fs: self.fs.clone(),
                 data_dir: self.data_dir.to_owned(),

@@ -122,7 +122,8 @@ impl Store {
 
     /// What to do with one run of segments, if anything.
     fn plan(&self, (kind, inputs): (Kind, Vec<Arc<LiveSegment>>), now: Timestamp) -> Option<Plan> {
-        // A seal may write two segments of a day, which share no series and are merged together.
+        // A seal may write two segments of a day, which share no series and are merged together; where damage had kept one of them from
+        // that, it comes before the merge that begins with the other.
         let is_of_one = |a: &Arc<LiveSegment>, b: &Arc<LiveSegment>| {
             kind.resolution_ms == 0 && a.entry.min_seq == b.entry.min_seq
         };

@@ -85,7 +85,9 @@ impl View {
     pub fn with_segments(&self, add: &[Arc<LiveSegment>], remove: &[u64]) -> View {
         let kept = self.segments.iter().filter(|s| !remove.contains(&s.entry.id));
         let mut segments: Vec<_> = kept.chain(add).cloned().collect();
-        segments.sort_by_key(|s| (s.entry.min_seq, s.entry.id));
+        // A seal may write two of one day. Where damage keeps one from being merged, whatever becomes of it holds what was sealed first,
+        // and the merge that begins with the other comes after it.
+        segments.sort_by_key(|s| (s.entry.min_seq, s.entry.level, s.entry.id));
         View { segments, ..self.clone() }
     }
 

@@ -12,7 +12,7 @@ use super::open::{OpenError, io_error};
 use super::replaying::{RECOVERED_IDS_MAX, Target, replay_into};
 use super::stats::StoreMetrics;
 use super::store::Options;
-use super::wal::{FileLog, generation_dir};
+use super::wal::{FileLog, generation_dir, generations_of};
 use crate::model::Timestamp;
 
 /// What a replay builds up.
@@ -59,12 +59,8 @@ impl<'a> Recovery<'a> {
     pub fn replay(&mut self, log: &FileLog, manifest: &Manifest) -> Result<Vec<Arc<Generation>>, OpenError> {
         let wal_dir = log.data_dir.join("wal");
         let names = log.fs.list(&wal_dir).map_err(io_error(&wal_dir))?;
-        let mut numbers: Vec<u64> = names.iter().filter_map(|name| name.parse().ok()).collect();
-        numbers.sort_unstable();
-        // A number may be spelt in several ways, but names one directory.
-        numbers.dedup();
         let mut generations = Vec::new();
-        for number in numbers {
+        for number in generations_of(&names) {
             self.newest = number;
             if number <= manifest.wal_done() {
                 let dir = generation_dir(&log.data_dir, number);

@@ -98,5 +98,9 @@ fn a_directory_of_the_log_is_replayed_once_however_its_number_is_spelt() {
     }
     let file = "wal/000000000001/000000.wal";
     std::fs::copy(dir.path().join(file), again.path().join(file)).unwrap();
-    assert_eq!(floats(&open(again.path())), written);
+    let again = open(again.path());
+    assert_eq!(floats(&again), written);
+    let samples = written.iter().map(|(_, samples)| samples.len() as u64).sum::<u64>();
+    let histograms = 1;
+    assert_eq!(again.stats().unsealed_samples, samples + histograms, "each once");
 }

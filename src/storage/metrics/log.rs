@@ -43,7 +43,7 @@ mod mark {
 }
 
 const MARK_BITS: usize = 2;
-/// Those of one byte. Not many, since no more are read than bytes pay for.
+/// Those of one byte. Not many, since bytes pay for what is read.
 const LABELS_PER_MARKS: usize = 4;
 
 /// The rows of one frame, as read back. Ids are those of the generation that wrote it.

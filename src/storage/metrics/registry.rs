@@ -73,7 +73,8 @@ impl Registry {
         Some(id)
     }
 
-    /// The id of a series, registered now if it is new (then `true`); `None` if it would be `ids_max` or higher.
+    /// The id of a series, registered now if it is new (then `true`); `None` if it would be `ids_max` or higher, or if there is
+    /// no room for its labels: beyond 4 GiB of those of all.
     pub fn find_or_insert<'l>(
         &self,
         labels: impl IntoIterator<Item = (&'l str, &'l str)> + Clone,

@@ -19,6 +19,14 @@ pub fn generation_dir(data_dir: &Path, generation: u64) -> PathBuf {
     data_dir.join("wal").join(format!("{generation:012}"))
 }
 
+/// The generations that directories of these names hold, in order. A number may be spelt in several ways, but names one directory.
+pub fn generations_of(names: &[String]) -> Vec<u64> {
+    let mut numbers: Vec<u64> = names.iter().filter_map(|name| name.parse().ok()).collect();
+    numbers.sort_unstable();
+    numbers.dedup();
+    numbers
+}
+
 fn file_name(number: u32) -> String {
     format!("{number:06}.wal")
 }

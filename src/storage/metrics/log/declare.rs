@@ -114,6 +114,22 @@ mod tests {
     }
 
     #[test]
+    fn marks_ask_for_nothing_that_is_not_there() {
+        let block = |labels: &[u8]| [&[tag::SERIES, 1, 0][..], labels].concat();
+        let what =
+            |labels: &[u8]| read_payload(&block(labels)).map(|_| "").unwrap_or_else(|error| error.what);
+        assert_eq!(what(&[1, mark::OTHER, 1, b'a', 1, b'b']), "");
+        for mark in [mark::SAME, mark::SAME_NAME, 3] {
+            assert_eq!(what(&[1, mark, 1, b'a', 1, b'b']), "a label like one that is not there");
+        }
+        let two = mark::OTHER | mark::OTHER << MARK_BITS;
+        assert_eq!(what(&[2, two, 1, b'b', 1, b'x', 1, b'a', 1, b'x']), "labels out of order");
+        assert_eq!(what(&[1, mark::OTHER, 1, b'a', 0]), "labels out of order");
+        assert_eq!(what(&[200, 1, 0]), "a label like one that is not there");
+        assert_eq!(what(&[1]), "cut short");
+    }
+
+    #[test]
     fn a_series_like_the_one_before_takes_a_few_bytes() {
         let tags: Vec<_> = (0..10).map(|n| (format!("tag_{n}"), format!("value of {n}"))).collect();
         let of = |name: &str| {

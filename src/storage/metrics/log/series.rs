@@ -1,5 +1,5 @@
-//! Series that a payload declares: written, and read in place. Most labels of a series are those of the one before it, and what was
-//! found out about these is not found out again.
+//! Series that a payload declares, read in place. Most labels of a series are those of the one before it: they are kept once, and what
+//! was found out about them is not found out again.
 
 use std::ops::Range;
 use std::ptr;
@@ -12,7 +12,10 @@ use crate::model::labels::label_hash;
 /// The series that a payload declares, their labels where they stand in it.
 #[derive(Debug, Default)]
 pub(in crate::storage) struct LoggedSeries<'p> {
+    /// Those that stand in the payload.
     labels: Vec<LoggedLabel<'p>>,
+    /// By their places in `labels`, those of each series.
+    of_series: Vec<u32>,
     series: Vec<DeclaredRow>,
 }
 
@@ -42,20 +45,50 @@ pub(in crate::storage) struct DeclaredSeries<'s, 'p> {
     pub id: u32,
     pub fingerprint: u128,
     labels: &'s [LoggedLabel<'p>],
+    places: &'s [u32],
 }
 
 impl<'p> LoggedSeries<'p> {
     pub fn iter(&self) -> impl Iterator<Item = DeclaredSeries<'_, 'p>> {
         self.series.iter().scan(0, |start, &DeclaredRow { id, fingerprint, end }| {
-            let labels = &self.labels[std::mem::replace(start, end)..end];
-            Some(DeclaredSeries { id, fingerprint, labels })
+            let places = &self.of_series[std::mem::replace(start, end)..end];
+            Some(DeclaredSeries { id, fingerprint, labels: &self.labels, places })
         })
+    }
+
+    /// A label of a series, by where it stands among those of all.
+    fn label(&self, at: usize) -> LoggedLabel<'p> {
+        self.labels[self.of_series[at] as usize]
+    }
+
+    /// Adds a label to the series that is being read.
+    fn push(&mut self, label: LoggedLabel<'p>) {
+        self.of_series.push(self.labels.len() as u32);
+        self.labels.push(label);
+    }
+
+    /// The same, of one that another series has.
+    fn push_again(&mut self, at: usize) {
+        self.of_series.push(self.of_series[at]);
+    }
+
+    fn name_before(&self, start: usize) -> Option<&'p str> {
+        (self.of_series.len() > start).then(|| self.label(self.of_series.len() - 1).name)
+    }
+
+    /// Ends a series whose labels begin there.
+    fn end(&mut self, id: u32, start: usize) {
+        let end = self.of_series.len();
+        let hashes = (start..end).map(|at| self.label(at).hash);
+        let fingerprint = hashes.fold(0u128, u128::wrapping_add);
+        self.series.push(DeclaredRow { id, fingerprint, end });
     }
 }
 
 impl DeclaredSeries<'_, '_> {
     pub fn labels(&self) -> impl Iterator<Item = (&str, &str)> + Clone {
-        self.labels.iter().map(|label| (label.name, label.value))
+        let labels = self.places.iter().map(|&place| &self.labels[place as usize]);
+        labels.map(|label| (label.name, label.value))
     }
 }
 
@@ -78,46 +111,49 @@ impl<'a> Reader<'a> {
         let (mut id, mut before) = (0, 0..0);
         for _ in 0..count {
             id = self.id_from(id)?;
-            let start = to.labels.len();
-            let fingerprint = self.marked_labels(before, &mut to.labels)?;
-            before = start..to.labels.len();
-            to.series.push(DeclaredRow { id, fingerprint, end: before.end });
+            let start = to.of_series.len();
+            self.marked_labels(before, to)?;
+            before = start..to.of_series.len();
+            to.end(id, start);
         }
         Ok(())
     }
 
-    /// Appends the labels of a series, and answers with its fingerprint. `before`: those of the series before it.
-    fn marked_labels(
-        &mut self,
-        before: Range<usize>,
-        to: &mut Vec<LoggedLabel<'a>>,
-    ) -> Result<u128, BadPayload> {
-        let (start, count) = (to.len(), self.unsigned()?);
-        let (mut has_names_of_before, mut marks, mut fingerprint) = (true, 0, 0u128);
+    /// Reads the labels of a series. `before`: those of the series before it.
+    fn marked_labels(&mut self, before: Range<usize>, to: &mut LoggedSeries<'a>) -> Result<(), BadPayload> {
+        let (start, count) = (to.of_series.len(), self.unsigned()?);
+        let (mut has_names_of_before, mut marks) = (true, 0);
         for number in 0..count as usize {
             if number % LABELS_PER_MARKS == 0 {
                 marks = self.byte()?;
             }
-            let like = before.clone().nth(number).map(|at| to[at]);
-            let label = match (marks & ((1 << MARK_BITS) - 1), like) {
-                (mark::SAME, Some(like)) => like,
-                (mark::SAME_NAME, Some(like)) => LoggedLabel::new(like.name, self.text()?),
+            let like = before.clone().nth(number);
+            let mark = marks & ((1 << MARK_BITS) - 1);
+            marks >>= MARK_BITS;
+            let label = match (mark, like) {
+                (mark::SAME, Some(at)) if has_names_of_before => {
+                    to.push_again(at);
+                    continue;
+                }
+                (mark::SAME, Some(at)) => to.label(at),
+                (mark::SAME_NAME, Some(at)) => LoggedLabel::new(to.label(at).name, self.text()?),
                 (mark::OTHER, _) => {
                     has_names_of_before = false;
                     LoggedLabel::new(self.text()?, self.text()?)
                 }
                 _ => return Err(self.bad("a label like one that is not there")),
             };
-            marks >>= MARK_BITS;
-            let is_after_last =
-                has_names_of_before || to[start..].last().is_none_or(|last| last.name < label.name);
-            if label.value.is_empty() || !is_after_last {
+            let is_in_order =
+                has_names_of_before || to.name_before(start).is_none_or(|before| before < label.name);
+            if label.value.is_empty() || !is_in_order {
                 return Err(self.bad("labels out of order"));
             }
-            fingerprint = fingerprint.wrapping_add(label.hash);
-            to.push(label);
+            match (mark, like) {
+                (mark::SAME, Some(at)) => to.push_again(at),
+                _ => to.push(label),
+            }
         }
-        Ok(fingerprint)
+        Ok(())
     }
 
     /// The same, from a block of an older version.
@@ -127,51 +163,43 @@ impl<'a> Reader<'a> {
         to: &mut LoggedSeries<'a>,
     ) -> Result<(), BadPayload> {
         // What is before the first one may be of several series, whose names do not increase from one to the next.
-        let (mut before, mut start) = (to.labels.len(), to.labels.len());
+        let (mut before, mut start) = (to.of_series.len(), to.of_series.len());
         for _ in 0..count {
             let id = self.id()?;
-            let fingerprint = self.declared_labels(before..start, &mut to.labels)?;
-            (before, start) = (start, to.labels.len());
-            to.series.push(DeclaredRow { id, fingerprint, end: start });
+            self.labels_in_full(before..start, to)?;
+            to.end(id, start);
+            (before, start) = (start, to.of_series.len());
         }
         Ok(())
     }
 
-    /// Appends the labels of a series, and answers with its fingerprint. `before`: those of the series before it, of which
-    /// most are the same; what was found out about these is not found out again.
-    fn declared_labels(
-        &mut self,
-        before: Range<usize>,
-        to: &mut Vec<LoggedLabel<'a>>,
-    ) -> Result<u128, BadPayload> {
-        let (start, count) = (to.len(), self.count()?);
+    /// Reads the labels of a series. `before`: those of the series before it, of which most are the same.
+    fn labels_in_full(&mut self, before: Range<usize>, to: &mut LoggedSeries<'a>) -> Result<(), BadPayload> {
+        let (start, count) = (to.of_series.len(), self.count()?);
         let (mut has_names_of_before, mut is_settled) = (true, true);
         for at in before.start..before.start + count {
-            let like = before.contains(&at).then(|| to[at]);
-            let label = self.label_like(like)?;
-            has_names_of_before &= like.is_some_and(|like| ptr::eq(like.name, label.name));
-            is_settled &= !label.value.is_empty();
-            is_settled &= has_names_of_before || to.len() == start || to[to.len() - 1].name < label.name;
-            to.push(label);
+            let like = before.contains(&at).then(|| to.label(at));
+            let name = self.text_like(like.map(|like| like.name))?;
+            let value = self.text_like(like.map(|like| like.value))?;
+            has_names_of_before &= like.is_some_and(|like| ptr::eq(like.name, name));
+            is_settled &= !value.is_empty();
+            is_settled &= has_names_of_before || to.name_before(start).is_none_or(|before| before < name);
+            match like {
+                Some(like) if ptr::eq(like.name, name) && ptr::eq(like.value, value) => to.push_again(at),
+                _ => to.push(LoggedLabel::new(name, value)),
+            }
         }
         if !is_settled {
-            let mut labels = to.split_off(start);
-            labels.retain(|label| !label.value.is_empty());
-            labels.sort_by_key(|label| label.name);
-            if labels.windows(2).any(|two| two[0].name == two[1].name) {
+            let mut places = to.of_series.split_off(start);
+            let label = |place: &u32| &to.labels[*place as usize];
+            places.retain(|place| !label(place).value.is_empty());
+            places.sort_by_key(|place| label(place).name);
+            if places.windows(2).any(|two| label(&two[0]).name == label(&two[1]).name) {
                 return Err(self.bad("duplicate label"));
             }
-            to.append(&mut labels);
+            to.of_series.append(&mut places);
         }
-        Ok(to[start..].iter().fold(0, |sum, label| sum.wrapping_add(label.hash)))
-    }
-
-    /// A label, and of one that is like another the very texts of that one.
-    fn label_like(&mut self, like: Option<LoggedLabel<'a>>) -> Result<LoggedLabel<'a>, BadPayload> {
-        let name = self.text_like(like.map(|like| like.name))?;
-        let value = self.text_like(like.map(|like| like.value))?;
-        let is_same = |like: &LoggedLabel<'_>| ptr::eq(like.name, name) && ptr::eq(like.value, value);
-        Ok(like.filter(is_same).unwrap_or_else(|| LoggedLabel::new(name, value)))
+        Ok(())
     }
 }
 
