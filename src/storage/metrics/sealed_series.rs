@@ -19,7 +19,7 @@ const WRITTEN_MAX: usize = 2;
 const PASSED_BY_MAX: u32 = 4;
 
 /// To write the index of so many series anew takes some tenths of a second for each million: fewer are worth no second
-/// segment, which each query would look into.
+/// segment, which each query would have to look into.
 const APART_MIN: u64 = if cfg!(test) { 3 } else { 1 << 17 };
 
 /// Of so many series one may be apart from those that have an index.
@@ -40,7 +40,7 @@ pub(in crate::storage) struct Part {
     series: RoaringBitmap,
     /// A segment of the same series.
     same: Option<Arc<MetricsSegment>>,
-    /// What others have no room for, and nobody will ask for again.
+    /// Beside those whose index is known. Just these will hardly come again.
     is_apart: bool,
 }
 
