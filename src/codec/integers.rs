@@ -323,6 +323,8 @@ fn may_leave_out(residuals: &[i64], widest: &Window) -> bool {
     if widest.width == u64::BITS {
         return true;
     }
+    // No bin holds more than there are.
+    const { assert!(GROUP <= u8::MAX as usize) }
     let (bin_width, binned_width) = (widest.width.saturating_sub(BIN_BITS), widest.width.min(BIN_BITS));
     let mut before = [0u8; BINS + 1];
     for residual in residuals {
@@ -459,6 +461,20 @@ mod tests {
         ) {
             let residual = |(pick, any): (usize, i64)| any >> spreads[pick.min(spreads.len() - 1).saturating_sub(pick / 8)];
             let residuals: Vec<i64> = picks.into_iter().map(residual).collect();
+            let (chosen, sorted) = window_of(&residuals);
+            prop_assert_eq!(chosen, sorted);
+        }
+
+        /// The bulk takes so few bits that each number may be told apart.
+        #[test]
+        fn a_narrow_window_is_chosen_as_if_all_were_sorted(
+            (bulk, far) in (0..=3u32, 1..=6u32).prop_flat_map(|(bulk_width, far_width)| {
+                (prop::collection::vec(0..1i64 << bulk_width, GROUP), prop::collection::vec(0..1i64 << far_width, 0..=40))
+            }),
+            places in Just((0..GROUP).collect::<Vec<_>>()).prop_shuffle(), base: i64,
+        ) {
+            let mut residuals: Vec<i64> = bulk.into_iter().map(|value| base.wrapping_add(value)).collect();
+            far.into_iter().zip(places).for_each(|(far, place)| residuals[place] = base.wrapping_add(far));
             let (chosen, sorted) = window_of(&residuals);
             prop_assert_eq!(chosen, sorted);
         }

@@ -221,3 +221,78 @@ pub fn from_rounded_bits(integer: i64) -> f64 {
     let value = f64::from_bits((integer.unsigned_abs() << SUM_BITS_DROPPED) & (u64::MAX >> 1));
     if integer < 0 { -value } else { value }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Value by value, with nothing known of all.
+    fn plainly_found(values: &[f64]) -> Scale {
+        let strangers_max = 1 + values.len() / 16;
+        let (mut exponent, mut strangers) = (0, 0);
+        for &value in values {
+            if as_decimal(value, exponent).is_none() {
+                match larger_exponent(value, exponent) {
+                    Some(larger) => exponent = larger,
+                    None => strangers += 1,
+                }
+            }
+        }
+        let integers: Vec<i64> = values.iter().filter_map(|&value| as_decimal(value, exponent)).collect();
+        if strangers > strangers_max || integers.is_empty() || values.len() - integers.len() > strangers_max {
+            return Scale::Bits;
+        }
+        let factor = common_factor(integers.iter().copied());
+        Scale::Decimal { exponent, offset: if factor > 1 { integers[0] } else { 0 }, factor }
+    }
+
+    /// Decimals of up to so many digits behind the point, multiples of a factor.
+    fn decimals() -> impl Strategy<Value = Vec<f64>> {
+        let factor = prop::sample::select(vec![1i64, 1, 1, 5, 4096]);
+        let digits = prop_oneof![9 => -100_000i64..100_000, 1 => -(1i64 << 55)..1 << 55];
+        let numbers = prop::collection::vec((digits, 0usize..3), 0..80);
+        (factor, 0usize..16, numbers).prop_map(|(factor, exponent, numbers)| {
+            let value = |(digits, fewer): (i64, usize)| {
+                digits.wrapping_mul(factor) as f64 / POWERS[exponent.saturating_sub(fewer)]
+            };
+            numbers.into_iter().map(value).collect()
+        })
+    }
+
+    fn stranger() -> impl Strategy<Value = f64> {
+        prop_oneof![
+            any::<u64>().prop_map(f64::from_bits),
+            prop::sample::select(vec![-0.0, f64::NAN, f64::INFINITY, 1.0 / 3.0, 1e15, (1u64 << 60) as f64]),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn a_scale_is_found_as_value_by_value(
+            mut values in decimals(), strangers in prop::collection::vec((any::<prop::sample::Index>(), stranger()), 0..8),
+            cuts: [prop::sample::Index; 2],
+        ) {
+            for with_strangers in [false, true] {
+                if with_strangers && !values.is_empty() {
+                    for (at, stranger) in &strangers {
+                        let at = at.index(values.len());
+                        values[at] = *stranger;
+                    }
+                }
+                let [low, high] = cuts.map(|cut| cut.index(values.len() + 1));
+                let columns = [&values[..low.min(high)], &values[low.min(high)..low.max(high)], &values[low.max(high)..]];
+                let scale = Scale::find(&columns);
+                prop_assert_eq!(scale, plainly_found(&values));
+                for column in columns {
+                    if let Some(integers) = scale.integers_of(column) {
+                        let plain: Vec<i64> = column.iter().map(|&value| scale.integer_of(value)).collect();
+                        prop_assert_eq!(&integers, &plain);
+                        prop_assert!(integers.into_iter().zip(column).all(|(integer, value)| scale.value_of(integer).to_bits() == value.to_bits()));
+                    }
+                }
+            }
+        }
+    }
+}

@@ -23,7 +23,7 @@ fn part_of(times: &BucketTimes, rows: std::ops::Range<usize>) -> TimesPart {
     TimesPart { times: times.clone().into(), rows }
 }
 
-fn folded(values: impl IntoIterator<Item = f64>, step_ms: i64) -> FloatBuckets {
+pub(super) fn folded(values: impl IntoIterator<Item = f64>, step_ms: i64) -> FloatBuckets {
     let (times, values): (Vec<Timestamp>, Vec<f64>) = (1..).map(|i| i * step_ms).zip(values).unzip();
     let mut buckets = FloatBuckets::new(Columns::ALL);
     buckets.fold(&times, &values, MINUTE);
@@ -45,7 +45,7 @@ fn value() -> impl Strategy<Value = f64> {
 }
 
 /// Series of one kind, with strangers here and there.
-fn series() -> impl Strategy<Value = Vec<f64>> {
+pub(super) fn series() -> impl Strategy<Value = Vec<f64>> {
     let steps = prop::collection::vec(0u32..30, 0..400);
     let counter = steps.clone().prop_map(|steps| {
         let mut total = 0.0;
@@ -75,7 +75,7 @@ fn series() -> impl Strategy<Value = Vec<f64>> {
     )
 }
 
-fn columns() -> impl Strategy<Value = Columns> {
+pub(super) fn columns() -> impl Strategy<Value = Columns> {
     prop_oneof![
         Just(Columns::ALL),
         Just(Columns::COUNTER),
@@ -141,7 +141,7 @@ fn spelled(buckets: &FloatBuckets) -> String {
 }
 
 /// What can be told of these columns.
-fn told(has: Columns) -> Columns {
+pub(super) fn told(has: Columns) -> Columns {
     let has = has.union(Columns::COUNT);
     if has.contains(Columns::RESETS) { has } else { has.difference(Columns::LOST) }
 }

@@ -97,34 +97,14 @@ pub(in crate::storage) fn merge_segments<W: Write>(
         return merge_rollups(inputs, (min_seq, max_seq), to, is_stopping);
     }
     let mut to = MetricsSegmentWriter::new(to, 0, 0).map_err(MergeError::Write)?.with_effort(effort);
-    let (mut samples, mut run) = (SampleBuffer::default(), SampleBuffer::default());
     let (mut walk, mut found) = (Walk::new(inputs)?, Places::new());
-    let mut index = MergedIndex::of(&walk);
+    let (mut index, mut merged) = (MergedIndex::of(&walk), MergedSeries::default());
     let mut look_ups: Vec<LookUp> = inputs.iter().map(|input| input.segment().look_up()).collect();
     while walk.next(&mut found)? {
         if is_stopping() {
             return Err(MergeError::Stopped);
         }
-        samples.clear();
-        let (mut starts, mut exemplars) = (Vec::new(), Vec::new());
-        for &(place, ordinal) in &found {
-            let (input, look_up) = (&inputs[place], &mut look_ups[place]);
-            if samples.is_empty() {
-                input.read_by(look_up, ordinal, TimeRange::ALL, &mut samples)?;
-            } else {
-                run.clear();
-                input.read_by(look_up, ordinal, TimeRange::ALL, &mut run)?;
-                merge_floats(&mut samples, &run.float_timestamps, &run.floats);
-                merge_histograms(&mut samples, &run.histogram_timestamps, &run.histograms);
-            }
-            if look_up.has_more(ordinal)? {
-                starts.extend(input.segment().starts(ordinal)?);
-                exemplars.extend(input.exemplars(ordinal, TimeRange::ALL)?);
-            }
-        }
-        settle_starts(&mut starts);
-        settle_exemplars(&mut exemplars);
-        if let Some(data) = data_of(&samples, &starts, &exemplars) {
+        if let Some(data) = merged.read(inputs, &mut look_ups, &found)? {
             index.add(&mut walk, found[0].1)?;
             to.unlabelled_series(&data).map_err(MergeError::Write)?;
         }
@@ -135,6 +115,49 @@ pub(in crate::storage) fn merge_segments<W: Write>(
     let index = index.finish()?;
     assert_eq!(index.series_count(), to.series_count(), "an index of other series");
     to.finish_with_index(min_seq, max_seq, |to| index.write(to)).map(Some).map_err(MergeError::Write)
+}
+
+/// What several segments have of one series.
+#[derive(Default)]
+struct MergedSeries {
+    samples: SampleBuffer,
+    /// Those of one segment.
+    run: SampleBuffer,
+    starts: Vec<(Timestamp, Timestamp)>,
+    exemplars: Vec<Exemplar>,
+}
+
+impl MergedSeries {
+    /// `found` says where in `inputs`, which `look_ups` are for, it is. None if all of it is hidden.
+    fn read(
+        &mut self,
+        inputs: &[Arc<VisibleSegment>],
+        look_ups: &mut [LookUp<'_>],
+        found: &[(usize, u32)],
+    ) -> Result<Option<SeriesData<'_>>, MergeError> {
+        let MergedSeries { samples, run, starts, exemplars } = self;
+        samples.clear();
+        starts.clear();
+        exemplars.clear();
+        for &(place, ordinal) in found {
+            let (input, look_up) = (&inputs[place], &mut look_ups[place]);
+            if samples.is_empty() {
+                input.read_by(look_up, ordinal, TimeRange::ALL, samples)?;
+            } else {
+                run.clear();
+                input.read_by(look_up, ordinal, TimeRange::ALL, run)?;
+                merge_floats(samples, &run.float_timestamps, &run.floats);
+                merge_histograms(samples, &run.histogram_timestamps, &run.histograms);
+            }
+            if look_up.has_more(ordinal)? {
+                starts.extend(input.segment().starts(ordinal)?);
+                exemplars.extend(input.exemplars(ordinal, TimeRange::ALL)?);
+            }
+        }
+        settle_starts(starts);
+        settle_exemplars(exemplars);
+        Ok(data_of(samples, starts, exemplars))
+    }
 }
 
 /// What a series has; none where that is not worth an entry.

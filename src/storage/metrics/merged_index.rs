@@ -1,11 +1,12 @@
 //! The index of what is made of several segments. Where these have the same series it is theirs, and nobody looks at a label; else
-//! it is made of the labels of the series that are written.
+//! it is made of the labels of the series that are written: also where that part of it is damaged that labels are not read from.
 
 use std::io::{self, Write};
 
 use super::segment_reader::MetricsSegment;
+use super::segment_writer::OrderedIndex;
 use super::walk::Walk;
-use crate::storage::index::{IndexCopy, IndexWriter};
+use crate::storage::index::IndexCopy;
 use crate::storage::segment::{SegmentError, SegmentWriter};
 
 /// An index under construction.
@@ -15,13 +16,13 @@ pub(super) enum MergedIndex<'a> {
         of: &'a MetricsSegment,
         series_count: u32,
     },
-    Made(IndexWriter),
+    Made(OrderedIndex),
 }
 
 /// An index, ready to be written, to several segments if need be.
 pub(super) enum WholeIndex<'a> {
     Copy(IndexCopy<'a>),
-    Made(IndexWriter),
+    Made(OrderedIndex),
 }
 
 impl<'a> MergedIndex<'a> {
@@ -29,7 +30,7 @@ impl<'a> MergedIndex<'a> {
     pub fn of(walk: &Walk<'a>) -> MergedIndex<'a> {
         match walk.same_series() {
             Some(of) => MergedIndex::Same { of, series_count: 0 },
-            None => MergedIndex::Made(IndexWriter::default()),
+            None => MergedIndex::Made(OrderedIndex::default()),
         }
     }
 
@@ -44,7 +45,7 @@ impl<'a> MergedIndex<'a> {
             *self = MergedIndex::Made(index_of(of, *series_count)?);
         }
         if let MergedIndex::Made(index) = self {
-            index.add(walk.labels()?);
+            index.add(walk.labels()?.clone());
         }
         Ok(())
     }
@@ -53,9 +54,11 @@ impl<'a> MergedIndex<'a> {
     pub fn finish(self) -> Result<WholeIndex<'a>, SegmentError> {
         match self {
             MergedIndex::Same { of, series_count } if series_count == of.series_count() => {
-                Ok(WholeIndex::Copy(IndexCopy::of(of.index())?))
+                // Postings are made anew where they are damaged; what else is, the labels are read from, and who reads them reports it.
+                let copy = IndexCopy::of(of.index()).map(WholeIndex::Copy);
+                copy.or_else(|_| index_of(of, series_count).map(WholeIndex::Made))
             }
-            MergedIndex::Same { of, series_count } => Ok(WholeIndex::Made(index_of(of, series_count)?)),
+            MergedIndex::Same { of, series_count } => index_of(of, series_count).map(WholeIndex::Made),
             MergedIndex::Made(index) => Ok(WholeIndex::Made(index)),
         }
     }
@@ -78,10 +81,10 @@ impl WholeIndex<'_> {
 }
 
 /// Of the first series of a segment.
-fn index_of(segment: &MetricsSegment, series_count: u32) -> Result<IndexWriter, SegmentError> {
-    let (mut index, mut look_up) = (IndexWriter::default(), segment.look_up());
+fn index_of(segment: &MetricsSegment, series_count: u32) -> Result<OrderedIndex, SegmentError> {
+    let (mut index, mut look_up) = (OrderedIndex::default(), segment.look_up());
     for ordinal in 0..series_count {
-        index.add(&look_up.labels(ordinal)?);
+        index.add(look_up.labels(ordinal)?);
     }
     Ok(index)
 }
@@ -98,8 +101,10 @@ mod tests {
     };
     use crate::codec::Effort;
     use crate::model::{Labels, MatchOp, Matcher, MetricType, TimeRange, Timestamp, time::DAY, time::MINUTE};
+    use crate::storage::errors::MergeError;
     use crate::storage::fs::Mapped;
-    use crate::storage::segment::Segment;
+    use crate::storage::index::{DICTIONARY, NAMES, POSTINGS, SERIES};
+    use crate::storage::segment::{SectionId, Segment};
     use crate::storage::tombstone::Tombstone;
 
     /// Numbers of series.
@@ -139,6 +144,57 @@ mod tests {
         Arc::new(VisibleSegment::under(segment, &[Arc::new(tombstone)], &[]).unwrap())
     }
 
+    /// The file with a bit of this section flipped, somewhere in the middle.
+    fn damaged(file: &[u8], id: SectionId) -> Vec<u8> {
+        let segment = Segment::open(Arc::new(Mapped::Heap(file.to_vec())), "a.seg").unwrap();
+        let section = segment.section(id).unwrap();
+        let bytes = section.raw();
+        let at = file.windows(bytes.len()).position(|window| window == bytes).unwrap();
+        let mut damaged = file.to_vec();
+        damaged[at + section.len() as usize / 2] ^= 1;
+        damaged
+    }
+
+    /// The files of a merge and of a roll-up in one resolution.
+    fn written(inputs: &[Arc<VisibleSegment>]) -> [Result<Vec<u8>, MergeError>; 2] {
+        let merged = merge_segments(inputs, (1, 9), Effort::Fast, Vec::new(), || false);
+        let plan = RollUp {
+            raw: inputs,
+            older: &[],
+            older_resolution: MINUTE,
+            range: TimeRange { after: 0, until: DAY },
+            resolutions: &[MINUTE],
+            types: &|_| MetricType::Gauge,
+            seqs: (1, 9),
+        };
+        let rolled_up = roll_up(&plan, vec![Vec::new()], || false);
+        [merged.map(|merged| merged.unwrap().0), rolled_up.map(|mut files| files.remove(0).unwrap().0)]
+    }
+
+    #[test]
+    fn what_no_labels_are_read_from_may_be_damaged() {
+        let series: Series = (0..12).collect();
+        let files = [0, MINUTE].map(|from| file(&samples(&series, from)));
+        for count in 1..=files.len() {
+            let opened = |files: &[Vec<u8>]| -> Vec<Arc<VisibleSegment>> {
+                files.iter().map(|file| open(file.clone(), &Series::new())).collect()
+            };
+            let expected = written(&opened(&files[..count])).map(Result::unwrap);
+            for id in [NAMES, DICTIONARY, SERIES, POSTINGS] {
+                let mut files = files[..count].to_vec();
+                files[0] = damaged(&files[0], id);
+                for (found, expected) in written(&opened(&files)).into_iter().zip(&expected) {
+                    match found {
+                        Ok(found) => assert!(id == POSTINGS && found == *expected, "of section {id}"),
+                        Err(error) => {
+                            assert!(id != POSTINGS && matches!(error, MergeError::Read(_)), "of section {id}")
+                        }
+                    }
+                }
+            }
+        }
+    }
+
     /// Of most segments the same.
     fn series_of_segments() -> impl Strategy<Value = Vec<Series>> {
         let series = || prop::collection::btree_set(0usize..12, 1..12);
@@ -170,12 +226,15 @@ mod tests {
                 raw: &inputs, older: &[], older_resolution: MINUTE, range: TimeRange { after: 0, until: DAY },
                 resolutions: &resolutions, types: &|_| MetricType::Gauge, seqs: (1, 9),
             };
-            for (rollup, _) in roll_up(&plan, vec![Vec::new(), Vec::new()], || false).unwrap().into_iter().flatten() {
+            let rollups = roll_up(&plan, vec![Vec::new(), Vec::new()], || false).unwrap();
+            prop_assert_eq!(rollups.len(), 2);
+            let expected = (!expected.is_empty()).then(|| open(file(&expected), &Series::new()));
+            for rollup in rollups {
+                prop_assert_eq!(rollup.is_some(), expected.is_some());
+                let (Some((rollup, _)), Some(expected)) = (rollup, &expected) else { continue };
                 let rollup = open(rollup, &Series::new());
                 rollup.segment().verify().unwrap();
-                let found: Vec<Labels> = (0..rollup.segment().series_count()).map(|at| rollup.segment().labels(at).unwrap()).collect();
-                let expected: BTreeSet<Labels> = expected.keys().map(|&number| labels(number)).collect();
-                prop_assert_eq!(found, expected.into_iter().collect::<Vec<_>>());
+                prop_assert!(rollup.segment().index().is_same_as(expected.segment().index()).unwrap());
             }
         }
     }

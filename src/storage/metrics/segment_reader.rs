@@ -70,7 +70,7 @@ impl MetricsSegment {
         self.index.select(matchers, lookout)
     }
 
-    /// What the tables know of series, one after the other.
+    /// For looking at series one after the other.
     pub fn look_up(&self) -> LookUp<'_> {
         LookUp::new(self)
     }

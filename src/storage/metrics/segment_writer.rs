@@ -2,6 +2,7 @@
 //! index: about four bytes a label and a few dozen a block of the current chunk.
 
 mod buckets;
+mod ordered_index;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::Hash;
@@ -9,6 +10,8 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 use xxhash_rust::xxh3::{Xxh3Default, xxh3_128};
+
+pub(super) use ordered_index::OrderedIndex;
 
 use super::SampleBuffer;
 use super::segment_layout::{
@@ -19,7 +22,6 @@ use crate::codec::varint::write_u64;
 use crate::codec::{Effort, compressed, floats, histograms, integers, put_text, timestamps};
 use crate::model::rollup::BucketTimes;
 use crate::model::{Exemplar, Histogram, Labels, MetricMetadata, Timestamp};
-use crate::storage::index::IndexWriter;
 use crate::storage::segment::{CHECK_LEN, CHUNK_ROWS, Checking, SegmentMeta, SegmentWriter, TableWriter};
 use crate::storage::signal::Signal;
 
@@ -61,8 +63,8 @@ pub struct MetricsSegmentWriter<W> {
     to: SegmentWriter<W>,
     effort: Effort,
     meta: SegmentMeta,
-    index: IndexWriter,
-    last_labels: Option<Labels>,
+    /// Of the series that come with their labels.
+    index: OrderedIndex,
     columns: Columns,
     blocks: Blocks,
     starts: Vec<u8>,
@@ -120,8 +122,7 @@ impl<W: Write> MetricsSegmentWriter<W> {
                 max_time,
                 ..Default::default()
             },
-            index: IndexWriter::default(),
-            last_labels: None,
+            index: OrderedIndex::default(),
             columns: Columns::default(),
             blocks: Blocks::default(),
             starts: Vec::new(),
@@ -137,13 +138,14 @@ impl<W: Write> MetricsSegmentWriter<W> {
         self
     }
 
-    /// Adds a series; series come in strictly increasing order of labels.
+    /// Adds a series; series come in strictly increasing order of labels. For tests, and the fixtures of formats: seals and merges know
+    /// the index of most series beforehand.
     pub fn series(&mut self, labels: &Labels, data: &SeriesData<'_>) -> io::Result<()> {
-        self.begin(labels);
+        self.index.add(labels.clone());
         self.data(data)
     }
 
-    /// The same, of a series whose labels stand in the index that [`MetricsSegmentWriter::finish_with_index`] will write.
+    /// Adds a series whose labels stand in the index that [`MetricsSegmentWriter::finish_with_index`] will write.
     pub(super) fn unlabelled_series(&mut self, data: &SeriesData<'_>) -> io::Result<()> {
         self.data(data)
     }
@@ -201,15 +203,15 @@ impl<W: Write> MetricsSegmentWriter<W> {
         self.meta.series_count as usize
     }
 
-    /// Ends the file, which is then flushed but not synced. The sequence numbers are those of the log records
-    /// that went in here.
+    /// Ends a file of series that came with their labels, which is then flushed but not synced. The sequence numbers are those of the
+    /// log records that went in here.
     pub fn finish(mut self, min_seq: u64, max_seq: u64) -> io::Result<(W, SegmentMeta)> {
         let index = std::mem::take(&mut self.index);
         assert_eq!(index.series_count(), self.series_count(), "a series has no labels");
         self.finish_with_index(min_seq, max_seq, |to| index.finish(to))
     }
 
-    /// The same, with an index that somebody else has of these series.
+    /// The same of series that came without their labels, with an index that somebody else has of them.
     pub(super) fn finish_with_index(
         mut self,
         min_seq: u64,
@@ -230,15 +232,6 @@ impl<W: Write> MetricsSegmentWriter<W> {
         self.to.paged(METADATA, &encode_metadata(&self.metadata))?;
         let file = self.to.finish(&self.meta)?;
         Ok((file, self.meta))
-    }
-
-    fn begin(&mut self, labels: &Labels) {
-        assert!(
-            self.last_labels.as_ref().is_none_or(|last| last < labels),
-            "series out of order at {labels}"
-        );
-        self.index.add(labels);
-        self.last_labels = Some(labels.clone());
     }
 
     fn cover(&mut self, times: impl Iterator<Item = Timestamp>) {

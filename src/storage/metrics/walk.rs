@@ -77,7 +77,8 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// Where an index is damaged, whoever walks through it reports that.
+/// Not where an index is damaged: then they are walked apart, which reads labels, and nothing else, and reports what they cannot be read
+/// from.
 fn have_same_series(one: &MetricsSegment, other: &MetricsSegment) -> bool {
     one.index().is_same_as(other.index()).unwrap_or(false)
 }

@@ -18,13 +18,20 @@ const SUM_ERROR: f64 = 1.0 / (1u64 << 45) as f64;
 
 /// Appends the states of these rows of `buckets`, without their times and counts.
 pub fn encode(buckets: &FloatBuckets, rows: Range<usize>, forms: Forms, out: &mut Vec<u8>) {
+    let states = states_of(buckets, &rows);
+    let packer = Packer::new(&states, forms);
+    parts::put(tellable(buckets.has), |column| packer.column(column), out);
+}
+
+/// Those of these rows that have samples.
+fn states_of<'b>(buckets: &'b FloatBuckets, rows: &Range<usize>) -> Filled<'b, Cow<'b, [f64]>> {
     let counts = &buckets.counts[rows.clone()];
     let filled = Rows { counts, are_all_filled: !counts.contains(&0) };
-    let floats = |column| filled.of(rows_of(column, &rows));
-    let resets = filled.of(rows_of(&buckets.resets, &rows));
+    let floats = |column| filled.of(rows_of(column, rows));
+    let resets = filled.of(rows_of(&buckets.resets, rows));
     let resets = resets.iter().enumerate().filter(|(_, resets)| **resets != 0);
-    let changes = filled.of(rows_of(&buckets.changes, &rows));
-    let states = Filled {
+    let changes = filled.of(rows_of(&buckets.changes, rows));
+    Filled {
         counts: filled.of(counts),
         lasts: floats(&buckets.lasts),
         firsts: floats(&buckets.firsts),
@@ -34,10 +41,7 @@ pub fn encode(buckets: &FloatBuckets, rows: Range<usize>, forms: Forms, out: &mu
         resets: resets.map(|(at, &resets)| (at, resets.into())).collect(),
         lost: floats(&buckets.lost),
         changes: changes.iter().map(|&changes| changes.into()).collect(),
-    };
-    let (scale, ends, lasts_bits, sums) = Default::default();
-    let packer = Packer { states: &states, forms, scale, ends, lasts_bits, sums };
-    parts::put(tellable(buckets.has), |column| packer.column(column), out);
+    }
 }
 
 struct Packer<'a> {
@@ -52,7 +56,12 @@ struct Packer<'a> {
     sums: OnceCell<Option<Vec<u8>>>,
 }
 
-impl Packer<'_> {
+impl<'a> Packer<'a> {
+    fn new(states: &'a Filled<'a, Cow<'a, [f64]>>, forms: Forms) -> Packer<'a> {
+        let (scale, ends, lasts_bits, sums) = Default::default();
+        Packer { states, forms, scale, ends, lasts_bits, sums }
+    }
+
     /// The bytes of a column; none if it is as expected.
     fn column(&self, column: Columns) -> Option<Vec<u8>> {
         let states = self.states;
@@ -138,12 +147,13 @@ impl Packer<'_> {
             let some = some_column(values, ends(), self.forms.effort());
             return Some(self.chosen([self.plain(values), Candidate::Written(some)]));
         }
-        let residuals = match (self.integer_ends(), scale.integers_of(values)) {
-            (Some([firsts, lasts]), Some(integers)) => {
+        let integers = self.integer_ends().and_then(|ends| Some((ends, scale.integers_of(values)?)));
+        let residuals = match integers {
+            Some(([firsts, lasts], integers)) => {
                 let expected = integer_end(|at| firsts[at], |at| lasts[at], of_integers);
                 Some(Residuals::of_integers(scale, &integers, expected))
             }
-            _ => self.exact(values, self.states.integer_end(scale, of_integers)),
+            None => self.exact(values, self.states.integer_end(scale, of_integers)),
         };
         Some(self.with_plain(values, [(EXPECTED, residuals)]))
     }
@@ -355,7 +365,7 @@ impl Rows<'_> {
     }
 }
 
-/// These rows of a column, unless it is not there.
+/// Which values are not as expected, and those.
 fn some_column(values: &[f64], expected: impl Iterator<Item = f64>, effort: Effort) -> Vec<u8> {
     let is_other: Vec<bool> = values.iter().zip(expected).map(|(v, e)| v.to_bits() != e.to_bits()).collect();
     let others: Vec<f64> =
@@ -383,4 +393,31 @@ fn is_constant(values: &[f64]) -> bool {
 
 fn same_bits(a: impl Iterator<Item = f64>, b: impl Iterator<Item = f64>) -> bool {
     a.map(f64::to_bits).eq(b.map(f64::to_bits))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::super::tests::{columns, folded, series, told};
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn integers_of_all_are_written_as_those_of_each(values in series(), step_ms in 4_000i64..70_000, has in columns()) {
+            let mut buckets = folded(values, step_ms);
+            buckets.narrow(told(has));
+            let states = states_of(&buckets, &(0..buckets.len()));
+            for forms in [Forms::Smallest, Forms::Quick] {
+                let ends = [OnceCell::new(), OnceCell::from(None)];
+                let [of_all, of_each] = ends.map(|ends| {
+                    let packer = Packer { ends, ..Packer::new(&states, forms) };
+                    let mut bytes = Vec::new();
+                    parts::put(tellable(buckets.has), |column| packer.column(column), &mut bytes);
+                    bytes
+                });
+                prop_assert_eq!(of_all, of_each);
+            }
+        }
+    }
 }

@@ -1,5 +1,4 @@
-//! What the tables of a segment know of series, one after the other, without their samples: what one look-up had at hand is
-//! there for the next.
+//! What a segment has of series, one after the other: what one look-up in its tables had at hand is there for the next.
 
 use super::super::SampleBuffer;
 use super::MetricsSegment;

@@ -17,14 +17,14 @@ const QUICK_FROM_MS: u32 = HOUR as u32;
 
 impl<W: Write> MetricsSegmentWriter<W> {
     /// Adds the buckets of a series; series come in strictly increasing order of labels. The segment is one of rollups,
-    /// and the buckets are of its resolution.
+    /// and the buckets are of its resolution. For tests and fixtures, as [`MetricsSegmentWriter::series`].
     pub fn buckets(
         &mut self,
         labels: &Labels,
         floats: &FloatBuckets,
         histograms: &HistogramBuckets,
     ) -> io::Result<()> {
-        self.begin(labels);
+        self.index.add(labels.clone());
         self.unlabelled_buckets(floats, histograms)
     }
 
@@ -127,7 +127,7 @@ fn refill<T: Copy>(list: &mut Vec<T>, values: &[T]) {
     list.extend_from_slice(values);
 }
 
-/// These rows of a column, unless it is not there.
+/// The rows of each block.
 fn blocks(len: usize, max: usize) -> impl Iterator<Item = Range<usize>> {
     (0..len).step_by(max).map(move |from| from..len.min(from + max))
 }
