@@ -20,7 +20,7 @@ use crate::model::{MetricMetadata, MetricType};
 use super::deltas::{DeltaState, Total};
 use super::segment_layout::METRIC_TYPES;
 use super::{ExemplarRow, HistogramRow, SampleRow, SeriesRef, StartRow};
-use series::{LoggedSeries, write_in_full};
+use series::LoggedSeries;
 
 mod tag {
     /// No longer written.
@@ -167,6 +167,16 @@ pub(super) fn write_exemplars(rows: &[ExemplarRow], to: &mut Vec<u8>) {
         write_in_full(*id, exemplar.labels.iter(), to);
         write_i64(to, exemplar.timestamp);
         to.extend_from_slice(&exemplar.value.to_le_bytes());
+    }
+}
+
+/// Appends an id and labels, whatever is before them.
+fn write_in_full<'a>(id: u32, labels: impl Iterator<Item = (&'a str, &'a str)> + Clone, to: &mut Vec<u8>) {
+    write_u64(to, id.into());
+    write_u64(to, labels.clone().count() as u64);
+    for (name, value) in labels {
+        write_text(name, to);
+        write_text(value, to);
     }
 }
 

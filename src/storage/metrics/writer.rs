@@ -56,14 +56,16 @@ struct Rounds {
 }
 
 impl Rounds {
-    /// The round of a generation that comes after all others. `None` if it is too far ahead, as only who names a directory of the
-    /// log by himself can have it: then it begins a count in which all that were before are round 1.
-    fn next(&mut self, generation: u64) -> Option<u32> {
-        let round = u32::try_from(generation - self.base).ok();
-        if round.is_none() {
-            self.base = generation - 2;
+    /// The round of a generation that comes after all others, and whether it begins a count, in which all that were before are round
+    /// 1: it does where it is too far ahead, as only who names a directory of the log by himself can have it.
+    fn next(&mut self, generation: u64) -> (u32, bool) {
+        match u32::try_from(generation - self.base) {
+            Ok(round) => (round, false),
+            Err(_) => {
+                self.base = generation - 2;
+                (2, true)
+            }
         }
-        round
     }
 
     /// Its generation, or where a count began anew, one that is not older.
@@ -134,10 +136,11 @@ impl MetricsWriter {
     /// Goes on in the head of a new generation.
     pub fn rotate(&mut self, head: Arc<Head>, generation: u64, opened_at: Timestamp) {
         self.head = head;
-        self.round = self.rounds.next(generation).unwrap_or_else(|| {
+        let (round, begins_count) = self.rounds.next(generation);
+        if begins_count {
             self.series.iter_mut().for_each(|series| series.round = series.round.min(1));
-            2
-        });
+        }
+        self.round = round;
         // Else carrying them over would keep their series active for ever.
         self.deltas.forget_idle(opened_at);
         self.opened.push_back((generation, opened_at));

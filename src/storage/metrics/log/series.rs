@@ -5,8 +5,7 @@ use std::ops::Range;
 use std::ptr;
 
 use super::reader::Reader;
-use super::{BadPayload, LABELS_PER_MARKS, MARK_BITS, mark, write_text};
-use crate::codec::varint::write_u64;
+use super::{BadPayload, LABELS_PER_MARKS, MARK_BITS, mark};
 use crate::model::labels::label_hash;
 
 /// The series that a payload declares, their labels where they stand in it.
@@ -89,20 +88,6 @@ impl DeclaredSeries<'_, '_> {
     pub fn labels(&self) -> impl Iterator<Item = (&str, &str)> + Clone {
         let labels = self.places.iter().map(|&place| &self.labels[place as usize]);
         labels.map(|label| (label.name, label.value))
-    }
-}
-
-/// Appends an id and labels, whatever is before them.
-pub(super) fn write_in_full<'a>(
-    id: u32,
-    labels: impl Iterator<Item = (&'a str, &'a str)> + Clone,
-    to: &mut Vec<u8>,
-) {
-    write_u64(to, id.into());
-    write_u64(to, labels.clone().count() as u64);
-    for (name, value) in labels {
-        write_text(name, to);
-        write_text(value, to);
     }
 }
 
@@ -207,7 +192,7 @@ impl<'a> Reader<'a> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::{begin, read_payload, tag};
+    use super::super::{begin, read_payload, tag, write_in_full};
     use super::*;
     use crate::model::Labels;
 
