@@ -112,7 +112,7 @@ pub const OPTIONS: &[OptionSpec] = options! {
 
     "web.enable-admin-api" BOOL web.enable_admin_api: "Let everybody who reaches --listen delete series (/api/v1/admin/tsdb/delete_series)";
 
-    "seal.samples" COUNT seal.samples: "The head becomes a segment at this many samples (and eight for each of its series),";
+    "seal.samples" COUNT seal.samples: "The head becomes a segment at this many samples (and twelve for each of its series),";
     "seal.memory" SIZE seal.memory: "or at this much memory beyond 64 bytes for each of its series,";
     "seal.age" TIME seal.age: "or at this age, whichever comes first";
 

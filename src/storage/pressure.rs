@@ -14,8 +14,9 @@ use super::generation::Generation;
 /// Senders give up after 10 s or more; one that is refused before that knows why, and when to come back.
 pub(super) const WAIT_FOR_SEAL: Duration = Duration::from_secs(5);
 
-/// What a seal costs is mostly a cost of each series where they have fewer samples than this.
-const ROWS_OF_SERIES_MIN: u64 = 8;
+/// What a seal costs is mostly a cost of each series where they have fewer samples than this. So many steady ones of whole
+/// numbers take as much memory as one: the block that a stream begins with.
+const ROWS_OF_SERIES_MIN: u64 = 12;
 
 pub(super) struct Pressure {
     /// A generation is full at this many rows, so that a restart replays few, unless it has many series …

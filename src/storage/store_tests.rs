@@ -424,7 +424,7 @@ fn series_that_several_threads_look_up_come_once_in_the_order_of_their_segment()
 }
 
 #[test]
-fn a_full_generation_is_sealed_but_not_before_its_series_have_eight_samples() {
+fn a_full_generation_is_sealed_but_not_before_its_series_have_twelve_samples() {
     let dir = tempfile::tempdir().unwrap();
     let full = Options { seal_samples: 40, ..options(dir.path()) };
     let store = Store::open(full, &prometheus::Registry::new(), NOON).unwrap();
@@ -434,8 +434,8 @@ fn a_full_generation_is_sealed_but_not_before_its_series_have_eight_samples() {
         store.tick(NOON);
         store.stats().unsealed_samples
     };
-    assert_eq!(append_rounds(0..7, 8), 56, "forty, but seven of each");
-    assert_eq!(append_rounds(7..8, 8), 0);
-    assert_eq!(append_rounds(8..21, 3), 39);
-    assert_eq!(append_rounds(21..22, 3), 0, "eight of each, and forty");
+    assert_eq!(append_rounds(0..11, 5), 55, "forty, but eleven of each");
+    assert_eq!(append_rounds(11..12, 5), 0);
+    assert_eq!(append_rounds(12..25, 3), 39);
+    assert_eq!(append_rounds(25..26, 3), 0, "twelve of each, and forty");
 }
