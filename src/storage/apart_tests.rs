@@ -1,4 +1,5 @@
-//! Where a seal knows the index of most of its series, the others go to a segment of their own.
+//! Where a seal knows the index of most of its series, the others go to a segment of their own, and those that are missing are
+//! named by an index alone.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use super::manifest::SegmentEntry;
 use super::seal::MaintenanceError;
 use super::store_tests::{Contents, NOON, append_and_wait, contents, note, open};
 use super::tier_dirs::temporary_name;
-use crate::model::TimeRange;
+use crate::model::{Lookout, StopSign, TimeRange};
 
 /// One sample of so many series.
 fn append_round(store: &Store, model: &mut Contents, series: u32, round: i64) {
@@ -44,6 +45,37 @@ fn eight_seals_are_merged_whether_they_wrote_one_segment_or_two() {
     assert!(contents(&store) == model);
     drop(store);
     assert!(contents(&open(disk, Path::new("/d"))) == model);
+}
+
+#[test]
+fn nothing_is_told_of_a_series_where_it_is_named_by_an_index_alone() {
+    let disk: Arc<dyn Fs> = Arc::new(FaultyFs::default());
+    let (store, mut model) = (open(disk.clone(), Path::new("/d")), Contents::new());
+    append_round(&store, &mut model, 10, 0);
+    store.seal(NOON).unwrap();
+    for round in 1..8 {
+        append_round(&store, &mut model, 9, round);
+        store.seal(NOON).unwrap();
+    }
+    drop(store);
+    // The registries know nothing now.
+    let store = open(disk, Path::new("/d"));
+    let (never, view) = (StopSign::never(), store.view.load_full());
+    let sealed_later = view.segments.last().unwrap().metrics().unwrap();
+    assert_eq!(sealed_later.index().label_values("n", &Lookout::new(&never)).unwrap().len(), 10);
+    let assert_all_is_told = || {
+        for (first, count) in [(0, 10), (1, 9)] {
+            let (snapshot, range) = (store.metrics(), TimeRange::closed(NOON + first, NOON + 7));
+            assert_eq!(snapshot.select(&[], range).unwrap().len(), count);
+            assert_eq!(snapshot.label_values("n", &[], range).unwrap().len(), count);
+            assert_eq!(snapshot.label_names(&[], range).unwrap(), ["__name__", "n"]);
+        }
+        assert!(contents(&store) == model);
+    };
+    assert_all_is_told();
+    assert!(store.compact_step(NOON).unwrap());
+    assert_eq!(store.stats().segments, 1);
+    assert!(contents(&store) == model);
 }
 
 #[test]

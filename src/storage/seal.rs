@@ -195,10 +195,11 @@ impl Store {
     ) -> Result<(), MaintenanceError> {
         let (heads, registries) = (&generation.metrics, &self.registries);
         let (range, seqs) = (partition_range(target.partition), generation.seqs());
-        for part in pace::run(Pace::Hurried, || series.parts(heads, registries)) {
+        for part in pace::run(Pace::Hurried, || series.parts(heads, registries, range)) {
             let known = (&*series, &part);
             let segment = self.write_segment(Pace::Hurried, target, |to| {
                 metrics::write_generation(heads, registries, range, seqs, known, to)
+                    .map(Some)
                     .map_err(MergeError::Write)
             })?;
             // One that cannot be opened is no help, and for its readers to report.

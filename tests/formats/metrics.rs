@@ -4,10 +4,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use icecore::codec::Effort;
-use icecore::model::{Histogram, Labels, MetricMetadata, MetricType, TimeRange};
+use icecore::model::{Histogram, Labels, Lookout, MetricMetadata, MetricType, StopSign, TimeRange};
 use icecore::storage::fs::Mapped;
 use icecore::storage::inspect;
-use icecore::storage::metrics::{MetricsSegment, MetricsSegmentWriter, SampleBuffer, SeriesData};
+use icecore::storage::metrics::{
+    MetricsSegment, MetricsSegmentWriter, SampleBuffer, SeriesData, VisibleSegment,
+};
 use icecore::storage::segment::Segment;
 
 use super::samples::{exemplar, histogram, labels, series, times};
@@ -55,13 +57,26 @@ fn series_of_1_3() -> Vec<(Labels, Vec<f64>)> {
     series
 }
 
+/// Series that need what version 1.4 added: of two nothing is there but their labels.
+fn series_of_1_4() -> Vec<(Labels, Vec<f64>)> {
+    let mut series = series();
+    series.extend(["a", "b"].map(|job| (labels("absent", &[("job", job)]), Vec::new())));
+    series.sort_by(|a, b| a.0.cmp(&b.0));
+    series
+}
+
+fn times_of((labels, floats): &(Labels, Vec<f64>)) -> Vec<i64> {
+    if floats.is_empty() { Vec::new() } else { times(labels) }
+}
+
 fn write(series: &[(Labels, Vec<f64>)], effort: Effort) -> Vec<u8> {
     let mut writer = MetricsSegmentWriter::new(Vec::new(), 0, 0).unwrap().with_effort(effort);
     for (labels, floats) in series {
-        let times = times(labels);
+        let times = times_of(&(labels.clone(), floats.clone()));
         let mut data = SeriesData { float_timestamps: &times, floats, ..SeriesData::default() };
-        let (starts, exemplars) = ([(times[0], times[0] - 1000)], [exemplar()]);
+        let (starts, exemplars);
         if labels.metric_name() == "counter" {
+            (starts, exemplars) = ([(times[0], times[0] - 1000)], [exemplar()]);
             (data.starts, data.exemplars) = (&starts, &exemplars);
         }
         writer.series(labels, &data).unwrap();
@@ -94,7 +109,20 @@ fn a_metrics_segment_of_version_1_3_holds_what_it_held() {
     assert_metrics_segment_holds("v1_3_metrics", &series_of_1_3());
 }
 
-fn assert_metrics_segment_holds(name: &str, series: &[(Labels, Vec<f64>)]) {
+#[test]
+fn a_metrics_segment_of_version_1_4_holds_what_it_held() {
+    if is_update() {
+        std::fs::write(fixture("v1_4_metrics.seg"), write(&series_of_1_4(), Effort::Best)).unwrap();
+    }
+    let segment = assert_metrics_segment_holds("v1_4_metrics", &series_of_1_4());
+    assert_eq!(segment.absent().unwrap(), &(0..2).collect());
+    let (visible, never) = (VisibleSegment::whole(Arc::new(segment)), StopSign::never());
+    let lookout = Lookout::new(&never);
+    assert_eq!(visible.select(&[], &lookout).unwrap().min(), Some(2));
+    assert!(!visible.label_values("__name__", &[], &lookout).unwrap().contains(&"absent".to_owned()));
+}
+
+fn assert_metrics_segment_holds(name: &str, series: &[(Labels, Vec<f64>)]) -> MetricsSegment {
     let (path, text_path) = (fixture(&format!("{name}.seg")), fixture(&format!("{name}.txt")));
     let mapped = Arc::new(Mapped::Heap(std::fs::read(&path).unwrap()));
     let mut text = Vec::new();
@@ -107,16 +135,19 @@ fn assert_metrics_segment_holds(name: &str, series: &[(Labels, Vec<f64>)]) {
     let segment = MetricsSegment::open(Segment::open(mapped, &path).unwrap());
     segment.verify().unwrap();
     let mut samples = SampleBuffer::default();
-    for (ordinal, (labels, floats)) in series.iter().enumerate() {
-        let ordinal = ordinal as u32;
+    for (ordinal, series) in series.iter().enumerate() {
+        let (ordinal, (labels, floats), times) = (ordinal as u32, series, times_of(series));
         samples.clear();
         segment.read(ordinal, TimeRange::ALL, &mut samples).unwrap();
         assert_eq!(&segment.labels(ordinal).unwrap(), labels);
-        assert_eq!(samples.float_timestamps, times(labels));
+        assert_eq!(samples.float_timestamps, times);
         let bits = |values: &[f64]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
         assert_eq!(bits(&samples.floats), bits(floats), "{labels}");
 
-        let (end, times) = (floats.len() - 8..floats.len() - 1, times(labels));
+        if floats.is_empty() {
+            continue;
+        }
+        let end = floats.len() - 8..floats.len() - 1;
         let range = TimeRange { after: times[end.start - 1], until: times[end.end - 1] };
         samples.clear();
         segment.read(ordinal, range, &mut samples).unwrap();
@@ -126,12 +157,13 @@ fn assert_metrics_segment_holds(name: &str, series: &[(Labels, Vec<f64>)]) {
     segment.read(segment.series_count() - 1, TimeRange::ALL, &mut samples).unwrap();
     let expected: Vec<Arc<Histogram>> = (0..3).map(histogram).collect();
     assert_eq!(format!("{:?}", samples.histograms), format!("{expected:?}"));
+    segment
 }
 
 #[test]
 fn what_is_written_today_opens_today() {
     for effort in [Effort::Fast, Effort::Best] {
-        for series in [series_of_1_1(), series_of_1_3()] {
+        for series in [series_of_1_1(), series_of_1_3(), series_of_1_4()] {
             let file = write(&series, effort);
             let segment = Segment::open(Arc::new(Mapped::Heap(file)), "today.seg").unwrap();
             MetricsSegment::open(segment).verify().unwrap();

@@ -12,6 +12,7 @@ mod reader;
 mod recent;
 mod sections;
 mod select;
+mod without;
 mod writer;
 
 #[cfg(test)]
@@ -20,6 +21,7 @@ mod tests;
 pub use copy::IndexCopy;
 pub use forward::LabelIds;
 pub use labels_reader::LabelsReader;
+pub use postings::{decode as decode_ordinals, encode as encode_ordinals};
 pub use reader::Index;
 pub use sections::{HoldersWriter, SeriesLabelsWriter, ValuesWriter};
 pub use writer::IndexWriter;

@@ -112,9 +112,10 @@ fn states(segment: &MetricsSegment, ordinal: u32, out: &mut impl Write) -> Resul
 
 fn series(segment: &MetricsSegment, out: &mut impl Write) -> Result<(), InspectError> {
     writeln!(out, "series")?;
-    let mut cursor = segment.cursor()?;
+    let (absent, mut cursor) = (segment.absent()?, segment.cursor()?);
     while let Some((ordinal, labels)) = cursor.current() {
-        writeln!(out, "  {ordinal} {labels}")?;
+        let remark = if absent.contains(ordinal) { ", absent" } else { "" };
+        writeln!(out, "  {ordinal} {labels}{remark}")?;
         if segment.resolution_ms() > 0 {
             states(segment, ordinal, out)?;
             cursor.advance()?;

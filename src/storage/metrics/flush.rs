@@ -4,8 +4,6 @@
 use std::io::{self, Write};
 use std::sync::Arc;
 
-use roaring::RoaringBitmap;
-
 use super::SampleBuffer;
 use super::head::Head;
 use super::merge::{merge_floats, merge_histograms};
@@ -24,7 +22,7 @@ use crate::storage::errors::MergeError;
 use crate::storage::index::IndexCopy;
 use crate::storage::segment::SegmentMeta;
 
-/// Writes a segment of what the heads of all shards hold in `range` of the series of a part; none if that is nothing.
+/// Writes a segment of what the heads of all shards hold in `range` of the series of a part, which was asked for with that range.
 pub(in crate::storage) fn write_generation<W: Write>(
     heads: &[Arc<Head>],
     registries: &[SharedRegistry],
@@ -32,33 +30,30 @@ pub(in crate::storage) fn write_generation<W: Write>(
     (min_seq, max_seq): (u64, u64),
     (known, part): (&SealedSeries, &Part),
     to: W,
-) -> io::Result<Option<(W, SegmentMeta)>> {
-    let mut series = known.in_order(part);
+) -> io::Result<(W, SegmentMeta)> {
+    let series = known.in_order(part);
+    // Where it is damaged, whoever reads it next reports that.
+    let index = part.index().and_then(|segment| IndexCopy::of(segment.index()).ok());
+    let absent = index.is_some().then(|| part.absent());
+    let mut absent = absent.iter().flatten().peekable();
     let (mut to, mut head) = (MetricsSegmentWriter::new(to, 0, 0)?, HeadSeries::default());
-    let mut absent = RoaringBitmap::new();
     series.for_each_batch(|places| {
-        Head::fetch(places.iter().map(|(_, place)| (&*heads[place.shard as usize], place.id)));
-        for (position, place) in places {
-            match head.read(&heads[place.shard as usize], place.id, range) {
-                Some(data) => to.unlabelled_series(&data)?,
-                // It has something in another range.
-                None => drop(absent.insert(*position)),
+        Head::fetch(places.iter().map(|place| (&*heads[place.shard as usize], place.id)));
+        for place in places {
+            while absent.next_if(|&ordinal| ordinal as usize == to.series_count()).is_some() {
+                to.unlabelled_series(&SeriesData::default())?;
             }
+            to.unlabelled_series(&head.read(&heads[place.shard as usize], place.id, range))?;
         }
         io::Result::Ok(())
     })?;
-    if to.series_count() == 0 {
-        return Ok(None);
-    }
-    // Where it is damaged, whoever reads it next reports that.
-    let same = part.same().filter(|_| absent.is_empty());
-    let index = same.and_then(|segment| IndexCopy::of(segment.index()).ok());
-    if let Some(index) = index.filter(|index| index.series_count() == to.series_count()) {
-        return to.finish_with_index(min_seq, max_seq, |to| index.write(to)).map(Some);
-    }
-    series.leave_out(&absent);
-    assert_eq!(series.len(), to.series_count(), "an index of other series");
-    to.finish_with_index(min_seq, max_seq, |to| write_registered_index(&series, registries, to)).map(Some)
+    absent.try_for_each(|_| to.unlabelled_series(&SeriesData::default()))?;
+    let Some(index) = index else {
+        assert_eq!(series.len(), to.series_count(), "an index of other series");
+        return to.finish_with_index(min_seq, max_seq, |to| write_registered_index(&series, registries, to));
+    };
+    assert_eq!(index.series_count(), to.series_count(), "an index of other series");
+    to.finish_with_index(min_seq, max_seq, |to| index.write(to))
 }
 
 /// What a head has of one series.
@@ -70,8 +65,7 @@ struct HeadSeries {
 }
 
 impl HeadSeries {
-    /// None if that is nothing in `range`.
-    fn read(&mut self, head: &Head, id: u32, range: TimeRange) -> Option<SeriesData<'_>> {
+    fn read(&mut self, head: &Head, id: u32, range: TimeRange) -> SeriesData<'_> {
         self.samples.clear();
         head.read(id, range, &mut self.samples);
         self.starts = head.starts(id);
@@ -80,7 +74,7 @@ impl HeadSeries {
         // As they arrived they may be out of order.
         settle_starts(&mut self.starts);
         settle_exemplars(&mut self.exemplars);
-        data_of(&self.samples, &self.starts, &self.exemplars)
+        SeriesData { starts: &self.starts, exemplars: &self.exemplars, ..SeriesData::from(&self.samples) }
     }
 }
 

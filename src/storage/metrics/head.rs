@@ -206,6 +206,13 @@ impl Head {
         self.slots.get(id).is_some_and(|slot| slot.is_used())
     }
 
+    /// Whether some of them lie in the range.
+    pub fn holds_in(&self, id: u32, range: TimeRange) -> bool {
+        let mut samples = SampleBuffer::default();
+        self.read(id, range, &mut samples);
+        !samples.is_empty() || !self.exemplars(id, range).is_empty()
+    }
+
     fn has(&self, id: u32, aside: Aside) -> bool {
         self.slots.get(id).is_some_and(|slot| slot.has(aside))
     }

@@ -35,11 +35,10 @@ impl<'o> InOrder<'o> {
         self.positions.iter().map(|at| self.order[at as usize])
     }
 
-    /// Hands over some at a time, with their positions: few enough that what is fetched for all of them is there still when
-    /// each has its turn.
-    pub fn for_each_batch<E>(&self, mut each: impl FnMut(&[(u32, Place)]) -> Result<(), E>) -> Result<(), E> {
+    /// Hands over some at a time: few enough that what is fetched for all of them is there still when each has its turn.
+    pub fn for_each_batch<E>(&self, mut each: impl FnMut(&[Place]) -> Result<(), E>) -> Result<(), E> {
         const BATCH: usize = 64;
-        let mut rest = self.positions.iter().map(|at| (at, self.order[at as usize]));
+        let mut rest = self.iter();
         let mut batch = Vec::with_capacity(BATCH);
         loop {
             batch.clear();
@@ -49,11 +48,6 @@ impl<'o> InOrder<'o> {
             }
             each(&batch)?;
         }
-    }
-
-    /// Leaves those in these positions out.
-    pub fn leave_out(&mut self, positions: &RoaringBitmap) {
-        self.positions -= positions;
     }
 }
 

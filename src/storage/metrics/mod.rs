@@ -32,6 +32,7 @@ mod visible;
 mod walk;
 mod words;
 mod writer;
+mod written_index;
 
 #[cfg(test)]
 mod rollup_tests;

@@ -119,10 +119,10 @@ fn write_series<W: Write>(
         let shards: Vec<Reading<'_>> = registries.iter().map(|registry| registry.reading()).collect();
         let packed = |place: &Place| shards[place.shard as usize].packed_labels(place.id);
         let packed: Vec<PackedLabels<'_>> =
-            places.iter().map(|(_, place)| packed(place).expect("it stays registered")).collect();
+            places.iter().map(|place| packed(place).expect("it stays registered")).collect();
         // They lie all over the memory. Nothing waits for the one before here, as it would below.
         black_box(packed.iter().fold(0, |sum, labels| sum ^ labels.fetch()));
-        for ((_, place), labels) in places.iter().zip(packed) {
+        for (place, labels) in places.iter().zip(packed) {
             written.add(labels.iter().map(|symbols| numbers.get(place.shard as usize, symbols)));
         }
         io::Result::Ok(())

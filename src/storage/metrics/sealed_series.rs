@@ -1,6 +1,6 @@
 //! What a seal knows from those before: the order of the series they met, and the indexes that they wrote. Mostly the next
 //! generation has hardly any others, and only these are sorted. Series that an index was written of have it again, without a
-//! look at their labels; where there are many of them, a few others go to a segment of their own.
+//! look at their labels; where there are many of them, a few may be missing, and a few others go to a segment of their own.
 
 use std::sync::Arc;
 
@@ -11,6 +11,8 @@ use super::kept_order::{KeptOrder, Moved};
 use super::label_order::{InOrder, Place};
 use super::registry::{Reading, SharedRegistry};
 use super::segment_reader::MetricsSegment;
+use super::written_index::WrittenIndex;
+use crate::model::TimeRange;
 
 /// A generation that was sealed early has not all series, and the one after it has them again.
 const WRITTEN_MAX: usize = 2;
@@ -19,11 +21,11 @@ const WRITTEN_MAX: usize = 2;
 const PASSED_BY_MAX: u32 = 4;
 
 /// To write the index of so many series anew takes some tenths of a second for each million: fewer are worth no second
-/// segment, which each query would have to look into.
-const APART_MIN: u64 = if cfg!(test) { 3 } else { 1 << 17 };
+/// segment, which each query would have to look into, and no series that are not there.
+const MANY: u64 = if cfg!(test) { 3 } else { 1 << 17 };
 
-/// Of so many series one may be apart from those that have an index.
-const ONE_APART_OF: u64 = if cfg!(test) { 3 } else { 16 };
+/// Of so many series one may be missing in an index, and one that is in it may be absent.
+const ONE_ODD_OF: u64 = if cfg!(test) { 3 } else { 16 };
 
 #[derive(Default)]
 pub(in crate::storage) struct SealedSeries {
@@ -38,41 +40,54 @@ pub(in crate::storage) struct SealedSeries {
 pub(in crate::storage) struct Part {
     /// By place in the order, as it was when it was asked for.
     series: RoaringBitmap,
-    /// A segment of the same series.
-    same: Option<Arc<MetricsSegment>>,
-    /// Beside those whose index is known. Just these will hardly come again.
-    is_apart: bool,
+    /// One of these series, and few others.
+    index: Option<WrittenIndex>,
+    /// Not those beside an index, nor those that have something at other times: just these will hardly come again.
+    may_come_again: bool,
 }
 
-/// A segment of just these series, by place in the order.
 struct Written {
-    series: RoaringBitmap,
-    segment: Arc<MetricsSegment>,
+    index: WrittenIndex,
     /// Seals since, of other series.
     passed_by: u32,
 }
 
 impl SealedSeries {
-    /// What these heads hold, by the segments that it should go to: one, or two that share no series.
-    pub fn parts(&mut self, heads: &[Arc<Head>], registries: &[SharedRegistry]) -> Vec<Part> {
+    /// What these heads hold in this range, by the segments that it should go to: one, or two that share no series; none if
+    /// that is nothing.
+    pub fn parts(
+        &mut self,
+        heads: &[Arc<Head>],
+        registries: &[SharedRegistry],
+        range: TimeRange,
+    ) -> Vec<Part> {
         self.ask_for(heads, registries);
-        let known = self.written.iter().filter(|written| written.series.is_subset(&self.asked));
-        let Some(known) = known.max_by_key(|written| written.series.len()) else { return self.all_anew() };
-        let others = &self.asked - &known.series;
-        let (other_count, all_count) = (others.len(), self.asked.len());
-        if other_count > 0 && (all_count < APART_MIN || other_count * ONE_APART_OF > all_count) {
-            return self.all_anew();
+        let times = TimeRange::around(heads.iter().map(|head| head.time_range()));
+        let is_all = range.intersect(&times) == times;
+        if !is_all {
+            self.ask_for_those_in(range, heads);
         }
-        let (series, same) = (known.series.clone(), Some(known.segment.clone()));
-        let mut parts = vec![Part { series, same, is_apart: false }];
-        if other_count > 0 {
-            parts.push(Part { series: others, same: None, is_apart: true });
-        }
-        parts
+        let known = self.written.iter().map(|written| &written.index).filter(|index| self.fits(index));
+        let known = known.min_by_key(|index| (index.series() ^ &self.asked).len()).cloned();
+        let (others, known_part) = match known {
+            Some(index) => {
+                let (others, series) = (&self.asked - index.series(), &self.asked & index.series());
+                (others, Some(Part { series, index: Some(index), may_come_again: is_all }))
+            }
+            None => (self.asked.clone(), None),
+        };
+        let may_come_again = is_all && known_part.is_none();
+        let others = Some(others).filter(|others| !others.is_empty());
+        let others = others.map(|series| Part { series, index: None, may_come_again });
+        known_part.into_iter().chain(others).collect()
     }
 
-    fn all_anew(&self) -> Vec<Part> {
-        vec![Part { series: self.asked.clone(), same: None, is_apart: false }]
+    /// Whether what is asked for may have this index.
+    fn fits(&self, index: &WrittenIndex) -> bool {
+        let known = index.series().intersection_len(&self.asked);
+        let odd = (self.asked.len() - known, index.series_count() - known);
+        let are_few = |odd: u64| odd * ONE_ODD_OF <= self.asked.len();
+        odd == (0, 0) || self.asked.len() >= MANY && are_few(odd.0) && are_few(odd.1)
     }
 
     /// The series of a part, in the order of labels. Valid until the next parts are asked for.
@@ -93,6 +108,15 @@ impl SealedSeries {
             self.insert(self.unknown(heads), registries);
         }
         assert_eq!(self.asked.len(), series_count, "a series is registered as long as a generation holds it");
+    }
+
+    /// Leaves those out that have nothing in the range.
+    fn ask_for_those_in(&mut self, range: TimeRange, heads: &[Arc<Head>]) {
+        let held_in = |at: &u32| {
+            let place = self.order.places()[*at as usize];
+            heads[place.shard as usize].holds_in(place.id, range)
+        };
+        self.asked = self.asked.iter().filter(held_in).collect();
     }
 
     /// Forgets what the registries let go of.
@@ -133,29 +157,40 @@ impl SealedSeries {
     }
 
     fn follow(&mut self, moved: &Moved) {
-        self.asked = moved.follow(&self.asked).unwrap_or_default();
-        self.written.retain_mut(|written| {
-            let series = moved.follow(&written.series);
-            series.map(|series| written.series = series).is_some()
-        });
+        self.asked = moved.follow(&self.asked);
+        self.written.iter_mut().for_each(|written| written.index.follow(moved));
     }
 
-    /// This segment is what became of a part, of some of its series or all.
+    /// This segment is what became of a part.
     pub fn sealed_into(&mut self, part: Part, segment: &Arc<MetricsSegment>) {
-        if !part.is_apart && u64::from(segment.series_count()) == part.series.len() {
-            self.written.iter_mut().for_each(|written| written.passed_by += 1);
-            self.written
-                .retain(|written| written.series != part.series && written.passed_by <= PASSED_BY_MAX);
-            self.written.push(Written { series: part.series, segment: segment.clone(), passed_by: 0 });
-            let too_many = self.written.len().saturating_sub(WRITTEN_MAX);
-            self.written.drain(..too_many);
+        if !part.may_come_again {
+            return;
         }
+        let index = match part.index {
+            Some(index) if index.series_count() == u64::from(segment.series_count()) => {
+                index.copied_to(segment.clone())
+            }
+            // It was damaged.
+            _ => WrittenIndex::new(part.series, segment.clone()),
+        };
+        self.written.iter_mut().for_each(|written| written.passed_by += 1);
+        self.written
+            .retain(|written| written.index.series() != index.series() && written.passed_by <= PASSED_BY_MAX);
+        self.written.push(Written { index, passed_by: 0 });
+        let too_many = self.written.len().saturating_sub(WRITTEN_MAX);
+        self.written.drain(..too_many);
     }
 }
 
 impl Part {
-    pub(super) fn same(&self) -> Option<&Arc<MetricsSegment>> {
-        self.same.as_ref()
+    /// A segment that has an index of these series.
+    pub(super) fn index(&self) -> Option<&Arc<MetricsSegment>> {
+        self.index.as_ref().map(|index| index.segment())
+    }
+
+    /// What in that index is none of them, by ordinal.
+    pub(super) fn absent(&self) -> RoaringBitmap {
+        self.index.as_ref().map(|index| index.others_than(&self.series)).unwrap_or_default()
     }
 }
 
@@ -174,9 +209,9 @@ mod tests {
 
     use super::super::flush::write_generation;
     use super::super::head::SeriesWriter;
-    use super::super::{MetricsSegmentWriter, SampleBuffer, SeriesData};
+    use super::super::{MetricsSegmentWriter, SampleBuffer, SeriesData, VisibleSegment};
     use super::*;
-    use crate::model::{Labels, TimeRange};
+    use crate::model::{Labels, Lookout, StopSign};
     use crate::storage::fs::Mapped;
     use crate::storage::index::DICTIONARY;
     use crate::storage::segment::Segment;
@@ -211,19 +246,19 @@ mod tests {
         heads
     }
 
-    /// The segments of a generation, in the order of their parts; none where a part has nothing in this range.
+    /// What a generation has in this range, by parts, and their segments.
     fn sealed(
         heads: &[Arc<Head>],
         registries: &[SharedRegistry],
         range: TimeRange,
         known: &mut SealedSeries,
-    ) -> Vec<(Part, Option<Vec<u8>>)> {
-        let parts = known.parts(heads, registries).into_iter();
+    ) -> Vec<(Part, Vec<u8>)> {
+        let parts = known.parts(heads, registries, range).into_iter();
         parts
             .map(|part| {
                 let seal = (&*known, &part);
                 let written = write_generation(heads, registries, range, (1, 2), seal, Vec::new()).unwrap();
-                (part, written.map(|(bytes, _)| bytes))
+                (part, written.0)
             })
             .collect()
     }
@@ -231,44 +266,66 @@ mod tests {
     /// Seals a generation, and has it remembered.
     fn seal(heads: &[Arc<Head>], registries: &[SharedRegistry], known: &mut SealedSeries) {
         for (part, bytes) in sealed(heads, registries, TimeRange::ALL, known) {
-            known.sealed_into(part, &opened(bytes.unwrap()));
+            known.sealed_into(part, &opened(bytes));
         }
     }
 
-    /// A part, written by who knows nothing and writes labels as texts.
-    fn plainly_sealed(
+    /// What a part has in the range.
+    fn samples_of(
         heads: &[Arc<Head>],
         registries: &[SharedRegistry],
         range: TimeRange,
         (known, part): (&SealedSeries, &Part),
-    ) -> Option<Vec<u8>> {
+    ) -> BTreeMap<Labels, SampleBuffer> {
         let mut series = BTreeMap::new();
         for place in known.in_order(part).iter() {
             registries[place.shard as usize].with_labels(&[place.id], |id, labels| {
                 let mut samples = SampleBuffer::default();
                 heads[place.shard as usize].read(id, range, &mut samples);
-                if !samples.floats.is_empty() {
-                    series.insert(Labels::from_sorted(labels), samples);
-                }
+                assert!(!samples.floats.is_empty(), "a part has what has something");
+                series.insert(Labels::from_sorted(labels), samples);
             });
         }
-        let mut to = MetricsSegmentWriter::new(Vec::new(), 0, 0).unwrap();
-        for (labels, samples) in &series {
-            to.series(labels, &SeriesData::from(samples)).unwrap();
-        }
-        (!series.is_empty()).then(|| to.finish(1, 2).unwrap().0)
+        series
     }
 
-    /// How many series each part has, and whether an index of them is known.
+    /// A part, written by who knows nothing and writes labels as texts.
+    fn plainly_sealed(samples: &BTreeMap<Labels, SampleBuffer>, part: &Part) -> Vec<u8> {
+        let labels_of = |ordinal| (part.index().unwrap().labels(ordinal).unwrap(), SeriesData::default());
+        let mut series: BTreeMap<_, _> = part.absent().into_iter().map(labels_of).collect();
+        series.extend(samples.iter().map(|(labels, samples)| (labels.clone(), SeriesData::from(samples))));
+        assert_eq!(series.len() as u64, samples.len() as u64 + part.absent().len());
+        let mut to = MetricsSegmentWriter::new(Vec::new(), 0, 0).unwrap();
+        series.iter().for_each(|(labels, data)| to.series(labels, data).unwrap());
+        to.finish(1, 2).unwrap().0
+    }
+
+    /// Whether this is what a segment tells of.
+    fn assert_tells_of(segment: &Arc<MetricsSegment>, series: &BTreeMap<Labels, SampleBuffer>) {
+        segment.verify().unwrap();
+        let (visible, never) = (VisibleSegment::whole(segment.clone()), StopSign::never());
+        let lookout = Lookout::new(&never);
+        let found = visible.select(&[], &lookout).unwrap().into_iter();
+        assert!(found.map(|ordinal| segment.labels(ordinal).unwrap()).eq(series.keys().cloned()));
+        let names: BTreeSet<_> =
+            series.keys().flat_map(|labels| labels.iter().map(|(name, _)| name)).collect();
+        assert!(visible.label_names(&[], &lookout).unwrap().iter().eq(names.iter()));
+        for name in names {
+            let values: BTreeSet<_> = series.keys().map(|labels| labels.get(name)).collect();
+            assert!(visible.label_values(name, &[], &lookout).unwrap().iter().eq(values.iter()));
+        }
+    }
+
+    /// How many series each part has, and how many an index that is known has besides.
     fn shape(
         heads: &[Arc<Head>],
         registries: &[SharedRegistry],
         known: &mut SealedSeries,
-    ) -> Vec<(u64, bool)> {
-        let parts = known.parts(heads, registries);
+    ) -> Vec<(u64, Option<u64>)> {
+        let parts = known.parts(heads, registries, TimeRange::ALL);
         let held: u64 = heads.iter().map(|head| head.series_ids().count() as u64).sum();
         assert_eq!(parts.iter().map(|part| part.series.len()).sum::<u64>(), held, "each series has one part");
-        parts.iter().map(|part| (part.series.len(), part.same.is_some())).collect()
+        parts.iter().map(|part| (part.series.len(), part.index().map(|_| part.absent().len()))).collect()
     }
 
     #[test]
@@ -279,15 +336,15 @@ mod tests {
         seal(&of(&all, 1000), &registries, &mut known);
         let again =
             |series: &BTreeSet<u32>, known: &mut SealedSeries| shape(&of(series, 2000), &registries, known);
-        assert_eq!(again(&all, &mut known), [(20, true)]);
+        assert_eq!(again(&all, &mut known), [(20, Some(0))]);
         let few = BTreeSet::from([3, 4]);
-        assert_eq!(again(&few, &mut known), [(2, false)]);
+        assert_eq!(again(&few, &mut known), [(2, None)]);
         seal(&of(&few, 2000), &registries, &mut known);
-        assert_eq!(again(&all, &mut known), [(20, true)], "few series are no reason to forget all");
+        assert_eq!(again(&all, &mut known), [(20, Some(0))], "few series are no reason to forget all");
         for _ in 0..PASSED_BY_MAX {
             seal(&of(&few, 2000), &registries, &mut known);
         }
-        assert_eq!(again(&all, &mut known), [(20, false)], "nobody needed it for long");
+        assert_eq!(again(&all, &mut known), [(20, None)], "nobody needed it for long");
     }
 
     #[test]
@@ -297,19 +354,19 @@ mod tests {
         let shape = |count, known: &mut SealedSeries| shape(&of(count), &registries, known);
         seal(&of(10), &registries, &mut known);
         for count in [11, 15, 11, 15] {
-            let others = (u64::from(count) - 10, false);
-            assert_eq!(shape(count, &mut known), [(10, true), others]);
+            let others = (u64::from(count) - 10, None);
+            assert_eq!(shape(count, &mut known), [(10, Some(0)), others]);
             seal(&of(count), &registries, &mut known);
         }
-        assert_eq!(shape(16, &mut known), [(16, false)], "more than a third");
-        assert_eq!(shape(9, &mut known), [(9, false)], "one that has gone is in that index");
+        assert_eq!(shape(16, &mut known), [(16, None)], "more than a third");
+        assert_eq!(shape(9, &mut known), [(9, Some(1))], "one that has gone is in that index");
         seal(&of(16), &registries, &mut known);
-        assert_eq!(shape(17, &mut known), [(16, true), (1, false)]);
+        assert_eq!(shape(17, &mut known), [(16, Some(0)), (1, None)]);
         // Few series are worth no second segment.
         let (registries, mut known) = (self::registries(), SealedSeries::default());
         let of = |count| heads(&registries, &BTreeSet::from_iter(0..count), 1000);
         seal(&of(1), &registries, &mut known);
-        assert_eq!(self::shape(&of(2), &registries, &mut known), [(2, false)]);
+        assert_eq!(self::shape(&of(2), &registries, &mut known), [(2, None)]);
     }
 
     #[test]
@@ -319,7 +376,6 @@ mod tests {
         let mut parts =
             sealed(&heads(&registries, &all, 1000), &registries, TimeRange::ALL, &mut known).into_iter();
         let (part, bytes) = parts.next().unwrap();
-        let bytes = bytes.unwrap();
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("sealed");
         std::fs::write(&path, &bytes).unwrap();
@@ -334,8 +390,9 @@ mod tests {
         let heads = heads(&registries, &all, 2000);
         let sealed = sealed(&heads, &registries, TimeRange::ALL, &mut known);
         let [(part, bytes)] = &sealed[..] else { panic!("{} parts", sealed.len()) };
-        assert!(part.same.is_some());
-        assert_eq!(bytes, &plainly_sealed(&heads, &registries, TimeRange::ALL, (&known, part)));
+        assert!(part.index().is_some());
+        let samples = samples_of(&heads, &registries, TimeRange::ALL, (&known, part));
+        assert_eq!(bytes, &plainly_sealed(&samples, part));
     }
 
     /// Few of them, or all but a few.
@@ -358,13 +415,17 @@ mod tests {
                 for range in if kind == 0 { &ranges[..] } else { &[TimeRange::ALL][..] } {
                     let mut held = 0;
                     for (part, bytes) in sealed(&heads, &registries, *range, &mut known) {
-                        prop_assert_eq!(&bytes, &plainly_sealed(&heads, &registries, *range, (&known, &part)));
-                        held += part.series.len();
-                        if let Some(bytes) = bytes.filter(|_| kind != 1) {
-                            known.sealed_into(part, &opened(bytes));
+                        let samples = samples_of(&heads, &registries, *range, (&known, &part));
+                        held += samples.len();
+                        prop_assert_eq!(&bytes, &plainly_sealed(&samples, &part));
+                        let segment = opened(bytes);
+                        assert_tells_of(&segment, &samples);
+                        if kind != 1 {
+                            known.sealed_into(part, &segment);
                         }
                     }
-                    prop_assert_eq!(held, series.len() as u64);
+                    let is_held = |number: &&u32| range.contains(time + 50) || !number.is_multiple_of(3);
+                    prop_assert_eq!(held, series.iter().filter(is_held).count());
                 }
                 if kind == 2 {
                     // Some go, and other series will have their ids.

@@ -2,10 +2,13 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::codec::Malformed;
+use roaring::RoaringBitmap;
+
 use crate::codec::integers::{self, take_integers};
 use crate::codec::varint::{read_u64, write_u64};
+use crate::codec::{Malformed, take_count};
 use crate::model::{MetricType, TimeRange, Timestamp};
+use crate::storage::index::{decode_ordinals, encode_ordinals};
 use crate::storage::segment::SectionId;
 
 pub const DATA: SectionId = SectionId(1);
@@ -13,6 +16,7 @@ pub const COLUMNS: SectionId = SectionId(2);
 pub const BLOCKS: SectionId = SectionId(3);
 pub const STARTS: SectionId = SectionId(8);
 pub const METADATA: SectionId = SectionId(9);
+pub const ABSENT: SectionId = SectionId(10);
 
 /// As a person calls it.
 pub fn section_name(id: SectionId) -> &'static str {
@@ -26,6 +30,7 @@ pub fn section_name(id: SectionId) -> &'static str {
         7 => "names",
         8 => "starts",
         9 => "metadata",
+        10 => "absent",
         _ => "unknown",
     }
 }
@@ -265,6 +270,17 @@ impl BlockChunk {
             starts: starts.checked_sub(1),
         }
     }
+}
+
+/// Series that the index names and of which nothing is here.
+pub fn encode_absent(absent: &RoaringBitmap, out: &mut Vec<u8>) {
+    write_u64(out, absent.len());
+    encode_ordinals(&absent.iter().collect::<Vec<_>>(), out);
+}
+
+pub fn decode_absent(mut bytes: &[u8], series_count: u32) -> Result<RoaringBitmap, Malformed> {
+    let count = take_count(&mut bytes, series_count as usize)?;
+    decode_ordinals(bytes, count, series_count)
 }
 
 fn put<T>(out: &mut Vec<u8>, rows: &[T], field: impl Fn(&T) -> i64) {

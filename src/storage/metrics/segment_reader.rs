@@ -6,7 +6,7 @@ mod look_up;
 mod newest;
 mod samples;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use roaring::RoaringBitmap;
 
@@ -16,8 +16,8 @@ pub use look_up::LookUp;
 
 use super::SampleBuffer;
 use super::segment_layout::{
-    self as layout, BLOCKS, BlockChunk, COLUMNS, Column, DATA, EXEMPLAR_BYTES_MAX, EXEMPLARS_CODEC, METADATA,
-    METADATA_BYTES_MAX, METRIC_TYPES, STARTS, SeriesBlocks,
+    self as layout, ABSENT, BLOCKS, BlockChunk, COLUMNS, Column, DATA, EXEMPLAR_BYTES_MAX, EXEMPLARS_CODEC,
+    METADATA, METADATA_BYTES_MAX, METRIC_TYPES, STARTS, SeriesBlocks,
 };
 use crate::codec::states::BucketTimes;
 use crate::codec::varint::read_u64;
@@ -37,6 +37,7 @@ pub struct MetricsSegment {
     /// Of rollups: columns of times, by their numbers. A series has some five blocks in a segment, and the next series has
     /// the same times.
     bucket_times: ChunkCache<BucketTimes, 8>,
+    absent: OnceLock<RoaringBitmap>,
 }
 
 impl MetricsSegment {
@@ -45,7 +46,8 @@ impl MetricsSegment {
         let segment = Arc::new(segment);
         let index = Index::new(segment.clone());
         let (blocks, columns) = (KeptChunks::default(), ChunkCache::default());
-        MetricsSegment { segment, index, blocks, columns, bucket_times: ChunkCache::default() }
+        let (bucket_times, absent) = Default::default();
+        MetricsSegment { segment, index, blocks, columns, bucket_times, absent }
     }
 
     pub fn segment(&self) -> &Segment {
@@ -68,6 +70,19 @@ impl MetricsSegment {
     /// The series that all matchers let through.
     pub fn select(&self, matchers: &[Matcher], lookout: &Lookout<'_>) -> Result<RoaringBitmap, SegmentError> {
         self.index.select(matchers, lookout)
+    }
+
+    /// Series that the index names, since it is one of other segments, too, and of which nothing is here.
+    pub fn absent(&self) -> Result<&RoaringBitmap, SegmentError> {
+        if let Some(absent) = self.absent.get() {
+            return Ok(absent);
+        }
+        let absent = match self.segment.sections().find(|section| section.id() == ABSENT) {
+            Some(section) => layout::decode_absent(section.all()?, self.series_count())
+                .map_err(|what| section.damaged(0, what))?,
+            None => RoaringBitmap::new(),
+        };
+        Ok(self.absent.get_or_init(|| absent))
     }
 
     /// For looking at series one after the other.
@@ -166,10 +181,25 @@ impl MetricsSegment {
         self.segment.verify()?;
         self.index.verify()?;
         self.metadata()?;
+        self.verify_absent()?;
         let row_count =
             if self.resolution_ms() == 0 { self.verify_samples()? } else { self.verify_buckets()? };
         if row_count != self.meta().row_count {
             return Err(self.damaged_data(0, Malformed("the count of rows is not the footer's")));
+        }
+        Ok(())
+    }
+
+    fn verify_absent(&self) -> Result<(), SegmentError> {
+        for ordinal in self.absent()? {
+            let (chunk, row) = self.row(ordinal)?;
+            let SeriesBlocks { floats, histograms, exemplars, .. } = chunk.of(row);
+            if !(floats.is_empty() && histograms.is_empty() && exemplars.is_empty()) {
+                return Err(self
+                    .segment
+                    .section(ABSENT)?
+                    .damaged(0, Malformed("a series is there and absent")));
+            }
         }
         Ok(())
     }

@@ -9,14 +9,15 @@ use std::hash::Hash;
 use std::io::{self, Write};
 use std::sync::Arc;
 
+use roaring::RoaringBitmap;
 use xxhash_rust::xxh3::{Xxh3Default, xxh3_128};
 
 pub(super) use ordered_index::OrderedIndex;
 
 use super::SampleBuffer;
 use super::segment_layout::{
-    self as layout, BLOCK_EXEMPLARS_MAX, BLOCK_HISTOGRAMS_MAX, BLOCK_SAMPLES_MAX, BLOCKS, BlockRow, COLUMNS,
-    Column, DATA, EXEMPLARS_CODEC, HISTOGRAMS_CODEC, METADATA, METRIC_TYPES, STARTS, SeriesRow,
+    self as layout, ABSENT, BLOCK_EXEMPLARS_MAX, BLOCK_HISTOGRAMS_MAX, BLOCK_SAMPLES_MAX, BLOCKS, BlockRow,
+    COLUMNS, Column, DATA, EXEMPLARS_CODEC, HISTOGRAMS_CODEC, METADATA, METRIC_TYPES, STARTS, SeriesRow,
 };
 use crate::codec::varint::write_u64;
 use crate::codec::{Effort, compressed, floats, histograms, integers, put_text, timestamps};
@@ -71,6 +72,8 @@ pub struct MetricsSegmentWriter<W> {
     /// Offsets of the entries of STARTS, by their bytes.
     known_starts: HashMap<Vec<u8>, u64, foldhash::fast::RandomState>,
     metadata: BTreeMap<String, BTreeSet<(usize, String, String)>>,
+    /// Series that came with nothing.
+    absent: RoaringBitmap,
     scratch: Vec<u8>,
 }
 
@@ -128,6 +131,7 @@ impl<W: Write> MetricsSegmentWriter<W> {
             starts: Vec::new(),
             known_starts: HashMap::default(),
             metadata: BTreeMap::new(),
+            absent: RoaringBitmap::new(),
             scratch: Vec::new(),
         })
     }
@@ -145,7 +149,8 @@ impl<W: Write> MetricsSegmentWriter<W> {
         self.data(data)
     }
 
-    /// Adds a series whose labels stand in the index that [`MetricsSegmentWriter::finish_with_index`] will write.
+    /// Adds a series whose labels stand in the index that [`MetricsSegmentWriter::finish_with_index`] will write. One that has
+    /// nothing is in the index alone: readers are told that it is not here.
     pub(super) fn unlabelled_series(&mut self, data: &SeriesData<'_>) -> io::Result<()> {
         self.data(data)
     }
@@ -187,6 +192,9 @@ impl<W: Write> MetricsSegmentWriter<W> {
     }
 
     fn end_series(&mut self, series: SeriesRow) {
+        if series.float_blocks + series.histogram_blocks + series.exemplar_blocks == 0 {
+            self.absent.insert(self.meta.series_count as u32);
+        }
         self.meta.series_count += 1;
         self.blocks.add_series(series);
     }
@@ -230,6 +238,11 @@ impl<W: Write> MetricsSegmentWriter<W> {
         write_index(&mut self.to)?;
         self.to.paged(STARTS, &self.starts)?;
         self.to.paged(METADATA, &encode_metadata(&self.metadata))?;
+        if !self.absent.is_empty() {
+            let mut absent = Vec::new();
+            layout::encode_absent(&self.absent, &mut absent);
+            self.to.paged(ABSENT, &absent)?;
+        }
         let file = self.to.finish(&self.meta)?;
         Ok((file, self.meta))
     }

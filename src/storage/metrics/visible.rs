@@ -3,6 +3,7 @@
 //! Which series these concern is looked up once, when the segment is first read under them; where none concerns a
 //! segment, reading it is reading it.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use roaring::RoaringBitmap;
@@ -102,8 +103,8 @@ impl VisibleSegment {
 
     /// The series that all matchers let through and of which something may be left.
     pub fn select(&self, matchers: &[Matcher], lookout: &Lookout<'_>) -> Result<RoaringBitmap, SegmentError> {
-        let found = self.segment.select(matchers, lookout)?;
-        Ok(if self.gone.is_empty() { found } else { found - &self.gone })
+        let (found, left_out) = (self.segment.select(matchers, lookout)?, self.left_out()?);
+        Ok(if left_out.is_empty() { found } else { found - &*left_out })
     }
 
     pub fn label_names(
@@ -113,7 +114,7 @@ impl VisibleSegment {
     ) -> Result<Vec<String>, SegmentError> {
         let index = self.segment.index();
         match matchers {
-            [] if self.gone.is_empty() => index.label_names(),
+            [] => index.label_names_without(&*self.left_out()?, lookout),
             _ => index.label_names_of(&self.select(matchers, lookout)?, lookout),
         }
     }
@@ -126,9 +127,19 @@ impl VisibleSegment {
     ) -> Result<Vec<String>, SegmentError> {
         let index = self.segment.index();
         match matchers {
-            [] if self.gone.is_empty() => index.label_values(name, lookout),
+            [] => index.label_values_without(name, &*self.left_out()?, lookout),
             _ => index.label_values_of(name, &self.select(matchers, lookout)?, lookout),
         }
+    }
+
+    /// Series that the index names, of which nothing was written or nothing is left.
+    fn left_out(&self) -> Result<Cow<'_, RoaringBitmap>, SegmentError> {
+        let absent = self.segment.absent()?;
+        Ok(match (absent.is_empty(), self.gone.is_empty()) {
+            (_, true) => Cow::Borrowed(absent),
+            (true, _) => Cow::Borrowed(&self.gone),
+            _ => Cow::Owned(absent | &self.gone),
+        })
     }
 
     /// As [`LookUp::sample_count`], of what is visible.

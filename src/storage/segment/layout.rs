@@ -11,7 +11,7 @@ pub const MAGIC: [u8; 8] = *b"ICESEG\r\n";
 /// A reader refuses a larger one.
 pub const MAJOR: u16 = 1;
 /// A reader does not mind a larger one.
-pub const MINOR: u16 = 3;
+pub const MINOR: u16 = 4;
 
 pub const HEADER_LEN: usize = 16;
 /// Where magic and version end in the header, whatever the minor version.

@@ -1,4 +1,4 @@
-//! Reads the buckets of series from a segment of rollups (`storage-format.md` §5.8).
+//! Reads the buckets of series from a segment of rollups (`storage-format.md` §5.9).
 
 use std::sync::Arc;
 

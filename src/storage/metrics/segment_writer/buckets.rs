@@ -1,4 +1,4 @@
-//! Writes the buckets of series, in a segment of rollups (`storage-format.md` §5.8).
+//! Writes the buckets of series, in a segment of rollups (`storage-format.md` §5.9).
 
 use std::io::{self, Write};
 use std::mem::take;
