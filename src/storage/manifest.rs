@@ -245,6 +245,9 @@ pub(super) fn read_edits(bytes: &[u8], path: &Path) -> Result<(Vec<Edit>, usize)
     let version = version(bytes);
     let (mut edits, mut at) = (Vec::new(), HEADER_BYTES);
     while let Some((edit, end)) = edit_at(bytes, at, version) {
+        if !edit.has_numbers_left() {
+            return Err(ManifestError::Damaged { path: path.to_owned(), offset: at as u64 });
+        }
         edits.push(edit);
         at = end;
     }

@@ -12,7 +12,7 @@ use super::open::{OpenError, io_error};
 use super::replaying::{RECOVERED_IDS_MAX, Target, replay_into};
 use super::stats::StoreMetrics;
 use super::store::Options;
-use super::wal::{FileLog, generation_dir, generations_of};
+use super::wal::{FileLog, GENERATION_MAX, SEQ_MAX, generation_dir, generation_of};
 use crate::model::Timestamp;
 
 /// What a replay builds up.
@@ -59,9 +59,22 @@ impl<'a> Recovery<'a> {
     pub fn replay(&mut self, log: &FileLog, manifest: &Manifest) -> Result<Vec<Arc<Generation>>, OpenError> {
         let wal_dir = log.data_dir.join("wal");
         let names = log.fs.list(&wal_dir).map_err(io_error(&wal_dir))?;
-        let mut generations = Vec::new();
-        for number in generations_of(&names) {
+        let (mut numbers, mut generations) = (Vec::new(), Vec::new());
+        for name in &names {
+            match generation_of(name) {
+                Some(number) => numbers.push(number),
+                None => {
+                    let path = wal_dir.join(name);
+                    tracing::warn!(path = %path.display(), "no generation of the log has this name; left alone");
+                }
+            }
+        }
+        numbers.sort_unstable();
+        for number in numbers {
             self.newest = number;
+            if number > GENERATION_MAX {
+                return Err(OpenError::NoNextNumber { path: generation_dir(&log.data_dir, number) });
+            }
             if number <= manifest.wal_done() {
                 let dir = generation_dir(&log.data_dir, number);
                 log.fs.remove_dir(&dir).map_err(io_error(&dir))?;
@@ -92,6 +105,9 @@ impl<'a> Recovery<'a> {
         };
         let report = replay_into(&target, log).map_err(io_error(&dir))?;
         self.max_seq = self.max_seq.max(generation.seqs().1);
+        if self.max_seq > SEQ_MAX {
+            return Err(OpenError::NoNextNumber { path: dir });
+        }
         self.metrics.replayed_frames.inc_by(report.frames);
         for damage in &report.damage {
             self.metrics.corrupt_records.inc();

@@ -9,6 +9,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::codec::varint::write_u64;
 use crate::codec::{Malformed, take, take_count};
 use crate::storage::tombstone::Tombstone;
+use crate::storage::wal::{GENERATION_MAX, SEQ_MAX};
 
 /// What the store must know of a segment before it opens it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +50,19 @@ pub struct Edit {
     pub tombstones: Vec<Arc<Tombstone>>,
     /// Tombstones that hide nothing any more, by sequence number.
     pub forgotten: Vec<u64>,
+}
+
+impl Edit {
+    /// Whether something can come after what it numbers. What was written by us always leaves room.
+    pub(super) fn has_numbers_left(&self) -> bool {
+        let ids = self.add.iter().map(|entry| entry.id);
+        let seqs = self.add.iter().map(|entry| entry.max_seq);
+        let mut seqs =
+            seqs.chain(self.tombstones.iter().map(|tombstone| tombstone.seq)).chain([self.max_seq]);
+        self.wal_done.unwrap_or(0) <= GENERATION_MAX
+            && ids.max().unwrap_or(0) < u64::MAX
+            && seqs.all(|seq| seq <= SEQ_MAX)
+    }
 }
 
 const ENTRY_BYTES: usize = 12 + 9 * 8 + 12;

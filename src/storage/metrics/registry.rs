@@ -3,7 +3,6 @@
 //! Shared by the shard's thread, the receivers that resolve labels, and queries. Writing an existing series never
 //! comes here; a new one takes the lock for a moment.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use hashbrown::HashTable;
@@ -12,9 +11,13 @@ use roaring::RoaringBitmap;
 
 use super::holders::Holders;
 use super::packed_labels::{LabelStore, PackedLabels};
+use super::postings::{Postings, Values};
 use super::symbols::Symbols;
 use crate::codec::varint::write_u64;
 use crate::model::{Labels, Lookout, MatchOp, Matcher};
+
+/// Who looks at the registry meanwhile, or registers series, waits for so many at most, about a millisecond.
+const REMOVED_AT_ONCE: usize = 1024;
 
 #[derive(Default)]
 pub(in crate::storage) struct Registry(RwLock<Inner>);
@@ -22,10 +25,7 @@ pub(in crate::storage) struct Registry(RwLock<Inner>);
 #[derive(Default)]
 struct Inner {
     symbols: Symbols,
-    /// Of each place among a series' labels: the label there of the series that was registered last, and of those before it
-    /// that have the same.
-    runs: Vec<Run>,
-    /// Those of the series that is being registered.
+    /// Labels of the series that is being registered.
     packed: Vec<u8>,
     labels: LabelStore,
     /// By id.
@@ -33,25 +33,11 @@ struct Inner {
     free_ids: Vec<u32>,
     identity: HashTable<u32>,
     postings: Postings,
-    /// Some runs are not among the postings yet.
-    has_open_runs: bool,
     all: RoaringBitmap,
     /// Those that were removed and that nobody was told of by [`Registry::take_let_go`].
     let_go: RoaringBitmap,
     /// Chosen for removal, and not used since.
     retiring: RoaringBitmap,
-}
-
-/// Label name → value → series that carry it.
-type Postings = HashMap<u32, HashMap<u32, Holders, foldhash::fast::RandomState>, foldhash::fast::RandomState>;
-
-/// A label of series that were registered one after the other, with ids from `first` up to `end`: they come to the postings
-/// when the next one has another label, or when somebody looks. Neighbours have most of their labels in common.
-struct Run {
-    name: u32,
-    value: u32,
-    first: u32,
-    end: u32,
 }
 
 /// A registry, locked for a while against new series.
@@ -152,12 +138,12 @@ impl Registry {
     /// For who looks at the postings.
     fn settled(&self) -> RwLockReadGuard<'_, Inner> {
         let inner = self.0.read();
-        if !inner.has_open_runs {
+        if inner.postings.are_settled() {
             return inner;
         }
         drop(inner);
         let mut inner = self.0.write();
-        inner.close_runs();
+        inner.postings.settle();
         RwLockWriteGuard::downgrade(inner)
     }
 
@@ -183,7 +169,7 @@ impl Registry {
     pub fn label_names(&self, matchers: &[Matcher], lookout: &Lookout<'_>, mut visit: impl FnMut(&str)) {
         let inner = self.settled();
         if matchers.is_empty() {
-            return inner.postings.keys().for_each(|&name| visit(inner.symbols.text(name)));
+            return inner.postings.names().for_each(|name| visit(inner.symbols.text(name)));
         }
         let mut names = RoaringBitmap::new();
         for id in inner.select(matchers, lookout) {
@@ -220,9 +206,9 @@ impl Registry {
     /// How many series carry each value of a label, and how many values each label has; for the status page.
     pub fn label_statistics(&self, mut visit: impl FnMut(&str, &str, u64)) {
         let inner = self.settled();
-        for (&name, values) in &inner.postings {
-            for (&value, postings) in values {
-                visit(inner.symbols.text(name), inner.symbols.text(value), postings.len());
+        for name in inner.postings.names() {
+            for (&value, holders) in inner.postings.values(name).into_iter().flatten() {
+                visit(inner.symbols.text(name), inner.symbols.text(value), holders.len());
             }
         }
     }
@@ -235,32 +221,22 @@ impl Registry {
     /// Removes those of `ids` that are still marked and that `unused` agrees about; returns them. Their ids are
     /// not given out again before [`Registry::release`].
     pub fn retire(&self, ids: &[u32], unused: impl Fn(u32) -> bool) -> Vec<u32> {
-        let mut inner = self.0.write();
-        let gone: Vec<u32> =
-            ids.iter().copied().filter(|&id| inner.retiring.remove(id) && unused(id)).collect();
-        gone.iter().for_each(|&id| inner.remove(id));
+        let (mut inner, mut gone) = (self.0.write(), Vec::new());
+        for ids in ids.chunks(REMOVED_AT_ONCE) {
+            for &id in ids {
+                if inner.retiring.remove(id) && unused(id) {
+                    inner.remove(id);
+                    gone.push(id);
+                }
+            }
+            RwLockWriteGuard::bump(&mut inner);
+        }
         gone
     }
 
     /// Lets ids be used for other series: nothing that is still readable may refer to them.
     pub fn release(&self, ids: &[u32]) {
         self.0.write().free_ids.extend(ids);
-    }
-}
-
-impl Run {
-    /// Then what it names may be gone.
-    fn is_closed(&self) -> bool {
-        self.first == self.end
-    }
-
-    /// Brings what there is of it to the postings.
-    fn close(&mut self, postings: &mut Postings) {
-        let ids = std::mem::replace(&mut self.first, self.end)..self.end;
-        if ids.is_empty() {
-            return;
-        }
-        postings.entry(self.name).or_default().entry(self.value).or_default().insert(ids);
     }
 }
 
@@ -276,15 +252,14 @@ impl Reading<'_> {
 
     /// The symbols of all label names; some come more than once.
     pub fn names(&self) -> impl Iterator<Item = u32> + '_ {
-        let open = self.0.runs.iter().filter(|run| !run.is_closed());
-        self.0.postings.keys().copied().chain(open.map(|run| run.name))
+        self.0.postings.names()
     }
 
     /// The symbol of a name, those of its values, and who has them, but for series that were registered after
     /// [`Registry::settle`].
     pub fn values(&self, name: &str) -> Option<(u32, impl Iterator<Item = (u32, &Holders)> + '_)> {
         let name = self.0.symbols.find(name)?;
-        let values = self.0.postings.get(&name)?;
+        let values = self.0.postings.values(name)?;
         Some((name, values.iter().map(|(&value, holders)| (value, holders))))
     }
 
@@ -322,22 +297,14 @@ impl Inner {
         let id = self.free_ids.pop().unwrap_or(self.fingerprints.len() as u32);
         self.packed.clear();
         for (at, (name, value)) in labels.into_iter().enumerate() {
-            if at == self.runs.len() {
-                self.runs.push(Run { name: u32::MAX, value: u32::MAX, first: 0, end: 0 });
-            }
-            let run = &mut self.runs[at];
-            let name = self.symbols.acquire_guessed(name, run.name);
-            let value = self.symbols.acquire_guessed(value, run.value);
-            if (name, value, id) == (run.name, run.value, run.end) {
-                run.end += 1;
-            } else {
-                run.close(&mut self.postings);
-                *run = Run { name, value, first: id, end: id + 1 };
-            }
-            write_u64(&mut self.packed, name.into());
-            write_u64(&mut self.packed, value.into());
+            self.postings.add(at, id, |before| {
+                let name = self.symbols.acquire_guessed(name, before.0);
+                let value = self.symbols.acquire_guessed(value, before.1);
+                write_u64(&mut self.packed, name.into());
+                write_u64(&mut self.packed, value.into());
+                (name, value)
+            });
         }
-        self.has_open_runs = true;
         self.labels.insert(id, &self.packed);
         if id as usize == self.fingerprints.len() {
             self.fingerprints.push(fingerprint);
@@ -353,18 +320,7 @@ impl Inner {
         id
     }
 
-    fn close_runs(&mut self) {
-        // Hardly any series has more labels; one that had must not be paid for by all after it.
-        const KEPT_MAX: usize = 64;
-        if std::mem::take(&mut self.has_open_runs) {
-            self.runs.iter_mut().for_each(|run| run.close(&mut self.postings));
-            self.runs.truncate(KEPT_MAX);
-            self.runs.shrink_to(KEPT_MAX);
-        }
-    }
-
     fn remove(&mut self, id: u32) {
-        self.close_runs();
         let Some(labels) = self.labels.get(id) else { return };
         if let Ok(found) =
             self.identity.find_entry(self.fingerprints[id as usize] as u64, |&other| other == id)
@@ -372,17 +328,7 @@ impl Inner {
             found.remove();
         }
         for (name, value) in labels.iter() {
-            if let Some(values) = self.postings.get_mut(&name) {
-                if let Some(postings) = values.get_mut(&value) {
-                    postings.remove(id);
-                    if postings.is_empty() {
-                        values.remove(&value);
-                    }
-                }
-                if values.is_empty() {
-                    self.postings.remove(&name);
-                }
-            }
+            self.postings.remove((name, value), id);
             self.symbols.release(name);
             self.symbols.release(value);
         }
@@ -391,9 +337,8 @@ impl Inner {
         self.let_go.insert(id);
     }
 
-    /// Only for who has closed the runs, as all that asks the postings.
-    fn values(&self, name: &str) -> Option<&HashMap<u32, Holders, foldhash::fast::RandomState>> {
-        self.postings.get(&self.symbols.find(name)?)
+    fn values(&self, name: &str) -> Option<&Values> {
+        self.postings.values(self.symbols.find(name)?)
     }
 
     fn select(&self, matchers: &[Matcher], lookout: &Lookout<'_>) -> RoaringBitmap {
@@ -446,7 +391,9 @@ pub(in crate::storage) type SharedRegistry = Arc<Registry>;
 #[cfg(test)]
 mod tests {
     use std::collections::{BTreeMap, BTreeSet};
+    use std::time::Duration;
 
+    use crossbeam::channel::bounded;
     use proptest::prelude::*;
 
     use super::*;
@@ -528,6 +475,36 @@ mod tests {
         assert_eq!(select(&registry, &[("job", NotRegex, "a|b|up")]), ["down"]);
         assert_eq!(select(&registry, &[("job", NotRegex, "b|")]), [r#"up{job="a"}"#]);
         assert_eq!(select(&registry, &[("job", Regex, "b|")]), [r#"up{env="dev", job="b"}"#, "down"]);
+    }
+
+    #[test]
+    fn who_looks_while_many_series_go_need_not_wait_for_all_of_them() {
+        let count = 4 * REMOVED_AT_ONCE;
+        let registry = Registry::default();
+        for number in 0..count {
+            let labels = labels(&format!("a={number}"));
+            registry.find_or_insert(&labels, labels.fingerprint(), count).unwrap();
+        }
+        let ids: Vec<u32> = registry.ids().into_iter().collect();
+        registry.mark_retiring(&ids);
+        let (begin, begun) = bounded(1);
+        std::thread::scope(|scope| {
+            let seen = scope.spawn(|| {
+                begun.recv().unwrap();
+                registry.len()
+            });
+            // It has time to get to the lock before the first of them goes.
+            let wait_once = |id| {
+                if id == ids[0] {
+                    begin.send(()).unwrap();
+                    std::thread::sleep(Duration::from_millis(300));
+                }
+                true
+            };
+            assert_eq!(registry.retire(&ids, wait_once), ids);
+            assert!((1..count).contains(&seen.join().unwrap()));
+        });
+        assert_eq!(registry.len(), 0);
     }
 
     #[test]

@@ -133,7 +133,7 @@ impl VisibleSegment {
     }
 
     /// Series that the index names, of which nothing was written or nothing is left.
-    fn left_out(&self) -> Result<Cow<'_, RoaringBitmap>, SegmentError> {
+    pub(super) fn left_out(&self) -> Result<Cow<'_, RoaringBitmap>, SegmentError> {
         let absent = self.segment.absent()?;
         Ok(match (absent.is_empty(), self.gone.is_empty()) {
             (_, true) => Cow::Borrowed(absent),

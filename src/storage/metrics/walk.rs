@@ -11,6 +11,7 @@ use crate::storage::segment::SegmentError;
 pub(super) type Places = Vec<(usize, u32)>;
 
 pub(super) struct Walk<'a> {
+    segments: Vec<&'a MetricsSegment>,
     way: Way<'a>,
     /// Of the series it stands at, once somebody wanted them.
     labels: Option<Labels>,
@@ -20,10 +21,10 @@ enum Way<'a> {
     /// All have the index of the first one, so an ordinal is one series in each, and nobody's labels are compared: as one segment
     /// alone, and several between which no series came or went.
     Abreast {
-        first: &'a MetricsSegment,
         look_up: LookUp<'a>,
-        count: usize,
         next: u32,
+        /// Of some series nothing is left.
+        lacks_some: bool,
     },
     Apart(Vec<SeriesCursor<'a>>),
 }
@@ -33,25 +34,25 @@ impl<'a> Walk<'a> {
     pub fn new(
         segments: impl IntoIterator<Item = &'a Arc<VisibleSegment>>,
     ) -> Result<Walk<'a>, SegmentError> {
-        let segments: Vec<&MetricsSegment> =
-            segments.into_iter().map(|visible| &**visible.segment()).collect();
+        let visible: Vec<&VisibleSegment> = segments.into_iter().map(|visible| &**visible).collect();
+        let segments: Vec<&MetricsSegment> = visible.iter().map(|visible| &**visible.segment()).collect();
         let way = match segments.split_first() {
             Some((first, others)) if others.iter().all(|other| have_same_series(first, other)) => {
-                Way::Abreast { first, look_up: first.look_up(), count: segments.len(), next: 0 }
+                Way::Abreast { look_up: first.look_up(), next: 0, lacks_some: lack_some(&visible)? }
             }
             _ => Way::Apart(segments.iter().map(|segment| segment.cursor()).collect::<Result<_, _>>()?),
         };
-        Ok(Walk { way, labels: None })
+        Ok(Walk { segments, way, labels: None })
     }
 
     /// Goes to the next series, unless there is none. `found` is who has it then.
     pub fn next(&mut self, found: &mut Places) -> Result<bool, SegmentError> {
         found.clear();
         match &mut self.way {
-            Way::Abreast { first, count, next, .. } => {
+            Way::Abreast { next, .. } => {
                 self.labels = None;
-                if *next < first.series_count() {
-                    found.extend((0..*count).map(|place| (place, *next)));
+                if *next < self.segments[0].series_count() {
+                    found.extend((0..self.segments.len()).map(|place| (place, *next)));
                     *next += 1;
                 }
             }
@@ -68,11 +69,15 @@ impl<'a> Walk<'a> {
         Ok(self.labels.as_ref().expect("it stands at a series"))
     }
 
-    /// The segment whose series are those of the walk, each at its ordinal.
+    pub fn segments(&self) -> &[&'a MetricsSegment] {
+        &self.segments
+    }
+
+    /// The segment whose series are those of the walk, each at its ordinal; not where it is clear that some will be left out.
     pub fn same_series(&self) -> Option<&'a MetricsSegment> {
         match self.way {
-            Way::Abreast { first, .. } => Some(first),
-            Way::Apart(_) => None,
+            Way::Abreast { lacks_some: false, .. } => Some(self.segments[0]),
+            _ => None,
         }
     }
 }
@@ -81,6 +86,16 @@ impl<'a> Walk<'a> {
 /// from.
 fn have_same_series(one: &MetricsSegment, other: &MetricsSegment) -> bool {
     one.index().is_same_as(other.index()).unwrap_or(false)
+}
+
+/// Whether of some series, which all of these segments name, there is nothing in any of them.
+fn lack_some(visible: &[&VisibleSegment]) -> Result<bool, SegmentError> {
+    let (first, others) = visible.split_first().expect("somebody walks");
+    let mut left_out = first.left_out()?.into_owned();
+    for other in others {
+        left_out &= &*other.left_out()?;
+    }
+    Ok(!left_out.is_empty())
 }
 
 fn next_apart(cursors: &mut [SeriesCursor<'_>], found: &mut Places) -> Result<Option<Labels>, SegmentError> {
