@@ -6,8 +6,10 @@
 mod copy;
 mod dictionary;
 mod forward;
+mod label_ranks;
 mod labels_reader;
 mod postings;
+mod ranked_writer;
 mod reader;
 mod recent;
 mod sections;
@@ -20,8 +22,10 @@ mod tests;
 
 pub use copy::IndexCopy;
 pub use forward::LabelIds;
+pub use label_ranks::{LabelRanks, RankedLabels};
 pub use labels_reader::LabelsReader;
 pub use postings::{decode as decode_ordinals, encode as encode_ordinals};
+pub use ranked_writer::{OutOfOrder, RankedIndexWriter};
 pub use reader::Index;
 pub use sections::{HoldersWriter, SeriesLabelsWriter, ValuesWriter};
 pub use writer::IndexWriter;

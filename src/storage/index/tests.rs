@@ -1,11 +1,11 @@
 //! The index against a plain filter.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::{Index, IndexWriter};
+use super::{Index, IndexWriter, LabelRanks, OutOfOrder, RankedIndexWriter};
 use crate::model::{Labels, Lookout, MatchOp, Matcher, StopSign};
 use crate::storage::fs::Mapped;
 use crate::storage::segment::{Segment, SegmentMeta, SegmentWriter};
@@ -58,11 +58,45 @@ fn check(series: &BTreeSet<Labels>, matchers: &[Matcher]) {
     assert_eq!(index.label_names().unwrap(), names.iter().copied().collect::<Vec<_>>());
     let chosen: Vec<&Labels> = found.iter().map(|o| all[o as usize]).collect();
     let names_of: BTreeSet<&str> = chosen.iter().flat_map(|l| l.iter().map(|(name, _)| name)).collect();
-    assert_eq!(index.label_names_of(&found, lookout).unwrap(), names_of.into_iter().collect::<Vec<_>>());
+    let names_of: Vec<_> = names_of.into_iter().collect();
+    assert_eq!(index.label_names_of(&found, lookout).unwrap(), names_of);
+    let others = (0..series.len() as u32).filter(|ordinal| !found.contains(*ordinal)).collect();
+    assert_eq!(index.label_names_without(&others, lookout).unwrap(), names_of);
     for name in names {
         assert_eq!(index.label_values(name, lookout).unwrap(), values(&all, name));
         assert_eq!(index.label_values_of(name, &found, lookout).unwrap(), values(&chosen, name));
+        assert_eq!(index.label_values_without(name, &others, lookout).unwrap(), values(&chosen, name));
     }
+}
+
+/// Those of the series that are kept, as the index of all of them by ranks has them.
+fn check_ranks(sets: &[BTreeSet<Labels>], kept: impl Fn(&Labels) -> bool) {
+    let indexes: Vec<Index> = sets.iter().map(index_of).collect();
+    let (ranks, mut readers) = LabelRanks::of(&indexes.iter().collect::<Vec<_>>()).unwrap();
+    let (mut by_labels, mut ranked) = (BTreeMap::new(), Vec::new());
+    for (series, reader) in sets.iter().zip(&mut readers) {
+        for (labels, ordinal) in series.iter().zip(0..) {
+            reader.read(ordinal, &mut ranked).unwrap();
+            assert_eq!(by_labels.entry(labels).or_insert_with(|| ranked.clone()), &ranked);
+            labels.iter().for_each(|(name, value)| assert_eq!(ranks.value_of(name, &ranked), value));
+            assert_eq!(ranks.value_of("none", &ranked), "");
+        }
+    }
+    assert!(by_labels.values().is_sorted_by(|a, b| a < b), "ranks compare as labels do");
+    let mut index = RankedIndexWriter::default();
+    let kept = by_labels.into_iter().filter(|(labels, _)| kept(labels));
+    let kept: BTreeSet<Labels> = kept
+        .map(|(labels, ranked)| {
+            index.add(&ranked).unwrap();
+            assert_eq!(index.add(&ranked), Err(OutOfOrder));
+            labels.clone()
+        })
+        .collect();
+    assert_eq!(index.series_count(), kept.len());
+    let mut writer = SegmentWriter::new(Vec::new()).unwrap();
+    index.finish(&ranks, &mut writer).unwrap();
+    let meta = SegmentMeta { series_count: kept.len() as u64, ..SegmentMeta::default() };
+    assert!(writer.finish(&meta).unwrap() == file_of(&kept).0, "another index than that of the labels");
 }
 
 fn any_text() -> impl Strategy<Value = String> {
@@ -88,6 +122,11 @@ fn any_matcher() -> impl Strategy<Value = Matcher> {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
+
+    #[test]
+    fn series_of_several_indexes_are_one_index(sets in prop::collection::vec(any_series(), 0..5), left_out in "[ab]{1}") {
+        check_ranks(&sets, |labels| labels.iter().all(|(_, value)| *value != *left_out));
+    }
 
     #[test]
     fn what_was_found_before_is_found_again(

@@ -21,6 +21,42 @@ pub struct IndexWriter {
     names: Numbers,
     /// By number of the name: the numbers of its values. All names share them, so that each stands for a whole label.
     values: Vec<Numbers>,
+    label_count: usize,
+    rows: Rows,
+}
+
+impl IndexWriter {
+    /// Adds the next series in order of labels.
+    pub fn add(&mut self, labels: &Labels) {
+        let IndexWriter { names, values, label_count, rows } = self;
+        rows.add(labels.iter().map(|(name, value)| {
+            let name = number_in(names, name, values.len());
+            if name as usize == values.len() {
+                values.push(Numbers::default());
+            }
+            let label = number_in(&mut values[name as usize], value, *label_count);
+            *label_count = (*label_count).max(label as usize + 1);
+            label
+        }));
+    }
+
+    pub fn series_count(&self) -> usize {
+        self.rows.series_count()
+    }
+
+    /// Writes the sections.
+    pub fn finish<W: Write>(&self, to: &mut SegmentWriter<W>) -> io::Result<()> {
+        let names: Vec<Name<'_>> = sorted(&self.names)
+            .into_iter()
+            .map(|(text, number)| Name { text, values: sorted(&self.values[number as usize]) })
+            .collect();
+        self.rows.finish(&names, self.label_count, to)
+    }
+}
+
+/// The labels of series by number, whatever these stand for.
+#[derive(Default)]
+pub(super) struct Rows {
     /// By number of the label: how many series have it.
     holder_counts: Vec<u32>,
     /// All but the last are full.
@@ -36,36 +72,17 @@ struct Chunk {
     ends: Vec<u32>,
 }
 
-impl IndexWriter {
-    /// Adds the next series in order of labels.
-    pub fn add(&mut self, labels: &Labels) {
-        let mut chunk = self.begin_series();
-        for (name, value) in labels {
-            let label = self.number(name, value);
+impl Rows {
+    /// Adds the next series, whose labels are given in the order of their names.
+    pub fn add(&mut self, labels: impl Iterator<Item = u32>) {
+        let mut chunk = self.chunks.pop_if(|chunk| chunk.ends.len() < CHUNK_ROWS).unwrap_or_default();
+        for label in labels {
+            if label as usize >= self.holder_counts.len() {
+                self.holder_counts.resize(label as usize + 1, 0);
+            }
             self.holder_counts[label as usize] += 1;
             chunk.labels.push(label);
         }
-        self.end_series(chunk);
-    }
-
-    /// The number of a label.
-    fn number(&mut self, name: &str, value: &str) -> u32 {
-        let name = number_in(&mut self.names, name, self.values.len());
-        if name as usize == self.values.len() {
-            self.values.push(Numbers::default());
-        }
-        let label = number_in(&mut self.values[name as usize], value, self.holder_counts.len());
-        if label as usize == self.holder_counts.len() {
-            self.holder_counts.push(0);
-        }
-        label
-    }
-
-    fn begin_series(&mut self) -> Chunk {
-        self.chunks.pop_if(|chunk| chunk.ends.len() < CHUNK_ROWS).unwrap_or_default()
-    }
-
-    fn end_series(&mut self, mut chunk: Chunk) {
         chunk.ends.push(chunk.labels.len() as u32);
         if chunk.ends.len() == CHUNK_ROWS {
             chunk.labels.shrink_to_fit();
@@ -78,20 +95,27 @@ impl IndexWriter {
         self.series_count
     }
 
-    /// Writes the sections.
-    pub fn finish<W: Write>(&self, to: &mut SegmentWriter<W>) -> io::Result<()> {
-        let names: Vec<Name<'_>> = sorted(&self.names)
-            .into_iter()
-            .map(|(text, number)| Name { text, values: sorted(&self.values[number as usize]) })
-            .collect();
-        let mut places = vec![(0, 0); self.holder_counts.len()];
+    /// Whether any series has this label.
+    pub fn is_held(&self, label: u32) -> bool {
+        self.holder_counts.get(label as usize).is_some_and(|&count| count > 0)
+    }
+
+    /// Writes the sections. `names` are in order and have all labels that are held, whose numbers are below `label_count`, and
+    /// no others.
+    pub fn finish<W: Write>(
+        &self,
+        names: &[Name<'_>],
+        label_count: usize,
+        to: &mut SegmentWriter<W>,
+    ) -> io::Result<()> {
+        let mut places = vec![(0, 0); label_count];
         for (name, place) in names.iter().zip(0..) {
             for (&(_, label), value) in name.values.iter().zip(0..) {
                 places[label as usize] = (place, value);
             }
         }
         self.write_series(&places, to)?;
-        self.holders(&names, &places).finish(to)
+        self.holders(names, &places).finish(to)
     }
 
     fn write_series<W: Write>(&self, places: &[LabelIds], to: &mut SegmentWriter<W>) -> io::Result<()> {
@@ -140,9 +164,9 @@ fn sorted(numbers: &Numbers) -> Vec<(&str, u32)> {
 }
 
 /// A name, and its values in order with the numbers of the labels.
-struct Name<'a> {
-    text: &'a str,
-    values: Vec<(&'a str, u32)>,
+pub(super) struct Name<'a> {
+    pub text: &'a str,
+    pub values: Vec<(&'a str, u32)>,
 }
 
 /// The ordinals of the series that have each label of some neighbouring names, in order.
@@ -157,10 +181,10 @@ struct Lists {
 
 impl Lists {
     /// Those of as many names as may be put together, one at least.
-    fn collect(index: &IndexWriter, names: &[Name<'_>], first: usize, places: &[LabelIds]) -> Lists {
+    fn collect(rows: &Rows, names: &[Name<'_>], first: usize, places: &[LabelIds]) -> Lists {
         let (mut first_value, mut starts, mut names_end) = (Vec::new(), vec![0], first);
         for name in &names[first..] {
-            let counts = name.values.iter().map(|&(_, label)| index.holder_counts[label as usize] as usize);
+            let counts = name.values.iter().map(|&(_, label)| rows.holder_counts[label as usize] as usize);
             let before = starts[starts.len() - 1];
             if names_end > first && before + counts.clone().sum::<usize>() > ORDINALS_MAX {
                 break;
@@ -175,7 +199,7 @@ impl Lists {
         let mut next = starts.clone();
         let mut ordinals = vec![0; starts[starts.len() - 1]];
         let mut ordinal = 0;
-        for chunk in &index.chunks {
+        for chunk in &rows.chunks {
             let mut start = 0;
             for &end in &chunk.ends {
                 for &label in &chunk.labels[start..end as usize] {

@@ -106,7 +106,7 @@ pub(in crate::storage) fn merge_segments<W: Write>(
     if to.series_count() == 0 {
         return Ok(None);
     }
-    let index = index.finish()?;
+    let index = index.finish(walk)?;
     assert_eq!(index.series_count(), to.series_count(), "an index of other series");
     to.finish_with_index(min_seq, max_seq, |to| index.write(to)).map(Some).map_err(MergeError::Write)
 }

@@ -4,9 +4,8 @@
 use std::io::{self, Write};
 
 use super::segment_reader::MetricsSegment;
-use super::segment_writer::{OrderedIndex, OutOfOrder};
 use super::walk::Walk;
-use crate::storage::index::IndexCopy;
+use crate::storage::index::{IndexCopy, LabelRanks, OutOfOrder, RankedIndexWriter};
 use crate::storage::segment::{SegmentError, SegmentWriter};
 
 /// An index under construction.
@@ -16,13 +15,13 @@ pub(super) enum MergedIndex<'a> {
         of: &'a MetricsSegment,
         series_count: u32,
     },
-    Made(OrderedIndex),
+    Made(RankedIndexWriter),
 }
 
 /// An index, ready to be written, to several segments if need be.
 pub(super) enum WholeIndex<'a> {
     Copy(IndexCopy<'a>),
-    Made(OrderedIndex),
+    Made(RankedIndexWriter, LabelRanks),
 }
 
 impl<'a> MergedIndex<'a> {
@@ -30,7 +29,7 @@ impl<'a> MergedIndex<'a> {
     pub fn of(walk: &Walk<'a>) -> MergedIndex<'a> {
         match walk.same_series() {
             Some(of) => MergedIndex::Same { of, series_count: 0 },
-            None => MergedIndex::Made(OrderedIndex::default()),
+            None => MergedIndex::Made(RankedIndexWriter::default()),
         }
     }
 
@@ -42,26 +41,30 @@ impl<'a> MergedIndex<'a> {
                 return Ok(());
             }
             // Of one before it nothing is left.
-            *self = MergedIndex::Made(index_of(of, *series_count)?);
+            *self = MergedIndex::Made(index_of(of, *series_count, walk)?);
         }
         if let MergedIndex::Made(index) = self {
             // All segments stood at this series or behind it when the one before was added: this one has gone back.
-            index.add(walk.labels()?.clone()).map_err(|OutOfOrder| walk.segments()[place].out_of_order())?;
+            index.add(walk.labels()?).map_err(|OutOfOrder| walk.segments()[place].out_of_order())?;
         }
         Ok(())
     }
 
     /// What was added.
-    pub fn finish(self) -> Result<WholeIndex<'a>, SegmentError> {
-        match self {
-            MergedIndex::Same { of, series_count } if series_count == of.series_count() => {
+    pub fn finish(self, mut walk: Walk<'a>) -> Result<WholeIndex<'a>, SegmentError> {
+        let made = match self {
+            MergedIndex::Same { of, series_count } => {
+                if series_count == of.series_count()
+                    && let Ok(copy) = IndexCopy::of(of.index())
+                {
+                    return Ok(WholeIndex::Copy(copy));
+                }
                 // Postings are made anew where they are damaged; what else is, the labels are read from, and who reads them reports it.
-                let copy = IndexCopy::of(of.index()).map(WholeIndex::Copy);
-                copy.or_else(|_| index_of(of, series_count).map(WholeIndex::Made))
+                index_of(of, series_count, &mut walk)?
             }
-            MergedIndex::Same { of, series_count } => index_of(of, series_count).map(WholeIndex::Made),
-            MergedIndex::Made(index) => Ok(WholeIndex::Made(index)),
-        }
+            MergedIndex::Made(index) => index,
+        };
+        Ok(WholeIndex::Made(made, walk.into_ranks()))
     }
 }
 
@@ -69,23 +72,28 @@ impl WholeIndex<'_> {
     pub fn series_count(&self) -> usize {
         match self {
             WholeIndex::Copy(index) => index.series_count(),
-            WholeIndex::Made(index) => index.series_count(),
+            WholeIndex::Made(index, _) => index.series_count(),
         }
     }
 
     pub fn write<W: Write>(&self, to: &mut SegmentWriter<W>) -> io::Result<()> {
         match self {
             WholeIndex::Copy(index) => index.write(to),
-            WholeIndex::Made(index) => index.finish(to),
+            WholeIndex::Made(index, ranks) => index.finish(ranks, to),
         }
     }
 }
 
-/// Of the first series of a segment.
-fn index_of(segment: &MetricsSegment, series_count: u32) -> Result<OrderedIndex, SegmentError> {
-    let (mut index, mut look_up) = (OrderedIndex::default(), segment.look_up());
+/// Of the first series of a segment, which all that are walked have.
+fn index_of(
+    segment: &MetricsSegment,
+    series_count: u32,
+    walk: &mut Walk<'_>,
+) -> Result<RankedIndexWriter, SegmentError> {
+    let (mut index, mut labels) = (RankedIndexWriter::default(), Vec::new());
     for ordinal in 0..series_count {
-        index.add(look_up.labels(ordinal)?).map_err(|OutOfOrder| segment.out_of_order())?;
+        walk.read_labels(ordinal, &mut labels)?;
+        index.add(&labels).map_err(|OutOfOrder| segment.out_of_order())?;
     }
     Ok(index)
 }

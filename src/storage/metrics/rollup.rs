@@ -13,7 +13,7 @@ use super::segment_writer::MetricsSegmentWriter;
 use super::visible::VisibleSegment;
 use super::walk::{Places, Walk};
 use crate::model::rollup::{Columns, FloatBuckets, HistogramBuckets, Runs};
-use crate::model::{Labels, MetricType, TimeRange};
+use crate::model::{MetricType, TimeRange};
 use crate::storage::errors::MergeError;
 use crate::storage::segment::SegmentMeta;
 
@@ -61,7 +61,7 @@ pub fn roll_up<W: Write>(
         if is_stopping() {
             return Err(MergeError::Stopped);
         }
-        let mut histograms = finest(plan, walk.labels()?, &found, &mut look_ups, &mut buffers)?;
+        let mut histograms = finest(plan, walk.metric_name()?, &found, &mut look_ups, &mut buffers)?;
         let mut floats = &buffers.floats;
         if floats.is_empty() && histograms.is_empty() {
             continue;
@@ -77,7 +77,7 @@ pub fn roll_up<W: Write>(
             writer.unlabelled_buckets(floats, &histograms).map_err(MergeError::Write)?;
         }
     }
-    let index = index.finish()?;
+    let index = index.finish(walk)?;
     writers.into_iter().map(|writer| finish(writer, &index, plan.seqs)).collect()
 }
 
@@ -111,7 +111,7 @@ impl Level {
 /// where in `plan.raw`, which `look_ups` are for, and then `plan.older` it is.
 fn finest(
     plan: &RollUp<'_>,
-    labels: &Labels,
+    metric_name: &str,
     found: &[(usize, u32)],
     look_ups: &mut [LookUp<'_>],
     Buffers { samples, run, runs, new, floats }: &mut Buffers,
@@ -140,7 +140,7 @@ fn finest(
     new.clear(Columns::ALL);
     runs.find(&samples.float_timestamps, resolution);
     new.fold_runs(&samples.float_timestamps, &samples.floats, runs);
-    new.narrow(float_columns(labels, plan.types, new));
+    new.narrow(float_columns(metric_name, plan.types, new));
     match floats.is_empty() && !new.is_empty() {
         true => swap(floats, new),
         false => floats.unite_with(new),
@@ -183,7 +183,7 @@ pub(super) fn merge_rollups<W: Write>(
             to.unlabelled_buckets(&floats, &histograms).map_err(MergeError::Write)?;
         }
     }
-    finish(to, &index.finish()?, seqs)
+    finish(to, &index.finish(walk)?, seqs)
 }
 
 /// Puts the buckets of a later segment in the place of those that are there.

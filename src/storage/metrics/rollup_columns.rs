@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::model::histogram::ResetHint;
 use crate::model::rollup::{Columns, FloatBuckets};
-use crate::model::{Histogram, Labels, MetricType};
+use crate::model::{Histogram, MetricType};
 
 /// What a family's name is followed by in the names of its series.
 const SUFFIXES: [&str; 6] = ["_total", "_sum", "_count", "_bucket", "_gsum", "_gcount"];
@@ -15,11 +15,10 @@ const COUNTER_SUFFIXES: [&str; 4] = ["_total", "_sum", "_count", "_bucket"];
 
 /// Of a series of floats with these buckets, which have all columns.
 pub(super) fn float_columns(
-    labels: &Labels,
+    name: &str,
     types: &dyn Fn(&str) -> MetricType,
     buckets: &FloatBuckets,
 ) -> Columns {
-    let name = labels.metric_name();
     let is_part = COUNTER_SUFFIXES.iter().any(|suffix| name.ends_with(suffix));
     match type_of(name, types) {
         MetricType::Counter => Columns::COUNTER,
@@ -66,9 +65,8 @@ mod tests {
     fn columns(name: &str, told: MetricType, family: &str, values: &[f64]) -> Columns {
         let mut buckets = FloatBuckets::new(Columns::ALL);
         values.iter().zip(1..).for_each(|(&value, time)| buckets.extend_samples(&[time], &[value]));
-        let labels = Labels::from_pairs([("__name__", name)]).unwrap();
         let types = |asked: &str| if asked == family { told } else { MetricType::Unknown };
-        float_columns(&labels, &types, &buckets)
+        float_columns(name, &types, &buckets)
     }
 
     #[test]

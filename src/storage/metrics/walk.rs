@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::segment_reader::{LookUp, MetricsSegment, SeriesCursor};
+use super::segment_reader::MetricsSegment;
 use super::visible::VisibleSegment;
-use crate::model::Labels;
+use crate::storage::index::{LabelRanks, RankedLabels};
 use crate::storage::segment::SegmentError;
 
 /// Segments that have a series, each by its place and the ordinal of the series there.
@@ -12,21 +12,25 @@ pub(super) type Places = Vec<(usize, u32)>;
 
 pub(super) struct Walk<'a> {
     segments: Vec<&'a MetricsSegment>,
-    way: Way<'a>,
-    /// Of the series it stands at, once somebody wanted them.
-    labels: Option<Labels>,
+    groups: Vec<Group<'a>>,
+    /// Of the labels of all groups; of one alone as soon as somebody wants them.
+    ranks: Option<LabelRanks>,
+    /// Of the series it stands at, by rank; of one group alone as `ranks`.
+    labels: Vec<u32>,
+    /// Of some series of the only group there is nothing to be seen.
+    lacks_some: bool,
 }
 
-enum Way<'a> {
-    /// All have the index of the first one, so an ordinal is one series in each, and nobody's labels are compared: as one segment
-    /// alone, and several between which no series came or went.
-    Abreast {
-        look_up: LookUp<'a>,
-        next: u32,
-        /// Of some series nothing is left.
-        lacks_some: bool,
-    },
-    Apart(Vec<SeriesCursor<'a>>),
+/// Segments of one index, in which an ordinal is the same series: those between which no series came or went.
+struct Group<'a> {
+    /// Of the segments, in order.
+    places: Vec<usize>,
+    /// The first of them.
+    segment: &'a MetricsSegment,
+    next: u32,
+    series: Option<RankedLabels<'a>>,
+    /// Of the next series, if there is one.
+    labels: Vec<u32>,
 }
 
 impl<'a> Walk<'a> {
@@ -36,37 +40,71 @@ impl<'a> Walk<'a> {
     ) -> Result<Walk<'a>, SegmentError> {
         let visible: Vec<&VisibleSegment> = segments.into_iter().map(|visible| &**visible).collect();
         let segments: Vec<&MetricsSegment> = visible.iter().map(|visible| &**visible.segment()).collect();
-        let way = match segments.split_first() {
-            Some((first, others)) if others.iter().all(|other| have_same_series(first, other)) => {
-                Way::Abreast { look_up: first.look_up(), next: 0, lacks_some: lack_some(&visible)? }
+        let mut groups: Vec<Group<'a>> = Vec::new();
+        for (place, &segment) in segments.iter().enumerate() {
+            match groups.iter_mut().find(|group| have_same_series(group.segment, segment)) {
+                Some(group) => group.places.push(place),
+                None => groups.push(Group::new(place, segment)),
             }
-            _ => Way::Apart(segments.iter().map(|segment| segment.cursor()).collect::<Result<_, _>>()?),
-        };
-        Ok(Walk { segments, way, labels: None })
+        }
+        let lacks_some = groups.len() == 1 && lack_some(&visible)?;
+        let mut walk = Walk { segments, groups, ranks: None, labels: Vec::new(), lacks_some };
+        if walk.groups.len() > 1 {
+            walk.rank_labels()?;
+            walk.groups.iter_mut().try_for_each(|group| group.read_labels())?;
+        }
+        Ok(walk)
+    }
+
+    fn rank_labels(&mut self) -> Result<(), SegmentError> {
+        let indexes: Vec<_> = self.groups.iter().map(|group| group.segment.index()).collect();
+        let (ranks, series) = LabelRanks::of(&indexes)?;
+        self.groups.iter_mut().zip(series).for_each(|(group, series)| group.series = Some(series));
+        self.ranks = Some(ranks);
+        Ok(())
     }
 
     /// Goes to the next series, unless there is none. `found` is who has it then.
     pub fn next(&mut self, found: &mut Places) -> Result<bool, SegmentError> {
         found.clear();
-        match &mut self.way {
-            Way::Abreast { next, .. } => {
-                self.labels = None;
-                if *next < self.segments[0].series_count() {
-                    found.extend((0..self.segments.len()).map(|place| (place, *next)));
-                    *next += 1;
+        match &mut self.groups[..] {
+            [group] => {
+                self.labels.clear();
+                if group.has_next() {
+                    group.go_on(found);
                 }
             }
-            Way::Apart(cursors) => self.labels = next_apart(cursors, found)?,
+            groups => next_of(groups, &mut self.labels, found)?,
         }
         Ok(!found.is_empty())
     }
 
-    /// Of the series it stands at.
-    pub fn labels(&mut self) -> Result<&Labels, SegmentError> {
-        if let (None, Way::Abreast { look_up, next, .. }) = (&self.labels, &mut self.way) {
-            self.labels = Some(look_up.labels(next.checked_sub(1).expect("it stands at a series"))?);
+    /// The labels of the series it stands at, by their ranks.
+    pub fn labels(&mut self) -> Result<&[u32], SegmentError> {
+        if let ([group], true) = (&self.groups[..], self.labels.is_empty()) {
+            let ordinal = group.next.checked_sub(1).expect("it stands at a series");
+            let mut labels = std::mem::take(&mut self.labels);
+            self.read_labels(ordinal, &mut labels)?;
+            self.labels = labels;
         }
-        Ok(self.labels.as_ref().expect("it stands at a series"))
+        Ok(&self.labels)
+    }
+
+    /// Where all segments have the same series: the labels of one.
+    pub fn read_labels(&mut self, ordinal: u32, labels: &mut Vec<u32>) -> Result<(), SegmentError> {
+        if self.ranks.is_none() {
+            self.rank_labels()?;
+        }
+        let [Group { series: Some(series), .. }] = &mut self.groups[..] else {
+            unreachable!("one group, ranked")
+        };
+        series.read(ordinal, labels)
+    }
+
+    /// Of the series it stands at; empty if it has none.
+    pub fn metric_name(&mut self) -> Result<&str, SegmentError> {
+        self.labels()?;
+        Ok(self.ranks.as_ref().map_or("", |ranks| ranks.value_of("__name__", &self.labels)))
     }
 
     pub fn segments(&self) -> &[&'a MetricsSegment] {
@@ -75,14 +113,44 @@ impl<'a> Walk<'a> {
 
     /// The segment whose series are those of the walk, each at its ordinal; not where it is clear that some will be left out.
     pub fn same_series(&self) -> Option<&'a MetricsSegment> {
-        match self.way {
-            Way::Abreast { lacks_some: false, .. } => Some(self.segments[0]),
+        match &self.groups[..] {
+            [group] if !self.lacks_some => Some(group.segment),
             _ => None,
         }
     }
+
+    /// What the ranks of labels stand for.
+    pub fn into_ranks(self) -> LabelRanks {
+        self.ranks.unwrap_or_default()
+    }
 }
 
-/// Not where an index is damaged: then they are walked apart, which reads labels, and nothing else, and reports what they cannot be read
+impl<'a> Group<'a> {
+    fn new(place: usize, segment: &'a MetricsSegment) -> Group<'a> {
+        Group { places: vec![place], segment, next: 0, series: None, labels: Vec::new() }
+    }
+
+    fn has_next(&self) -> bool {
+        self.next < self.segment.series_count()
+    }
+
+    /// Makes `labels` those of the next series.
+    fn read_labels(&mut self) -> Result<(), SegmentError> {
+        match &mut self.series {
+            Some(series) if self.next < self.segment.series_count() => {
+                series.read(self.next, &mut self.labels)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn go_on(&mut self, found: &mut Places) {
+        found.extend(self.places.iter().map(|&place| (place, self.next)));
+        self.next += 1;
+    }
+}
+
+/// Not where an index is damaged: then its labels are ranked, which reads them, and nothing else, and reports what they cannot be read
 /// from.
 fn have_same_series(one: &MetricsSegment, other: &MetricsSegment) -> bool {
     one.index().is_same_as(other.index()).unwrap_or(false)
@@ -98,28 +166,21 @@ fn lack_some(visible: &[&VisibleSegment]) -> Result<bool, SegmentError> {
     Ok(!left_out.is_empty())
 }
 
-fn next_apart(cursors: &mut [SeriesCursor<'_>], found: &mut Places) -> Result<Option<Labels>, SegmentError> {
-    let mut least: Option<(usize, &Labels)> = None;
-    for (place, cursor) in cursors.iter().enumerate() {
-        let Some((_, labels)) = cursor.current() else { continue };
-        // Most stand at the same series, and to see that takes less than to compare label by label.
-        if least.is_none_or(|(_, least)| labels != least && labels < least) {
-            least = Some((place, labels));
+/// Makes `labels` those of the series that comes next in any of them, if there is one, and leaves it behind.
+fn next_of(groups: &mut [Group<'_>], labels: &mut Vec<u32>, found: &mut Places) -> Result<(), SegmentError> {
+    let mut least: Option<&Group<'_>> = None;
+    for group in groups.iter().filter(|group| group.has_next()) {
+        if least.is_none_or(|least| group.labels < least.labels) {
+            least = Some(group);
         }
     }
-    let Some((first, _)) = least else {
-        return Ok(None);
-    };
-    let (ordinal, labels) = cursors[first].take()?.expect("it stands at a series");
-    found.push((first, ordinal));
-    // None before it has the series.
-    for (place, cursor) in cursors.iter_mut().enumerate().skip(first + 1) {
-        if let Some((ordinal, at)) = cursor.current()
-            && *at == labels
-        {
-            found.push((place, ordinal));
-            cursor.advance()?;
-        }
+    let Some(least) = least else { return Ok(()) };
+    labels.clone_from(&least.labels);
+    for group in groups.iter_mut().filter(|group| group.has_next() && group.labels == *labels) {
+        group.go_on(found);
+        group.read_labels()?;
     }
-    Ok(Some(labels))
+    // In the order of the segments: the later one is right.
+    found.sort_unstable_by_key(|(place, _)| *place);
+    Ok(())
 }
