@@ -79,7 +79,7 @@ impl LabelRanks {
         ranks
     }
 
-    pub fn len(&self) -> usize {
+    pub fn label_count(&self) -> usize {
         self.values.len()
     }
 

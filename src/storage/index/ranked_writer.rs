@@ -44,6 +44,6 @@ impl RankedIndexWriter {
             Name { text, values: held.map(|rank| (ranks.value(rank), rank)).collect() }
         });
         let names: Vec<Name<'_>> = names.filter(|name| !name.values.is_empty()).collect();
-        self.rows.finish(&names, ranks.len(), to)
+        self.rows.finish(&names, ranks.label_count(), to)
     }
 }
