@@ -40,6 +40,10 @@ pub(super) fn take_listed<T: Listed>(budget: &Budget, items: &[T]) -> Result<(),
 
 /// Sorted, each once.
 pub(super) fn sorted_once<T: Listed>(budget: &Budget, items: Vec<T>) -> Result<Vec<T>, QueryError> {
+    // Those of one source are.
+    if items.is_sorted_by(|a, b| a < b) {
+        return Ok(items);
+    }
     let mut items = sort_within(budget, items, &T::cmp)?;
     items.dedup();
     Ok(items)

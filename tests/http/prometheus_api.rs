@@ -66,6 +66,50 @@ fn refusals_have_prometheus_words() {
 }
 
 #[test]
+fn names_values_and_series_of_the_past_are_not_those_of_today() {
+    let server = Server::start(&["--self-scrape", "off"]);
+    let now = now_ms();
+    let hour_ago = now - 3_600_000;
+    let write = |instance: &str, time: i64| {
+        let message =
+            proto::v1(&[("__name__", "up"), ("instance", instance), (instance, "1")], &[(time, 1.0)]);
+        assert_eq!(server.write(&message).status, 204);
+    };
+    let listed = |time: i64| {
+        let around =
+            format!("start={:.3}&end={:.3}", (time - 9_000) as f64 / 1e3, (time + 9_000) as f64 / 1e3);
+        ["labels?", "label/instance/values?", "series?match[]=up&"].map(|path| {
+            let body = server.get(&format!("/api/v1/{path}{around}")).body;
+            let body: Value = serde_json::from_str(&body).unwrap();
+            assert_eq!(body["status"], "success");
+            body["data"].clone()
+        })
+    };
+    let of = |instance: &str| {
+        let series = json!({"__name__": "up", "instance": instance, instance: "1"});
+        let mut names = ["__name__", "instance", instance];
+        names.sort();
+        [json!(names), json!([instance]), json!([series])]
+    };
+    write("before", hour_ago);
+    assert_eq!(server.post("/api/v1/admin/flush", &[], "").status, 204);
+    write("then", now);
+    assert_eq!(listed(hour_ago), of("before"));
+    // Names and values may be those of others that the shard knows.
+    let [names, values, series] = listed(now);
+    assert!(names.as_array().unwrap().contains(&json!("then")), "{names}");
+    assert!(values.as_array().unwrap().contains(&json!("then")), "{values}");
+    assert_eq!(series, of("then")[2]);
+    assert_eq!(listed(now - 1_800_000), [json!([]), json!([]), json!([])]);
+    // In both.
+    write("before", now + 1_000);
+    let [names, values, _] = listed(now);
+    assert_eq!(names, json!(["__name__", "before", "instance", "then"]));
+    assert_eq!(values, json!(["before", "then"]));
+    assert_eq!(listed(hour_ago), of("before"), "one head has nothing of that time");
+}
+
+#[test]
 fn a_lookback_of_nothing_is_the_usual_one() {
     let server = Server::start(&[]);
     let now = now_ms();

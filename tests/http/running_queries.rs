@@ -80,6 +80,28 @@ fn queries_of_every_language_are_listed_and_can_be_cancelled_running_or_waiting(
     assert_eq!(server.get("/api/v1/query?query=1").status, 200, "the worker is free again");
 }
 
+#[test]
+fn a_client_that_leaves_ends_its_query_while_it_runs() {
+    let server = Server::start(&["--query.max-concurrency", "1"]);
+    let path = format!("/api/v1/query_range?query={}&start=0&end=10000&step=1", encode(SLOW));
+    for leave in [
+        |client: TcpStream| drop(client),
+        |client: TcpStream| {
+            client.shutdown(std::net::Shutdown::Write).unwrap();
+            wait_for(|| (&client).read(&mut [0; 1024]).ok());
+        },
+    ] {
+        let mut client = TcpStream::connect(server.address()).unwrap();
+        write!(client, "GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        wait_for(|| list(&server).into_iter().find(|query| query["state"] == "running"));
+        // Others are served meanwhile.
+        assert!((0..20).all(|_| server.get("/-/ready").status == 200));
+        leave(client);
+        wait_for(|| list(&server).is_empty().then_some(()));
+        assert_eq!(server.get("/api/v1/query?query=1").status, 200, "its place is free again");
+    }
+}
+
 /// The dearest expression that is compiled, and a text that it looks at to the end in vain: milliseconds each.
 const HOSTILE: &str = "^(?:[a-z0-9 ]{0,60}){20}!$";
 

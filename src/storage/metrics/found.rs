@@ -142,12 +142,7 @@ impl Found {
         ranges: &[TimeRange],
         lookout: &Lookout<'_>,
     ) {
-        for (shard, registry) in snapshot.registries.iter().enumerate() {
-            // The registry knows all series that were written lately, and history is mostly asked for when it is sealed.
-            let mut heads = snapshot.view.generations.iter().map(|heads| heads.metrics[shard].time_range());
-            if !heads.any(|range| ranges.iter().any(|wanted| wanted.overlaps(&range))) {
-                continue;
-            }
+        for (shard, registry) in snapshot.registries_in(ranges) {
             registry.select(matchers, lookout, |id, fingerprint, labels| {
                 for (generation, heads) in snapshot.view.generations.iter().enumerate() {
                     let head = &heads.metrics[shard];

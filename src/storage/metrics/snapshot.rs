@@ -1,8 +1,9 @@
 //! Reading: heads and segments of one instant.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
 use super::found::Found;
@@ -199,7 +200,7 @@ impl MetricsSnapshot {
         for (_, segment) in self.listed_in(range) {
             self.or_warn(label_names_in_segment(segment, matchers, &lookout, &mut names));
         }
-        self.registries.iter().for_each(|registry| {
+        self.registries_in(&[range]).for_each(|(_, registry)| {
             registry.label_names(matchers, &lookout, |name| {
                 names.insert(name.to_owned());
             });
@@ -219,10 +220,18 @@ impl MetricsSnapshot {
             self.or_warn(label_values_in_segment(segment, name, matchers, &lookout)).unwrap_or_default()
         });
         let values = united(in_segments, &lookout);
-        let in_heads = self.registries.iter().map(|registry| {
+        let ranges = [range];
+        let mut registries = self.registries_in(&ranges).peekable();
+        if registries.peek().is_none() {
+            return Ok(values);
+        }
+        let known =
+            values.iter().map(String::as_str).take_while(|value| !lookout.gives_up_before(value.len()));
+        let known: HashSet<&str, RandomState> = known.collect();
+        let in_heads = registries.map(|(_, registry)| {
             let mut new = Vec::new();
             registry.label_values(name, matchers, &lookout, |value| {
-                if values.binary_search_by(|known| known.as_str().cmp(value)).is_err() {
+                if !known.contains(value) {
                     new.push(value.to_owned());
                 }
             });
@@ -270,6 +279,18 @@ impl MetricsSnapshot {
     fn listed_in(&self, range: TimeRange) -> impl Iterator<Item = (u32, &LiveSegment)> {
         let floor = self.view.floor(0);
         self.segments_in(range).filter(move |(_, s)| !s.is_rollup() || s.entry.min_time <= floor)
+    }
+
+    /// The registries of shards whose heads may have something in one of the ranges. They know all series that were written
+    /// lately, and history is mostly asked for when it is sealed.
+    pub(super) fn registries_in(
+        &self,
+        ranges: &[TimeRange],
+    ) -> impl Iterator<Item = (usize, &SharedRegistry)> {
+        self.registries.iter().enumerate().filter(|(shard, _)| {
+            let mut heads = self.view.generations.iter().map(|heads| heads.metrics[*shard].time_range());
+            heads.any(|head| ranges.iter().any(|wanted| wanted.overlaps(&head)))
+        })
     }
 
     pub(super) fn segments_in(&self, range: TimeRange) -> impl Iterator<Item = (u32, &LiveSegment)> {
