@@ -10,12 +10,10 @@ use std::sync::Arc;
 
 use super::fs::{Fs, RealFs};
 use super::live::LiveSegment;
-use super::manifest::{SegmentEntry, read_edits};
+use super::manifest::{GENERATION_MAX, SegmentEntry, read_edits};
 use super::segment::{Segment, SegmentError};
 use super::tier_dirs::{TierDirs, TierOptions, is_name_of_ours};
-use super::wal::{
-    FileLog, GENERATION_MAX, GenerationReport, generation_dir, generation_of, replay_generation,
-};
+use super::wal::{FileLog, GenerationReport, generation_dir, generation_of, replay_generation};
 
 /// Something that a person should know of.
 #[derive(Debug, Clone, PartialEq, Eq)]

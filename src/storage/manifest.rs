@@ -15,7 +15,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::fs::{Fs, WriteFile};
 use super::tombstone::Tombstone;
-pub use edit::{Edit, SegmentEntry};
+pub use edit::{Edit, GENERATION_MAX, SEQ_MAX, SegmentEntry};
 use edit::{edit_at, encode_record};
 
 const MAGIC: [u8; 8] = *b"ICEMAN\x00\x00";

@@ -1,19 +1,23 @@
 //! What was not sealed, in memory again: the log of each generation, oldest first, into heads of its own
 //! (`replaying.rs`).
 
+use std::path::Path;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
 use super::generation::Generation;
-use super::manifest::Manifest;
+use super::manifest::{GENERATION_MAX, Manifest, SEQ_MAX};
 use super::metrics::{Changes, DeltaTotals, MetricsWriter, SharedMetadata, SharedRegistry};
 use super::open::{OpenError, io_error};
 use super::replaying::{RECOVERED_IDS_MAX, Target, replay_into};
 use super::stats::StoreMetrics;
 use super::store::Options;
-use super::wal::{FileLog, GENERATION_MAX, SEQ_MAX, generation_dir, generation_of};
+use super::wal::{FileLog, GENERATION_DIGITS, generation_dir, generation_of};
 use crate::model::Timestamp;
+
+// As many more have names that the next start knows.
+const _: () = assert!(2 * GENERATION_MAX <= 10u64.pow(GENERATION_DIGITS as u32));
 
 /// What a replay builds up.
 pub(super) struct Recovery<'a> {
@@ -59,22 +63,13 @@ impl<'a> Recovery<'a> {
     pub fn replay(&mut self, log: &FileLog, manifest: &Manifest) -> Result<Vec<Arc<Generation>>, OpenError> {
         let wal_dir = log.data_dir.join("wal");
         let names = log.fs.list(&wal_dir).map_err(io_error(&wal_dir))?;
-        let (mut numbers, mut generations) = (Vec::new(), Vec::new());
-        for name in &names {
-            match generation_of(name) {
-                Some(number) => numbers.push(number),
-                None => {
-                    let path = wal_dir.join(name);
-                    tracing::warn!(path = %path.display(), "no generation of the log has this name; left alone");
-                }
-            }
+        let numbers = numbers_of(&names, &wal_dir);
+        if let Some(&number) = numbers.last().filter(|&&number| number > GENERATION_MAX) {
+            return Err(OpenError::NoNextNumber { path: generation_dir(&log.data_dir, number) });
         }
-        numbers.sort_unstable();
+        let mut generations = Vec::new();
         for number in numbers {
             self.newest = number;
-            if number > GENERATION_MAX {
-                return Err(OpenError::NoNextNumber { path: generation_dir(&log.data_dir, number) });
-            }
             if number <= manifest.wal_done() {
                 let dir = generation_dir(&log.data_dir, number);
                 log.fs.remove_dir(&dir).map_err(io_error(&dir))?;
@@ -131,6 +126,22 @@ impl<'a> Recovery<'a> {
         );
         Ok(generation)
     }
+}
+
+/// Those that directories of these names hold, in order.
+fn numbers_of(names: &[String], wal_dir: &Path) -> Vec<u64> {
+    let mut numbers = Vec::new();
+    for name in names {
+        match generation_of(name) {
+            Some(number) => numbers.push(number),
+            None => {
+                let path = wal_dir.join(name);
+                tracing::warn!(path = %path.display(), "no generation of the log has this name; left alone");
+            }
+        }
+    }
+    numbers.sort_unstable();
+    numbers
 }
 
 /// Where one shard had rotated and another not, the first frame of the next generation may be older than the first

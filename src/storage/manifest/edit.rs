@@ -9,7 +9,12 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::codec::varint::write_u64;
 use crate::codec::{Malformed, take, take_count};
 use crate::storage::tombstone::Tombstone;
-use crate::storage::wal::{GENERATION_MAX, SEQ_MAX};
+
+/// No store gets to a higher number of a generation: at one a second it takes fifteen thousand years.
+pub const GENERATION_MAX: u64 = 500_000_000_000;
+
+/// Nor to a higher sequence number.
+pub const SEQ_MAX: u64 = u64::MAX / 2;
 
 /// What the store must know of a segment before it opens it.
 #[derive(Clone, Debug, PartialEq, Eq)]
