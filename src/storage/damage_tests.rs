@@ -11,6 +11,7 @@ use prometheus::Registry;
 use super::fs::faulty::FaultyFs;
 use super::fs::{Fs, RealFs};
 use super::logs::{LogAsk, LogBatch, LogRowsBuffer, LogsSnapshot, StreamRows};
+use super::metrics::segment_tests::out_of_order;
 use super::metrics::{
     DeltaHistogramRow, DeltaRow, ExemplarRow, HistogramRow, MetricBatch, MetricsSnapshot, SampleBuffer,
 };
@@ -360,6 +361,33 @@ fn a_damaged_manifest_is_refused_in_one_line_or_lacks_its_last_edit() {
     }
     println!("{refused} of {cases} refused");
     assert!(refused > cases / 10);
+}
+
+/// Checksums are right, and labels are not in order: as damage it is left as it is, and keeps no other from being merged.
+#[test]
+fn a_segment_whose_series_are_out_of_order_is_not_merged_and_parts_its_neighbours() {
+    let disk = FaultyFs::default();
+    let store = open(Arc::new(disk.clone()), Path::new("/d"));
+    for day in [NOON - time::DAY, NOON] {
+        // Neighbours have other series, so that labels are compared.
+        for series in [0..4, 1..6, 2..7] {
+            let samples: Vec<_> = series.map(|n| (n, day + i64::from(n), 1)).collect();
+            append_and_wait(&store, &samples);
+            store.seal(NOON).unwrap();
+        }
+    }
+    drop(store);
+    let mut files = disk.files();
+    let path = files.keys().find(|path| path.starts_with("/d/hot")).unwrap().clone();
+    let turned = out_of_order(&files[&path]);
+    files.insert(path.clone(), turned);
+    let store = open_files(files).unwrap();
+    let found = lines_of(&store);
+    let error = store.compact(i64::MAX).unwrap_err().to_string();
+    assert!(error.contains(path.to_str().unwrap()) && error.contains("not in order"), "{error}");
+    assert_eq!(store.stats().segments, 3, "the turned one, and one of each day");
+    store.compact(i64::MAX).unwrap();
+    assert_eq!(lines_of(&store), found);
 }
 
 #[test]

@@ -105,7 +105,7 @@ pub(in crate::storage) fn merge_segments<W: Write>(
             return Err(MergeError::Stopped);
         }
         if let Some(data) = merged.read(inputs, &mut look_ups, &found)? {
-            index.add(&mut walk, found[0].1)?;
+            index.add(&mut walk, found[0])?;
             to.unlabelled_series(&data).map_err(MergeError::Write)?;
         }
     }

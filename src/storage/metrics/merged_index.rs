@@ -4,7 +4,7 @@
 use std::io::{self, Write};
 
 use super::segment_reader::MetricsSegment;
-use super::segment_writer::OrderedIndex;
+use super::segment_writer::{OrderedIndex, OutOfOrder};
 use super::walk::Walk;
 use crate::storage::index::IndexCopy;
 use crate::storage::segment::{SegmentError, SegmentWriter};
@@ -34,8 +34,8 @@ impl<'a> MergedIndex<'a> {
         }
     }
 
-    /// Adds the series that the walk stands at there.
-    pub fn add(&mut self, walk: &mut Walk<'a>, ordinal: u32) -> Result<(), SegmentError> {
+    /// Adds the series that the walk stands at: in the first of the segments that have it, by its place, it has this ordinal.
+    pub fn add(&mut self, walk: &mut Walk<'a>, (place, ordinal): (usize, u32)) -> Result<(), SegmentError> {
         if let MergedIndex::Same { of, series_count } = self {
             if ordinal == *series_count {
                 *series_count += 1;
@@ -45,7 +45,8 @@ impl<'a> MergedIndex<'a> {
             *self = MergedIndex::Made(index_of(of, *series_count)?);
         }
         if let MergedIndex::Made(index) = self {
-            index.add(walk.labels()?.clone());
+            // All segments stood at this series or behind it when the one before was added: this one has gone back.
+            index.add(walk.labels()?.clone()).map_err(|OutOfOrder| walk.segments()[place].out_of_order())?;
         }
         Ok(())
     }
@@ -84,7 +85,7 @@ impl WholeIndex<'_> {
 fn index_of(segment: &MetricsSegment, series_count: u32) -> Result<OrderedIndex, SegmentError> {
     let (mut index, mut look_up) = (OrderedIndex::default(), segment.look_up());
     for ordinal in 0..series_count {
-        index.add(look_up.labels(ordinal)?);
+        index.add(look_up.labels(ordinal)?).map_err(|OutOfOrder| segment.out_of_order())?;
     }
     Ok(index)
 }

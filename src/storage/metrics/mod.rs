@@ -36,7 +36,7 @@ mod writer;
 #[cfg(test)]
 mod rollup_tests;
 #[cfg(test)]
-mod segment_tests;
+pub(in crate::storage) mod segment_tests;
 #[cfg(test)]
 mod tiers_tests;
 

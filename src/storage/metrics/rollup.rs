@@ -66,7 +66,7 @@ pub fn roll_up<W: Write>(
         if floats.is_empty() && histograms.is_empty() {
             continue;
         }
-        index.add(&mut walk, found[0].1)?;
+        index.add(&mut walk, found[0])?;
         for ((writer, level), &resolution) in writers.iter_mut().zip(&mut levels).zip(plan.resolutions) {
             if resolution != plan.older_resolution {
                 floats = level.coarsen(floats, resolution);
@@ -179,7 +179,7 @@ pub(super) fn merge_rollups<W: Write>(
             replace_from(&inputs[place], ordinal, TimeRange::ALL, &mut floats, &mut histograms)?;
         }
         if !floats.is_empty() || !histograms.is_empty() {
-            index.add(&mut walk, found[0].1)?;
+            index.add(&mut walk, found[0])?;
             to.unlabelled_buckets(&floats, &histograms).map_err(MergeError::Write)?;
         }
     }

@@ -98,19 +98,34 @@ impl MetricsSegment {
         range: TimeRange,
         samples: &mut SampleBuffer,
     ) -> Result<(), SegmentError> {
-        let mut result = Ok(());
+        let (mut result, mut ended) = (Ok(()), None);
         for block in blocks.floats {
             let column = self.column_in(columns, block.column);
+            let column = column.and_then(|column| self.in_order(&mut ended, column));
             result = result.and(column.and_then(|column| self.read_floats(block, &column, range, samples)));
         }
+        ended = None;
         for block in blocks.histograms {
             let times = &mut samples.histogram_timestamps;
-            let read = self.column_in(columns, block.column).and_then(|column| {
+            let column = self.column_in(columns, block.column);
+            let read = column.and_then(|column| self.in_order(&mut ended, column)).and_then(|column| {
                 self.read_histograms(block, &column, range, times, &mut samples.histograms)
             });
             result = result.and(read);
         }
         result
+    }
+
+    /// The column of a block, whose times all come after those of the blocks before it, which ended there.
+    fn in_order(&self, ended: &mut Option<Timestamp>, column: Column) -> Result<Column, SegmentError> {
+        if ended.is_some_and(|ended| column.first <= ended) {
+            return Err(
+                self.damaged_data(column.offset, Malformed("blocks of a series are not in order of time"))
+            );
+        }
+        // It may say that it ends before it begins; who reads it reports that.
+        *ended = Some(column.last.max(column.first));
+        Ok(column)
     }
 
     /// (from this time on, the series counts since that start), in order of times.
@@ -182,17 +197,12 @@ impl MetricsSegment {
         let mut last: Option<Labels> = None;
         while let Some((ordinal, labels)) = cursor.current() {
             if last.as_ref().is_some_and(|last| last >= labels) {
-                return Err(self.damaged_data(0, Malformed("series are not in order")));
+                return Err(self.out_of_order());
             }
             last = Some(labels.clone());
             samples.clear();
             self.read(ordinal, TimeRange::ALL, &mut samples)?;
-            for times in [&samples.float_timestamps, &samples.histogram_timestamps] {
-                row_count += times.len() as u64;
-                if !times.is_sorted_by(|a, b| a < b) {
-                    return Err(self.damaged_data(0, Malformed("blocks of a series are not in order")));
-                }
-            }
+            row_count += (samples.float_timestamps.len() + samples.histogram_timestamps.len()) as u64;
             self.starts(ordinal)?;
             self.exemplars(ordinal, TimeRange::ALL)?;
             cursor.advance()?;
@@ -210,6 +220,11 @@ impl MetricsSegment {
             Ok(section) => section.damaged(offset, what),
             Err(missing) => missing,
         }
+    }
+
+    /// The error of a series whose labels do not come behind those of the one before.
+    pub(super) fn out_of_order(&self) -> SegmentError {
+        self.damaged_data(0, Malformed("series are not in order of their labels"))
     }
 
     fn row(&self, ordinal: u32) -> Result<(Arc<BlockChunk>, usize), SegmentError> {

@@ -5,15 +5,19 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::segment_layout::DATA;
-use super::{MetricsSegment, MetricsSegmentWriter, SampleBuffer, SeriesData};
+use super::segment_layout::{BLOCK_BUCKETS_MAX, BLOCK_SAMPLES_MAX, DATA};
+use super::{MetricsSegment, MetricsSegmentWriter, SampleBuffer, SeriesData, VisibleSegment, merge_segments};
 use crate::codec::Effort;
 use crate::model::histogram::{ResetHint, Span};
+use crate::model::rollup::{Columns, FloatBuckets, HistogramBuckets};
+use crate::model::time::MINUTE;
 use crate::model::{
     Exemplar, Histogram, Labels, Lookout, MatchOp, Matcher, MetricMetadata, MetricType, StopSign, TimeRange,
     Timestamp,
 };
+use crate::storage::errors::MergeError;
 use crate::storage::fs::Mapped;
+use crate::storage::index::IndexWriter;
 use crate::storage::segment::{Segment, SegmentError, SegmentMeta};
 
 /// What a series has, as a plain model.
@@ -336,6 +340,71 @@ fn foreign_bytes_behind_right_checksums_never_panic() {
             let _ = segment.verify();
         }
     }
+}
+
+/// The same series with their labels in turned order: checksums are right, and what the index says is not.
+pub(in crate::storage) fn out_of_order(file: &[u8]) -> Vec<u8> {
+    let segment = open(file.to_vec()).unwrap();
+    let resolution = segment.meta().tier_resolution_ms;
+    let mut writer = MetricsSegmentWriter::new(Vec::new(), resolution, 0).unwrap();
+    for ordinal in 0..segment.series_count() {
+        if resolution == 0 {
+            let mut samples = SampleBuffer::default();
+            segment.read(ordinal, TimeRange::ALL, &mut samples).unwrap();
+            writer.unlabelled_series(&SeriesData::from(&samples)).unwrap();
+        } else {
+            let (mut floats, mut histograms) =
+                (FloatBuckets::new(Columns::ALL), HistogramBuckets::new(Columns::ALL));
+            segment
+                .read_buckets(ordinal, TimeRange::ALL, Columns::ALL, &mut floats, &mut histograms)
+                .unwrap();
+            writer.unlabelled_buckets(&floats, &histograms).unwrap();
+        }
+    }
+    let mut index = IndexWriter::default();
+    (0..segment.series_count()).rev().for_each(|ordinal| index.add(&segment.labels(ordinal).unwrap()));
+    let SegmentMeta { min_seq, max_seq, .. } = *segment.meta();
+    writer.finish_with_index(min_seq, max_seq, |to| index.finish(to)).unwrap().0
+}
+
+/// A segment of series whose later block stands first, as samples and as buckets of a minute.
+fn with_turned_blocks() -> [Vec<u8>; 2] {
+    const STEP: i64 = MINUTE;
+    let later = (10_000..10_000 + BLOCK_SAMPLES_MAX as i64).map(|k| k * STEP);
+    let times: Vec<Timestamp> = later.chain((1..100).map(|k| k * STEP)).collect();
+    let floats = vec![1.5; times.len()];
+    let mut samples = MetricsSegmentWriter::new(Vec::new(), 0, 0).unwrap();
+    let mut buckets = MetricsSegmentWriter::new(Vec::new(), STEP as u32, 0).unwrap();
+    let mut states = FloatBuckets::new(Columns::ALL);
+    // As many to a block, so that each is in order.
+    for part in [&times[..BLOCK_BUCKETS_MAX], &times[times.len() - 99..]] {
+        states.fold(part, &floats[..part.len()], STEP);
+    }
+    for name in ["a", "b"] {
+        let labels = Labels::from_pairs([("__name__", name)]).unwrap();
+        let data = SeriesData { float_timestamps: &times, floats: &floats, ..SeriesData::default() };
+        samples.series(&labels, &data).unwrap();
+        buckets.buckets(&labels, &states, &HistogramBuckets::new(Columns::ALL)).unwrap();
+    }
+    [samples.finish(1, 2).unwrap().0, buckets.finish(1, 2).unwrap().0]
+}
+
+#[test]
+fn what_is_out_of_order_behind_right_checksums_is_damage() {
+    let is_damage = |result: Result<(), SegmentError>| {
+        let error = result.expect_err("it is out of order");
+        assert!(error.to_string().contains("not in order"), "{error}");
+    };
+    for file in with_turned_blocks() {
+        let segment = open(file).unwrap();
+        is_damage(segment.verify());
+        let visible = [Arc::new(VisibleSegment::whole(Arc::new(segment)))];
+        let merged = merge_segments(&visible, (1, 2), Effort::Fast, Vec::new(), || false);
+        let Err(MergeError::Read(error)) = merged else { panic!("it was merged") };
+        assert!(error.to_string().starts_with("a.seg: "), "{error}");
+    }
+    let turned = open(out_of_order(&write(&sample(), Effort::Fast).0)).unwrap();
+    is_damage(turned.verify());
 }
 
 #[test]

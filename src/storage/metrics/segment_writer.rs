@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use xxhash_rust::xxh3::{Xxh3Default, xxh3_128};
 
-pub(super) use ordered_index::OrderedIndex;
+pub(super) use ordered_index::{OrderedIndex, OutOfOrder};
 
 use super::SampleBuffer;
 use super::segment_layout::{
@@ -141,7 +141,7 @@ impl<W: Write> MetricsSegmentWriter<W> {
     /// Adds a series; series come in strictly increasing order of labels. For tests, and the fixtures of formats: seals and merges know
     /// the index of most series beforehand.
     pub fn series(&mut self, labels: &Labels, data: &SeriesData<'_>) -> io::Result<()> {
-        self.index.add(labels.clone());
+        self.index.add(labels.clone()).expect("series come in order of their labels");
         self.data(data)
     }
 

@@ -11,6 +11,7 @@ use crate::storage::segment::SegmentError;
 pub(super) type Places = Vec<(usize, u32)>;
 
 pub(super) struct Walk<'a> {
+    segments: Vec<&'a MetricsSegment>,
     way: Way<'a>,
     /// Of the series it stands at, once somebody wanted them.
     labels: Option<Labels>,
@@ -20,9 +21,7 @@ enum Way<'a> {
     /// All have the index of the first one, so an ordinal is one series in each, and nobody's labels are compared: as one segment
     /// alone, and several between which no series came or went.
     Abreast {
-        first: &'a MetricsSegment,
         look_up: LookUp<'a>,
-        count: usize,
         next: u32,
     },
     Apart(Vec<SeriesCursor<'a>>),
@@ -37,21 +36,21 @@ impl<'a> Walk<'a> {
             segments.into_iter().map(|visible| &**visible.segment()).collect();
         let way = match segments.split_first() {
             Some((first, others)) if others.iter().all(|other| have_same_series(first, other)) => {
-                Way::Abreast { first, look_up: first.look_up(), count: segments.len(), next: 0 }
+                Way::Abreast { look_up: first.look_up(), next: 0 }
             }
             _ => Way::Apart(segments.iter().map(|segment| segment.cursor()).collect::<Result<_, _>>()?),
         };
-        Ok(Walk { way, labels: None })
+        Ok(Walk { segments, way, labels: None })
     }
 
     /// Goes to the next series, unless there is none. `found` is who has it then.
     pub fn next(&mut self, found: &mut Places) -> Result<bool, SegmentError> {
         found.clear();
         match &mut self.way {
-            Way::Abreast { first, count, next, .. } => {
+            Way::Abreast { next, .. } => {
                 self.labels = None;
-                if *next < first.series_count() {
-                    found.extend((0..*count).map(|place| (place, *next)));
+                if *next < self.segments[0].series_count() {
+                    found.extend((0..self.segments.len()).map(|place| (place, *next)));
                     *next += 1;
                 }
             }
@@ -68,10 +67,14 @@ impl<'a> Walk<'a> {
         Ok(self.labels.as_ref().expect("it stands at a series"))
     }
 
+    pub fn segments(&self) -> &[&'a MetricsSegment] {
+        &self.segments
+    }
+
     /// The segment whose series are those of the walk, each at its ordinal.
     pub fn same_series(&self) -> Option<&'a MetricsSegment> {
         match self.way {
-            Way::Abreast { first, .. } => Some(first),
+            Way::Abreast { .. } => Some(self.segments[0]),
             Way::Apart(_) => None,
         }
     }

@@ -24,7 +24,7 @@ impl<W: Write> MetricsSegmentWriter<W> {
         floats: &FloatBuckets,
         histograms: &HistogramBuckets,
     ) -> io::Result<()> {
-        self.index.add(labels.clone());
+        self.index.add(labels.clone()).expect("series come in order of their labels");
         self.unlabelled_buckets(floats, histograms)
     }
 
