@@ -10,10 +10,10 @@ use std::sync::Arc;
 
 use super::fs::{Fs, RealFs};
 use super::live::LiveSegment;
-use super::manifest::{SegmentEntry, read_edits};
+use super::manifest::{GENERATION_MAX, SegmentEntry, read_edits};
 use super::segment::{Segment, SegmentError};
 use super::tier_dirs::{TierDirs, TierOptions, is_name_of_ours};
-use super::wal::{FileLog, GenerationReport, generation_dir, generations_of, replay_generation};
+use super::wal::{FileLog, GenerationReport, generation_dir, generation_of, replay_generation};
 
 /// Something that a person should know of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -176,7 +176,22 @@ impl Check<'_> {
     fn log(&mut self, wal_done: u64) -> Result<(), CheckError> {
         let wal = self.data_dir.join("wal");
         let names = self.fs.list(&wal).map_err(|source| CheckError::Io { path: wal.clone(), source })?;
-        for generation in generations_of(&names).into_iter().filter(|&generation| generation > wal_done) {
+        for name in names {
+            let Some(generation) = generation_of(&name) else {
+                let path = wal.join(name);
+                (self.found)(Finding::Oddity(format!(
+                    "{}: no generation of the log has this name; nobody reads it",
+                    path.display()
+                )));
+                continue;
+            };
+            if generation > GENERATION_MAX {
+                let path = generation_dir(self.data_dir, generation);
+                self.damage(format!("{}: no data directory gets to such a number", path.display()));
+            }
+            if generation <= wal_done {
+                continue;
+            }
             let log = FileLog {
                 fs: self.fs.clone(),
                 data_dir: self.data_dir.to_owned(),

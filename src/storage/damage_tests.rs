@@ -11,12 +11,14 @@ use prometheus::Registry;
 use super::fs::faulty::FaultyFs;
 use super::fs::{Fs, RealFs};
 use super::logs::{LogAsk, LogBatch, LogRowsBuffer, LogsSnapshot, StreamRows};
+use super::manifest::{Edit, Manifest};
 use super::metrics::segment_tests::out_of_order;
 use super::metrics::{
     DeltaHistogramRow, DeltaRow, ExemplarRow, HistogramRow, MetricBatch, MetricsSnapshot, SampleBuffer,
 };
 use super::store_tests::*;
 use super::traces::{SpanBatch, TracesSnapshot, test_spans};
+use super::wal::{FrameBuffer, FrameHeader};
 use super::{OpenError, Store};
 use crate::model::{
     Exemplar, Histogram, Labels, MetricMetadata, MetricType, NanoRange, TimeRange, Timestamp, TraceId,
@@ -388,6 +390,52 @@ fn a_segment_whose_series_are_out_of_order_is_not_merged_and_parts_its_neighbour
     assert_eq!(store.stats().segments, 3, "the turned one, and one of each day");
     store.compact(i64::MAX).unwrap();
     assert_eq!(lines_of(&store), found);
+}
+
+/// As a frame whose checksums are right.
+fn frame_of(seq: u64, generation: u64) -> Vec<u8> {
+    FrameBuffer::new().finish(FrameHeader { seq, signal: 1, shard: 0 }, generation)
+}
+
+#[test]
+fn numbers_that_nothing_can_come_after_are_refused_and_names_that_are_none_left_alone() {
+    let files = data_directory();
+    let everything = lines_of(&open_files(files.clone()).unwrap());
+    let with = |name: &str, bytes: Vec<u8>| {
+        let mut files = files.clone();
+        let [head, ..] = &files.iter().filter(|(path, _)| path.starts_with("/d/wal")).collect::<Vec<_>>()[..]
+        else {
+            panic!("there is a log");
+        };
+        let bytes = [&head.1[..32], &bytes].concat();
+        files.insert(Path::new("/d/wal").join(name), bytes);
+        open_files(files)
+    };
+    for name in [u64::MAX.to_string(), "7".to_owned(), "notes".to_owned()] {
+        let store = with(&format!("{name}/000000.wal"), Vec::new()).unwrap();
+        assert_eq!(lines_of(&store), everything, "{name}");
+        append_and_wait(&store, &[(1, NOON, 1)]);
+        store.seal(NOON).unwrap();
+    }
+    for (dir, frame) in [("999999999999", Vec::new()), ("400000000000", frame_of(u64::MAX, 400_000_000_000))]
+    {
+        let Err(error) = with(&format!("{dir}/000000.wal"), frame) else { panic!("{dir} was opened") };
+        assert!(error.to_string().starts_with(&format!("/d/wal/{dir}: ")), "{error}");
+    }
+    let manifest = |edit: Edit| {
+        let disk = FaultyFs::default();
+        let fs: Arc<dyn Fs> = Arc::new(disk.clone());
+        fs.create_dir(Path::new("/d")).unwrap();
+        Manifest::create(fs, Path::new("/d")).unwrap().commit(edit).unwrap();
+        open_files(disk.files())
+    };
+    assert!(manifest(Edit::default()).is_ok());
+    for edit in
+        [Edit { wal_done: Some(u64::MAX), ..Edit::default() }, Edit { max_seq: u64::MAX, ..Edit::default() }]
+    {
+        let Err(error) = manifest(edit) else { panic!("it was opened") };
+        assert!(error.to_string().starts_with("/d/MANIFEST: damaged"), "{error}");
+    }
 }
 
 #[test]

@@ -15,7 +15,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::fs::{Fs, WriteFile};
 use super::tombstone::Tombstone;
-pub use edit::{Edit, SegmentEntry};
+pub use edit::{Edit, GENERATION_MAX, SEQ_MAX, SegmentEntry};
 use edit::{edit_at, encode_record};
 
 const MAGIC: [u8; 8] = *b"ICEMAN\x00\x00";
@@ -245,6 +245,9 @@ pub(super) fn read_edits(bytes: &[u8], path: &Path) -> Result<(Vec<Edit>, usize)
     let version = version(bytes);
     let (mut edits, mut at) = (Vec::new(), HEADER_BYTES);
     while let Some((edit, end)) = edit_at(bytes, at, version) {
+        if !edit.has_numbers_left() {
+            return Err(ManifestError::Damaged { path: path.to_owned(), offset: at as u64 });
+        }
         edits.push(edit);
         at = end;
     }

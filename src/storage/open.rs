@@ -43,6 +43,8 @@ pub enum OpenError {
         path.display()
     )]
     TierMissing { path: PathBuf, count: usize },
+    #[error("{}: bears or holds a number that no data directory gets to, so it was made or damaged by something else; move it away", path.display())]
+    NoNextNumber { path: PathBuf },
     #[error(transparent)]
     Manifest(#[from] ManifestError),
     #[error("{}: {source}", path.display())]

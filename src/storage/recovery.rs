@@ -1,19 +1,23 @@
 //! What was not sealed, in memory again: the log of each generation, oldest first, into heads of its own
 //! (`replaying.rs`).
 
+use std::path::Path;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
 use super::generation::Generation;
-use super::manifest::Manifest;
+use super::manifest::{GENERATION_MAX, Manifest, SEQ_MAX};
 use super::metrics::{Changes, DeltaTotals, MetricsWriter, SharedMetadata, SharedRegistry};
 use super::open::{OpenError, io_error};
 use super::replaying::{RECOVERED_IDS_MAX, Target, replay_into};
 use super::stats::StoreMetrics;
 use super::store::Options;
-use super::wal::{FileLog, generation_dir, generations_of};
+use super::wal::{FileLog, GENERATION_DIGITS, generation_dir, generation_of};
 use crate::model::Timestamp;
+
+// As many more have names that the next start knows.
+const _: () = assert!(2 * GENERATION_MAX <= 10u64.pow(GENERATION_DIGITS as u32));
 
 /// What a replay builds up.
 pub(super) struct Recovery<'a> {
@@ -59,8 +63,12 @@ impl<'a> Recovery<'a> {
     pub fn replay(&mut self, log: &FileLog, manifest: &Manifest) -> Result<Vec<Arc<Generation>>, OpenError> {
         let wal_dir = log.data_dir.join("wal");
         let names = log.fs.list(&wal_dir).map_err(io_error(&wal_dir))?;
+        let numbers = numbers_of(&names, &wal_dir);
+        if let Some(&number) = numbers.last().filter(|&&number| number > GENERATION_MAX) {
+            return Err(OpenError::NoNextNumber { path: generation_dir(&log.data_dir, number) });
+        }
         let mut generations = Vec::new();
-        for number in generations_of(&names) {
+        for number in numbers {
             self.newest = number;
             if number <= manifest.wal_done() {
                 let dir = generation_dir(&log.data_dir, number);
@@ -92,6 +100,9 @@ impl<'a> Recovery<'a> {
         };
         let report = replay_into(&target, log).map_err(io_error(&dir))?;
         self.max_seq = self.max_seq.max(generation.seqs().1);
+        if self.max_seq > SEQ_MAX {
+            return Err(OpenError::NoNextNumber { path: dir });
+        }
         self.metrics.replayed_frames.inc_by(report.frames);
         for damage in &report.damage {
             self.metrics.corrupt_records.inc();
@@ -115,6 +126,22 @@ impl<'a> Recovery<'a> {
         );
         Ok(generation)
     }
+}
+
+/// Those that directories of these names hold, in order.
+fn numbers_of(names: &[String], wal_dir: &Path) -> Vec<u64> {
+    let mut numbers = Vec::new();
+    for name in names {
+        match generation_of(name) {
+            Some(number) => numbers.push(number),
+            None => {
+                let path = wal_dir.join(name);
+                tracing::warn!(path = %path.display(), "no generation of the log has this name; left alone");
+            }
+        }
+    }
+    numbers.sort_unstable();
+    numbers
 }
 
 /// Where one shard had rotated and another not, the first frame of the next generation may be older than the first

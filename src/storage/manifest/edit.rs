@@ -10,6 +10,12 @@ use crate::codec::varint::write_u64;
 use crate::codec::{Malformed, take, take_count};
 use crate::storage::tombstone::Tombstone;
 
+/// No store gets to a higher number of a generation: at one a second it takes fifteen thousand years.
+pub const GENERATION_MAX: u64 = 500_000_000_000;
+
+/// Nor to a higher sequence number.
+pub const SEQ_MAX: u64 = u64::MAX / 2;
+
 /// What the store must know of a segment before it opens it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SegmentEntry {
@@ -49,6 +55,19 @@ pub struct Edit {
     pub tombstones: Vec<Arc<Tombstone>>,
     /// Tombstones that hide nothing any more, by sequence number.
     pub forgotten: Vec<u64>,
+}
+
+impl Edit {
+    /// Whether something can come after what it numbers. What was written by us always leaves room.
+    pub(super) fn has_numbers_left(&self) -> bool {
+        let ids = self.add.iter().map(|entry| entry.id);
+        let seqs = self.add.iter().map(|entry| entry.max_seq);
+        let mut seqs =
+            seqs.chain(self.tombstones.iter().map(|tombstone| tombstone.seq)).chain([self.max_seq]);
+        self.wal_done.unwrap_or(0) <= GENERATION_MAX
+            && ids.max().unwrap_or(0) < u64::MAX
+            && seqs.all(|seq| seq <= SEQ_MAX)
+    }
 }
 
 const ENTRY_BYTES: usize = 12 + 9 * 8 + 12;
