@@ -235,13 +235,14 @@ fn opened(segments: &[Arc<LiveSegment>]) -> Result<Vec<Arc<VisibleSegment>>, Mer
 /// Keeps segments that cannot be read whole out of later plans, so that nothing is tried for ever, and nothing else is
 /// kept from being done. If none of them is damaged, then all; but nobody is to blame where one cannot be opened now.
 pub(super) fn set_aside_damaged<'a>(segments: impl Iterator<Item = &'a Arc<LiveSegment>>) {
-    let verified: Vec<_> = segments.map(|segment| (segment, segment.verify())).collect();
-    let is_damaged = |found: &Result<(), ReadError>| !matches!(found, Ok(()) | Err(ReadError::NotNow { .. }));
-    let any_damaged = verified.iter().any(|(_, found)| is_damaged(found));
-    let all_opened = !verified.iter().any(|(_, found)| matches!(found, Err(ReadError::NotNow { .. })));
-    for (segment, found) in verified {
-        if is_damaged(&found) || !any_damaged && all_opened {
-            segment.set_unmergeable();
+    let (mut intact, mut damaged, mut all_opened) = (Vec::new(), Vec::new(), true);
+    for segment in segments {
+        match segment.verify() {
+            Ok(()) => intact.push(segment),
+            Err(ReadError::NotNow { .. }) => all_opened = false,
+            Err(_) => damaged.push(segment),
         }
     }
+    let blamed = if damaged.is_empty() && all_opened { intact } else { damaged };
+    blamed.into_iter().for_each(|segment| segment.set_unmergeable());
 }
