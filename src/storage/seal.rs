@@ -19,7 +19,8 @@ use super::manifest::ManifestError;
 use super::metrics::SealedSeries;
 use super::pace::{self, Pace};
 use super::partition::partition_range;
-use super::publish::{Change, Target};
+use super::publish::{Change, SegmentFile, Target};
+use super::segment::SegmentMeta;
 use super::shard::Job;
 use super::signal::Signal;
 use super::store::{CONTROL_TIMEOUT, Store, WriteError};
@@ -138,17 +139,17 @@ impl Store {
         closed_at: Timestamp,
         known: &mut SealedSeries,
     ) -> Result<(), MaintenanceError> {
-        let (mut segments, mut series) = (Vec::new(), std::mem::take(known));
+        let series = std::mem::take(known);
+        let mut sealing = Sealing { store: self, generation, series, segments: Vec::new() };
         for (signal, partition) in generation.partitions() {
             self.arrivals.note(signal, partition, closed_at);
-            let target = Target { signal, tier: 0, resolution_ms: 0, partition, level: 0 };
-            let written = self.write_partition(generation, target, &mut series, &mut segments);
-            if written.is_err() {
+            if let Err(error) = sealing.write_partition(signal, partition) {
                 // Nobody will list them, and the next try writes them again.
-                segments.iter().for_each(|segment| segment.doom());
+                sealing.segments.iter().for_each(|segment| segment.doom());
+                return Err(error);
             }
-            written?;
         }
+        let Sealing { series, segments, .. } = sealing;
         self.commit(&Change { add: &segments, wal_done: Some(generation.number), ..Change::default() })?;
         *known = series;
         self.log.push(LogItem::EndGeneration(generation.number));
@@ -162,51 +163,57 @@ impl Store {
         }
         Ok(())
     }
+}
 
-    /// Writes segments of what a generation holds of one signal in one day.
-    fn write_partition(
-        &self,
-        generation: &Generation,
-        target: Target,
-        series: &mut SealedSeries,
-        segments: &mut Vec<Arc<LiveSegment>>,
-    ) -> Result<(), MaintenanceError> {
-        let (range, seqs) = (partition_range(target.partition), generation.seqs());
-        let (logs, traces) = (&generation.logs, &generation.traces);
-        segments.extend(match target.signal {
-            Signal::Metrics => return self.write_parts(generation, target, series, segments),
-            Signal::Logs => self.write_segment(Pace::Hurried, target, |to| {
-                logs::write_generation(logs, range, seqs, to).map_err(MergeError::Write)
-            })?,
-            Signal::Traces => self.write_segment(Pace::Hurried, target, |to| {
-                traces::write_generation(traces, range, seqs, to).map_err(MergeError::Write)
-            })?,
-        });
-        Ok(())
+/// A generation on its way into segments.
+struct Sealing<'a> {
+    store: &'a Store,
+    generation: &'a Generation,
+    /// What is known of its series, and will be in the next seal.
+    series: SealedSeries,
+    /// Those that were written.
+    segments: Vec<Arc<LiveSegment>>,
+}
+
+impl Sealing<'_> {
+    /// Writes segments of what it holds of one signal in one day.
+    fn write_partition(&mut self, signal: Signal, partition: Timestamp) -> Result<(), MaintenanceError> {
+        let target = Target { signal, tier: 0, resolution_ms: 0, partition, level: 0 };
+        let (range, seqs) = (partition_range(partition), self.generation.seqs());
+        let Generation { logs, traces, .. } = self.generation;
+        match signal {
+            Signal::Metrics => self.write_series(target),
+            Signal::Logs => self.write(target, |to| logs::write_generation(logs, range, seqs, to)),
+            Signal::Traces => self.write(target, |to| traces::write_generation(traces, range, seqs, to)),
+        }
     }
 
-    /// The same, of metrics: series whose index is known may go to another segment than the others.
-    fn write_parts(
-        &self,
-        generation: &Generation,
-        target: Target,
-        series: &mut SealedSeries,
-        segments: &mut Vec<Arc<LiveSegment>>,
-    ) -> Result<(), MaintenanceError> {
-        let (heads, registries) = (&generation.metrics, &self.registries);
-        let (range, seqs) = (partition_range(target.partition), generation.seqs());
-        for part in pace::run(Pace::Hurried, || series.parts(heads, registries)) {
-            let known = (&*series, &part);
-            let segment = self.write_segment(Pace::Hurried, target, |to| {
+    /// Series whose index is known may go to another segment than the others.
+    fn write_series(&mut self, target: Target) -> Result<(), MaintenanceError> {
+        let (heads, registries) = (&self.generation.metrics, &self.store.registries);
+        let (range, seqs) = (partition_range(target.partition), self.generation.seqs());
+        for part in pace::run(Pace::Hurried, || self.series.parts(heads, registries)) {
+            let known = (&self.series, &part);
+            let segment = self.store.write_segment(Pace::Hurried, target, |to| {
                 metrics::write_generation(heads, registries, range, seqs, known, to)
                     .map_err(MergeError::Write)
             })?;
             // One that cannot be opened is no help, and for its readers to report.
             if let Some(Ok(segment)) = segment.as_ref().map(|segment| segment.metrics()) {
-                series.sealed_into(part, segment);
+                self.series.sealed_into(part, segment);
             }
-            segments.extend(segment);
+            self.segments.extend(segment);
         }
+        Ok(())
+    }
+
+    fn write(
+        &mut self,
+        target: Target,
+        write: impl FnOnce(SegmentFile) -> io::Result<Option<(SegmentFile, SegmentMeta)>> + Send,
+    ) -> Result<(), MaintenanceError> {
+        let write = |to| write(to).map_err(MergeError::Write);
+        self.segments.extend(self.store.write_segment(Pace::Hurried, target, write)?);
         Ok(())
     }
 }
