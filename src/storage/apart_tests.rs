@@ -9,10 +9,11 @@ use super::fs::Fs;
 use super::fs::faulty::{Faults, FaultyFs};
 use super::live::{LiveSegment, View};
 use super::manifest::SegmentEntry;
+use super::partition::partition_of;
 use super::seal::MaintenanceError;
 use super::store_tests::{Contents, NOON, append_and_wait, contents, note, open};
 use super::tier_dirs::temporary_name;
-use crate::model::TimeRange;
+use crate::model::{TimeRange, time::DAY};
 
 /// One sample of so many series.
 fn append_round(store: &Store, model: &mut Contents, series: u32, round: i64) {
@@ -44,6 +45,24 @@ fn eight_seals_are_merged_whether_they_wrote_one_segment_or_two() {
     assert!(contents(&store) == model);
     drop(store);
     assert!(contents(&open(disk, Path::new("/d"))) == model);
+}
+
+#[test]
+fn a_few_late_samples_of_another_day_are_one_segment() {
+    let (store, mut model) = (open(Arc::new(FaultyFs::default()), Path::new("/d")), Contents::new());
+    append_round(&store, &mut model, 10, 0);
+    store.seal(NOON).unwrap();
+    append_round(&store, &mut model, 11, 1);
+    // Of one whose index is known, and of one that is apart from those.
+    let late = [(3, NOON - DAY, 1), (10, NOON - DAY, 1)];
+    append_and_wait(&store, &late);
+    note(&mut model, &late);
+    store.seal(NOON).unwrap();
+    let days: Vec<_> =
+        store.view.load().segments.iter().map(|s| (s.entry.partition, s.entry.series)).collect();
+    let [before, day] = [NOON - DAY, NOON].map(partition_of);
+    assert_eq!(days, [(day, 10), (before, 2), (day, 10), (day, 1)]);
+    assert!(contents(&store) == model);
 }
 
 #[test]

@@ -192,7 +192,7 @@ impl Sealing<'_> {
     fn write_series(&mut self, target: Target) -> Result<(), MaintenanceError> {
         let (heads, registries) = (&self.generation.metrics, &self.store.registries);
         let (range, seqs) = (partition_range(target.partition), self.generation.seqs());
-        for part in pace::run(Pace::Hurried, || self.series.parts(heads, registries)) {
+        for part in pace::run(Pace::Hurried, || self.series.parts(heads, registries, range)) {
             let known = (&self.series, &part);
             let segment = self.store.write_segment(Pace::Hurried, target, |to| {
                 metrics::write_generation(heads, registries, range, seqs, known, to)

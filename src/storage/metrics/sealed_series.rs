@@ -6,11 +6,13 @@ use std::sync::Arc;
 
 use roaring::RoaringBitmap;
 
+use super::SampleBuffer;
 use super::head::Head;
 use super::kept_order::{KeptOrder, Moved};
 use super::label_order::{InOrder, Place};
 use super::registry::{Reading, SharedRegistry};
 use super::segment_reader::MetricsSegment;
+use crate::model::TimeRange;
 
 /// A generation that was sealed early has not all series, and the one after it has them again.
 const WRITTEN_MAX: usize = 2;
@@ -24,6 +26,9 @@ const APART_MIN: u64 = if cfg!(test) { 3 } else { 1 << 17 };
 
 /// Of so many series one may be apart from those that have an index.
 const ONE_APART_OF: u64 = if cfg!(test) { 3 } else { 16 };
+
+/// Of a day that a generation has late samples for, so many series show it.
+const LOOKED_AT: usize = 64;
 
 #[derive(Default)]
 pub(in crate::storage) struct SealedSeries {
@@ -53,8 +58,13 @@ struct Written {
 }
 
 impl SealedSeries {
-    /// What these heads hold, by the segments that it should go to: one, or two that share no series.
-    pub fn parts(&mut self, heads: &[Arc<Head>], registries: &[SharedRegistry]) -> Vec<Part> {
+    /// What these heads hold, by the segments that what is in `range` should go to: one, or two that share no series.
+    pub fn parts(
+        &mut self,
+        heads: &[Arc<Head>],
+        registries: &[SharedRegistry],
+        range: TimeRange,
+    ) -> Vec<Part> {
         self.ask_for(heads, registries);
         let known = self.written.iter().filter(|written| written.series.is_subset(&self.asked));
         let Some(known) = known.max_by_key(|written| written.series.len()) else { return self.all_anew() };
@@ -63,12 +73,26 @@ impl SealedSeries {
         if other_count > 0 && (all_count < APART_MIN || other_count * ONE_APART_OF > all_count) {
             return self.all_anew();
         }
+        if other_count > 0 && !self.all_begin_with(&known.series, heads, range) {
+            // Late samples of a few series, for which nobody knows an index: not worth two segments either.
+            return self.all_anew();
+        }
         let (series, same) = (known.series.clone(), Some(known.segment.clone()));
         let mut parts = vec![Part { series, same, is_apart: false }];
         if other_count > 0 {
             parts.push(Part { series: others, same: None, is_apart: true });
         }
         parts
+    }
+
+    /// Whether the first ones of these series have samples in `range`, each of them: then so have most likely all.
+    fn all_begin_with(&self, series: &RoaringBitmap, heads: &[Arc<Head>], range: TimeRange) -> bool {
+        let mut samples = SampleBuffer::default();
+        series.iter().take(LOOKED_AT).map(|at| self.order.places()[at as usize]).all(|place| {
+            samples.clear();
+            heads[place.shard as usize].read(place.id, range, &mut samples);
+            !samples.is_empty()
+        })
     }
 
     fn all_anew(&self) -> Vec<Part> {
@@ -176,7 +200,7 @@ mod tests {
     use super::super::head::SeriesWriter;
     use super::super::{MetricsSegmentWriter, SampleBuffer, SeriesData};
     use super::*;
-    use crate::model::{Labels, TimeRange};
+    use crate::model::Labels;
     use crate::storage::fs::Mapped;
     use crate::storage::index::DICTIONARY;
     use crate::storage::segment::Segment;
@@ -218,7 +242,7 @@ mod tests {
         range: TimeRange,
         known: &mut SealedSeries,
     ) -> Vec<(Part, Option<Vec<u8>>)> {
-        let parts = known.parts(heads, registries).into_iter();
+        let parts = known.parts(heads, registries, range).into_iter();
         parts
             .map(|part| {
                 let seal = (&*known, &part);
@@ -265,7 +289,7 @@ mod tests {
         registries: &[SharedRegistry],
         known: &mut SealedSeries,
     ) -> Vec<(u64, bool)> {
-        let parts = known.parts(heads, registries);
+        let parts = known.parts(heads, registries, TimeRange::ALL);
         let held: u64 = heads.iter().map(|head| head.series_ids().count() as u64).sum();
         assert_eq!(parts.iter().map(|part| part.series.len()).sum::<u64>(), held, "each series has one part");
         parts.iter().map(|part| (part.series.len(), part.same.is_some())).collect()
