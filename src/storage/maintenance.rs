@@ -21,6 +21,7 @@ impl Store {
             return;
         }
         self.observe();
+        self.log.look();
         pace::give_back();
         if let Err(error) = self.seal_if_due(now) {
             self.metrics.maintenance_failures.with_label_values(&["seal"]).inc();

@@ -78,7 +78,7 @@ pub(super) struct LogQueue {
     emptied: Condvar,
     bytes_max: usize,
     failing: AtomicBool,
-    spares: Mutex<Vec<Vec<u8>>>,
+    spares: Mutex<Spares>,
 }
 
 /// Memory of frames that were written is filled again while much comes in: what the allocator has back is soon the system's,
@@ -87,6 +87,15 @@ const SPARES_MAX: usize = 4;
 const SPARE_BYTES: RangeInclusive<usize> = JOINED_BYTES_MAX..=4 << 20;
 /// Where frames are shorter, not much comes in.
 const LONG_BYTES_MIN: usize = 32 << 10;
+/// So many looks of housekeeping without a long frame, two seconds, and the memory is given back.
+const IDLE_LOOKS_MAX: u32 = 8;
+
+#[derive(Default)]
+struct Spares {
+    frames: Vec<Vec<u8>>,
+    /// Looks since one was kept.
+    idle_looks: u32,
+}
 
 #[derive(Default)]
 struct QueueState {
@@ -107,20 +116,29 @@ impl LogQueue {
         }
     }
 
-    /// The memory of a frame that was written, if some is kept. `len`: of the frame before; where that is short, none is kept
-    /// any more.
+    /// The memory of a frame that was written, if some is kept. `len`: of the frame before; where that is short, the next one
+    /// will hardly need it.
     pub fn spare(&self, len: usize) -> Option<Vec<u8>> {
-        let mut spares = self.spares.lock();
-        if len < LONG_BYTES_MIN {
-            spares.clear();
-        }
-        spares.pop()
+        if len < LONG_BYTES_MIN { None } else { self.spares.lock().frames.pop() }
     }
 
     fn keep(&self, written: impl Iterator<Item = Vec<u8>>) {
         let mut spares = self.spares.lock();
-        spares.extend(written.filter(|bytes| SPARE_BYTES.contains(&bytes.capacity())));
-        spares.truncate(SPARES_MAX);
+        for bytes in written.filter(|bytes| SPARE_BYTES.contains(&bytes.capacity())) {
+            spares.idle_looks = 0;
+            if spares.frames.len() < SPARES_MAX {
+                spares.frames.push(bytes);
+            }
+        }
+    }
+
+    /// Gives back the memory that was kept for long frames, once none came for some time. To be called some times a second.
+    pub fn look(&self) {
+        let mut spares = self.spares.lock();
+        spares.idle_looks = spares.idle_looks.saturating_add(1);
+        if spares.idle_looks > IDLE_LOOKS_MAX {
+            spares.frames = Vec::new();
+        }
     }
 
     pub fn push(&self, item: LogItem) {
@@ -381,6 +399,26 @@ mod tests {
         assert!(queue.spare(LONG_BYTES_MIN).is_none());
         queue.keep(written(1 << 20));
         assert!(queue.spare(LONG_BYTES_MIN - 1).is_none());
-        assert!(queue.spare(LONG_BYTES_MIN).is_none(), "dropped when little came in");
+        assert!(
+            queue.spare(LONG_BYTES_MIN).is_some(),
+            "a short one, of another shard perhaps, costs nothing"
+        );
+    }
+
+    #[test]
+    fn memory_of_frames_is_given_back_when_no_long_one_came_for_a_while() {
+        let queue = LogQueue::new(1);
+        let keep = |len: usize| queue.keep(std::iter::once(Vec::with_capacity(len)));
+        for _ in 0..3 {
+            keep(1 << 20);
+            (0..IDLE_LOOKS_MAX).for_each(|_| queue.look());
+        }
+        keep(100);
+        assert_eq!(queue.spares.lock().frames.len(), 3);
+        queue.look();
+        assert_eq!(queue.spares.lock().frames.capacity(), 0, "short ones are no reason to keep it");
+        keep(1 << 20);
+        queue.look();
+        assert!(queue.spare(LONG_BYTES_MIN).is_some(), "much comes in again");
     }
 }
