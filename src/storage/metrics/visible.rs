@@ -90,6 +90,11 @@ impl VisibleSegment {
         &self.segment
     }
 
+    /// The series of which nothing is left.
+    pub fn gone(&self) -> &RoaringBitmap {
+        &self.gone
+    }
+
     /// Whether anything is hidden.
     pub fn hides(&self) -> bool {
         !self.hidden.is_empty()

@@ -23,6 +23,8 @@ enum Way<'a> {
     Abreast {
         look_up: LookUp<'a>,
         next: u32,
+        /// Of some series nothing is left.
+        lacks_some: bool,
     },
     Apart(Vec<SeriesCursor<'a>>),
 }
@@ -32,11 +34,11 @@ impl<'a> Walk<'a> {
     pub fn new(
         segments: impl IntoIterator<Item = &'a Arc<VisibleSegment>>,
     ) -> Result<Walk<'a>, SegmentError> {
-        let segments: Vec<&MetricsSegment> =
-            segments.into_iter().map(|visible| &**visible.segment()).collect();
+        let visible: Vec<&VisibleSegment> = segments.into_iter().map(|visible| &**visible).collect();
+        let segments: Vec<&MetricsSegment> = visible.iter().map(|visible| &**visible.segment()).collect();
         let way = match segments.split_first() {
             Some((first, others)) if others.iter().all(|other| have_same_series(first, other)) => {
-                Way::Abreast { look_up: first.look_up(), next: 0 }
+                Way::Abreast { look_up: first.look_up(), next: 0, lacks_some: lack_some(&visible) }
             }
             _ => Way::Apart(segments.iter().map(|segment| segment.cursor()).collect::<Result<_, _>>()?),
         };
@@ -71,11 +73,11 @@ impl<'a> Walk<'a> {
         &self.segments
     }
 
-    /// The segment whose series are those of the walk, each at its ordinal.
+    /// The segment whose series are those of the walk, each at its ordinal; not where it is clear that some will be left out.
     pub fn same_series(&self) -> Option<&'a MetricsSegment> {
         match self.way {
-            Way::Abreast { .. } => Some(self.segments[0]),
-            Way::Apart(_) => None,
+            Way::Abreast { lacks_some: false, .. } => Some(self.segments[0]),
+            _ => None,
         }
     }
 }
@@ -84,6 +86,14 @@ impl<'a> Walk<'a> {
 /// from.
 fn have_same_series(one: &MetricsSegment, other: &MetricsSegment) -> bool {
     one.index().is_same_as(other.index()).unwrap_or(false)
+}
+
+/// Whether of some series, which all of these segments have, nothing is left in any of them.
+fn lack_some(visible: &[&VisibleSegment]) -> bool {
+    let (first, others) = visible.split_first().expect("somebody walks");
+    let mut gone = first.gone().clone();
+    others.iter().for_each(|other| gone &= other.gone());
+    !gone.is_empty()
 }
 
 fn next_apart(cursors: &mut [SeriesCursor<'_>], found: &mut Places) -> Result<Option<Labels>, SegmentError> {
