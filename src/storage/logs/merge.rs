@@ -17,6 +17,7 @@ use super::snapshot::LogAsk;
 use crate::codec::text::Effort;
 use crate::model::{Labels, Lookout, NanoRange, Nanos, StopSign};
 use crate::storage::errors::MergeError;
+use crate::storage::index::LabelsReader;
 use crate::storage::segment::{SegmentError, SegmentMeta};
 
 /// Lines that are in memory to be put in order of time. Blocks that overlap more than that stay overlapping.
@@ -66,9 +67,10 @@ fn name_streams<W: Write>(
     let soft: Vec<String> = soft_labels.iter().cloned().collect();
     let mut plan = Plan { numbers: vec![Vec::new(); inputs.len()], groups: Vec::new() };
     let mut known: HashMap<u128, u32, RandomState> = HashMap::default();
+    let mut readers: Vec<LabelsReader> = inputs.iter().map(|input| input.index().labels_reader()).collect();
     let mut next: Vec<Option<Labels>> = Vec::new();
-    for input in inputs {
-        next.push(labels_at(input, 0)?);
+    for (input, reader) in inputs.iter().zip(&mut readers) {
+        next.push(labels_at(input, reader, 0)?);
     }
     while let Some(labels) = next.iter().flatten().min().cloned() {
         let new_group = known.len() as u32;
@@ -86,7 +88,7 @@ fn name_streams<W: Write>(
             let stream = plan.numbers[at].len() as u32;
             plan.groups[group as usize].insert((at, input.group_of(stream)?));
             plan.numbers[at].push(number);
-            next[at] = labels_at(input, stream + 1)?;
+            next[at] = labels_at(input, &mut readers[at], stream + 1)?;
             if next[at].as_ref().is_some_and(|next| *next <= labels) {
                 return Err(input.out_of_order().into());
             }
@@ -95,8 +97,12 @@ fn name_streams<W: Write>(
     Ok(plan)
 }
 
-fn labels_at(segment: &LogsSegment, stream: u32) -> Result<Option<Labels>, SegmentError> {
-    if stream < segment.stream_count() { Ok(Some(segment.index().labels(stream)?)) } else { Ok(None) }
+fn labels_at(
+    segment: &LogsSegment,
+    reader: &mut LabelsReader<'_>,
+    stream: u32,
+) -> Result<Option<Labels>, SegmentError> {
+    if stream < segment.stream_count() { reader.labels(stream).map(Some) } else { Ok(None) }
 }
 
 /// The blocks of one new group on their way into the segment.
