@@ -14,11 +14,18 @@ impl Parser<'_> {
     /// `and` binds tighter than `or`. A comma, or nothing, between two filters is an `and` that takes all that
     /// follows: `a, b or c` is `a and (b or c)`, as Loki's grammar has it.
     pub(super) fn label_filter(&mut self) -> Parsed<LabelFilter> {
-        let mut groups = Vec::new();
+        let (mut groups, depth) = (Vec::new(), self.depth);
         loop {
-            groups.push(self.alternatives()?);
+            let alternatives = self.alternatives()?;
+            let are_several = alternatives.len() > 1;
+            groups.push(alternatives);
             if self.accept(Sign::Comma).is_none() && !self.at_filter() {
+                self.depth = depth;
                 return Ok(joined(groups));
+            }
+            if are_several {
+                // What follows is inside of the last one.
+                self.descend()?;
             }
         }
     }

@@ -18,7 +18,7 @@ use super::parse_stages::LogBody;
 use super::token::{Keyword, Sign, Token, TokenKind};
 
 pub const TEXT_BYTES_MAX: usize = 16 << 10;
-/// Parentheses, calls and powers inside each other.
+/// Parentheses, calls and powers inside each other, and label filters that commas put inside the one before.
 pub const DEPTH_MAX: usize = 64;
 /// Expressions, matchers, stages, filters and names in lists.
 pub const NODES_MAX: usize = 2_000;
@@ -72,7 +72,7 @@ pub(super) struct Parser<'a> {
     options: &'a ParseOptions,
     tokens: Vec<Token>,
     at: usize,
-    depth: usize,
+    pub(super) depth: usize,
     node_count: usize,
     regex_count: usize,
 }
@@ -186,13 +186,19 @@ impl<'a> Parser<'a> {
 
     /// Counts one level of recursion, down and up again.
     pub(super) fn nested<T>(&mut self, inner: impl FnOnce(&mut Self) -> Parsed<T>) -> Parsed<T> {
+        self.descend()?;
+        let parsed = inner(self);
+        self.depth -= 1;
+        parsed
+    }
+
+    /// Counts one level of the tree, until who calls it counts as before.
+    pub(super) fn descend(&mut self) -> Parsed<()> {
         if self.depth >= DEPTH_MAX {
             return Err(self.error(self.position(), format!("query nested deeper than {DEPTH_MAX}")));
         }
         self.depth += 1;
-        let parsed = inner(self);
-        self.depth -= 1;
-        parsed
+        Ok(())
     }
 
     pub(super) fn count_node(&mut self, position: PositionRange) -> Parsed<()> {
@@ -275,7 +281,7 @@ impl<'a> Parser<'a> {
         .map_err(|error| self.error(position, error.to_string()))
     }
 
-    /// Looks at the levels of a tree, without recursion. Those of label filters are no more than parentheses are.
+    /// Looks at the levels of a tree, without recursion. Those of label filters are no more than twice what is nested.
     fn check_tree_depth(&self, expr: &MetricExpr) -> Parsed<()> {
         let mut open = vec![(expr, 1)];
         while let Some((expr, depth)) = open.pop() {

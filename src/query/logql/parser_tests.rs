@@ -343,6 +343,7 @@ fn hostile_queries_end_at_a_limit() {
         (long("1+", 7_000) + "1", "query has more than 2000 nodes"),
         (long("1+", 400) + "1", "query chains more than 256 operators"),
         (format!("{{a=\"b\"}} | {}", long("a=1,", 3_000)), "query has more than 2000 nodes"),
+        (format!("{{a=\"b\"}} | {}a=1", long("a=1 or a=1,", 950)), "query nested deeper than 64"),
         (format!("{{a=\"b\"}} | {}a=1", long("a=1 or ", 2_200)), "query has more than 2000 nodes"),
         (format!("{{{}}}", long("a=\"b\",", 2_500)), "query has more than 2000 nodes"),
         (format!("{{a=\"b\"}} {}", long("|= \"\"", 2_500)), "query has more than 2000 nodes"),
