@@ -75,6 +75,32 @@ fn stages_choose_and_change_lines() {
     });
 }
 
+/// As long as the text may be. A worker thread has as much of a stack as a test's.
+#[test]
+fn chains_of_many_operators_are_answered_or_refused() {
+    let chain = |unit: &str, sign: &str, count: usize| vec![unit; count].join(sign);
+    everywhere(|engine| {
+        let lines = |stage: &str, count: usize| {
+            assert_eq!(engine.lines(&format!("{JSON} {stage}")).len(), count, "{}", &stage[..20]);
+        };
+        lines(&format!("|= {} or \"info\"", chain("\"nothing\"", " or ", 1000)), 2);
+        lines(&format!("!= {} or \"info\"", chain("\"nothing\"", " or ", 1000)), 2);
+        lines(&format!("| json | level=\"info\" or {}", chain("ms=\"77\"", " or ", 1000)), 2);
+        lines(&format!("| json | {}", chain("ms=\"10\"", " and ", 1000)), 1);
+        lines(&format!("| json | {}", chain("ms=\"10\"", ", ", 1000)), 1);
+        lines(&format!("| json | {}", chain("ms=\"30\" or ms=\"10\"", ", ", 60)), 2);
+        let sum = |sign: &str, count| {
+            engine.vector(&chain(r#"sum(count_over_time({app="json"}[10s]))"#, sign, count), 5)
+        };
+        assert_eq!(sum(" or ", 250).unwrap(), ["{} 4"]);
+        assert_eq!(sum(" + ", 250).unwrap(), ["{} 1000"]);
+        assert!(sum(" or ", 300).is_err());
+        let count = |app| format!("sum by (app) (count_over_time({{app=~\"{app}\"}}[10s]))");
+        let united = format!("{} or {} or vector(7)", count("logfmt"), count(".+"));
+        assert_eq!(engine.vector(&united, 5).unwrap(), [r#"{app="json"} 4"#, r#"{app="logfmt"} 3"#, "{} 7"]);
+    });
+}
+
 #[test]
 fn labels_of_an_entry_are_told_apart_by_where_they_come_from() {
     everywhere(|engine| {

@@ -186,6 +186,9 @@ impl<'q> Builder<'q> {
     fn binary(&self, binary: &Binary) -> Result<BoxedSource<'q>, QueryError> {
         let operator =
             Operator { op: binary.op, return_bool: binary.return_bool, position: PositionRange::default() };
+        if binary.op == BinaryOp::Or {
+            return self.union(binary);
+        }
         if binary.lhs.is_scalar() {
             let left = Scalar::constant(self.context, scalar(&binary.lhs), self.grid.len)?;
             let right = self.divisors(binary.op, self.vector(&binary.rhs)?)?;
@@ -200,15 +203,29 @@ impl<'q> Builder<'q> {
         let right = self.vector(&binary.rhs)?;
         let matching = binary.matching.as_ref().expect("the parser gives two vectors a matching");
         let steps = self.grid.len;
-        if binary.op == BinaryOp::Or {
-            return self.united(Box::new(Union::new(self.context, matching, vec![left, right], steps)?));
-        }
         if binary.op.is_set_operator() {
             let filtered = Filtered::new(self.context, binary.op, matching, left, right, steps)?;
             return self.united(Box::new(filtered));
         }
         let right = self.divisors(binary.op, right)?;
         self.united(Box::new(Join::new(self.context, operator, matching, left, right, steps)?))
+    }
+
+    /// An `or`, with those on its left that match alike.
+    fn union(&self, last: &Binary) -> Result<BoxedSource<'q>, QueryError> {
+        let (mut operands, mut first) = (vec![&*last.rhs], &*last.lhs);
+        while let MetricKind::Binary(before) = &first.kind
+            && before.op == BinaryOp::Or
+            && before.matching == last.matching
+        {
+            operands.push(&before.rhs);
+            first = &before.lhs;
+        }
+        operands.push(first);
+        let sources: Result<Vec<_>, QueryError> =
+            operands.into_iter().rev().map(|operand| self.vector(operand)).collect();
+        let matching = last.matching.as_ref().expect("the parser gives two vectors a matching");
+        self.united(Box::new(Union::new(self.context, matching, sources?, self.grid.len)?))
     }
 
     fn divisors(&self, op: BinaryOp, input: BoxedSource<'q>) -> Result<BoxedSource<'q>, QueryError> {

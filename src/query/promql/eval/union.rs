@@ -1,6 +1,6 @@
 //! `a or b or c`: all series of the first operand, and of each later one what no operand before it has at that step.
 //!
-//! A chain of them in PromQL is one operator: were it one for each `or`, the last would number the series of all operands, the
+//! A chain of them is one operator: were it one for each `or`, the last would number the series of all operands, the
 //! one before it those of all but one, and so on.
 
 use crate::query::QueryError;
