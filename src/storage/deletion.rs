@@ -1,9 +1,10 @@
 //! Deleting series: a tombstone hides what there is of them, and segments are written anew without it.
 //!
 //! What is in memory is sealed first, so that all that was acknowledged before is in segments, whose sequence numbers
-//! are lower than the tombstone's. Merges and roll-ups leave out what is hidden, and so does [`Store::clean_tombstones`]
-//! of segments that nothing else would write anew; what they write has the highest number of what they left out, and
-//! is under those tombstones no more. So rows that are hidden are never mixed with others that are not.
+//! are lower than the tombstone's. Merges and roll-ups leave out what is hidden, and so does, of segments that nothing
+//! else would write anew, [`Store::clean_tombstones`], or housekeeping some time after the last deletion; what they write
+//! has the highest number of what they left out, and is under those tombstones no more. So rows that are hidden are never
+//! mixed with others that are not.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -20,10 +21,13 @@ use super::signal::Signal;
 use super::store::Store;
 use super::tombstone::Tombstone;
 use crate::codec::Effort;
-use crate::model::{Matcher, TimeRange, Timestamp};
+use crate::model::{Matcher, TimeRange, Timestamp, time::HOUR};
 
 /// Each is looked up in the index of each segment of its time, once.
 const TOMBSTONES_MAX: usize = 1000;
+
+/// Housekeeping writes segments anew when no deletion came for so long: who deletes many series does so one after the other.
+const DELETIONS_APART_MS: i64 = HOUR;
 
 /// Why nothing was deleted.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +61,7 @@ impl Store {
         let seq = self.seq.fetch_add(2, Ordering::Relaxed) + 1;
         view.active().comes_after(seq);
         let tombstone = Arc::new(Tombstone { seq, range, raw_floor: view.floor(0), selectors });
+        self.deleted_at.store(now, Ordering::Relaxed);
         let (marked, unmarked) = rolled_up_before(&view, &tombstone);
         tracing::info!(series = %tombstone, after = range.after, until = range.until, "deleting series");
         self.commit(&Change {
@@ -83,6 +88,27 @@ impl Store {
         }
         self.forget_tombstones()?;
         result
+    }
+
+    /// A segment that should be written anew without what was deleted, since no merge or roll-up is bound to do that.
+    pub(super) fn next_to_clean(&self, now: Timestamp) -> Option<Arc<LiveSegment>> {
+        if now.saturating_sub(self.deleted_at.load(Ordering::Relaxed)) < DELETIONS_APART_MS {
+            return None;
+        }
+        let is_due = |segment: &&Arc<LiveSegment>| {
+            let is_left_alone = segment.is_rollup() || segment.entry.level == FINAL;
+            is_left_alone && !segment.is_unmergeable() && segment.is_under_a_tombstone()
+        };
+        self.view.load().segments.iter().find(is_due).cloned()
+    }
+
+    /// Writes it so. One that is damaged stays as it is.
+    pub(super) fn clean(&self, segment: &Arc<LiveSegment>) -> Result<(), MaintenanceError> {
+        let written = self.write_anew(segment, "deletion");
+        if let Err(MaintenanceError::Read(_)) = &written {
+            segment.set_unmergeable();
+        }
+        written
     }
 
     /// Forgets tombstones whose segments merges or age took.

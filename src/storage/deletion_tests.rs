@@ -254,6 +254,35 @@ fn of_days_without_samples_whole_buckets_go_and_those_at_the_edges_stay() {
     );
 }
 
+#[test]
+fn what_was_deleted_leaves_files_that_nothing_else_would_write_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, mut model) = (open_real(dir.path()), Contents::new());
+    for day in [FIRST, FIRST + 1, FIRST + 6] {
+        take(&store, &mut model, &day_of_samples(day));
+    }
+    let now = (FIRST + 7) * DAY;
+    store.tidy(now);
+    assert_eq!(resolutions(&store, FIRST..=FIRST), [[M1, M5]], "of the first day there are rollups alone");
+    let left_out = || store.metrics.left_out_rows.with_label_values(&["deletion"]).get();
+    // One after the other, and each is hidden at once.
+    for (later, number) in [(0, "0"), (HOUR - SECOND, "1")] {
+        store.delete_series(numbered(number), TimeRange::ALL, now + later).unwrap();
+        forget(&mut model, number, TimeRange::ALL);
+        assert_same(&store, &model, "hidden");
+        store.tidy(now + later);
+        assert_eq!(left_out(), 0, "more may follow");
+    }
+    store.tidy(now + 2 * HOUR - 2 * SECOND);
+    assert_eq!(left_out(), 0);
+    store.tidy(now + 2 * HOUR - SECOND);
+    assert!(left_out() > 0);
+    assert_eq!(tombstone_count(&store), 0);
+    assert_same(&store, &model, "written anew");
+    drop(store);
+    assert_same(&open_real(dir.path()), &model, "opened again");
+}
+
 #[derive(Clone, Debug)]
 enum LongStep {
     Day(i64),

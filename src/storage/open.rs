@@ -176,6 +176,7 @@ impl Store {
             arrivals: Default::default(),
             derived: Mutex::default(),
             retired: Mutex::default(),
+            deleted_at: now.into(),
             tail,
             threads: Mutex::new(threads),
             _locks: locks,

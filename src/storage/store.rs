@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -202,6 +202,8 @@ pub struct Store {
     /// What was made of rollups since the start, where samples are gone; see `Store::next_to_derive`.
     pub(super) derived: Mutex<BTreeSet<Derived>>,
     pub(super) retired: Mutex<Vec<super::idle::RetiredIds>>,
+    /// When series were deleted last, or this was opened.
+    pub(super) deleted_at: AtomicI64,
     pub(super) tail: Arc<TailHub>,
     pub(super) threads: Mutex<Vec<JoinHandle<()>>>,
     pub(super) _locks: Vec<Box<dyn DirLock>>,
