@@ -8,12 +8,12 @@ mod found;
 mod head;
 mod holders;
 mod kept_order;
-
 mod label_order;
 pub(in crate::storage) mod log;
 mod merge;
 mod merged_index;
 mod packed_labels;
+mod postings;
 mod registered_index;
 mod registry;
 mod rollup;

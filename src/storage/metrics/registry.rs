@@ -3,7 +3,6 @@
 //! Shared by the shard's thread, the receivers that resolve labels, and queries. Writing an existing series never
 //! comes here; a new one takes the lock for a moment.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use hashbrown::HashTable;
@@ -12,6 +11,7 @@ use roaring::RoaringBitmap;
 
 use super::holders::Holders;
 use super::packed_labels::{LabelStore, PackedLabels};
+use super::postings::{Postings, Values};
 use super::symbols::Symbols;
 use crate::codec::varint::write_u64;
 use crate::model::{Labels, Lookout, MatchOp, Matcher};
@@ -22,10 +22,7 @@ pub(in crate::storage) struct Registry(RwLock<Inner>);
 #[derive(Default)]
 struct Inner {
     symbols: Symbols,
-    /// Of each place among a series' labels: the label there of the series that was registered last, and of those before it
-    /// that have the same.
-    runs: Vec<Run>,
-    /// Those of the series that is being registered.
+    /// Labels of the series that is being registered.
     packed: Vec<u8>,
     labels: LabelStore,
     /// By id.
@@ -33,25 +30,11 @@ struct Inner {
     free_ids: Vec<u32>,
     identity: HashTable<u32>,
     postings: Postings,
-    /// Some runs are not among the postings yet.
-    has_open_runs: bool,
     all: RoaringBitmap,
     /// Those that were removed and that nobody was told of by [`Registry::take_let_go`].
     let_go: RoaringBitmap,
     /// Chosen for removal, and not used since.
     retiring: RoaringBitmap,
-}
-
-/// Label name → value → series that carry it.
-type Postings = HashMap<u32, HashMap<u32, Holders, foldhash::fast::RandomState>, foldhash::fast::RandomState>;
-
-/// A label of series that were registered one after the other, with ids from `first` up to `end`: they come to the postings
-/// when the next one has another label, or when somebody looks. Neighbours have most of their labels in common.
-struct Run {
-    name: u32,
-    value: u32,
-    first: u32,
-    end: u32,
 }
 
 /// A registry, locked for a while against new series.
@@ -152,12 +135,12 @@ impl Registry {
     /// For who looks at the postings.
     fn settled(&self) -> RwLockReadGuard<'_, Inner> {
         let inner = self.0.read();
-        if !inner.has_open_runs {
+        if inner.postings.are_settled() {
             return inner;
         }
         drop(inner);
         let mut inner = self.0.write();
-        inner.close_runs();
+        inner.postings.settle();
         RwLockWriteGuard::downgrade(inner)
     }
 
@@ -183,7 +166,7 @@ impl Registry {
     pub fn label_names(&self, matchers: &[Matcher], lookout: &Lookout<'_>, mut visit: impl FnMut(&str)) {
         let inner = self.settled();
         if matchers.is_empty() {
-            return inner.postings.keys().for_each(|&name| visit(inner.symbols.text(name)));
+            return inner.postings.names().for_each(|name| visit(inner.symbols.text(name)));
         }
         let mut names = RoaringBitmap::new();
         for id in inner.select(matchers, lookout) {
@@ -220,9 +203,9 @@ impl Registry {
     /// How many series carry each value of a label, and how many values each label has; for the status page.
     pub fn label_statistics(&self, mut visit: impl FnMut(&str, &str, u64)) {
         let inner = self.settled();
-        for (&name, values) in &inner.postings {
-            for (&value, postings) in values {
-                visit(inner.symbols.text(name), inner.symbols.text(value), postings.len());
+        for name in inner.postings.names() {
+            for (&value, holders) in inner.postings.values(name).into_iter().flatten() {
+                visit(inner.symbols.text(name), inner.symbols.text(value), holders.len());
             }
         }
     }
@@ -248,22 +231,6 @@ impl Registry {
     }
 }
 
-impl Run {
-    /// Then what it names may be gone.
-    fn is_closed(&self) -> bool {
-        self.first == self.end
-    }
-
-    /// Brings what there is of it to the postings.
-    fn close(&mut self, postings: &mut Postings) {
-        let ids = std::mem::replace(&mut self.first, self.end)..self.end;
-        if ids.is_empty() {
-            return;
-        }
-        postings.entry(self.name).or_default().entry(self.value).or_default().insert(ids);
-    }
-}
-
 impl Reading<'_> {
     /// The symbols of the labels of a series, in order.
     pub fn labels(&self, id: u32) -> Option<impl Iterator<Item = (u32, u32)> + '_> {
@@ -276,15 +243,14 @@ impl Reading<'_> {
 
     /// The symbols of all label names; some come more than once.
     pub fn names(&self) -> impl Iterator<Item = u32> + '_ {
-        let open = self.0.runs.iter().filter(|run| !run.is_closed());
-        self.0.postings.keys().copied().chain(open.map(|run| run.name))
+        self.0.postings.names()
     }
 
     /// The symbol of a name, those of its values, and who has them, but for series that were registered after
     /// [`Registry::settle`].
     pub fn values(&self, name: &str) -> Option<(u32, impl Iterator<Item = (u32, &Holders)> + '_)> {
         let name = self.0.symbols.find(name)?;
-        let values = self.0.postings.get(&name)?;
+        let values = self.0.postings.values(name)?;
         Some((name, values.iter().map(|(&value, holders)| (value, holders))))
     }
 
@@ -322,22 +288,14 @@ impl Inner {
         let id = self.free_ids.pop().unwrap_or(self.fingerprints.len() as u32);
         self.packed.clear();
         for (at, (name, value)) in labels.into_iter().enumerate() {
-            if at == self.runs.len() {
-                self.runs.push(Run { name: u32::MAX, value: u32::MAX, first: 0, end: 0 });
-            }
-            let run = &mut self.runs[at];
-            let name = self.symbols.acquire_guessed(name, run.name);
-            let value = self.symbols.acquire_guessed(value, run.value);
-            if (name, value, id) == (run.name, run.value, run.end) {
-                run.end += 1;
-            } else {
-                run.close(&mut self.postings);
-                *run = Run { name, value, first: id, end: id + 1 };
-            }
-            write_u64(&mut self.packed, name.into());
-            write_u64(&mut self.packed, value.into());
+            self.postings.add(at, id, |before| {
+                let name = self.symbols.acquire_guessed(name, before.0);
+                let value = self.symbols.acquire_guessed(value, before.1);
+                write_u64(&mut self.packed, name.into());
+                write_u64(&mut self.packed, value.into());
+                (name, value)
+            });
         }
-        self.has_open_runs = true;
         self.labels.insert(id, &self.packed);
         if id as usize == self.fingerprints.len() {
             self.fingerprints.push(fingerprint);
@@ -353,18 +311,7 @@ impl Inner {
         id
     }
 
-    fn close_runs(&mut self) {
-        // Hardly any series has more labels; one that had must not be paid for by all after it.
-        const KEPT_MAX: usize = 64;
-        if std::mem::take(&mut self.has_open_runs) {
-            self.runs.iter_mut().for_each(|run| run.close(&mut self.postings));
-            self.runs.truncate(KEPT_MAX);
-            self.runs.shrink_to(KEPT_MAX);
-        }
-    }
-
     fn remove(&mut self, id: u32) {
-        self.close_runs();
         let Some(labels) = self.labels.get(id) else { return };
         if let Ok(found) =
             self.identity.find_entry(self.fingerprints[id as usize] as u64, |&other| other == id)
@@ -372,17 +319,7 @@ impl Inner {
             found.remove();
         }
         for (name, value) in labels.iter() {
-            if let Some(values) = self.postings.get_mut(&name) {
-                if let Some(postings) = values.get_mut(&value) {
-                    postings.remove(id);
-                    if postings.is_empty() {
-                        values.remove(&value);
-                    }
-                }
-                if values.is_empty() {
-                    self.postings.remove(&name);
-                }
-            }
+            self.postings.remove((name, value), id);
             self.symbols.release(name);
             self.symbols.release(value);
         }
@@ -391,9 +328,8 @@ impl Inner {
         self.let_go.insert(id);
     }
 
-    /// Only for who has closed the runs, as all that asks the postings.
-    fn values(&self, name: &str) -> Option<&HashMap<u32, Holders, foldhash::fast::RandomState>> {
-        self.postings.get(&self.symbols.find(name)?)
+    fn values(&self, name: &str) -> Option<&Values> {
+        self.postings.values(self.symbols.find(name)?)
     }
 
     fn select(&self, matchers: &[Matcher], lookout: &Lookout<'_>) -> RoaringBitmap {
