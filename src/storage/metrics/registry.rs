@@ -16,6 +16,9 @@ use super::symbols::Symbols;
 use crate::codec::varint::write_u64;
 use crate::model::{Labels, Lookout, MatchOp, Matcher};
 
+/// Who looks at the registry meanwhile, or registers series, waits for so many at most, about a millisecond.
+const REMOVED_AT_ONCE: usize = 1024;
+
 #[derive(Default)]
 pub(in crate::storage) struct Registry(RwLock<Inner>);
 
@@ -218,10 +221,16 @@ impl Registry {
     /// Removes those of `ids` that are still marked and that `unused` agrees about; returns them. Their ids are
     /// not given out again before [`Registry::release`].
     pub fn retire(&self, ids: &[u32], unused: impl Fn(u32) -> bool) -> Vec<u32> {
-        let mut inner = self.0.write();
-        let gone: Vec<u32> =
-            ids.iter().copied().filter(|&id| inner.retiring.remove(id) && unused(id)).collect();
-        gone.iter().for_each(|&id| inner.remove(id));
+        let (mut inner, mut gone) = (self.0.write(), Vec::new());
+        for ids in ids.chunks(REMOVED_AT_ONCE) {
+            for &id in ids {
+                if inner.retiring.remove(id) && unused(id) {
+                    inner.remove(id);
+                    gone.push(id);
+                }
+            }
+            RwLockWriteGuard::bump(&mut inner);
+        }
         gone
     }
 
@@ -382,7 +391,9 @@ pub(in crate::storage) type SharedRegistry = Arc<Registry>;
 #[cfg(test)]
 mod tests {
     use std::collections::{BTreeMap, BTreeSet};
+    use std::time::Duration;
 
+    use crossbeam::channel::bounded;
     use proptest::prelude::*;
 
     use super::*;
@@ -464,6 +475,36 @@ mod tests {
         assert_eq!(select(&registry, &[("job", NotRegex, "a|b|up")]), ["down"]);
         assert_eq!(select(&registry, &[("job", NotRegex, "b|")]), [r#"up{job="a"}"#]);
         assert_eq!(select(&registry, &[("job", Regex, "b|")]), [r#"up{env="dev", job="b"}"#, "down"]);
+    }
+
+    #[test]
+    fn who_looks_while_many_series_go_need_not_wait_for_all_of_them() {
+        let count = 4 * REMOVED_AT_ONCE;
+        let registry = Registry::default();
+        for number in 0..count {
+            let labels = labels(&format!("a={number}"));
+            registry.find_or_insert(&labels, labels.fingerprint(), count).unwrap();
+        }
+        let ids: Vec<u32> = registry.ids().into_iter().collect();
+        registry.mark_retiring(&ids);
+        let (begin, begun) = bounded(1);
+        std::thread::scope(|scope| {
+            let seen = scope.spawn(|| {
+                begun.recv().unwrap();
+                registry.len()
+            });
+            // It has time to get to the lock before the first of them goes.
+            let wait_once = |id| {
+                if id == ids[0] {
+                    begin.send(()).unwrap();
+                    std::thread::sleep(Duration::from_millis(300));
+                }
+                true
+            };
+            assert_eq!(registry.retire(&ids, wait_once), ids);
+            assert!((1..count).contains(&seen.join().unwrap()));
+        });
+        assert_eq!(registry.len(), 0);
     }
 
     #[test]
