@@ -3,37 +3,25 @@
 
 mod buckets;
 mod ordered_index;
+mod shared;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::hash::Hash;
 use std::io::{self, Write};
 use std::sync::Arc;
 
-use xxhash_rust::xxh3::{Xxh3Default, xxh3_128};
-
 pub(super) use ordered_index::{OrderedIndex, OutOfOrder};
+use shared::{Blocks, Columns};
 
 use super::SampleBuffer;
 use super::segment_layout::{
-    self as layout, BLOCK_EXEMPLARS_MAX, BLOCK_HISTOGRAMS_MAX, BLOCK_SAMPLES_MAX, BLOCKS, BlockRow, COLUMNS,
-    Column, DATA, EXEMPLARS_CODEC, HISTOGRAMS_CODEC, METADATA, METRIC_TYPES, STARTS, SeriesRow,
+    BLOCK_EXEMPLARS_MAX, BLOCK_HISTOGRAMS_MAX, BLOCK_SAMPLES_MAX, Column, DATA, EXEMPLARS_CODEC,
+    HISTOGRAMS_CODEC, METADATA, METRIC_TYPES, STARTS, SeriesRow,
 };
 use crate::codec::varint::write_u64;
 use crate::codec::{Effort, compressed, floats, histograms, integers, put_text, timestamps};
-use crate::model::rollup::BucketTimes;
 use crate::model::{Exemplar, Histogram, Labels, MetricMetadata, Timestamp};
-use crate::storage::segment::{CHECK_LEN, CHUNK_ROWS, Checking, SegmentMeta, SegmentWriter, TableWriter};
+use crate::storage::segment::{Checking, SegmentMeta, SegmentWriter};
 use crate::storage::signal::Signal;
-
-/// Columns remembered for sharing; at 32 bytes each that is 4 MiB. Then the writer forgets and begins again.
-const SHARED_COLUMNS_MAX: usize = 128 << 10;
-
-/// Blocks remembered for sharing, likewise less than 1 MiB. Series that are equal are mostly neighbours: all buckets of
-/// a histogram above its largest value, and its count.
-const SHARED_BLOCKS_MAX: usize = 16 << 10;
-
-/// What is shorter is shared only with the block before it: to point elsewhere takes some bytes twice.
-const SHARED_BLOCK_LEN_MIN: usize = 24;
 
 /// What one series has. Times of a slice strictly increase, those of exemplars do not decrease.
 #[derive(Clone, Copy, Debug, Default)]
@@ -72,36 +60,6 @@ pub struct MetricsSegmentWriter<W> {
     known_starts: HashMap<Vec<u8>, u64, foldhash::fast::RandomState>,
     metadata: BTreeMap<String, BTreeSet<(usize, String, String)>>,
     scratch: Vec<u8>,
-}
-
-/// The timestamp columns so far.
-#[derive(Default)]
-struct Columns {
-    table: TableWriter,
-    pending: Vec<Column>,
-    count: u64,
-    /// What was asked for last: series in order of their labels often share their times with the next ones.
-    last: Vec<Timestamp>,
-    /// The same of the times of buckets.
-    last_buckets: BucketTimes,
-    last_number: u64,
-    /// Numbers of columns by a hash of their content.
-    known: HashMap<u128, u64, foldhash::fast::RandomState>,
-}
-
-/// The blocks so far.
-#[derive(Default)]
-struct Blocks {
-    table: TableWriter,
-    series: Vec<SeriesRow>,
-    pending: Vec<BlockRow>,
-    /// Where the first block of the pending ones counts from, and where the last one ended.
-    chunk_start: u64,
-    end: u64,
-    /// The bytes of the block before.
-    last: Vec<u8>,
-    /// Offsets of blocks by a hash of their bytes.
-    known: HashMap<u128, u64, foldhash::fast::RandomState>,
 }
 
 impl<W: Write> MetricsSegmentWriter<W> {
@@ -223,10 +181,8 @@ impl<W: Write> MetricsSegmentWriter<W> {
             (self.meta.min_time, self.meta.max_time) = (0, 0);
         }
         self.to.end()?;
-        self.columns.flush();
-        self.columns.table.finish(COLUMNS, &mut self.to)?;
-        self.blocks.flush();
-        self.blocks.table.finish(BLOCKS, &mut self.to)?;
+        self.columns.finish(&mut self.to)?;
+        self.blocks.finish(&mut self.to)?;
         write_index(&mut self.to)?;
         self.to.paged(STARTS, &self.starts)?;
         self.to.paged(METADATA, &encode_metadata(&self.metadata))?;
@@ -243,33 +199,24 @@ impl<W: Write> MetricsSegmentWriter<W> {
 
     /// Writes a timestamp column unless an equal one is there; answers with its number.
     fn put_column(&mut self, times: &[Timestamp]) -> io::Result<u64> {
-        let columns = &mut self.columns;
-        if columns.last == times {
-            return Ok(columns.last_number);
-        }
-        columns.last.clear();
-        columns.last.extend_from_slice(times);
-        let hash = content_hash(times);
-        if let Some(&number) = columns.known.get(&hash) {
-            columns.last_number = number;
-            return Ok(number);
-        }
+        let new = match self.columns.find(times) {
+            Ok(number) => return Ok(number),
+            Err(new) => new,
+        };
         assert!(times.windows(2).all(|w| w[0] < w[1]), "timestamps do not increase");
         let offset = self.to.section_len();
         self.scratch.clear();
         timestamps::encode_with(times, self.effort, &mut self.scratch);
         let len = self.to.write_block(&self.scratch)?;
         let (first, last) = (times[0], times[times.len() - 1]);
-        let number = self.columns.add(hash, Column { offset, len, sample_count: times.len(), first, last });
-        self.columns.last_number = number;
-        Ok(number)
+        Ok(self.columns.add(new, Column { offset, len, sample_count: times.len(), first, last }))
     }
 
     /// Writes a block unless one of the same bytes is there.
     fn put_block(&mut self, column: u64, encode: impl FnOnce(&mut Vec<u8>)) -> io::Result<()> {
         self.scratch.clear();
         encode(&mut self.scratch);
-        let hash = (self.scratch.len() >= SHARED_BLOCK_LEN_MIN).then(|| xxh3_128(&self.scratch));
+        let hash = Blocks::hash_of(&self.scratch);
         let offset = match self.blocks.offset_of(&self.scratch, hash) {
             Some(offset) => offset,
             None => {
@@ -299,83 +246,6 @@ impl<W: Write> MetricsSegmentWriter<W> {
         self.known_starts.insert(entry, offset);
         1 + offset
     }
-}
-
-impl Columns {
-    fn add(&mut self, hash: u128, column: Column) -> u64 {
-        if self.known.len() >= SHARED_COLUMNS_MAX {
-            self.known.clear();
-        }
-        let number = self.count;
-        self.known.insert(hash, number);
-        self.count += 1;
-        self.pending.push(column);
-        if self.pending.len() == CHUNK_ROWS {
-            self.flush();
-        }
-        number
-    }
-
-    fn flush(&mut self) {
-        if !self.pending.is_empty() {
-            self.table.chunk(self.pending.len(), |out| layout::encode_columns(&self.pending, out));
-            self.pending.clear();
-        }
-    }
-}
-
-impl Blocks {
-    /// Where a block of these bytes lies.
-    fn offset_of(&self, bytes: &[u8], hash: Option<u128>) -> Option<u64> {
-        if bytes == self.last {
-            return Some(self.end - block_len(bytes));
-        }
-        self.known.get(&hash?).copied()
-    }
-
-    /// Adds a block that lies at `offset`; without a hash it is shared with the next one only.
-    fn add(&mut self, bytes: &[u8], hash: Option<u128>, offset: u64, column: u64) {
-        let len = block_len(bytes);
-        self.pending.push(BlockRow { skip: offset.wrapping_sub(self.end), len, column });
-        self.end = offset + len;
-        self.last.clear();
-        self.last.extend_from_slice(bytes);
-        if let Some(hash) = hash {
-            if self.known.len() >= SHARED_BLOCKS_MAX {
-                self.known.clear();
-            }
-            self.known.insert(hash, offset);
-        }
-    }
-
-    fn add_series(&mut self, series: SeriesRow) {
-        self.series.push(series);
-        if self.series.len() == CHUNK_ROWS {
-            self.flush();
-        }
-    }
-
-    fn flush(&mut self) {
-        if !self.series.is_empty() {
-            let encode =
-                |out: &mut Vec<u8>| layout::encode_blocks(self.chunk_start, &self.series, &self.pending, out);
-            self.table.chunk(self.series.len(), encode);
-            self.series.clear();
-            self.pending.clear();
-        }
-        self.chunk_start = self.end;
-    }
-}
-
-fn block_len(bytes: &[u8]) -> u64 {
-    (bytes.len() + CHECK_LEN) as u64
-}
-
-/// For what is compared within one run alone.
-fn content_hash(content: impl Hash) -> u128 {
-    let mut hasher = Xxh3Default::new();
-    content.hash(&mut hasher);
-    hasher.digest128()
 }
 
 fn encode_histograms(values: &[Arc<Histogram>], effort: Effort, out: &mut Vec<u8>) {

@@ -1,14 +1,13 @@
 //! Writes the buckets of series, in a segment of rollups (`storage-format.md` §5.8).
 
 use std::io::{self, Write};
-use std::mem::take;
 use std::ops::Range;
 
 use super::super::segment_layout::{
     BLOCK_BUCKETS_MAX, BLOCK_HISTOGRAM_BUCKETS_MAX, BUCKET_TIMES_CODEC, Column, STATES_CODEC, SeriesRow,
 };
-use super::{MetricsSegmentWriter, content_hash};
-use crate::codec::states::{self, BucketTimes, Forms};
+use super::MetricsSegmentWriter;
+use crate::codec::states::{self, Forms};
 use crate::model::rollup::{FloatBuckets, HistogramBuckets, rows_of};
 use crate::model::{Labels, Timestamp, time::HOUR};
 
@@ -89,42 +88,21 @@ impl<W: Write> MetricsSegmentWriter<W> {
         counts: &[u64],
         others: [&[Timestamp]; 3],
     ) -> io::Result<u64> {
-        let last = &self.columns.last_buckets;
-        let last_others = [&last.firsts[..], &last.lasts, &last.stale_at];
-        if (&last.ends[..], &last.counts[..], last_others) == (ends, counts, others) {
-            return Ok(self.columns.last_number);
-        }
-        let hash = content_hash((ends, counts, others));
-        let mut times = take(&mut self.columns.last_buckets);
-        refill(&mut times.ends, ends);
-        refill(&mut times.counts, counts);
-        let kept = [&mut times.firsts, &mut times.lasts, &mut times.stale_at];
-        kept.into_iter().zip(others).for_each(|(kept, others)| refill(kept, others));
-        let number = match self.columns.known.get(&hash) {
-            Some(&number) => number,
-            None => self.put_new_bucket_times(hash, &times)?,
+        let new = match self.columns.find_buckets(ends, counts, others) {
+            Ok(number) => return Ok(number),
+            Err(new) => new,
         };
-        self.columns.last_buckets = times;
-        self.columns.last_number = number;
-        Ok(number)
-    }
-
-    fn put_new_bucket_times(&mut self, hash: u128, times: &BucketTimes) -> io::Result<u64> {
-        let ends = &times.ends;
         assert!(ends.windows(2).all(|w| w[0] < w[1]), "buckets are not in order");
+        let forms = self.forms();
         self.scratch.clear();
         self.scratch.push(BUCKET_TIMES_CODEC);
-        times.encode(self.meta.tier_resolution_ms.into(), self.forms(), &mut self.scratch);
+        let resolution = self.meta.tier_resolution_ms.into();
+        self.columns.last_buckets().encode(resolution, forms, &mut self.scratch);
         let offset = self.to.section_len();
         let len = self.to.write_block(&self.scratch)?;
         let (first, last) = (ends[0], ends[ends.len() - 1]);
-        Ok(self.columns.add(hash, Column { offset, len, sample_count: ends.len(), first, last }))
+        Ok(self.columns.add(new, Column { offset, len, sample_count: ends.len(), first, last }))
     }
-}
-
-fn refill<T: Copy>(list: &mut Vec<T>, values: &[T]) {
-    list.clear();
-    list.extend_from_slice(values);
 }
 
 /// The rows of each block.
