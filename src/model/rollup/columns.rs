@@ -9,7 +9,7 @@ use crate::model::{CompensatedSum, Timestamp};
 
 /// Which neighbours among sorted times lie in one bucket. Many series have equal times, so what was found is kept for the next.
 #[derive(Default)]
-pub struct Runs {
+pub struct BucketRuns {
     times: Vec<Timestamp>,
     resolution_ms: i64,
     ends: Vec<Timestamp>,
@@ -17,9 +17,9 @@ pub struct Runs {
     starts: Vec<usize>,
 }
 
-impl Runs {
-    pub fn of(times: &[Timestamp], resolution_ms: i64) -> Runs {
-        let mut found = Runs::default();
+impl BucketRuns {
+    pub fn of(times: &[Timestamp], resolution_ms: i64) -> BucketRuns {
+        let mut found = BucketRuns::default();
         found.find(times, resolution_ms);
         found
     }
@@ -49,11 +49,11 @@ impl Runs {
 impl FloatBuckets {
     /// Appends the buckets of samples that lie behind all buckets here.
     pub fn fold(&mut self, timestamps: &[Timestamp], values: &[f64], resolution_ms: i64) {
-        self.fold_runs(timestamps, values, &Runs::of(timestamps, resolution_ms));
+        self.fold_runs(timestamps, values, &BucketRuns::of(timestamps, resolution_ms));
     }
 
     /// The same, with the runs of these timestamps.
-    pub fn fold_runs(&mut self, timestamps: &[Timestamp], values: &[f64], runs: &Runs) {
+    pub fn fold_runs(&mut self, timestamps: &[Timestamp], values: &[f64], runs: &BucketRuns) {
         self.reserve(runs.ends.len());
         // All are looked at: that is quicker than to stop at the first.
         if values.iter().fold(false, |any, value| any | value.is_nan()) {
@@ -89,7 +89,7 @@ impl FloatBuckets {
     }
 
     /// What is known of each step from a value, none of which is NaN, to the next one of its bucket.
-    fn fold_steps(&mut self, values: &[f64], runs: &Runs) {
+    fn fold_steps(&mut self, values: &[f64], runs: &BucketRuns) {
         let (has, count) = (self.has, self.len());
         let steps = |rows: Range<usize>| values[rows.clone()].iter().zip(&values[rows.start + 1..rows.end]);
         let falls = values.iter().zip(values.iter().skip(1)).fold(false, |any, (a, b)| any | (b < a));
@@ -113,12 +113,12 @@ impl FloatBuckets {
     /// The same in buckets of a coarser resolution. Columns that cannot be told of it are left out.
     pub fn coarsen(&self, resolution_ms: i64) -> FloatBuckets {
         let mut coarse = FloatBuckets::default();
-        self.coarsen_runs(&Runs::of(&self.ends, resolution_ms), &mut coarse);
+        self.coarsen_runs(&BucketRuns::of(&self.ends, resolution_ms), &mut coarse);
         coarse
     }
 
     /// The same, with the runs of the ends here, in place of what `coarse` holds.
-    pub fn coarsen_runs(&self, runs: &Runs, coarse: &mut FloatBuckets) {
+    pub fn coarsen_runs(&self, runs: &BucketRuns, coarse: &mut FloatBuckets) {
         coarse.clear(self.has.mergeable());
         coarse.reserve(runs.ends.len());
         if self.counts.contains(&0) {
@@ -152,7 +152,7 @@ impl FloatBuckets {
 
     /// What is known of steps: those inside the buckets here, all of which have samples, and those from one to the next. Columns that
     /// need ends are there only with them.
-    fn coarsen_steps(&self, runs: &Runs, coarse: &mut FloatBuckets) {
+    fn coarsen_steps(&self, runs: &BucketRuns, coarse: &mut FloatBuckets) {
         let has = coarse.has;
         let step_to = |row: usize| (self.lasts[row - 1], self.firsts[row]);
         if has.contains(Columns::LOST) {
@@ -262,7 +262,7 @@ mod tests {
 
         #[test]
         fn used_buffers_hold_nothing_of_what_was_in_them(lists in prop::collection::vec((samples(), 0u16..512, 1i64..4), 1..6)) {
-            let (mut runs, mut coarse) = (Runs::default(), FloatBuckets::default());
+            let (mut runs, mut coarse) = (BucketRuns::default(), FloatBuckets::default());
             let times = BucketTimes { ends: vec![1, 2], counts: vec![3, 0], firsts: vec![1, 2], lasts: vec![1, 2], stale_at: vec![NEVER, 2] };
             let part = TimesPart { times: times.into(), rows: 0..2 };
             for (samples, has, minutes) in lists {
@@ -287,7 +287,7 @@ mod tests {
 
         #[test]
         fn runs_are_found_again_for_other_times(lists in prop::collection::vec((prop::collection::btree_set(0i64..500, 0..9), 1i64..3), 1..9)) {
-            let mut kept = Runs::default();
+            let mut kept = BucketRuns::default();
             for (times, tens) in lists {
                 let times: Vec<i64> = times.into_iter().collect();
                 kept.find(&times, tens * 10);

@@ -15,7 +15,7 @@ mod times;
 #[cfg(test)]
 mod tests;
 
-pub use columns::Runs;
+pub use columns::BucketRuns;
 pub use float_state::FloatState;
 pub use floats::FloatBuckets;
 pub use histograms::{HistogramBuckets, HistogramState};

@@ -12,7 +12,7 @@ use super::segment_reader::LookUp;
 use super::segment_writer::MetricsSegmentWriter;
 use super::visible::VisibleSegment;
 use super::walk::{Places, Walk};
-use crate::model::rollup::{Columns, FloatBuckets, HistogramBuckets, Runs};
+use crate::model::rollup::{BucketRuns, Columns, FloatBuckets, HistogramBuckets};
 use crate::model::{MetricType, TimeRange};
 use crate::storage::errors::MergeError;
 use crate::storage::segment::SegmentMeta;
@@ -86,7 +86,7 @@ pub fn roll_up<W: Write>(
 struct Buffers {
     samples: SampleBuffer,
     run: SampleBuffer,
-    runs: Runs,
+    runs: BucketRuns,
     new: FloatBuckets,
     /// In the finest resolution.
     floats: FloatBuckets,
@@ -95,7 +95,7 @@ struct Buffers {
 /// The buckets of a series in a coarser resolution; kept in the same way.
 #[derive(Default)]
 struct Level {
-    runs: Runs,
+    runs: BucketRuns,
     floats: FloatBuckets,
 }
 
