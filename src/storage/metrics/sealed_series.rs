@@ -100,14 +100,18 @@ impl SealedSeries {
         let (let_go, shards) = take_let_go(registries);
         drop(shards);
         self.forget(&let_go);
-        let is_held = |place: &Place| heads[place.shard as usize].holds(place.id);
+        // By id. Places are in another order, and a bit of each head lies closer together than its slots.
+        let mut rest: Vec<Vec<bool>> = heads.iter().map(|head| held_by(head)).collect();
+        let mut is_held =
+            |place: &Place| rest[place.shard as usize].get_mut(place.id as usize).is_some_and(std::mem::take);
         let held = (0..).zip(self.order.places()).filter(|(_, place)| is_held(place)).map(|(at, _)| at);
         self.asked = RoaringBitmap::from_sorted_iter(held).expect("places increase");
-        let series_count = heads.iter().map(|head| head.series_ids().count() as u64).sum();
-        if self.asked.len() < series_count {
-            self.insert(self.unknown(heads), registries);
+        let new = places_of(&rest);
+        if !new.is_empty() {
+            let series_count = self.asked.len() + new.len() as u64;
+            self.insert(new, registries);
+            assert_eq!(self.asked.len(), series_count, "what a generation holds is registered");
         }
-        assert_eq!(self.asked.len(), series_count, "a series is registered as long as a generation holds it");
     }
 
     /// Leaves those out that have nothing in the range.
@@ -123,26 +127,6 @@ impl SealedSeries {
     fn forget(&mut self, let_go: &[RoaringBitmap]) {
         let moved = self.order.let_go(let_go);
         self.follow(&moved);
-    }
-
-    /// The series of these heads that have no place in the order.
-    fn unknown(&self, heads: &[Arc<Head>]) -> Vec<Place> {
-        let mut is_known: Vec<Vec<bool>> = vec![Vec::new(); heads.len()];
-        for place in self.order.places() {
-            let (of_shard, id) = (&mut is_known[place.shard as usize], place.id as usize);
-            if of_shard.len() <= id {
-                of_shard.resize(id + 1, false);
-            }
-            of_shard[id] = true;
-        }
-        let shards = (0..).zip(heads).zip(&is_known);
-        shards
-            .flat_map(|((shard, head), is_known)| {
-                let unknown =
-                    head.series_ids().filter(|&id| !is_known.get(id as usize).is_some_and(|known| *known));
-                unknown.map(move |id| Place { shard, id })
-            })
-            .collect()
     }
 
     /// Puts new series in the order, all of which are asked for.
@@ -192,6 +176,25 @@ impl Part {
     pub(super) fn absent(&self) -> RoaringBitmap {
         self.index.as_ref().map(|index| index.others_than(&self.series)).unwrap_or_default()
     }
+}
+
+/// Whether a head holds a series, by id.
+fn held_by(head: &Head) -> Vec<bool> {
+    let mut is_held = Vec::new();
+    for id in head.series_ids() {
+        is_held.resize(id as usize + 1, false);
+        is_held[id as usize] = true;
+    }
+    is_held
+}
+
+/// The series that are marked, by shard and id.
+fn places_of(marked: &[Vec<bool>]) -> Vec<Place> {
+    let of_shard = |(shard, marked): (u32, &Vec<bool>)| {
+        let marked = (0..).zip(marked).filter(|(_, marked)| **marked);
+        marked.map(|(id, _)| Place { shard, id }).collect::<Vec<_>>()
+    };
+    (0..).zip(marked).flat_map(of_shard).collect()
 }
 
 /// What the registries let go of since this was asked for last, and the registries, which let go of no more meanwhile.
