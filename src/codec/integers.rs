@@ -19,7 +19,7 @@ use super::{Effort, Malformed, take, take_count, take_u8};
 
 const EXCEPTIONS: u8 = 0x80;
 
-/// Of a million series each has about eight samples in a segment. To set up room for a whole group takes longer than to write
+/// Of a million series each has about twelve samples in a segment. To set up room for a whole group takes longer than to write
 /// so few.
 const FEW: usize = 16;
 

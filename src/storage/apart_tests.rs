@@ -98,6 +98,27 @@ fn a_few_late_samples_of_another_day_are_one_segment() {
 }
 
 #[test]
+fn a_late_sample_in_each_generation_is_no_reason_to_forget_the_index() {
+    let (store, mut model) = (open(Arc::new(FaultyFs::default()), Path::new("/d")), Contents::new());
+    for round in 0..3 {
+        append_round(&store, &mut model, 10, round);
+        let late = [(3, NOON - DAY + round, 1)];
+        append_and_wait(&store, &late);
+        note(&mut model, &late);
+        if round == 2 {
+            append_round(&store, &mut model, 11, round + 1);
+        }
+        store.seal(NOON).unwrap();
+    }
+    let days: Vec<_> =
+        store.view.load().segments.iter().map(|s| (s.entry.partition, s.entry.series)).collect();
+    let [before, day] = [NOON - DAY, NOON].map(partition_of);
+    let known = [(before, 1), (day, 10)];
+    assert_eq!(days, [&known[..], &known, &known, &[(day, 1)]].concat(), "the eleventh is apart from those");
+    assert!(contents(&store) == model);
+}
+
+#[test]
 fn a_seal_that_fails_at_its_second_segment_leaves_no_file_and_is_done_again() {
     let disk = FaultyFs::default();
     let (store, mut model) = (open(Arc::new(disk.clone()), Path::new("/d")), Contents::new());

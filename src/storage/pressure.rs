@@ -15,7 +15,7 @@ use super::generation::Generation;
 pub(super) const WAIT_FOR_SEAL: Duration = Duration::from_secs(5);
 
 /// What a seal costs is mostly a cost of each series where they have fewer samples than this. So many steady ones of whole
-/// numbers take as much memory as one: the block that a stream begins with.
+/// numbers fit into the block that a stream begins with, which the first one takes.
 const ROWS_OF_SERIES_MIN: u64 = 12;
 
 pub(super) struct Pressure {

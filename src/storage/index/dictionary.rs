@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 
+use super::texts::Texts;
 use crate::codec::varint::{read_u64, write_u64};
 use crate::codec::{Malformed, put_text, take_count, take_text};
 use crate::storage::segment::{Section, SegmentError};
@@ -86,6 +87,65 @@ pub struct Dictionary<'a> {
     pub len: u64,
     pub value_count: u32,
     pub series_count: u32,
+}
+
+/// Stands at a value, or behind the last; holds a block of them.
+pub struct ValuesCursor<'a> {
+    dictionary: Dictionary<'a>,
+    next_block: u32,
+    block: Texts,
+    /// Of the value in the block.
+    at: usize,
+    /// The value before those of the block.
+    last: String,
+}
+
+impl<'a> Dictionary<'a> {
+    /// Stands at the first value.
+    pub fn cursor(self) -> Result<ValuesCursor<'a>, SegmentError> {
+        let (block, last) = Default::default();
+        let mut cursor = ValuesCursor { dictionary: self, next_block: 0, block, at: 0, last };
+        cursor.load()?;
+        Ok(cursor)
+    }
+}
+
+impl ValuesCursor<'_> {
+    /// None behind the last value. No value is empty, and each is behind the one before.
+    pub fn current(&self) -> Option<&str> {
+        self.block.get(self.at)
+    }
+
+    pub fn advance(&mut self) -> Result<(), SegmentError> {
+        self.at += 1;
+        if self.at >= self.block.len() { self.load() } else { Ok(()) }
+    }
+
+    /// Goes to the next block.
+    fn load(&mut self) -> Result<(), SegmentError> {
+        self.block.clear();
+        self.at = 0;
+        if self.next_block == self.dictionary.block_count() {
+            return Ok(());
+        }
+        let ValuesCursor { dictionary, block, last, .. } = self;
+        let mut is_in_order = true;
+        let _ = dictionary.scan_block(self.next_block, &mut |_, value, _| {
+            is_in_order &= **last < *value;
+            last.clear();
+            last.push_str(value);
+            block.push(value);
+            ControlFlow::Continue(())
+        })?;
+        self.next_block += 1;
+        match is_in_order {
+            true => Ok(()),
+            false => Err(self
+                .dictionary
+                .section
+                .damaged(self.dictionary.offset, Malformed("values of a label are not in order"))),
+        }
+    }
 }
 
 impl Dictionary<'_> {

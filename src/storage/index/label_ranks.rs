@@ -1,13 +1,13 @@
 //! The labels of several indexes by one numbering that keeps their order, so that series of these are compared and written
 //! without a look at a text.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
-use std::ops::{ControlFlow, Range};
+use std::collections::BTreeMap;
+use std::ops::Range;
 
+use super::dictionary::ValuesCursor;
 use super::forward::ForwardChunk;
 use super::reader::Index;
-use crate::codec::Malformed;
+use super::texts::Texts;
 use crate::storage::segment::{LastChunk, SegmentError};
 
 /// All their labels in order, by name and value: the number of each is its rank.
@@ -32,11 +32,10 @@ pub struct RankedLabels<'a> {
     chunk: LastChunk<ForwardChunk>,
 }
 
-/// Many of them, without an allocation for each.
-#[derive(Default)]
-struct Texts {
-    text: String,
-    ends: Vec<usize>,
+/// The values of a name in one index, and the ranks of those that are behind.
+struct Values<'a> {
+    cursor: ValuesCursor<'a>,
+    ranks: Vec<u32>,
 }
 
 impl LabelRanks {
@@ -49,34 +48,31 @@ impl LabelRanks {
         };
         let mut labels: Vec<_> = indexes.iter().map(of_index).collect::<Result<_, _>>()?;
         for (name, holders) in names_of(indexes)? {
-            let lists: Vec<Texts> =
-                holders.iter().map(|&(at, number)| values(indexes[at], number)).collect::<Result<_, _>>()?;
-            let of_lists = ranks.add_name(name, &lists);
-            for ((at, number), of_list) in holders.into_iter().zip(of_lists) {
-                labels[at].ranks[number as usize] = of_list;
+            let values_of = |&(at, number): &(usize, u32)| -> Result<Values<'a>, SegmentError> {
+                Ok(Values { cursor: indexes[at].dictionary(number)?.cursor()?, ranks: Vec::new() })
+            };
+            let values = holders.iter().map(values_of).collect::<Result<_, _>>()?;
+            for ((at, number), of_values) in holders.into_iter().zip(ranks.add_name(name, values)?) {
+                labels[at].ranks[number as usize] = of_values;
             }
         }
         Ok((ranks, labels))
     }
 
-    /// Adds a name with the values of some lists in order; answers with the ranks of each list's.
-    fn add_name(&mut self, text: String, lists: &[Texts]) -> Vec<Vec<u32>> {
-        let mut ranks: Vec<Vec<u32>> = lists.iter().map(|list| Vec::with_capacity(list.len())).collect();
-        let next =
-            |list: usize, at: usize| (at < lists[list].len()).then(|| Reverse((lists[list].get(at), list)));
-        let mut least: BinaryHeap<_> = (0..lists.len()).filter_map(|list| next(list, 0)).collect();
+    /// Adds a name and all these values of it; answers with the ranks of each list's.
+    fn add_name(&mut self, text: String, mut lists: Vec<Values<'_>>) -> Result<Vec<Vec<u32>>, SegmentError> {
         let first = self.values.len() as u32;
-        let mut last = None;
-        while let Some(Reverse((value, list))) = least.pop() {
-            if last != Some(value) {
-                self.values.push(value);
-                last = Some(value);
+        while let Some(least) = lists.iter().filter_map(|values| values.cursor.current()).min() {
+            let rank = self.values.len();
+            self.values.push(least);
+            let value = self.values.get(rank);
+            for values in lists.iter_mut().filter(|values| values.cursor.current() == value) {
+                values.ranks.push(rank as u32);
+                values.cursor.advance()?;
             }
-            ranks[list].push(self.values.len() as u32 - 1);
-            least.extend(next(list, ranks[list].len()));
         }
         self.names.push(RankedName { text, labels: first..self.values.len() as u32 });
-        ranks
+        Ok(lists.into_iter().map(|values| values.ranks).collect())
     }
 
     pub fn label_count(&self) -> usize {
@@ -90,7 +86,7 @@ impl LabelRanks {
 
     /// The value of a label.
     pub fn value(&self, rank: u32) -> &str {
-        self.values.get(rank as usize)
+        self.values.get(rank as usize).expect("there is such a label")
     }
 
     /// The value that one of these labels has of a name; empty if none has.
@@ -112,23 +108,6 @@ fn names_of(indexes: &[&Index]) -> Result<BTreeMap<String, Vec<(usize, u32)>>, S
     Ok(names)
 }
 
-/// The values of a name, each behind the one before.
-fn values(index: &Index, name: u32) -> Result<Texts, SegmentError> {
-    let (mut values, mut is_in_order) = (Texts::default(), true);
-    let dictionary = index.dictionary(name)?;
-    dictionary.scan_from("", |_, value, _| {
-        is_in_order &= values.len().checked_sub(1).map_or("", |last| values.get(last)) < value;
-        values.push(value);
-        ControlFlow::Continue(())
-    })?;
-    if !is_in_order || values.len() != index.value_count(name)? as usize {
-        return Err(dictionary
-            .section
-            .damaged(dictionary.offset, Malformed("values of a label are not in order")));
-    }
-    Ok(values)
-}
-
 impl RankedLabels<'_> {
     /// Puts the labels of a series into `labels`, in the order of their names.
     pub fn read(&mut self, ordinal: u32, labels: &mut Vec<u32>) -> Result<(), SegmentError> {
@@ -137,21 +116,5 @@ impl RankedLabels<'_> {
         labels
             .extend(chunk.labels(row).iter().map(|&(name, value)| self.ranks[name as usize][value as usize]));
         Ok(())
-    }
-}
-
-impl Texts {
-    fn push(&mut self, text: &str) {
-        self.text.push_str(text);
-        self.ends.push(self.text.len());
-    }
-
-    fn len(&self) -> usize {
-        self.ends.len()
-    }
-
-    fn get(&self, at: usize) -> &str {
-        let start = if at == 0 { 0 } else { self.ends[at - 1] };
-        &self.text[start..self.ends[at]]
     }
 }

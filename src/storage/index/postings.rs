@@ -32,9 +32,11 @@ pub fn decode(mut bytes: &[u8], count: usize, series_count: u32) -> Result<Roari
     let bytes = &mut bytes;
     let bitmap = match take_u8(bytes)? {
         GAPS => {
-            let mut ordinals = Vec::with_capacity(count.min(series_count as usize));
+            let count = count.min(series_count as usize);
+            // Of each 128 integers two bytes at least are there.
+            let mut ordinals = Vec::with_capacity(count.min(bytes.len().saturating_mul(64)));
             let mut is_inside = true;
-            integers::for_each_group(bytes, count.min(series_count as usize), |group| {
+            integers::for_each_group(bytes, count, |group| {
                 is_inside &= group.iter().all(|o| (0..i64::from(series_count)).contains(o));
                 ordinals.extend(group.iter().map(|&o| o as u32));
             })?;

@@ -188,6 +188,10 @@ impl Index {
             for who in holders {
                 self.ordinals(who)?;
             }
+            let mut values = self.dictionary(name)?.cursor()?;
+            while values.current().is_some() {
+                values.advance()?;
+            }
         }
         for ordinal in (0..self.series_count()).step_by(CHUNK_ROWS) {
             self.row(&mut LastChunk::default(), ordinal)?;

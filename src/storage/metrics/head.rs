@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 
 use super::SampleBuffer;
 use super::merge::{merge_floats, merge_histograms};
-use super::stream::{STREAM_BYTES_MIN, StreamWriter, next_block, read_stream};
+use super::stream::{STREAM_BYTES_MIN, StreamWriter, first_time, next_block, read_stream};
 use super::words::{Aside, Slot, SlotTable, WordArena};
 use crate::model::{Exemplar, Histogram, TimeRange, Timestamp};
 use crate::storage::partition::{partition_of, partition_range};
@@ -208,6 +208,10 @@ impl Head {
 
     /// Whether some of them lie in the range.
     pub fn holds_in(&self, id: u32, range: TimeRange) -> bool {
+        let first = self.slots.get(id).and_then(|slot| first_time(&self.arena, slot));
+        if first.is_some_and(|time| range.contains(time)) {
+            return true;
+        }
         let mut samples = SampleBuffer::default();
         self.read(id, range, &mut samples);
         !samples.is_empty() || !self.exemplars(id, range).is_empty()

@@ -216,13 +216,16 @@ mod tests {
         #[test]
         fn it_is_the_index_of_the_labels_of_what_is_left(
             segments in series_of_segments(), hidden in prop::option::weighted(0.3, prop::collection::btree_set(0usize..12, 1..4)),
+            absent in prop::collection::btree_set((0usize..5, 0usize..12), 0..6),
         ) {
             let (hidden, mut expected) = (hidden.unwrap_or_default(), Samples::new());
             let mut inputs = Vec::new();
             for (at, series) in segments.iter().enumerate() {
-                let samples = samples(series, at as i64 * MINUTE);
+                let mut samples = samples(series, at as i64 * MINUTE);
+                // Named by the index alone.
+                samples.iter_mut().filter(|(number, _)| absent.contains(&(at, **number))).for_each(|(_, samples)| samples.clear());
                 inputs.push(open(file(&samples), &hidden));
-                let visible = samples.into_iter().filter(|(number, _)| !hidden.contains(number));
+                let visible = samples.into_iter().filter(|(number, of)| !hidden.contains(number) && !of.is_empty());
                 visible.for_each(|(number, samples)| expected.entry(number).or_default().extend(samples));
             }
             let merged = merge_segments(&inputs, (1, 9), Effort::Fast, Vec::new(), || false).unwrap();

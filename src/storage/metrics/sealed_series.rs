@@ -42,7 +42,7 @@ pub(in crate::storage) struct Part {
     series: RoaringBitmap,
     /// One of these series, and few others.
     index: Option<WrittenIndex>,
-    /// Not those beside an index, nor those that have something at other times: just these will hardly come again.
+    /// Not those beside an index, nor a few that have something at other times: just these will hardly come again.
     may_come_again: bool,
 }
 
@@ -63,20 +63,21 @@ impl SealedSeries {
     ) -> Vec<Part> {
         self.ask_for(heads, registries);
         let times = TimeRange::around(heads.iter().map(|head| head.time_range()));
-        let is_all = range.intersect(&times) == times;
-        if !is_all {
+        let held = self.asked.len();
+        if range.intersect(&times) != times {
             self.ask_for_those_in(range, heads);
         }
+        let are_most = (held - self.asked.len()) * ONE_ODD_OF <= held;
         let known = self.written.iter().map(|written| &written.index).filter(|index| self.fits(index));
         let known = known.min_by_key(|index| (index.series() ^ &self.asked).len()).cloned();
         let (others, known_part) = match known {
             Some(index) => {
                 let (others, series) = (&self.asked - index.series(), &self.asked & index.series());
-                (others, Some(Part { series, index: Some(index), may_come_again: is_all }))
+                (others, Some(Part { series, index: Some(index), may_come_again: are_most }))
             }
             None => (self.asked.clone(), None),
         };
-        let may_come_again = is_all && known_part.is_none();
+        let may_come_again = are_most && known_part.is_none();
         let others = Some(others).filter(|others| !others.is_empty());
         let others = others.map(|series| Part { series, index: None, may_come_again });
         known_part.into_iter().chain(others).collect()
@@ -85,9 +86,9 @@ impl SealedSeries {
     /// Whether what is asked for may have this index.
     fn fits(&self, index: &WrittenIndex) -> bool {
         let known = index.series().intersection_len(&self.asked);
-        let odd = (self.asked.len() - known, index.series_count() - known);
+        let (others, absent) = (self.asked.len() - known, index.series_count() - known);
         let are_few = |odd: u64| odd * ONE_ODD_OF <= self.asked.len();
-        odd == (0, 0) || self.asked.len() >= MANY && are_few(odd.0) && are_few(odd.1)
+        others + absent == 0 || self.asked.len() >= MANY && are_few(others) && are_few(absent)
     }
 
     /// The series of a part, in the order of labels. Valid until the next parts are asked for.
@@ -370,6 +371,42 @@ mod tests {
         let of = |count| heads(&registries, &BTreeSet::from_iter(0..count), 1000);
         seal(&of(1), &registries, &mut known);
         assert_eq!(self::shape(&of(2), &registries, &mut known), [(2, None)]);
+    }
+
+    /// Whether a generation is sealed as plainly as can be, with what its parts have.
+    fn assert_sealed_right(heads: &[Arc<Head>], registries: &[SharedRegistry], known: &mut SealedSeries) {
+        for (part, bytes) in sealed(heads, registries, TimeRange::ALL, known) {
+            let samples = samples_of(heads, registries, TimeRange::ALL, (known, &part));
+            assert_eq!(bytes, plainly_sealed(&samples, &part));
+            let segment = opened(bytes);
+            assert_tells_of(&segment, &samples);
+            known.sealed_into(part, &segment);
+        }
+    }
+
+    #[test]
+    fn an_index_serves_although_some_of_its_series_were_let_go() {
+        let (registries, mut known) = (registries(), SealedSeries::default());
+        let mut left = BTreeSet::from_iter(0..20u32);
+        seal(&heads(&registries, &left, 1000), &registries, &mut known);
+        let let_go = |number: u32| {
+            let (registry, id) = (&registries[number as usize % SHARDS], number / SHARDS as u32);
+            registry.mark_retiring(&[id]);
+            registry.release(&registry.retire(&[id], |_| true));
+        };
+        // The first one, the last one, and two that are neighbours in the order.
+        for (number, absent) in [(0, 1), (19, 2), (6, 3), (11, 4)] {
+            let_go(number);
+            left.remove(&number);
+            let generation = heads(&registries, &left, 2000 + i64::from(number) * 100);
+            assert_eq!(shape(&generation, &registries, &mut known), [(20 - absent, Some(absent))]);
+            assert_sealed_right(&generation, &registries, &mut known);
+        }
+        // Others have their ids now, and one that was let go is back.
+        left.extend([6, 40, 41]);
+        let generation = heads(&registries, &left, 9000);
+        assert_eq!(shape(&generation, &registries, &mut known), [(16, Some(4)), (3, None)]);
+        assert_sealed_right(&generation, &registries, &mut known);
     }
 
     #[test]

@@ -208,12 +208,11 @@ impl MetricsSegment {
     fn verify_absent(&self) -> Result<(), SegmentError> {
         for ordinal in self.absent()? {
             let (chunk, row) = self.row(ordinal)?;
-            let SeriesBlocks { floats, histograms, exemplars, .. } = chunk.of(row);
-            if !(floats.is_empty() && histograms.is_empty() && exemplars.is_empty()) {
-                return Err(self
-                    .segment
-                    .section(ABSENT)?
-                    .damaged(0, Malformed("a series is there and absent")));
+            let SeriesBlocks { floats, histograms, exemplars, starts } = chunk.of(row);
+            let is_there = !(floats.is_empty() && histograms.is_empty() && exemplars.is_empty());
+            if is_there || starts.is_some() {
+                let section = self.segment.section(ABSENT)?;
+                return Err(section.damaged(0, Malformed("a series is there and absent")));
             }
         }
         Ok(())

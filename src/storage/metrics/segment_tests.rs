@@ -248,6 +248,10 @@ fn sample() -> Model {
             .map(|t| (t * 15_000 + i64::from(i % 2) * t % 3, value(t)))
             .collect();
         let mut content = Content { floats, ..Content::default() };
+        if i == 5 {
+            // Named by the index alone.
+            content.floats.clear();
+        }
         if i == 4 {
             content.starts = vec![(0, -500), (45_000, 30_000)];
             let histogram = Histogram {
@@ -335,9 +339,12 @@ fn foreign_bytes_behind_right_checksums_never_panic() {
                 let _ = segment.starts(ordinal);
             }
             let matcher = Matcher::new("instance", MatchOp::Regex, ".*[2-7]").unwrap();
-            let _ = segment.select(&[matcher], &Lookout::new(&StopSign::never()));
             let _ = segment.metadata();
             let _ = segment.verify();
+            let (visible, never) = (VisibleSegment::whole(Arc::new(segment)), StopSign::never());
+            let _ = visible.select(&[matcher], &Lookout::new(&never));
+            let _ = visible.label_names(&[], &Lookout::new(&never));
+            let _ = visible.label_values("instance", &[], &Lookout::new(&never));
         }
     }
 }

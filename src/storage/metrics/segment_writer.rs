@@ -151,7 +151,8 @@ impl<W: Write> MetricsSegmentWriter<W> {
     }
 
     fn end_series(&mut self, series: SeriesRow) {
-        if series.float_blocks + series.histogram_blocks + series.exemplar_blocks == 0 {
+        let blocks = series.float_blocks + series.histogram_blocks + series.exemplar_blocks;
+        if blocks == 0 && series.starts == 0 {
             self.absent.insert(self.meta.series_count as u32);
         }
         self.meta.series_count += 1;

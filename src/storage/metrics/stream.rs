@@ -227,6 +227,11 @@ pub(super) fn next_block(arena: &WordArena, block: u32) -> Option<u32> {
     unlink(arena.load(block)).map(|(next, _)| next)
 }
 
+/// The time of the first sample, if there is one.
+pub(super) fn first_time(arena: &WordArena, slot: Slot<'_>) -> Option<Timestamp> {
+    slot.first_block().map(|block| arena.load(block + 1) as Timestamp)
+}
+
 /// Visits the published samples of a stream in order of time.
 pub(super) fn read_stream(arena: &WordArena, slot: Slot<'_>, mut visit: impl FnMut(Timestamp, u64)) {
     let (first_block, count) = slot.stream();
@@ -337,6 +342,7 @@ mod tests {
         }
         let mut read = Vec::new();
         read_stream(&arena, Slot(&word), |time, bits| read.push((time, bits)));
+        assert_eq!(first_time(&arena, Slot(&word)), read.first().map(|sample| sample.0));
         read
     }
 

@@ -103,7 +103,7 @@ impl VisibleSegment {
 
     /// The series that all matchers let through and of which something may be left.
     pub fn select(&self, matchers: &[Matcher], lookout: &Lookout<'_>) -> Result<RoaringBitmap, SegmentError> {
-        let (found, left_out) = (self.segment.select(matchers, lookout)?, self.left_out()?);
+        let (found, left_out) = (self.segment.select(matchers, lookout)?, self.left_out());
         Ok(if left_out.is_empty() { found } else { found - &*left_out })
     }
 
@@ -114,7 +114,7 @@ impl VisibleSegment {
     ) -> Result<Vec<String>, SegmentError> {
         let index = self.segment.index();
         match matchers {
-            [] => index.label_names_without(&*self.left_out()?, lookout),
+            [] => index.label_names_without(&self.left_out(), lookout),
             _ => index.label_names_of(&self.select(matchers, lookout)?, lookout),
         }
     }
@@ -127,19 +127,19 @@ impl VisibleSegment {
     ) -> Result<Vec<String>, SegmentError> {
         let index = self.segment.index();
         match matchers {
-            [] => index.label_values_without(name, &*self.left_out()?, lookout),
+            [] => index.label_values_without(name, &self.left_out(), lookout),
             _ => index.label_values_of(name, &self.select(matchers, lookout)?, lookout),
         }
     }
 
-    /// Series that the index names, of which nothing was written or nothing is left.
-    pub(super) fn left_out(&self) -> Result<Cow<'_, RoaringBitmap>, SegmentError> {
-        let absent = self.segment.absent()?;
-        Ok(match (absent.is_empty(), self.gone.is_empty()) {
-            (_, true) => Cow::Borrowed(absent),
-            (true, _) => Cow::Borrowed(&self.gone),
-            _ => Cow::Owned(absent | &self.gone),
-        })
+    /// Series that the index names, of which nothing was written or nothing is left. Who is absent is told by their blocks, too:
+    /// where the list is damaged, their labels are listed and no sample is found, and the others are not touched.
+    pub(super) fn left_out(&self) -> Cow<'_, RoaringBitmap> {
+        match self.segment.absent() {
+            Ok(absent) if self.gone.is_empty() => Cow::Borrowed(absent),
+            Ok(absent) if !absent.is_empty() => Cow::Owned(absent | &self.gone),
+            _ => Cow::Borrowed(&self.gone),
+        }
     }
 
     /// As [`LookUp::sample_count`], of what is visible.

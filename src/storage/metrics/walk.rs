@@ -15,7 +15,7 @@ pub(super) struct Walk<'a> {
     groups: Vec<Group<'a>>,
     /// Of the labels of all groups; of one alone as soon as somebody wants them.
     ranks: Option<LabelRanks>,
-    /// Of the series it stands at, by rank; of one group alone as `ranks`.
+    /// Of the series it stands at, by rank; of one group alone empty until somebody wants them.
     labels: Vec<u32>,
     /// Of some series of the only group there is nothing to be seen.
     lacks_some: bool,
@@ -47,7 +47,7 @@ impl<'a> Walk<'a> {
                 None => groups.push(Group::new(place, segment)),
             }
         }
-        let lacks_some = groups.len() == 1 && lack_some(&visible)?;
+        let lacks_some = groups.len() == 1 && lack_some(&visible);
         let mut walk = Walk { segments, groups, ranks: None, labels: Vec::new(), lacks_some };
         if walk.groups.len() > 1 {
             walk.rank_labels()?;
@@ -157,13 +157,11 @@ fn have_same_series(one: &MetricsSegment, other: &MetricsSegment) -> bool {
 }
 
 /// Whether of some series, which all of these segments name, there is nothing in any of them.
-fn lack_some(visible: &[&VisibleSegment]) -> Result<bool, SegmentError> {
+fn lack_some(visible: &[&VisibleSegment]) -> bool {
     let (first, others) = visible.split_first().expect("somebody walks");
-    let mut left_out = first.left_out()?.into_owned();
-    for other in others {
-        left_out &= &*other.left_out()?;
-    }
-    Ok(!left_out.is_empty())
+    let mut left_out = first.left_out().into_owned();
+    others.iter().for_each(|other| left_out &= &*other.left_out());
+    !left_out.is_empty()
 }
 
 /// Makes `labels` those of the series that comes next in any of them, if there is one, and leaves it behind.
