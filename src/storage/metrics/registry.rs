@@ -203,6 +203,11 @@ impl Registry {
         }
     }
 
+    /// How many values a label has.
+    pub fn value_count(&self, name: &str) -> usize {
+        self.settled().values(name).map_or(0, Values::len)
+    }
+
     /// How many series carry each value of a label, and how many values each label has; for the status page.
     pub fn label_statistics(&self, mut visit: impl FnMut(&str, &str, u64)) {
         let inner = self.settled();
