@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::fs::{Fs, RealFs};
 use super::live::LiveSegment;
-use super::manifest::{GENERATION_MAX, SegmentEntry, read_edits};
+use super::manifest::{GENERATION_MAX, SEQ_MAX, SegmentEntry, read_edits};
 use super::segment::{Segment, SegmentError};
 use super::tier_dirs::{TierDirs, TierOptions, is_name_of_ours};
 use super::wal::{FileLog, GenerationReport, generation_dir, generation_of, replay_generation};
@@ -198,8 +198,9 @@ impl Check<'_> {
                 file_bytes: 0,
                 reserve_bytes: 0,
             };
-            match replay_generation(&log, generation, &mut |_| {}) {
-                Ok(report) => self.generation(generation, report),
+            let mut max_seq = 0;
+            match replay_generation(&log, generation, &mut |frame| max_seq = max_seq.max(frame.header.seq)) {
+                Ok(report) => self.generation(generation, max_seq, report),
                 // A running server removes what it has sealed.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(source) => {
@@ -210,7 +211,11 @@ impl Check<'_> {
         Ok(())
     }
 
-    fn generation(&mut self, generation: u64, report: GenerationReport) {
+    fn generation(&mut self, generation: u64, max_seq: u64, report: GenerationReport) {
+        if max_seq > SEQ_MAX {
+            let path = generation_dir(self.data_dir, generation);
+            self.damage(format!("{}: no record gets to the sequence number {max_seq}", path.display()));
+        }
         self.report.generations += 1;
         self.report.records += report.frames;
         for damage in report.damage {
@@ -250,7 +255,7 @@ fn agrees(entry: &SegmentEntry, segment: &Result<Segment, SegmentError>) -> Resu
 mod tests {
     use std::collections::BTreeMap;
 
-    use super::super::damage_tests::data_directory;
+    use super::super::damage_tests::{data_directory, frame_of};
     use super::super::fs::faulty::FaultyFs;
     use super::*;
 
@@ -325,6 +330,22 @@ mod tests {
         over.insert("/d/hot/metrics-000000009999.seg".into(), files[first].clone());
         let (found, _) = findings(over);
         assert!(matches!(&found[..], [Finding::Oddity(text)] if text.contains("000000009999")), "{found:?}");
+    }
+
+    #[test]
+    fn a_record_of_a_number_that_nothing_can_come_after_is_damage() {
+        let of = |seq: u64| {
+            let mut files = data_directory();
+            let log = files.iter().find(|(path, _)| path.starts_with("/d/wal")).expect("there is a log");
+            let bytes = [&log.1[..32], &frame_of(seq, 400_000_000_000)].concat();
+            files.insert("/d/wal/400000000000/000000.wal".into(), bytes);
+            findings(files).0
+        };
+        let is_told = |found: &[Finding]| {
+            let text = "/d/wal/400000000000: no record gets to the sequence number 9223372036854775808";
+            found.contains(&Finding::Damage(text.to_owned()))
+        };
+        assert!(is_told(&of(SEQ_MAX + 1)) && !is_told(&of(SEQ_MAX)));
     }
 
     #[test]

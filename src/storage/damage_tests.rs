@@ -393,7 +393,7 @@ fn a_segment_whose_series_are_out_of_order_is_not_merged_and_parts_its_neighbour
 }
 
 /// As a frame whose checksums are right.
-fn frame_of(seq: u64, generation: u64) -> Vec<u8> {
+pub(super) fn frame_of(seq: u64, generation: u64) -> Vec<u8> {
     FrameBuffer::new().finish(FrameHeader { seq, signal: 1, shard: 0 }, generation)
 }
 
@@ -411,8 +411,10 @@ fn numbers_that_nothing_can_come_after_are_refused_and_names_that_are_none_left_
         files.insert(Path::new("/d/wal").join(name), bytes);
         open_files(files)
     };
-    for name in [u64::MAX.to_string(), "7".to_owned(), "notes".to_owned()] {
-        let store = with(&format!("{name}/000000.wal"), Vec::new()).unwrap();
+    // The last one is a generation, and of a number that nothing comes before.
+    for name in [u64::MAX.to_string(), "7".to_owned(), "notes".to_owned(), "400000000000".to_owned()] {
+        let frame = name.parse().map_or(Vec::new(), |generation| frame_of(0, generation));
+        let store = with(&format!("{name}/000000.wal"), frame).unwrap();
         assert_eq!(lines_of(&store), everything, "{name}");
         append_and_wait(&store, &[(1, NOON, 1)]);
         store.seal(NOON).unwrap();

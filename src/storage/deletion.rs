@@ -29,6 +29,9 @@ const TOMBSTONES_MAX: usize = 1000;
 /// Housekeeping writes segments anew when no deletion came for so long: who deletes many series does so one after the other.
 const DELETIONS_APART_MS: i64 = HOUR;
 
+/// With more than these it waits for nothing: who deletes all the time would be refused in the end.
+const TOMBSTONES_MANY: usize = TOMBSTONES_MAX / 2;
+
 /// Why nothing was deleted.
 #[derive(Debug, thiserror::Error)]
 pub enum DeletionError {
@@ -90,16 +93,21 @@ impl Store {
         result
     }
 
-    /// A segment that should be written anew without what was deleted, since no merge or roll-up is bound to do that.
+    /// A segment that should be written anew without what was deleted, since no merge or roll-up is bound to do that, or not soon
+    /// enough.
     pub(super) fn next_to_clean(&self, now: Timestamp) -> Option<Arc<LiveSegment>> {
-        if now.saturating_sub(self.deleted_at.load(Ordering::Relaxed)) < DELETIONS_APART_MS {
+        let view = self.view.load();
+        let are_many = view.tombstones.len() > TOMBSTONES_MANY;
+        // Below 0 where the clock was set back since.
+        let age = now.saturating_sub(self.deleted_at.load(Ordering::Relaxed));
+        if !are_many && (0..DELETIONS_APART_MS).contains(&age) {
             return None;
         }
         let is_due = |segment: &&Arc<LiveSegment>| {
-            let is_left_alone = segment.is_rollup() || segment.entry.level == FINAL;
+            let is_left_alone = are_many || segment.is_rollup() || segment.entry.level == FINAL;
             is_left_alone && !segment.is_unmergeable() && segment.is_under_a_tombstone()
         };
-        self.view.load().segments.iter().find(is_due).cloned()
+        view.segments.iter().find(is_due).cloned()
     }
 
     /// Writes it so. One that is damaged stays as it is.

@@ -283,6 +283,36 @@ fn what_was_deleted_leaves_files_that_nothing_else_would_write_anew() {
     assert_same(&open_real(dir.path()), &model, "opened again");
 }
 
+#[test]
+fn who_deletes_all_the_time_is_not_refused_in_the_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, mut model) = (open(Arc::new(RealFs), dir.path()), Contents::new());
+    take(&store, &mut model, &[(1, NOON, 1), (2, NOON, 1)]);
+    // The segment is of a level that merges are bound to take, if ever there is another.
+    (0..500).for_each(|_| delete(&store, &mut model, "1", TimeRange::ALL));
+    store.tidy(NOON);
+    assert_eq!(tombstone_count(&store), 500, "more may follow");
+    delete(&store, &mut model, "1", TimeRange::ALL);
+    store.tidy(NOON);
+    assert_eq!(tombstone_count(&store), 0);
+    assert_eq!(found(&store), model);
+}
+
+#[test]
+fn what_was_deleted_in_the_future_leaves_files_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, mut model) = (open(Arc::new(RealFs), dir.path()), Contents::new());
+    take(&store, &mut model, &[(1, NOON, 1), (2, NOON, 1)]);
+    store.compact(i64::MAX).unwrap();
+    store.delete_series(numbered("1"), TimeRange::ALL, NOON + DAY).unwrap();
+    forget(&mut model, "1", TimeRange::ALL);
+    store.tidy(NOON + DAY);
+    assert_eq!(tombstone_count(&store), 1, "more may follow");
+    store.tidy(NOON);
+    assert_eq!(tombstone_count(&store), 0, "the clock was set back");
+    assert_eq!(found(&store), model);
+}
+
 #[derive(Clone, Debug)]
 enum LongStep {
     Day(i64),

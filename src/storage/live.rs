@@ -219,9 +219,9 @@ impl LiveSegment {
         may_be && self.visible().map_or(true, |visible| visible.is_under(Cause::Deletion(seq)))
     }
 
-    /// Whether any may.
+    /// The same of all of them, at one look: there may be many.
     pub fn is_under_a_tombstone(&self) -> bool {
-        self.tombstones.iter().any(|tombstone| self.is_under(tombstone.seq))
+        !self.tombstones.is_empty() && self.visible().map_or(true, |visible| visible.is_under_any_deletion())
     }
 
     /// Whether rules let go of anything in it, and its whole partition is as old as they say.

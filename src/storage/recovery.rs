@@ -154,8 +154,9 @@ fn order_by_sequence(generations: &[Arc<Generation>]) {
             continue;
         }
         if min_seq >= next_begins {
-            generation.note_seq(next_begins - 1);
+            generation.note_seq(next_begins.saturating_sub(1));
         }
-        next_begins = min_seq.min(next_begins - 1);
+        // No frame of ours has the number 0, but a foreign one may.
+        next_begins = min_seq.min(next_begins.saturating_sub(1));
     }
 }

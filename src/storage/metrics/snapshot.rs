@@ -1,16 +1,15 @@
 //! Reading: heads and segments of one instant.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
 use super::found::Found;
 use super::merge::{merge_floats, merge_histograms};
 use super::registry::SharedRegistry;
 use super::sample_buffer::SampleBuffer;
-use super::united::united;
+use super::united::{Known, united};
 use super::visible::VisibleSegment;
 use super::writer::SharedMetadata;
 use crate::model::{Exemplar, Labels, Lookout, Matcher, MetricMetadata, StopSign, TimeRange, Timestamp};
@@ -221,14 +220,10 @@ impl MetricsSnapshot {
         });
         let values = united(in_segments, &lookout);
         let ranges = [range];
-        let mut registries = self.registries_in(&ranges).peekable();
-        if registries.peek().is_none() {
-            return Ok(values);
-        }
+        let registries = || self.registries_in(&ranges).map(|(_, registry)| registry);
         let known =
-            values.iter().map(String::as_str).take_while(|value| !lookout.gives_up_before(value.len()));
-        let known: HashSet<&str, RandomState> = known.collect();
-        let in_heads = registries.map(|(_, registry)| {
+            Known::of(&values, registries().map(|registry| registry.value_count(name)).sum(), &lookout);
+        let in_heads = registries().map(|registry| {
             let mut new = Vec::new();
             registry.label_values(name, matchers, &lookout, |value| {
                 if !known.contains(value) {

@@ -101,6 +101,11 @@ impl VisibleSegment {
         self.hidden.iter().any(|hidden| hidden.cause == cause)
     }
 
+    /// Whether a tombstone does.
+    pub fn is_under_any_deletion(&self) -> bool {
+        self.hidden.iter().any(|hidden| matches!(hidden.cause, Cause::Deletion(_)))
+    }
+
     /// The series that all matchers let through and of which something may be left.
     pub fn select(&self, matchers: &[Matcher], lookout: &Lookout<'_>) -> Result<RoaringBitmap, SegmentError> {
         let (found, left_out) = (self.segment.select(matchers, lookout)?, self.left_out());
