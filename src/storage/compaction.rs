@@ -79,8 +79,7 @@ impl Store {
         }
     }
 
-    /// Does the most urgent merge or roll-up, if one is due: days are merged, then rolled up, then their rollups merged. What was
-    /// deleted long ago goes last, since much of it has gone by then.
+    /// Does the most urgent merge or roll-up, if one is due: days are merged, then rolled up, then their rollups merged.
     pub(super) fn compact_step(&self, now: Timestamp) -> Result<bool, MaintenanceError> {
         let _one = self.merging.lock();
         let (raw, rollups): (Vec<_>, Vec<_>) =
@@ -93,8 +92,6 @@ impl Store {
             self.roll_up(&plan)?;
         } else if let Some(plan) = rollups.into_iter().find_map(plan) {
             self.merge(&plan)?;
-        } else if let Some(segment) = self.next_to_clean(now) {
-            self.clean(&segment)?;
         } else {
             return Ok(false);
         }

@@ -8,6 +8,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use super::compaction::FINAL;
 use super::errors::MergeError;
@@ -95,7 +96,7 @@ impl Store {
 
     /// A segment that should be written anew without what was deleted, since no merge or roll-up is bound to do that, or not soon
     /// enough.
-    pub(super) fn next_to_clean(&self, now: Timestamp) -> Option<Arc<LiveSegment>> {
+    fn next_to_clean(&self, now: Timestamp) -> Option<Arc<LiveSegment>> {
         let view = self.view.load();
         let are_many = view.tombstones.len() > TOMBSTONES_MANY;
         // Below 0 where the clock was set back since.
@@ -107,16 +108,40 @@ impl Store {
             let is_left_alone = are_many || segment.is_rollup() || segment.entry.level == FINAL;
             is_left_alone && !segment.is_unmergeable() && segment.is_under_a_tombstone()
         };
-        view.segments.iter().find(is_due).cloned()
+        // From behind the one that failed last, which so comes last, and the others get their turn.
+        let failed = self.uncleaned.load(Ordering::Relaxed);
+        let place = view.segments.iter().position(|segment| segment.entry.id == failed);
+        let (before, after) = view.segments.split_at(place.map_or(0, |failed| failed + 1));
+        after.iter().chain(before).find(is_due).cloned()
     }
 
-    /// Writes it so. One that is damaged stays as it is.
-    pub(super) fn clean(&self, segment: &Arc<LiveSegment>) -> Result<(), MaintenanceError> {
-        let written = self.write_anew(segment, "deletion");
-        if let Err(MaintenanceError::Read(_)) = &written {
-            segment.set_unmergeable();
+    /// Writes such segments anew, one after the other, until none is left, or so much time is over, or one fails. One that is
+    /// damaged stays as it is.
+    pub(super) fn clean_for(&self, at_most: Duration, now: Timestamp) -> Result<(), MaintenanceError> {
+        let (begun, mut result) = (Instant::now(), Ok(()));
+        while let Some(cleaned) = self.clean_step(now) {
+            match cleaned {
+                Err(error @ MaintenanceError::Read(_)) => result = Err(error),
+                other => other?,
+            }
+            if begun.elapsed() >= at_most || self.is_tidying_stopped() {
+                break;
+            }
         }
-        written
+        result
+    }
+
+    /// One of them, if there is one.
+    fn clean_step(&self, now: Timestamp) -> Option<Result<(), MaintenanceError>> {
+        let _one = self.merging.lock();
+        let segment = self.next_to_clean(now)?;
+        let written = self.write_anew(&segment, "deletion");
+        match &written {
+            Ok(()) => {}
+            Err(MaintenanceError::Read(_)) => segment.set_unmergeable(),
+            Err(_) => self.uncleaned.store(segment.entry.id, Ordering::Relaxed),
+        }
+        Some(written)
     }
 
     /// Forgets tombstones whose segments merges or age took.

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use proptest::prelude::*;
 
@@ -310,6 +311,50 @@ fn what_was_deleted_in_the_future_leaves_files_at_once() {
     assert_eq!(tombstone_count(&store), 1, "more may follow");
     store.tidy(NOON);
     assert_eq!(tombstone_count(&store), 0, "the clock was set back");
+    assert_eq!(found(&store), model);
+}
+
+/// Of two days, one segment each, of which something was deleted long ago.
+fn two_to_clean(disk: &FaultyFs) -> (Arc<Store>, Contents) {
+    let (store, mut model) = (open(Arc::new(disk.clone()), Path::new("/d")), Contents::new());
+    for day in [NOON - DAY, NOON] {
+        take(&store, &mut model, &[(1, day, 1), (2, day, 1)]);
+    }
+    store.compact(i64::MAX).unwrap();
+    delete(&store, &mut model, "1", TimeRange::ALL);
+    (store, model)
+}
+
+fn hiding_segments(store: &Store) -> Vec<u64> {
+    let view = store.view.load();
+    view.segments.iter().filter(|segment| segment.is_under_a_tombstone()).map(|s| s.entry.id).collect()
+}
+
+#[test]
+fn a_long_cleaning_is_done_in_parts() {
+    let (store, model) = two_to_clean(&FaultyFs::default());
+    for left in [1, 0, 0] {
+        store.clean_for(Duration::ZERO, NOON + HOUR).unwrap();
+        assert_eq!(hiding_segments(&store).len(), left);
+        assert_eq!(found(&store), model);
+    }
+    store.tidy(NOON + HOUR);
+    assert_eq!(tombstone_count(&store), 0);
+}
+
+#[test]
+fn a_segment_that_cannot_be_written_anew_gives_the_others_their_turn() {
+    let disk = FaultyFs::default();
+    let (store, model) = two_to_clean(&disk);
+    let both = hiding_segments(&store);
+    assert_eq!(both.len(), 2);
+    disk.set_faults(Faults { failing_syncs: 1, ..Faults::default() });
+    assert!(store.clean_for(Duration::MAX, NOON + HOUR).is_err());
+    assert_eq!(hiding_segments(&store), both);
+    store.clean_for(Duration::ZERO, NOON + HOUR).unwrap();
+    assert_eq!(hiding_segments(&store), both[..1], "the one that failed");
+    store.clean_for(Duration::MAX, NOON + HOUR).unwrap();
+    assert!(hiding_segments(&store).is_empty());
     assert_eq!(found(&store), model);
 }
 

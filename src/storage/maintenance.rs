@@ -8,6 +8,9 @@ use super::seal::MaintenanceError;
 use super::store::Store;
 use crate::model::Timestamp;
 
+/// So long merges and what ends a tidy wait for the cleaning of segments, and for the one that is under way then.
+const CLEANING_AT_ONCE: Duration = Duration::from_secs(10);
+
 impl Store {
     /// Waits until a generation is full and [`Store::tick`] should be called at once, or for this long.
     pub fn wait_until_full(&self, at_most: Duration) {
@@ -53,6 +56,11 @@ impl Store {
             }
         }
         self.let_go_or_log(now);
+        // After merges and roll-ups, since much of what was deleted has gone by then.
+        self.clean_or_log(now);
+        if self.is_tidying_stopped() {
+            return;
+        }
         if let Err(error) = self.forget_unneeded_tombstones() {
             self.metrics.maintenance_failures.with_label_values(&["retention"]).inc();
             tracing::error!(%error, "cannot forget tombstones; trying again");
@@ -67,6 +75,17 @@ impl Store {
             Err(error) => {
                 self.metrics.maintenance_failures.with_label_values(&["retention"]).inc();
                 tracing::error!(%error, "cannot remove old segments; trying again");
+            }
+        }
+    }
+
+    /// A while of it; what is left waits for the next time.
+    fn clean_or_log(&self, now: Timestamp) {
+        match self.clean_for(CLEANING_AT_ONCE, now) {
+            Ok(()) | Err(MaintenanceError::Stopping) => {}
+            Err(error) => {
+                self.metrics.maintenance_failures.with_label_values(&["merge"]).inc();
+                tracing::error!(%error, "cannot write a segment anew without what was deleted");
             }
         }
     }

@@ -177,6 +177,7 @@ impl Store {
             derived: Mutex::default(),
             retired: Mutex::default(),
             deleted_at: now.into(),
+            uncleaned: 0.into(),
             tail,
             threads: Mutex::new(threads),
             _locks: locks,

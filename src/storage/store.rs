@@ -204,6 +204,8 @@ pub struct Store {
     pub(super) retired: Mutex<Vec<super::idle::RetiredIds>>,
     /// When series were deleted last, or this was opened.
     pub(super) deleted_at: AtomicI64,
+    /// The segment that was last to be written anew without what was deleted, and could not; see `Store::next_to_clean`.
+    pub(super) uncleaned: AtomicU64,
     pub(super) tail: Arc<TailHub>,
     pub(super) threads: Mutex<Vec<JoinHandle<()>>>,
     pub(super) _locks: Vec<Box<dyn DirLock>>,
