@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use super::texts::Texts;
+use crate::codec::text::TextBuffer;
 use crate::codec::varint::{read_u64, write_u64};
 use crate::codec::{Malformed, put_text, take_count, take_text};
 use crate::storage::segment::{Section, SegmentError};
@@ -93,7 +93,7 @@ pub struct Dictionary<'a> {
 pub struct ValuesCursor<'a> {
     dictionary: Dictionary<'a>,
     next_block: u32,
-    block: Texts,
+    block: TextBuffer,
     /// Of the value in the block.
     at: usize,
     /// The value before those of the block.
@@ -113,7 +113,7 @@ impl<'a> Dictionary<'a> {
 impl ValuesCursor<'_> {
     /// None behind the last value. No value is empty, and each is behind the one before.
     pub fn current(&self) -> Option<&str> {
-        self.block.get(self.at)
+        (self.at < self.block.len()).then(|| self.block.get(self.at))
     }
 
     pub fn advance(&mut self) -> Result<(), SegmentError> {

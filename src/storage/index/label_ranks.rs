@@ -7,7 +7,7 @@ use std::ops::Range;
 use super::dictionary::ValuesCursor;
 use super::forward::ForwardChunk;
 use super::reader::Index;
-use super::texts::Texts;
+use crate::codec::text::TextBuffer;
 use crate::storage::segment::{LastChunk, SegmentError};
 
 /// All their labels in order, by name and value: the number of each is its rank.
@@ -15,7 +15,7 @@ use crate::storage::segment::{LastChunk, SegmentError};
 pub struct LabelRanks {
     /// In order.
     names: Vec<RankedName>,
-    values: Texts,
+    values: TextBuffer,
 }
 
 struct RankedName {
@@ -66,7 +66,7 @@ impl LabelRanks {
             let rank = self.values.len();
             self.values.push(least);
             let value = self.values.get(rank);
-            for values in lists.iter_mut().filter(|values| values.cursor.current() == value) {
+            for values in lists.iter_mut().filter(|values| values.cursor.current() == Some(value)) {
                 values.ranks.push(rank as u32);
                 values.cursor.advance()?;
             }
@@ -86,7 +86,7 @@ impl LabelRanks {
 
     /// The value of a label.
     pub fn value(&self, rank: u32) -> &str {
-        self.values.get(rank as usize).expect("there is such a label")
+        self.values.get(rank as usize)
     }
 
     /// The value that one of these labels has of a name; empty if none has.

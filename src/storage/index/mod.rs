@@ -14,7 +14,6 @@ mod reader;
 mod recent;
 mod sections;
 mod select;
-mod texts;
 mod without;
 mod writer;
 
