@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::Api;
 use super::error::ApiError;
 use super::form::Form;
-use super::prometheus::on_worker;
+use super::run_query::run_query;
 use super::status::success;
 use crate::storage::{Cardinality, SealedSamples, Store};
 
@@ -20,7 +20,7 @@ const LIMIT_MAX: i64 = 10_000;
 pub async fn tsdb(State(api): State<Arc<Api>>, uri: Uri) -> Result<Response, ApiError> {
     let form = Form::new(&uri, &Default::default());
     let limit = limit(form.get("limit")).map_err(ApiError::BadData)?;
-    on_worker(&api, &form, move |api, _| Ok(success(show(&api.store, limit)))).await
+    run_query(&api, &form, move |api, _| Ok(success(show(&api.store, limit)))).await
 }
 
 fn limit(text: &str) -> Result<usize, String> {

@@ -21,6 +21,11 @@ impl Form {
         Form(parts.iter().flat_map(|part| form_urlencoded::parse(part).into_owned()).collect())
     }
 
+    /// All of them, in order.
+    pub fn parameters(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (&name[..], &value[..]))
+    }
+
     /// The first value with this name, `""` where there is none.
     pub fn get(&self, name: &str) -> &str {
         self.0.iter().find(|(n, _)| n == name).map_or("", |(_, v)| v)

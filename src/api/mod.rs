@@ -8,6 +8,7 @@ mod federate;
 mod form;
 mod jaeger;
 mod json;
+mod light;
 mod limits;
 mod loki;
 mod middleware;
@@ -25,6 +26,7 @@ mod remote_read;
 mod result;
 mod room;
 mod rules;
+mod run_query;
 mod running;
 mod self_metrics;
 mod status;
@@ -114,6 +116,7 @@ pub struct Api {
     pub clock: Clock,
     workers: workers::Workers,
     running: RunningQueries,
+    in_place: run_query::InPlace,
     query_log: Option<QueryLog>,
     /// What running queries may hold.
     memory: MemoryPool,
@@ -151,6 +154,7 @@ impl Api {
             reads: Arc::new(Semaphore::new(remote_read::READS_MAX.min(options.queries_max / 2).max(1))),
             workers: workers::Workers::new(options.writes_max, options.queries_max, &registry),
             running: RunningQueries::default(),
+            in_place: run_query::InPlace::new(&registry),
             query_log,
             memory: MemoryPool::new(options.query_total_bytes_max, &registry),
             bodies: Room::new(

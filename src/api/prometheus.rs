@@ -1,7 +1,6 @@
 //! Prometheus's query API: parameters in, `Querier` asked, JSON out.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::extract::{Path, State};
@@ -14,10 +13,10 @@ use super::form::{Form, quoted};
 use super::json::{JsonWriter, push_labels, push_string};
 use super::limits::{content_encoding, read_body};
 use super::number::{push_sample, push_timestamp};
-use super::query_log::{LogEntry, Waiting};
+use super::query_log::LogEntry;
 use super::query_stats::StatsWish;
 use super::result::push_answer;
-use super::running::{query_text, running_query};
+use super::run_query::{run_logged_query, run_query};
 use crate::ingest::Encoding;
 use crate::model::{Matcher, TimeRange};
 use crate::query::{self, Budget, InstantQuery, Listing, QueryError, QueryStats, RangeQuery};
@@ -40,9 +39,9 @@ pub async fn query(State(api): State<Arc<Api>>, uri: Uri, headers: HeaderMap, bo
         strict,
     };
     let entry = LogEntry::new(&api, &request.expr, request.time, request.time, 0);
-    on_worker_logged(&api, &form, entry, move |api, budget, entry| {
+    run_logged_query(&api, &form, entry, move |api, budget, entry| {
         let result = api.querier.instant(&request, budget);
-        finish_query(api, budget, entry, stats, result)
+        finish_query(api, budget, entry, &stats, result)
     })
     .await
 }
@@ -81,7 +80,7 @@ pub async fn query_range(State(api): State<Arc<Api>>, uri: Uri, headers: HeaderM
     };
     let asks_cache = !form.flag("nocache")? && !stats.any && api.range_cache.keeps_any();
     let entry = LogEntry::new(&api, &request.expr, start, end, step_ms);
-    on_worker_logged(&api, &form, entry, move |api, budget, entry| {
+    run_logged_query(&api, &form, entry, move |api, budget, entry| {
         if asks_cache {
             let found = api.range_cache.find(&api.querier, &request, budget);
             log_query(api, budget, entry, found.as_ref().map(|found| &found.stats));
@@ -89,7 +88,7 @@ pub async fn query_range(State(api): State<Arc<Api>>, uri: Uri, headers: HeaderM
             return found.respond(api.json().within(budget), request.limit);
         }
         let result = api.querier.range(&request, budget);
-        finish_query(api, budget, entry, stats, result)
+        finish_query(api, budget, entry, &stats, result)
     })
     .await
 }
@@ -98,7 +97,7 @@ fn finish_query(
     api: &Api,
     budget: &Budget,
     entry: Option<LogEntry>,
-    stats: StatsWish,
+    stats: &StatsWish,
     result: Result<query::Answer, QueryError>,
 ) -> Answer {
     log_query(api, budget, entry, result.as_ref().map(|answer| &answer.stats));
@@ -122,7 +121,7 @@ pub async fn series(State(api): State<Arc<Api>>, uri: Uri, headers: HeaderMap, b
     }
     let (range, limit) = (form.range()?, form.limit("limit")?);
     let selectors = api.querier.selectors(&texts).map_err(|e| ApiError::of_query("match[]", e))?;
-    on_worker(&api, &form, move |api, budget| {
+    run_query(&api, &form, move |api, budget| {
         let found = api.querier.series(&selectors, range, limit, budget).map_err(ApiError::Query)?;
         let mut json = api.json().within(budget);
         json.list(&found.items, |json, labels| {
@@ -139,7 +138,7 @@ pub async fn labels(State(api): State<Arc<Api>>, uri: Uri, headers: HeaderMap, b
     let form = read_form(&api, &uri, &headers, body).await?;
     let (range, limit) = (form.range()?, form.limit("limit")?);
     let selectors = selectors(&api, &form)?;
-    on_worker(&api, &form, move |api, budget| {
+    run_query(&api, &form, move |api, budget| {
         let found = api.querier.label_names(&selectors, range, limit, budget).map_err(ApiError::Query)?;
         let mut json = api.json().within(budget);
         json.strings(&found.items)?;
@@ -163,7 +162,7 @@ pub async fn label_values(
     if name.is_empty() {
         return Err(ApiError::BadData(format!("invalid label name: {}", quoted(&name))));
     }
-    on_worker(&api, &form, move |api, budget| {
+    run_query(&api, &form, move |api, budget| {
         let found =
             api.querier.label_values(&name, &selectors, range, limit, budget).map_err(ApiError::Query)?;
         let mut json = api.json().within(budget);
@@ -180,7 +179,7 @@ pub async fn metadata(State(api): State<Arc<Api>>, uri: Uri) -> Answer {
     let metric = Some(form.get("metric").to_owned()).filter(|metric| !metric.is_empty());
     let or_all = |limit: Option<i64>| limit.and_then(|n| usize::try_from(n).ok()).unwrap_or(usize::MAX);
     let (families_max, entries_max) = (or_all(limit), or_all(limit_per_metric.filter(|n| *n > 0)));
-    on_worker(&api, &form, move |api, _| {
+    run_query(&api, &form, move |api, _| {
         let families = api.querier.metadata(metric.as_deref());
         let mut json = api.json();
         json.raw("{");
@@ -222,7 +221,7 @@ pub async fn query_exemplars(
     }
     let range = TimeRange::closed(start, end);
     let expr = form.get("query").to_owned();
-    on_worker(&api, &form, move |api, budget| {
+    run_query(&api, &form, move |api, budget| {
         let Some(found) = api.querier.exemplars(&expr, range, budget).map_err(ApiError::Query)? else {
             return Ok(StatusCode::NO_CONTENT.into_response());
         };
@@ -274,37 +273,6 @@ pub async fn read_form(api: &Api, uri: &Uri, headers: &HeaderMap, body: Body) ->
 
 fn selectors(api: &Api, form: &Form) -> Result<Vec<Vec<Matcher>>, ApiError> {
     api.querier.selectors(&form.all("match[]")).map_err(ApiError::Query)
-}
-
-/// Runs `job` in the query pool within the budget that options and `timeout` give it.
-pub async fn on_worker<T: Send + 'static>(
-    api: &Arc<Api>,
-    form: &Form,
-    job: impl FnOnce(&Api, &Budget) -> Result<T, ApiError> + Send + 'static,
-) -> Result<T, ApiError> {
-    on_worker_logged(api, form, None, move |api, budget, _| job(api, budget)).await
-}
-
-/// The same for a query that the query log will have: `job` writes the entry, but for one that gets no turn.
-pub async fn on_worker_logged<T: Send + 'static>(
-    api: &Arc<Api>,
-    form: &Form,
-    entry: Option<LogEntry>,
-    job: impl FnOnce(&Api, &Budget, Option<LogEntry>) -> Result<T, ApiError> + Send + 'static,
-) -> Result<T, ApiError> {
-    let asked = form.optional_duration("timeout")?.map(|ms| Duration::from_millis(ms.max(0) as u64));
-    let timeout = asked.unwrap_or(Duration::MAX).min(api.options.query_timeout);
-    let deadline = Instant::now() + timeout;
-    let budget = Budget::new(deadline, api.options.query_limits).drawing_on(&api.memory);
-    let listed = api.running.enter(running_query(api, query_text(form)), &budget);
-    let waiting = Waiting::new(api, &budget, entry);
-    let (worker, begins) = (api.clone(), waiting.clone());
-    let job = move |budget: &Budget| {
-        // Listed until it is done: that may be after its client stopped waiting.
-        let _listed = listed;
-        job(&worker, budget, begins.begins())
-    };
-    api.workers.query(budget, job).await.inspect_err(|error| waiting.ends(error))?
 }
 
 fn finish<T>(json: JsonWriter, listing: Listing<T>) -> Response {

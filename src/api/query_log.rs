@@ -131,6 +131,7 @@ impl Writer {
 }
 
 /// A query that will be logged: what is known of it before it runs.
+#[derive(Clone)]
 pub struct LogEntry {
     query: String,
     start: Timestamp,
@@ -146,7 +147,7 @@ impl LogEntry {
         Some(LogEntry { query: query.to_owned(), start, end, step_ms, origin: Origin::current() })
     }
 
-    /// Logs how it ended. Engines without statistics of their own have what the budget counted.
+    /// Logs how it ended, if it will not begin anew. Engines without statistics of their own have what the budget counted.
     pub fn write<E: fmt::Display>(
         &self,
         api: &Api,
@@ -154,6 +155,9 @@ impl LogEntry {
         result: Result<Option<&QueryStats>, &E>,
     ) {
         let Some(log) = &api.query_log else { return };
+        if result.is_err() && budget.outran_its_trial() {
+            return;
+        }
         let of_budget = QueryStats::of_budget(budget);
         let stats = result.ok().flatten().unwrap_or(&of_budget);
         log.write(self.line(api.clock.now_ms(), stats, result.err().map(E::to_string)));

@@ -14,7 +14,7 @@ use crate::model::{Timestamp, thread_count};
 use crate::query::{Answer, MatrixSeries, QueryError, QueryValue, ReadAhead, SampleValue, VectorSample};
 
 /// Writes `{resultType, result[, stats]}` and ends the answer.
-pub fn push_answer(mut json: JsonWriter, answer: Answer, stats: StatsWish) -> Result<Response, ApiError> {
+pub fn push_answer(mut json: JsonWriter, answer: Answer, stats: &StatsWish) -> Result<Response, ApiError> {
     let Answer { value, mut warnings, infos, stats: told, .. } = answer;
     json.raw("{");
     match value {
@@ -25,7 +25,7 @@ pub fn push_answer(mut json: JsonWriter, answer: Answer, stats: StatsWish) -> Re
         json.raw(",\"stats\":").raw(&stats_text(&told));
     }
     json.raw("}");
-    warnings.extend(stats.warning);
+    warnings.extend(stats.warning.clone());
     Ok(json.finish(&warnings, &infos))
 }
 

@@ -32,6 +32,7 @@ struct State {
     turn: OnceLock<(Instant, Duration)>,
     right_of_way: RightOfWay,
     pool: Option<MemoryPool>,
+    is_trial: bool,
 }
 
 /// The limits alone, as configured.
@@ -100,6 +101,7 @@ impl Budget {
             turn: OnceLock::new(),
             right_of_way: RightOfWay::default(),
             pool: None,
+            is_trial: false,
         }))
     }
 
@@ -108,6 +110,18 @@ impl Budget {
         let Budget(mut state) = self;
         Arc::get_mut(&mut state).expect("nobody shares a new budget").pool = Some(pool.clone());
         Budget(state)
+    }
+
+    /// A new budget of a query that is asked once more, with another one, if the time of this one does not suffice.
+    pub fn on_trial(self) -> Budget {
+        let Budget(mut state) = self;
+        Arc::get_mut(&mut state).expect("nobody shares a new budget").is_trial = true;
+        Budget(state)
+    }
+
+    /// Whether the query will be asked once more: that it ended now means nothing.
+    pub fn outran_its_trial(&self) -> bool {
+        self.0.is_trial && self.check_at(Instant::now()) == Err(Exceeded::Deadline)
     }
 
     /// The client has gone, or somebody has had enough: the query ends at its next check.

@@ -39,6 +39,7 @@ use promql::eval::{self, Context, QueryShape};
 use promql::reuse::reuse;
 use promql::{ParseOptions, Reuse, parse, parse_selector};
 pub use read_ahead::ReadAhead;
+pub use right_of_way::LIGHT_MAX;
 pub use running::{Listed, RunningQueries, RunningQuery};
 pub use stats::{QueryStats, Timings};
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// A query that has run for less is light.
-const LIGHT_MAX: Duration = Duration::from_millis(2);
+pub const LIGHT_MAX: Duration = Duration::from_millis(2);
 /// To give way takes about a microsecond where nobody waits.
 const WORK_MIN: Duration = Duration::from_micros(100);
 

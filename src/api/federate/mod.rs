@@ -17,7 +17,7 @@ use super::Api;
 use super::error::ApiError;
 use super::form::Form;
 use super::json::whole_body;
-use super::prometheus::on_worker;
+use super::run_query::run_query;
 use crate::model::histogram::ResetHint;
 use crate::model::labels::METRIC_NAME;
 use crate::model::{Histogram, Labels};
@@ -39,7 +39,7 @@ async fn answer(api: &Arc<Api>, uri: &Uri, headers: &HeaderMap) -> Result<Respon
     let form = Form::new(uri, &Default::default());
     let selectors = api.querier.all_selectors(&form.all("match[]")).map_err(ApiError::Query)?;
     let (format, now) = (Format::negotiate(headers), api.clock.now_ms());
-    on_worker(api, &form, move |api, budget| {
+    run_query(api, &form, move |api, budget| {
         let mut samples = api.querier.newest(&selectors, now, budget).map_err(ApiError::Query)?;
         samples.retain(|sample| !sample.labels.metric_name().is_empty() && format.shape.can_show(sample));
         let bytes_max = api.options.response_bytes_max;

@@ -18,7 +18,7 @@ use super::Api;
 use super::error::ApiError;
 use super::form::{Form, quoted};
 use super::json::{JsonWriter, push_string};
-use super::prometheus::on_worker;
+use super::run_query::run_query;
 use super::tempo;
 use crate::model::nanos::NANOS_PER_MILLI;
 use crate::model::{NanoRange, Nanos, TraceId};
@@ -69,7 +69,7 @@ fn finish(mut json: JsonWriter, total: usize) -> Response {
 /// `/api/services`.
 async fn services(State(api): State<Arc<Api>>, uri: Uri) -> Answer {
     let form = Form::new(&uri, &Default::default());
-    let answer = on_worker(&api, &form, move |api, budget| {
+    let answer = run_query(&api, &form, move |api, budget| {
         let services = api.querier.trace_services(NanoRange::ALL, budget).map_err(ApiError::Query)?;
         strings(api, &services)
     });
@@ -79,7 +79,7 @@ async fn services(State(api): State<Arc<Api>>, uri: Uri) -> Answer {
 /// `/api/services/<service>/operations`.
 async fn operations_of(State(api): State<Arc<Api>>, Path(service): Path<String>, uri: Uri) -> Answer {
     let form = Form::new(&uri, &Default::default());
-    let answer = on_worker(&api, &form, move |api, budget| {
+    let answer = run_query(&api, &form, move |api, budget| {
         let names =
             api.querier.trace_operations(&service, NanoRange::ALL, budget).map_err(ApiError::Query)?;
         strings(api, &names)
@@ -91,7 +91,7 @@ async fn operations_of(State(api): State<Arc<Api>>, Path(service): Path<String>,
 async fn operations(State(api): State<Arc<Api>>, uri: Uri) -> Answer {
     let form = Form::new(&uri, &Default::default());
     let service = required_service(&form)?;
-    let answer = on_worker(&api, &form, move |api, budget| {
+    let answer = run_query(&api, &form, move |api, budget| {
         let names =
             api.querier.trace_operations(&service, NanoRange::ALL, budget).map_err(ApiError::Query)?;
         let mut json = api.json_object().within(budget);
@@ -133,7 +133,7 @@ async fn search(State(api): State<Arc<Api>>, uri: Uri) -> Answer {
     let ids = form.all("traceID");
     if !ids.is_empty() {
         let ids = ids.iter().map(|id| tempo::trace_id(id)).collect::<Result<Vec<TraceId>, _>>()?;
-        return Ok(on_worker(&api, &form, move |api, budget| {
+        return Ok(run_query(&api, &form, move |api, budget| {
             let mut found = Vec::new();
             for id in &ids {
                 found.push((*id, api.querier.trace(*id, budget).map_err(ApiError::Query)?));
@@ -156,7 +156,7 @@ async fn search(State(api): State<Arc<Api>>, uri: Uri) -> Answer {
         0 => TRACES_DEFAULT,
         limit => limit,
     };
-    let answer = on_worker(&api, &form, move |api, budget| {
+    let answer = run_query(&api, &form, move |api, budget| {
         let traces = api.querier.find_traces(&asked, range, limit, budget).map_err(ApiError::Query)?;
         let mut json = api.json_object().within(budget);
         json.raw(r#""data":"#);
@@ -227,7 +227,7 @@ async fn by_id_or_tempo(
 /// `/jaeger/api/traces/<id>`. `start` and `end` are hints where to look; the whole trace is found without them.
 async fn by_id(State(api): State<Arc<Api>>, Path(id): Path<String>, uri: Uri) -> Answer {
     let (form, id) = (Form::new(&uri, &Default::default()), tempo::trace_id(&id)?);
-    let answer = on_worker(&api, &form, move |api, budget| {
+    let answer = run_query(&api, &form, move |api, budget| {
         let found = api.querier.trace(id, budget).map_err(ApiError::Query)?;
         traces_by_id(api, vec![(id, found)])
     });
@@ -266,7 +266,7 @@ async fn dependencies(State(api): State<Arc<Api>>, uri: Uri) -> Answer {
     let end = whole(&form, "endTs")?.map_or(api.clock.now_ns(), |ms| ms.saturating_mul(NANOS_PER_MILLI));
     let lookback = whole(&form, "lookback")?.map_or(DAY_NS, |ms| ms.saturating_mul(NANOS_PER_MILLI));
     let range = NanoRange::closed(end.saturating_sub(lookback), end);
-    let answer = on_worker(&api, &form, move |api, budget| {
+    let answer = run_query(&api, &form, move |api, budget| {
         let found = api.querier.trace_dependencies(range, budget).map_err(ApiError::Query)?;
         let mut json = api.json_object().within(budget);
         json.raw(r#""data":"#);

@@ -12,7 +12,8 @@ use crate::api::Api;
 use crate::api::error::ApiError;
 use crate::api::form::Form;
 use crate::api::json::{JsonWriter, push_string};
-use crate::api::prometheus::{on_worker, read_form};
+use crate::api::prometheus::read_form;
+use crate::api::run_query::run_query;
 use crate::query::logs::{DetectedField, DetectedFieldsQuery};
 
 /// Fields, or values of one, that are told.
@@ -25,7 +26,7 @@ pub async fn labels(State(api): State<Arc<Api>>, uri: Uri, headers: HeaderMap, b
     let form = read_form(&api, &uri, &headers, body).await?;
     let range = Bounds::of(&form, api.clock.now_ns(), LABELS_SINCE_MS)?.closed();
     let expr = optional_query(&form);
-    let answer = on_worker(&api, &form, move |api, budget| {
+    let answer = run_query(&api, &form, move |api, budget| {
         let found = api.querier.detected_labels(expr.as_deref(), range, budget).map_err(ApiError::Query)?;
         let mut json = api.json_object().within(budget);
         json.raw(r#""detectedLabels":"#);
@@ -44,7 +45,7 @@ pub async fn labels(State(api): State<Arc<Api>>, uri: Uri, headers: HeaderMap, b
 pub async fn fields(State(api): State<Arc<Api>>, uri: Uri, headers: HeaderMap, body: Body) -> Answer {
     let form = read_form(&api, &uri, &headers, body).await?;
     let request = fields_query(&api, &form)?;
-    let answer = on_worker(&api, &form, move |api, budget| {
+    let answer = run_query(&api, &form, move |api, budget| {
         let found = api.querier.detected_fields(&request, budget).map_err(ApiError::Query)?;
         let mut json = api.json_object().within(budget);
         json.raw(r#""fields":"#);
@@ -65,7 +66,7 @@ pub async fn values(
 ) -> Answer {
     let form = read_form(&api, &uri, &headers, body).await?;
     let request = fields_query(&api, &form)?;
-    let answer = on_worker(&api, &form, move |api, budget| {
+    let answer = run_query(&api, &form, move |api, budget| {
         let found = api.querier.detected_field_values(&name, &request, budget).map_err(ApiError::Query)?;
         let mut json = api.json_object().within(budget);
         json.raw(r#""values":"#);

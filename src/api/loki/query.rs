@@ -13,8 +13,9 @@ use crate::api::Api;
 use crate::api::error::ApiError;
 use crate::api::form::Form;
 use crate::api::json::push_string;
-use crate::api::prometheus::{on_worker_logged, read_form};
+use crate::api::prometheus::read_form;
 use crate::api::query_log::LogEntry;
+use crate::api::run_query::run_logged_query;
 use crate::model::nanos::to_millis;
 use crate::query::logs::LogQuery;
 
@@ -55,7 +56,7 @@ pub async fn query_range(State(api): State<Arc<Api>>, uri: Uri, headers: HeaderM
 async fn answer(api: &Arc<Api>, form: &Form, request: LogQuery, encoding: Encoding) -> Answer {
     let [start, end, step_ms] = [request.start, request.end, request.step_ns].map(to_millis);
     let entry = LogEntry::new(api, &request.expr, start, end, step_ms);
-    let answer = on_worker_logged(api, form, entry, move |api, budget, entry| {
+    let answer = run_logged_query(api, form, entry, move |api, budget, entry| {
         let result = api.querier.logs(&request, budget);
         if let Some(entry) = entry {
             entry.write(api, budget, result.as_ref().map(|_| None));

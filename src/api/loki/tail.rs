@@ -21,7 +21,7 @@ use super::params::{Bounds, Encoding, QUERY_SINCE_MS, entries};
 use crate::api::Api;
 use crate::api::error::ApiError;
 use crate::api::form::Form;
-use crate::api::prometheus::on_worker;
+use crate::api::run_query::run_query;
 use crate::model::nanos::NANOS_PER_MILLI;
 use crate::query::logs::{Direction, LogQuery, LogValue};
 
@@ -94,7 +94,7 @@ async fn begin(
     let place = place.map_err(|_| ApiError::PoolFull { pool: "tail", admitted_max: TAILS_MAX })?;
     let subscription = api.store.tail_logs(BATCHES_WAITING);
     let past =
-        on_worker(api, &form, move |api, budget| api.querier.logs(&past, budget).map_err(ApiError::Query));
+        run_query(api, &form, move |api, budget| api.querier.logs(&past, budget).map_err(ApiError::Query));
     let past = match past.await?.value {
         LogValue::Streams(streams) => streams,
         LogValue::Metric(_) => Vec::new(),

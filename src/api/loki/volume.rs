@@ -12,7 +12,8 @@ use super::result::push_answer;
 use crate::api::Api;
 use crate::api::error::ApiError;
 use crate::api::form::{Form, quoted};
-use crate::api::prometheus::{on_worker, read_form};
+use crate::api::prometheus::read_form;
+use crate::api::run_query::run_query;
 use crate::query::logs::{AggregateBy, Direction, VolumeQuery};
 
 const VOLUMES_DEFAULT: usize = 100;
@@ -22,7 +23,7 @@ pub async fn stats(State(api): State<Arc<Api>>, uri: Uri, headers: HeaderMap, bo
     let form = read_form(&api, &uri, &headers, body).await?;
     let range = Bounds::of(&form, api.clock.now_ns(), QUERY_SINCE_MS)?.closed();
     let expr = form.get("query").to_owned();
-    let answer = on_worker(&api, &form, move |api, budget| {
+    let answer = run_query(&api, &form, move |api, budget| {
         let stats = api.querier.log_stats(&expr, range, budget).map_err(ApiError::Query)?;
         let mut json = api.json_object().within(budget);
         json.raw(&format!(
@@ -59,7 +60,7 @@ async fn answer(api: &Arc<Api>, form: &Form, bounds: Bounds, step_ns: i64) -> An
         target_labels: target_labels(form),
         aggregate_by: aggregate_by(form)?,
     };
-    let answer = on_worker(api, form, move |api, budget| {
+    let answer = run_query(api, form, move |api, budget| {
         let answer = api.querier.log_volume(&request, budget).map_err(ApiError::Query)?;
         push_answer(api.json().within(budget), &answer, Encoding::Flat, Direction::Forward)
     });

@@ -184,7 +184,7 @@ impl Found {
     pub fn respond(self, mut json: JsonWriter, limit: usize) -> Result<Response, ApiError> {
         let entry = match self.value {
             Value::Kept(entry) => entry,
-            Value::Evaluated(answer) => return push_answer(json, answer.limited(limit), StatsWish::none()),
+            Value::Evaluated(answer) => return push_answer(json, answer.limited(limit), &StatsWish::none()),
         };
         let (text, is_cut) = entry.shown(limit);
         json.raw(r#"{"resultType":"matrix","result":["#);

@@ -110,7 +110,7 @@ impl World {
 
     fn evaluated(&self, query: &RangeQuery) -> String {
         let answer = self.querier.range(query, &budget()).map_err(ApiError::Query);
-        self.text(answer.and_then(|answer| push_answer(self.json(), answer, StatsWish::none())))
+        self.text(answer.and_then(|answer| push_answer(self.json(), answer, &StatsWish::none())))
     }
 }
 

@@ -11,8 +11,8 @@ use crate::api::Api;
 use crate::api::error::ApiError;
 use crate::api::form::Form;
 use crate::api::json::{JsonWriter, push_string};
-use crate::api::prometheus::on_worker_logged;
 use crate::api::query_log::LogEntry;
+use crate::api::run_query::run_logged_query;
 use crate::model::nanos::to_millis;
 use crate::query::traceql::Value;
 use crate::query::traces::{DurationBounds, FoundSpan, FoundSpanset, FoundTrace, TraceFilter, TraceQuery};
@@ -27,7 +27,7 @@ pub async fn search(State(api): State<Arc<Api>>, uri: Uri) -> Answer {
     let text = if form.get("q").is_empty() { form.get("tags") } else { form.get("q") };
     let [start, end] = [request.range.after, request.range.until].map(to_millis);
     let entry = LogEntry::new(&api, text, start, end, 0);
-    let answer = on_worker_logged(&api, &form, entry, move |api, budget, entry| {
+    let answer = run_logged_query(&api, &form, entry, move |api, budget, entry| {
         let result = api.querier.search_traces(&request, budget);
         if let Some(entry) = entry {
             entry.write(api, budget, result.as_ref().map(|_| None));

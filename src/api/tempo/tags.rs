@@ -11,7 +11,7 @@ use crate::api::Api;
 use crate::api::error::ApiError;
 use crate::api::form::{Form, quoted};
 use crate::api::json::push_string;
-use crate::api::prometheus::on_worker;
+use crate::api::run_query::run_query;
 use crate::query::traceql;
 use crate::query::traceql::ast::{Field, FieldName, Intrinsic, Scope};
 use crate::query::traces::{TagScope, TagValuesQuery};
@@ -72,9 +72,9 @@ pub async fn names(State(api): State<Arc<Api>>, uri: Uri) -> Answer {
     let form = Form::new(&uri, &Default::default());
     let (wanted, range) = (wanted(&form, false)?, range(&form)?);
     let limit = number(&form, "limit", 0, 0)?;
-    let answer = on_worker(&api, &form, move |api, budget| {
+    let answer = run_query(&api, &form, move |api, budget| {
         let mut names = BTreeSet::new();
-        for scope in wanted.attributes {
+        for &scope in &wanted.attributes {
             names.extend(api.querier.trace_tags(scope, range, budget).map_err(ApiError::Query)?);
         }
         if wanted.intrinsics {
@@ -95,9 +95,9 @@ pub async fn names_by_scope(State(api): State<Arc<Api>>, uri: Uri) -> Answer {
     let form = Form::new(&uri, &Default::default());
     let (wanted, range) = (wanted(&form, true)?, range(&form)?);
     let limit = number(&form, "limit", 0, 0)?;
-    let answer = on_worker(&api, &form, move |api, budget| {
+    let answer = run_query(&api, &form, move |api, budget| {
         let mut scopes = Vec::new();
-        for scope in wanted.attributes {
+        for &scope in &wanted.attributes {
             let names = api.querier.trace_tags(scope, range, budget).map_err(ApiError::Query)?;
             if !names.is_empty() {
                 scopes.push((scope.name(), names));
@@ -130,7 +130,7 @@ pub async fn values(State(api): State<Arc<Api>>, Path(name): Path<String>, uri: 
     };
     let form = Form::new(&uri, &Default::default());
     let request = values_query(&form, field)?;
-    let answer = on_worker(&api, &form, move |api, budget| {
+    let answer = run_query(&api, &form, move |api, budget| {
         let values = api.querier.trace_tag_values(&request, budget).map_err(ApiError::Query)?;
         let texts: BTreeSet<&str> = values.iter().map(|value| value.text.as_str()).collect();
         let mut json = api.json_object().within(budget);
@@ -147,7 +147,7 @@ pub async fn typed_values(State(api): State<Arc<Api>>, Path(name): Path<String>,
     let field = scoped(&decoded_again(name))?;
     let form = Form::new(&uri, &Default::default());
     let request = values_query(&form, field)?;
-    let answer = on_worker(&api, &form, move |api, budget| {
+    let answer = run_query(&api, &form, move |api, budget| {
         let values = api.querier.trace_tag_values(&request, budget).map_err(ApiError::Query)?;
         let mut json = api.json_object().within(budget);
         json.raw(r#""tagValues":"#);

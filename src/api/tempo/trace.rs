@@ -14,7 +14,7 @@ use crate::api::Api;
 use crate::api::error::ApiError;
 use crate::api::form::Form;
 use crate::api::json::{push_string, whole_body};
-use crate::api::prometheus::on_worker;
+use crate::api::run_query::run_query;
 use crate::model::TraceId;
 use crate::query::Budget;
 use crate::wire::tempo::{Status, TraceById};
@@ -36,7 +36,7 @@ pub async fn by_id(
 ) -> Answer {
     let form = Form::new(&uri, &Default::default());
     let (id, is_protobuf) = (trace_id(&id)?, wants_protobuf(&headers));
-    let answer = on_worker(&api, &form, move |api, budget| {
+    let answer = run_query(&api, &form, move |api, budget| {
         let (resource_spans, warnings) = find(api, id, budget)?;
         let message = warnings.join("; ");
         let status = if message.is_empty() { Status::Complete } else { Status::Partial };
@@ -61,7 +61,7 @@ pub async fn by_id(
 /// `/api/traces/<id>` for who wants protobuf: the trace alone.
 pub async fn by_id_v1_protobuf(api: &Arc<Api>, id: &str, uri: &Uri) -> Answer {
     let (form, id) = (Form::new(uri, &Default::default()), trace_id(id)?);
-    let answer = on_worker(api, &form, move |api, budget| {
+    let answer = run_query(api, &form, move |api, budget| {
         let (resource_spans, _) = find(api, id, budget)?;
         protobuf(api, TracesData { resource_spans }.encode_to_vec())
     });
