@@ -101,7 +101,7 @@ pub const OPTIONS: &[OptionSpec] = options! {
     "query.max-log-entries" COUNT query.log_entries_max: "Log entries one query may ask for";
     "query.max-response-bytes" SIZE query.response_bytes_max: "Length of an answer before compression";
     "query.max-responses-bytes" SIZE query.responses_bytes_max: "All answers in flight together";
-    "query.max-concurrency" COUNT query.concurrency_max: "Queries evaluated at once; more wait, and too many are refused";
+    "query.max-concurrency" COUNT query.concurrency_max: "Queries evaluated at once, light ones aside; more wait, and too many are refused";
     "query.lookback-delta" TIME query.lookback: "How far back an instant selector looks for its sample";
     "query.log-file" PATH query.log_file: "A line of JSON for each query goes there, or off; SIGHUP opens it anew";
 

@@ -305,3 +305,54 @@ fn each_query_is_a_line_of_the_query_log_which_can_be_moved_away() {
     assert_eq!(read(&path).last().unwrap()["params"]["query"], "the_last_one");
     assert!(read(&moved).len() >= 5);
 }
+
+/// Queries that ended where they were received, and queries that were handed over.
+fn in_place(server: &Server) -> [u64; 2] {
+    let metrics = server.get("/metrics").body;
+    ["ended", "handed_over"].map(|end| {
+        let name = format!("icecore_queries_in_place_total{{end=\"{end}\"}} ");
+        metrics.lines().find_map(|line| line.strip_prefix(&name)).map_or(0, |count| count.parse().unwrap())
+    })
+}
+
+#[test]
+fn a_light_query_that_becomes_a_heavy_one_begins_anew_and_is_logged_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("queries.json");
+    let mut server =
+        Server::start(&["--query.log-file", path.to_str().unwrap(), "--query.max-concurrency", "1"]);
+    let now = now_ms();
+    // On a machine with much to do even a light query may have taken long when it was last asked.
+    let name = (0..20).map(|attempt| format!("busy_{attempt}")).find(|name| {
+        let slow = SLOW.replace("vector(time())", name);
+        let url = format!("/api/v1/query?query={}&time={}", encode(&slow), now / 1_000);
+        wait_for(|| {
+            let [before, _] = in_place(&server);
+            let empty = r#"{"status":"success","data":{"resultType":"vector","result":[]}}"#;
+            assert_eq!(server.get(&url).body, empty, "light as long as it finds nothing");
+            (in_place(&server)[0] > before).then_some(())
+        });
+        let samples: Vec<(i64, f64)> = (0..60).map(|i| (now - i * 240_000, 1.0)).collect();
+        server.write(&proto::v1(&[("__name__", name)], &samples));
+        for _ in 0..2 {
+            let heavy = asked(&server, &url);
+            let running = wait_for(|| {
+                let listed = list(&server).into_iter().find(|query| query["state"] == "running");
+                // Once it is listed for longer than it may stay where it began, it has been handed over.
+                listed.filter(|query| query["seconds"].as_f64().unwrap() > 0.2)
+            });
+            assert_eq!(server.get("/-/ready").status, 200, "others are served meanwhile");
+            assert_eq!(cancel(&server, &running), (204, String::new()));
+            assert_eq!(heavy.join().unwrap().status, 499);
+        }
+        in_place(&server)[1] == 1
+    });
+    let name = name.expect("one was handed over the first time it was heavy, and not tried in place again");
+
+    assert_eq!(server.stop().code(), Some(0));
+    let log = std::fs::read_to_string(&path).unwrap();
+    let of_the_name = log.lines().filter(|line| line.contains(&format!("{name}[")));
+    let with_error: Vec<&str> = of_the_name.filter(|line| line.contains("\"error\"")).collect();
+    assert_eq!(with_error.len(), 2, "{with_error:?}");
+    assert!(with_error.iter().all(|line| line.contains("query was canceled in expression evaluation")));
+}

@@ -122,8 +122,8 @@ impl RangeCache {
                 Serves::Steps { .. } | Serves::Nothing => {}
             }
         }
-        self.metrics.misses.inc();
         let answer = querier.range(&query, budget)?;
+        self.metrics.misses.inc();
         let stats = answer.stats.clone();
         let value = match self.entry(&answer, steps, mark) {
             Some(entry) => Value::Kept(self.keep(question, entry)),
