@@ -6,6 +6,7 @@
 //! has the highest number of what they left out, and is under those tombstones no more. So rows that are hidden are never
 //! mixed with others that are not.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -95,7 +96,7 @@ impl Store {
     }
 
     /// A segment that should be written anew without what was deleted, since no merge or roll-up is bound to do that, or not soon
-    /// enough.
+    /// enough: of days that were merged what came late, too, which waits there until there is enough of it.
     fn next_to_clean(&self, now: Timestamp) -> Option<Arc<LiveSegment>> {
         let view = self.view.load();
         let are_many = view.tombstones.len() > TOMBSTONES_MANY;
@@ -104,8 +105,9 @@ impl Store {
         if !are_many && (0..DELETIONS_APART_MS).contains(&age) {
             return None;
         }
+        let merged = days_merged(&view);
         let is_due = |segment: &&Arc<LiveSegment>| {
-            let is_left_alone = are_many || segment.is_rollup() || segment.entry.level == FINAL;
+            let is_left_alone = are_many || segment.is_rollup() || merged.contains(&segment.entry.partition);
             is_left_alone && !segment.is_unmergeable() && segment.is_under_a_tombstone()
         };
         // From behind the one that failed last, which so comes last, and the others get their turn.
@@ -187,6 +189,13 @@ impl Store {
         self.metrics.left_out_rows.with_label_values(&[reason]).inc_by(left_out);
         Ok(())
     }
+}
+
+/// The days whose samples were merged for good, whatever came for them since.
+fn days_merged(view: &View) -> BTreeSet<Timestamp> {
+    let samples = view.segments_of(Signal::Metrics).map(|(_, segment)| segment);
+    let merged = samples.filter(|segment| !segment.is_rollup() && segment.entry.level == FINAL);
+    merged.map(|segment| segment.entry.partition).collect()
 }
 
 /// The segments of samples that lose something and whose rollups say otherwise: by number, and as they are to be listed,

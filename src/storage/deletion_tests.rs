@@ -501,3 +501,35 @@ fn a_sync_that_fails_in_any_step_of_a_deletion_costs_nothing() {
         }
     }
 }
+
+#[test]
+fn a_deletion_does_not_keep_what_comes_late_from_being_rolled_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, mut model) = (open_real(dir.path()), Contents::new());
+    take(&store, &mut model, &long_day(FIRST));
+    take(&store, &mut model, &day_of_samples(FIRST + 1));
+    let now = FIRST * DAY + 12 * HOUR;
+    store.tidy(now);
+    assert_eq!(resolutions(&store, FIRST..=FIRST), [[0, M1, M5]]);
+    delete(&store, &mut model, "0", buckets(FIRST, 0, 3));
+    take(&store, &mut model, &[(1, FIRST * DAY - HOUR, 1)]);
+    store.tidy(now);
+    assert_eq!(segments_of(&store, 0)[0], (FIRST, 2), "as one");
+    assert_eq!(resolutions(&store, FIRST..=FIRST), [[0, M1, M5]]);
+    assert_same(&store, &model, "rolled up anew");
+}
+
+#[test]
+fn what_was_deleted_leaves_what_came_late_as_well() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, mut model) = (open(Arc::new(RealFs), dir.path()), Contents::new());
+    take(&store, &mut model, &long_day(FIRST));
+    let now = (FIRST + 1) * DAY;
+    store.tidy(now);
+    take(&store, &mut model, &[(1, FIRST * DAY - HOUR, 1), (2, FIRST * DAY - HOUR, 1)]);
+    delete(&store, &mut model, "1", TimeRange::ALL);
+    store.tidy(now + HOUR);
+    assert_eq!(segments_of(&store, 0), [(FIRST, 2), (FIRST, 0)], "too little to be merged");
+    assert_eq!(tombstone_count(&store), 0);
+    assert_eq!(found(&store), model);
+}
