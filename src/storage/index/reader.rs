@@ -60,6 +60,10 @@ impl Names {
     pub fn name(&self, name: u32) -> &str {
         &self.entries[name as usize].name
     }
+
+    pub fn count(&self) -> u32 {
+        self.entries.len() as u32
+    }
 }
 
 impl KeptValues {
@@ -174,29 +178,6 @@ impl Index {
     /// The labels of a series.
     pub fn labels(&self, ordinal: u32) -> Result<Labels, SegmentError> {
         self.labels_reader().labels(ordinal)
-    }
-
-    /// Decodes every part of the index once.
-    pub fn verify(&self) -> Result<(), SegmentError> {
-        let names = self.names()?;
-        for name in 0..names.entries.len() as u32 {
-            let mut holders = Vec::new();
-            self.dictionary(name)?.scan_from("", |_, _, who| {
-                holders.push(who);
-                ControlFlow::Continue(())
-            })?;
-            for who in holders {
-                self.ordinals(who)?;
-            }
-            let mut values = self.dictionary(name)?.cursor()?;
-            while values.current().is_some() {
-                values.advance()?;
-            }
-        }
-        for ordinal in (0..self.series_count()).step_by(CHUNK_ROWS) {
-            self.row(&mut LastChunk::default(), ordinal)?;
-        }
-        Ok(())
     }
 
     /// The number of a name.
