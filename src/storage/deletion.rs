@@ -118,8 +118,16 @@ impl Store {
     /// Forgets the tombstones that hide nothing any more; the caller holds `merging`.
     fn forget_tombstones(&self) -> Result<(), MaintenanceError> {
         let view = self.view.load_full();
-        let is_needed = |seq: u64| view.segments.iter().any(|segment| segment.is_under(seq));
-        let forgotten: Vec<u64> = view.tombstones.keys().copied().filter(|&seq| !is_needed(seq)).collect();
+        let mut unneeded: BTreeSet<u64> = view.tombstones.keys().copied().collect();
+        for segment in &view.segments {
+            // A segment is looked into only where it may be the first that needs one of them.
+            if segment.may_be_hidden_by().any(|seq| unneeded.contains(&seq)) {
+                for seq in segment.hidden_by() {
+                    unneeded.remove(&seq);
+                }
+            }
+        }
+        let forgotten: Vec<u64> = unneeded.into_iter().collect();
         if !forgotten.is_empty() {
             self.commit(&Change { forgotten: &forgotten, ..Change::default() })?;
             self.observe();
@@ -142,7 +150,7 @@ fn rolled_up_before(view: &View, tombstone: &Arc<Tombstone>) -> (Vec<u64>, Vec<A
     let samples = view.segments_of(Signal::Metrics).map(|(_, segment)| segment);
     let marked = samples.filter(|segment| {
         let masked = || segment.masked(segment.concerned_by(&one), Vec::new());
-        segment.entry.rolled != 0 && masked().is_under(tombstone.seq)
+        segment.entry.rolled != 0 && masked().is_under_a_tombstone()
     });
     let unmark = |segment: &Arc<LiveSegment>| {
         let entry = SegmentEntry { rolled: 0, ..segment.entry.clone() };
