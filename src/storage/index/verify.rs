@@ -15,6 +15,14 @@ impl Index {
         self.verify_order_of_series()
     }
 
+    /// Whether values and series are in order: as nobody writes another index, one that is not may have the labels of others.
+    pub fn verify_order(&self) -> Result<(), SegmentError> {
+        for name in 0..self.names()?.count() {
+            self.dictionary(name)?.scan_all(|_| {})?;
+        }
+        self.verify_order_of_series()
+    }
+
     /// By the numbers of names and values, which are in order as these are.
     fn verify_order_of_series(&self) -> Result<(), SegmentError> {
         let (mut chunk, mut last) = (LastChunk::default(), None::<Vec<_>>);
