@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::deletion_tests::{delete, forget, found, numbered, tombstone_count};
+use super::deletion_tests::{delete, forget, found, numbered, tidied, tombstone_count};
 use super::fs::faulty::{Faults, FaultyFs};
 use super::fs::{Fs, RealFs};
 use super::rollup_tests::*;
@@ -17,12 +17,8 @@ use crate::model::time::{DAY, HOUR, SECOND};
 #[test]
 fn what_was_deleted_leaves_files_that_nothing_else_would_write_anew() {
     let dir = tempfile::tempdir().unwrap();
-    let (store, mut model) = (open_real(dir.path()), Contents::new());
-    for day in [FIRST, FIRST + 1, FIRST + 6] {
-        take(&store, &mut model, &day_of_samples(day));
-    }
     let now = (FIRST + 7) * DAY;
-    store.tidy(now);
+    let (store, mut model) = tidied(dir.path(), &[FIRST, FIRST + 1, FIRST + 6], now);
     assert_eq!(resolutions(&store, FIRST..=FIRST), [[M1, M5]], "of the first day there are rollups alone");
     let left_out = || store.metrics.left_out_rows.with_label_values(&["deletion"]).get();
     // One after the other, and each is hidden at once.

@@ -15,7 +15,7 @@ use super::store_tests::{
 };
 use super::{DeletionError, Options, Store};
 use crate::model::time::{DAY, HOUR, MINUTE, SECOND};
-use crate::model::{MatchOp, Matcher, TimeRange};
+use crate::model::{MatchOp, Matcher, TimeRange, Timestamp};
 
 /// Series by the numbers in their label.
 pub(super) fn numbered(pattern: &str) -> Vec<Vec<Matcher>> {
@@ -45,6 +45,14 @@ pub(super) fn found(store: &Store) -> Contents {
 
 pub(super) fn tombstone_count(store: &Store) -> usize {
     store.view.load().tombstones.len()
+}
+
+/// A store of these days, which was tidied at this time.
+pub(super) fn tidied(dir: &Path, days: &[i64], now: Timestamp) -> (Arc<Store>, Contents) {
+    let (store, mut model) = (open_real(dir), Contents::new());
+    days.iter().for_each(|&day| take(&store, &mut model, &day_of_samples(day)));
+    store.tidy(now);
+    (store, model)
 }
 
 #[derive(Clone, Debug)]
@@ -126,12 +134,8 @@ fn what_is_sent_again_after_a_deletion_is_seen() {
 #[test]
 fn of_a_day_that_is_hidden_whole_nothing_is_derived_for_ever() {
     let dir = tempfile::tempdir().unwrap();
-    let (store, mut model) = (open_real(dir.path()), Contents::new());
-    for day in [FIRST, FIRST + 1, FIRST + 6] {
-        take(&store, &mut model, &day_of_samples(day));
-    }
     let now = (FIRST + 7) * DAY;
-    store.tidy(now);
+    let (store, mut model) = tidied(dir.path(), &[FIRST, FIRST + 1, FIRST + 6], now);
     assert_eq!(resolutions(&store, FIRST..=FIRST + 1), [[M1, M5], [M1, M5]]);
     drop(store);
     // Hours are made of what is there; of what is hidden there is nothing to make.
@@ -204,12 +208,8 @@ fn buckets(day: i64, from: i64, count: i64) -> TimeRange {
 #[test]
 fn a_rolled_day_that_loses_samples_is_rolled_up_anew() {
     let dir = tempfile::tempdir().unwrap();
-    let (store, mut model) = (open_real(dir.path()), Contents::new());
-    for day in [FIRST, FIRST + 1] {
-        take(&store, &mut model, &day_of_samples(day));
-    }
     let now = (FIRST + 1) * DAY + 2 * HOUR;
-    store.tidy(now);
+    let (store, mut model) = tidied(dir.path(), &[FIRST, FIRST + 1], now);
     assert_eq!(resolutions(&store, FIRST..=FIRST), [[0, M1, M5]]);
     // In the midst of buckets of either length.
     let noon = FIRST * DAY - 12 * HOUR;
@@ -231,13 +231,26 @@ fn a_rolled_day_that_loses_samples_is_rolled_up_anew() {
 }
 
 #[test]
-fn of_days_without_samples_whole_buckets_go_and_those_at_the_edges_stay() {
+fn a_deletion_does_not_keep_what_comes_late_from_being_rolled_up() {
     let dir = tempfile::tempdir().unwrap();
     let (store, mut model) = (open_real(dir.path()), Contents::new());
-    for day in [FIRST, FIRST + 6] {
-        take(&store, &mut model, &day_of_samples(day));
-    }
-    store.tidy((FIRST + 7) * DAY);
+    take(&store, &mut model, &long_day(FIRST));
+    take(&store, &mut model, &day_of_samples(FIRST + 1));
+    let now = FIRST * DAY + 12 * HOUR;
+    store.tidy(now);
+    assert_eq!(resolutions(&store, FIRST..=FIRST), [[0, M1, M5]]);
+    delete(&store, &mut model, "0", buckets(FIRST, 0, 3));
+    take(&store, &mut model, &[(1, FIRST * DAY - HOUR, 1)]);
+    store.tidy(now);
+    assert_eq!(segments_of(&store, 0)[0], (FIRST, 2), "as one");
+    assert_eq!(resolutions(&store, FIRST..=FIRST), [[0, M1, M5]]);
+    assert_same(&store, &model, "rolled up anew");
+}
+
+#[test]
+fn of_days_without_samples_whole_buckets_go_and_those_at_the_edges_stay() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, mut model) = tidied(dir.path(), &[FIRST, FIRST + 6], (FIRST + 7) * DAY);
     assert_eq!(resolutions(&store, FIRST..=FIRST), [[M1, M5]]);
     let whole = buckets(FIRST, 1, 2);
     let wider = TimeRange { after: whole.after - MINUTE / 2, until: whole.until + MINUTE / 2 };
@@ -396,21 +409,4 @@ fn a_sync_that_fails_in_any_step_of_a_deletion_costs_nothing() {
             return;
         }
     }
-}
-
-#[test]
-fn a_deletion_does_not_keep_what_comes_late_from_being_rolled_up() {
-    let dir = tempfile::tempdir().unwrap();
-    let (store, mut model) = (open_real(dir.path()), Contents::new());
-    take(&store, &mut model, &long_day(FIRST));
-    take(&store, &mut model, &day_of_samples(FIRST + 1));
-    let now = FIRST * DAY + 12 * HOUR;
-    store.tidy(now);
-    assert_eq!(resolutions(&store, FIRST..=FIRST), [[0, M1, M5]]);
-    delete(&store, &mut model, "0", buckets(FIRST, 0, 3));
-    take(&store, &mut model, &[(1, FIRST * DAY - HOUR, 1)]);
-    store.tidy(now);
-    assert_eq!(segments_of(&store, 0)[0], (FIRST, 2), "as one");
-    assert_eq!(resolutions(&store, FIRST..=FIRST), [[0, M1, M5]]);
-    assert_same(&store, &model, "rolled up anew");
 }
