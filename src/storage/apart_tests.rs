@@ -61,6 +61,8 @@ fn nothing_is_told_of_a_series_where_it_is_named_by_an_index_alone() {
     drop(store);
     // The registries know nothing now.
     let store = open(disk, Path::new("/d"));
+    let series: Vec<u64> = store.sealed_samples().iter().map(|segment| segment.series).collect();
+    assert_eq!(series, [10, 9, 9, 9, 9, 9, 9, 9]);
     let (never, view) = (StopSign::never(), store.view.load_full());
     let sealed_later = view.segments.last().unwrap().metrics().unwrap();
     assert_eq!(sealed_later.index().label_values("n", &Lookout::new(&never)).unwrap().len(), 10);

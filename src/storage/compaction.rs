@@ -132,8 +132,7 @@ impl Store {
         let sizes: Vec<(u8, u64)> = seals.iter().map(|seal| (seal[0].entry.level, bytes(seal))).collect();
         let is_quiet = kind.resolution_ms > 0 || self.arrivals.is_quiet(kind.signal, kind.partition, now);
         let is_settled = is_quiet && kind.partition.saturating_add(SETTLE_MS) <= now;
-        let is_urgent = || is_quiet && (self.is_roll_up_urgent(&kind, now) || self.is_late(&kind, &inputs));
-        let (from, level) = if inputs.len() > 1 && is_urgent() {
+        let (from, level) = if is_settled && self.keeps_from_rollups(&kind, &inputs) {
             (0, FINAL)
         } else {
             choose(&sizes, is_settled, kind.resolution_ms > 0)?
@@ -141,20 +140,12 @@ impl Store {
         Some(Plan { kind, level, inputs: seals[from..].concat() })
     }
 
-    /// Whether the samples of a day should go, and only wait for late ones to be rolled up with them.
-    fn is_roll_up_urgent(&self, kind: &Kind, now: Timestamp) -> bool {
+    /// Whether some of it, as what came late, is not merged, and so keeps the day from being rolled up: the whole day is read as
+    /// sent until it is, and cannot go.
+    fn keeps_from_rollups(&self, kind: &Kind, inputs: &[Arc<LiveSegment>]) -> bool {
         let is_raw = kind.signal == Signal::Metrics && kind.resolution_ms == 0;
-        let age = self.options.retention_ms(Signal::Metrics);
-        is_raw
-            && self.view.load().rollups.mark != 0
-            && kind.partition.saturating_add(age) <= self.now_for_ages(now)
-    }
-
-    /// Whether some of it came late for a day that was rolled up: until it is merged, the whole day is read as sent.
-    fn is_late(&self, kind: &Kind, inputs: &[Arc<LiveSegment>]) -> bool {
-        let is_raw = kind.signal == Signal::Metrics && kind.resolution_ms == 0;
-        let is_rolled = |segment: &Arc<LiveSegment>| segment.entry.rolled != 0;
-        is_raw && inputs.iter().any(is_rolled) && !inputs.iter().all(is_rolled)
+        let are_rollups_wanted = self.view.load().rollups.mark != 0;
+        is_raw && are_rollups_wanted && inputs.iter().any(|segment| segment.entry.level < FINAL)
     }
 
     fn merge(&self, plan: &Plan) -> Result<(), MaintenanceError> {

@@ -6,22 +6,19 @@
 //! has the highest number of what they left out, and is under those tombstones no more. So rows that are hidden are never
 //! mixed with others that are not.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::compaction::FINAL;
-use super::errors::MergeError;
 use super::live::{LiveSegment, View};
 use super::manifest::SegmentEntry;
-use super::metrics;
-use super::pace::Pace;
-use super::publish::{Change, Target};
+use super::publish::Change;
 use super::seal::MaintenanceError;
 use super::signal::Signal;
 use super::store::Store;
 use super::tombstone::Tombstone;
-use crate::codec::Effort;
 use crate::model::{Matcher, TimeRange, Timestamp, time::HOUR};
 
 /// Each is looked up in the index of each segment of its time, once.
@@ -94,54 +91,22 @@ impl Store {
         result
     }
 
-    /// A segment that should be written anew without what was deleted, since no merge or roll-up is bound to do that, or not soon
-    /// enough.
-    fn next_to_clean(&self, now: Timestamp) -> Option<Arc<LiveSegment>> {
-        let view = self.view.load();
-        let are_many = view.tombstones.len() > TOMBSTONES_MANY;
-        // Below 0 where the clock was set back since.
-        let age = now.saturating_sub(self.deleted_at.load(Ordering::Relaxed));
-        if !are_many && (0..DELETIONS_APART_MS).contains(&age) {
-            return None;
-        }
-        let is_due = |segment: &&Arc<LiveSegment>| {
-            let is_left_alone = are_many || segment.is_rollup() || segment.entry.level == FINAL;
-            is_left_alone && !segment.is_unmergeable() && segment.is_under_a_tombstone()
-        };
-        // From behind the one that failed last, which so comes last, and the others get their turn.
-        let failed = self.uncleaned.load(Ordering::Relaxed);
-        let place = view.segments.iter().position(|segment| segment.entry.id == failed);
-        let (before, after) = view.segments.split_at(place.map_or(0, |failed| failed + 1));
-        after.iter().chain(before).find(is_due).cloned()
-    }
-
-    /// Writes such segments anew, one after the other, until none is left, or so much time is over, or one fails. One that is
-    /// damaged stays as it is.
-    pub(super) fn clean_for(&self, at_most: Duration, now: Timestamp) -> Result<(), MaintenanceError> {
-        let (begun, mut result) = (Instant::now(), Ok(()));
-        while let Some(cleaned) = self.clean_step(now) {
-            match cleaned {
-                Err(error @ MaintenanceError::Read(_)) => result = Err(error),
-                other => other?,
+    /// Writes segments anew without what was deleted, for a while: those that no merge or roll-up is bound to, or not soon enough. Of
+    /// days that were merged what came late, too, which waits there until there is enough of it.
+    pub(super) fn clean_deleted(&self, at_most: Duration, now: Timestamp) -> Result<(), MaintenanceError> {
+        self.clean_for(at_most, "deletion", |view| {
+            let are_many = view.tombstones.len() > TOMBSTONES_MANY;
+            // Below 0 where the clock was set back since.
+            let age = now.saturating_sub(self.deleted_at.load(Ordering::Relaxed));
+            if !are_many && (0..DELETIONS_APART_MS).contains(&age) {
+                return None;
             }
-            if begun.elapsed() >= at_most || self.is_tidying_stopped() {
-                break;
-            }
-        }
-        result
-    }
-
-    /// One of them, if there is one.
-    fn clean_step(&self, now: Timestamp) -> Option<Result<(), MaintenanceError>> {
-        let _one = self.merging.lock();
-        let segment = self.next_to_clean(now)?;
-        let written = self.write_anew(&segment, "deletion");
-        match &written {
-            Ok(()) => {}
-            Err(MaintenanceError::Read(_)) => segment.set_unmergeable(),
-            Err(_) => self.uncleaned.store(segment.entry.id, Ordering::Relaxed),
-        }
-        Some(written)
+            let merged = days_merged(view);
+            let is_left_alone = |segment: &LiveSegment| {
+                are_many || segment.is_rollup() || merged.contains(&segment.entry.partition)
+            };
+            self.next_in_turn(view, |segment| is_left_alone(segment) && segment.is_under_a_tombstone())
+        })
     }
 
     /// Forgets tombstones whose segments merges or age took.
@@ -153,40 +118,29 @@ impl Store {
     /// Forgets the tombstones that hide nothing any more; the caller holds `merging`.
     fn forget_tombstones(&self) -> Result<(), MaintenanceError> {
         let view = self.view.load_full();
-        let is_needed = |seq: u64| view.segments.iter().any(|segment| segment.is_under(seq));
-        let forgotten: Vec<u64> = view.tombstones.keys().copied().filter(|&seq| !is_needed(seq)).collect();
+        let mut unneeded: BTreeSet<u64> = view.tombstones.keys().copied().collect();
+        for segment in &view.segments {
+            // A segment is looked into only where it may be the first that needs one of them.
+            if segment.may_be_hidden_by().any(|seq| unneeded.contains(&seq)) {
+                for seq in segment.hidden_by() {
+                    unneeded.remove(&seq);
+                }
+            }
+        }
+        let forgotten: Vec<u64> = unneeded.into_iter().collect();
         if !forgotten.is_empty() {
             self.commit(&Change { forgotten: &forgotten, ..Change::default() })?;
             self.observe();
         }
         Ok(())
     }
+}
 
-    /// Puts a segment of what is to be seen of this one in its place.
-    pub(super) fn write_anew(
-        &self,
-        segment: &Arc<LiveSegment>,
-        reason: &str,
-    ) -> Result<(), MaintenanceError> {
-        let SegmentEntry { id, tier, partition, level, min_seq, rolled, .. } = segment.entry;
-        let resolution_ms = segment.resolution_ms();
-        let target = Target { signal: Signal::Metrics, tier, resolution_ms, partition, level };
-        let effort = if level == FINAL { Effort::Best } else { Effort::Fast };
-        let written = self.write_segment(Pace::Background, target, |to| {
-            let visible = segment.visible().map_err(|error| MergeError::Read(error.clone()))?.clone();
-            let seqs = (min_seq, segment.seq_of_a_copy());
-            metrics::merge_segments(&[visible], seqs, effort, to, || self.is_tidying_stopped())
-        })?;
-        // Its rollups say what they said, and are under the same tombstones.
-        let written =
-            written.map(|new| Arc::new(new.with_entry(SegmentEntry { rolled, ..new.entry.clone() })));
-        let rows_left = written.as_ref().map_or(0, |new| new.entry.rows);
-        self.commit(&Change { add: written.as_slice(), remove: &[id], ..Change::default() })?;
-        segment.doom();
-        let left_out = segment.entry.rows.saturating_sub(rows_left);
-        self.metrics.left_out_rows.with_label_values(&[reason]).inc_by(left_out);
-        Ok(())
-    }
+/// The days whose samples were merged for good, whatever came for them since.
+fn days_merged(view: &View) -> BTreeSet<Timestamp> {
+    let samples = view.segments_of(Signal::Metrics).map(|(_, segment)| segment);
+    let merged = samples.filter(|segment| !segment.is_rollup() && segment.entry.level == FINAL);
+    merged.map(|segment| segment.entry.partition).collect()
 }
 
 /// The segments of samples that lose something and whose rollups say otherwise: by number, and as they are to be listed,
@@ -196,7 +150,7 @@ fn rolled_up_before(view: &View, tombstone: &Arc<Tombstone>) -> (Vec<u64>, Vec<A
     let samples = view.segments_of(Signal::Metrics).map(|(_, segment)| segment);
     let marked = samples.filter(|segment| {
         let masked = || segment.masked(segment.concerned_by(&one), Vec::new());
-        segment.entry.rolled != 0 && masked().is_under(tombstone.seq)
+        segment.entry.rolled != 0 && masked().is_under_a_tombstone()
     });
     let unmark = |segment: &Arc<LiveSegment>| {
         let entry = SegmentEntry { rolled: 0, ..segment.entry.clone() };

@@ -3,7 +3,6 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use proptest::prelude::*;
 
@@ -16,14 +15,14 @@ use super::store_tests::{
 };
 use super::{DeletionError, Options, Store};
 use crate::model::time::{DAY, HOUR, MINUTE, SECOND};
-use crate::model::{MatchOp, Matcher, TimeRange};
+use crate::model::{MatchOp, Matcher, TimeRange, Timestamp};
 
 /// Series by the numbers in their label.
-fn numbered(pattern: &str) -> Vec<Vec<Matcher>> {
+pub(super) fn numbered(pattern: &str) -> Vec<Vec<Matcher>> {
     vec![vec![Matcher::new("n", MatchOp::Regex, pattern).unwrap()]]
 }
 
-fn forget(model: &mut Contents, pattern: &str, range: TimeRange) {
+pub(super) fn forget(model: &mut Contents, pattern: &str, range: TimeRange) {
     let is_one_of =
         |labels: &str| pattern.split('|').any(|n| labels == series(n.parse().unwrap()).to_string());
     for (_, samples) in model.iter_mut().filter(|(labels, _)| is_one_of(labels)) {
@@ -32,20 +31,28 @@ fn forget(model: &mut Contents, pattern: &str, range: TimeRange) {
     model.retain(|_, samples| !samples.is_empty());
 }
 
-fn delete(store: &Store, model: &mut Contents, pattern: &str, range: TimeRange) {
+pub(super) fn delete(store: &Store, model: &mut Contents, pattern: &str, range: TimeRange) {
     store.delete_series(numbered(pattern), range, NOON).unwrap();
     forget(model, pattern, range);
 }
 
 /// Series of which anything is left.
-fn found(store: &Store) -> Contents {
+pub(super) fn found(store: &Store) -> Contents {
     let mut contents = contents(store);
     contents.retain(|_, samples| !samples.is_empty());
     contents
 }
 
-fn tombstone_count(store: &Store) -> usize {
+pub(super) fn tombstone_count(store: &Store) -> usize {
     store.view.load().tombstones.len()
+}
+
+/// A store of these days, which was tidied at this time.
+pub(super) fn tidied(dir: &Path, days: &[i64], now: Timestamp) -> (Arc<Store>, Contents) {
+    let (store, mut model) = (open_real(dir), Contents::new());
+    days.iter().for_each(|&day| take(&store, &mut model, &day_of_samples(day)));
+    store.tidy(now);
+    (store, model)
 }
 
 #[derive(Clone, Debug)]
@@ -127,12 +134,8 @@ fn what_is_sent_again_after_a_deletion_is_seen() {
 #[test]
 fn of_a_day_that_is_hidden_whole_nothing_is_derived_for_ever() {
     let dir = tempfile::tempdir().unwrap();
-    let (store, mut model) = (open_real(dir.path()), Contents::new());
-    for day in [FIRST, FIRST + 1, FIRST + 6] {
-        take(&store, &mut model, &day_of_samples(day));
-    }
     let now = (FIRST + 7) * DAY;
-    store.tidy(now);
+    let (store, mut model) = tidied(dir.path(), &[FIRST, FIRST + 1, FIRST + 6], now);
     assert_eq!(resolutions(&store, FIRST..=FIRST + 1), [[M1, M5], [M1, M5]]);
     drop(store);
     // Hours are made of what is there; of what is hidden there is nothing to make.
@@ -205,12 +208,8 @@ fn buckets(day: i64, from: i64, count: i64) -> TimeRange {
 #[test]
 fn a_rolled_day_that_loses_samples_is_rolled_up_anew() {
     let dir = tempfile::tempdir().unwrap();
-    let (store, mut model) = (open_real(dir.path()), Contents::new());
-    for day in [FIRST, FIRST + 1] {
-        take(&store, &mut model, &day_of_samples(day));
-    }
     let now = (FIRST + 1) * DAY + 2 * HOUR;
-    store.tidy(now);
+    let (store, mut model) = tidied(dir.path(), &[FIRST, FIRST + 1], now);
     assert_eq!(resolutions(&store, FIRST..=FIRST), [[0, M1, M5]]);
     // In the midst of buckets of either length.
     let noon = FIRST * DAY - 12 * HOUR;
@@ -232,13 +231,26 @@ fn a_rolled_day_that_loses_samples_is_rolled_up_anew() {
 }
 
 #[test]
-fn of_days_without_samples_whole_buckets_go_and_those_at_the_edges_stay() {
+fn a_deletion_does_not_keep_what_comes_late_from_being_rolled_up() {
     let dir = tempfile::tempdir().unwrap();
     let (store, mut model) = (open_real(dir.path()), Contents::new());
-    for day in [FIRST, FIRST + 6] {
-        take(&store, &mut model, &day_of_samples(day));
-    }
-    store.tidy((FIRST + 7) * DAY);
+    take(&store, &mut model, &long_day(FIRST));
+    take(&store, &mut model, &day_of_samples(FIRST + 1));
+    let now = FIRST * DAY + 12 * HOUR;
+    store.tidy(now);
+    assert_eq!(resolutions(&store, FIRST..=FIRST), [[0, M1, M5]]);
+    delete(&store, &mut model, "0", buckets(FIRST, 0, 3));
+    take(&store, &mut model, &[(1, FIRST * DAY - HOUR, 1)]);
+    store.tidy(now);
+    assert_eq!(segments_of(&store, 0)[0], (FIRST, 2), "as one");
+    assert_eq!(resolutions(&store, FIRST..=FIRST), [[0, M1, M5]]);
+    assert_same(&store, &model, "rolled up anew");
+}
+
+#[test]
+fn of_days_without_samples_whole_buckets_go_and_those_at_the_edges_stay() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, mut model) = tidied(dir.path(), &[FIRST, FIRST + 6], (FIRST + 7) * DAY);
     assert_eq!(resolutions(&store, FIRST..=FIRST), [[M1, M5]]);
     let whole = buckets(FIRST, 1, 2);
     let wider = TimeRange { after: whole.after - MINUTE / 2, until: whole.until + MINUTE / 2 };
@@ -253,109 +265,6 @@ fn of_days_without_samples_whole_buckets_go_and_those_at_the_edges_stay() {
         2 * (10 + 2),
         "ten buckets of a minute and two of five, twice"
     );
-}
-
-#[test]
-fn what_was_deleted_leaves_files_that_nothing_else_would_write_anew() {
-    let dir = tempfile::tempdir().unwrap();
-    let (store, mut model) = (open_real(dir.path()), Contents::new());
-    for day in [FIRST, FIRST + 1, FIRST + 6] {
-        take(&store, &mut model, &day_of_samples(day));
-    }
-    let now = (FIRST + 7) * DAY;
-    store.tidy(now);
-    assert_eq!(resolutions(&store, FIRST..=FIRST), [[M1, M5]], "of the first day there are rollups alone");
-    let left_out = || store.metrics.left_out_rows.with_label_values(&["deletion"]).get();
-    // One after the other, and each is hidden at once.
-    for (later, number) in [(0, "0"), (HOUR - SECOND, "1")] {
-        store.delete_series(numbered(number), TimeRange::ALL, now + later).unwrap();
-        forget(&mut model, number, TimeRange::ALL);
-        assert_same(&store, &model, "hidden");
-        store.tidy(now + later);
-        assert_eq!(left_out(), 0, "more may follow");
-    }
-    store.tidy(now + 2 * HOUR - 2 * SECOND);
-    assert_eq!(left_out(), 0);
-    store.tidy(now + 2 * HOUR - SECOND);
-    assert!(left_out() > 0);
-    assert_eq!(tombstone_count(&store), 0);
-    assert_same(&store, &model, "written anew");
-    drop(store);
-    assert_same(&open_real(dir.path()), &model, "opened again");
-}
-
-#[test]
-fn who_deletes_all_the_time_is_not_refused_in_the_end() {
-    let dir = tempfile::tempdir().unwrap();
-    let (store, mut model) = (open(Arc::new(RealFs), dir.path()), Contents::new());
-    take(&store, &mut model, &[(1, NOON, 1), (2, NOON, 1)]);
-    // The segment is of a level that merges are bound to take, if ever there is another.
-    (0..500).for_each(|_| delete(&store, &mut model, "1", TimeRange::ALL));
-    store.tidy(NOON);
-    assert_eq!(tombstone_count(&store), 500, "more may follow");
-    delete(&store, &mut model, "1", TimeRange::ALL);
-    store.tidy(NOON);
-    assert_eq!(tombstone_count(&store), 0);
-    assert_eq!(found(&store), model);
-}
-
-#[test]
-fn what_was_deleted_in_the_future_leaves_files_at_once() {
-    let dir = tempfile::tempdir().unwrap();
-    let (store, mut model) = (open(Arc::new(RealFs), dir.path()), Contents::new());
-    take(&store, &mut model, &[(1, NOON, 1), (2, NOON, 1)]);
-    store.compact(i64::MAX).unwrap();
-    store.delete_series(numbered("1"), TimeRange::ALL, NOON + DAY).unwrap();
-    forget(&mut model, "1", TimeRange::ALL);
-    store.tidy(NOON + DAY);
-    assert_eq!(tombstone_count(&store), 1, "more may follow");
-    store.tidy(NOON);
-    assert_eq!(tombstone_count(&store), 0, "the clock was set back");
-    assert_eq!(found(&store), model);
-}
-
-/// Of two days, one segment each, of which something was deleted long ago.
-fn two_to_clean(disk: &FaultyFs) -> (Arc<Store>, Contents) {
-    let (store, mut model) = (open(Arc::new(disk.clone()), Path::new("/d")), Contents::new());
-    for day in [NOON - DAY, NOON] {
-        take(&store, &mut model, &[(1, day, 1), (2, day, 1)]);
-    }
-    store.compact(i64::MAX).unwrap();
-    delete(&store, &mut model, "1", TimeRange::ALL);
-    (store, model)
-}
-
-fn hiding_segments(store: &Store) -> Vec<u64> {
-    let view = store.view.load();
-    view.segments.iter().filter(|segment| segment.is_under_a_tombstone()).map(|s| s.entry.id).collect()
-}
-
-#[test]
-fn a_long_cleaning_is_done_in_parts() {
-    let (store, model) = two_to_clean(&FaultyFs::default());
-    for left in [1, 0, 0] {
-        store.clean_for(Duration::ZERO, NOON + HOUR).unwrap();
-        assert_eq!(hiding_segments(&store).len(), left);
-        assert_eq!(found(&store), model);
-    }
-    store.tidy(NOON + HOUR);
-    assert_eq!(tombstone_count(&store), 0);
-}
-
-#[test]
-fn a_segment_that_cannot_be_written_anew_gives_the_others_their_turn() {
-    let disk = FaultyFs::default();
-    let (store, model) = two_to_clean(&disk);
-    let both = hiding_segments(&store);
-    assert_eq!(both.len(), 2);
-    disk.set_faults(Faults { failing_syncs: 1, ..Faults::default() });
-    assert!(store.clean_for(Duration::MAX, NOON + HOUR).is_err());
-    assert_eq!(hiding_segments(&store), both);
-    store.clean_for(Duration::ZERO, NOON + HOUR).unwrap();
-    assert_eq!(hiding_segments(&store), both[..1], "the one that failed");
-    store.clean_for(Duration::MAX, NOON + HOUR).unwrap();
-    assert!(hiding_segments(&store).is_empty());
-    assert_eq!(found(&store), model);
 }
 
 #[derive(Clone, Debug)]

@@ -213,15 +213,25 @@ impl LiveSegment {
             .get(|| Ok(VisibleSegment::under(self.metrics()?.clone(), &self.tombstones, &self.expiries)?))
     }
 
-    /// Whether a tombstone may hide anything of it; where that cannot be read, it may.
-    pub fn is_under(&self, seq: u64) -> bool {
-        let may_be = self.tombstones.iter().any(|tombstone| tombstone.seq == seq);
-        may_be && self.visible().map_or(true, |visible| visible.is_under(Cause::Deletion(seq)))
+    /// The tombstones that may hide something of it, by number.
+    pub fn may_be_hidden_by(&self) -> impl Iterator<Item = u64> {
+        self.tombstones.iter().map(|tombstone| tombstone.seq)
     }
 
-    /// The same of all of them, at one look: there may be many.
+    /// Those that do, which is looked up once; where it cannot be read, all that may.
+    pub fn hidden_by(&self) -> Vec<u64> {
+        if self.tombstones.is_empty() {
+            return Vec::new();
+        }
+        match self.visible() {
+            Ok(visible) => visible.deletions().collect(),
+            Err(_) => self.may_be_hidden_by().collect(),
+        }
+    }
+
+    /// Whether there is any.
     pub fn is_under_a_tombstone(&self) -> bool {
-        !self.tombstones.is_empty() && self.visible().map_or(true, |visible| visible.is_under_any_deletion())
+        !self.hidden_by().is_empty()
     }
 
     /// Whether rules let go of anything in it, and its whole partition is as old as they say.

@@ -8,7 +8,8 @@ use super::seal::MaintenanceError;
 use super::store::Store;
 use crate::model::Timestamp;
 
-/// So long merges and what ends a tidy wait for the cleaning of segments, and for the one that is under way then.
+/// So long merges and what ends a tidy wait for the cleaning of segments, be it for deletions or for rules, and for the one that is
+/// under way then.
 const CLEANING_AT_ONCE: Duration = Duration::from_secs(10);
 
 impl Store {
@@ -70,7 +71,7 @@ impl Store {
     }
 
     fn let_go_or_log(&self, now: Timestamp) {
-        match self.let_go(now) {
+        match self.let_go(now, CLEANING_AT_ONCE) {
             Ok(()) | Err(MaintenanceError::Stopping) => {}
             Err(error) => {
                 self.metrics.maintenance_failures.with_label_values(&["retention"]).inc();
@@ -81,7 +82,7 @@ impl Store {
 
     /// A while of it; what is left waits for the next time.
     fn clean_or_log(&self, now: Timestamp) {
-        match self.clean_for(CLEANING_AT_ONCE, now) {
+        match self.clean_deleted(CLEANING_AT_ONCE, now) {
             Ok(()) | Err(MaintenanceError::Stopping) => {}
             Err(error) => {
                 self.metrics.maintenance_failures.with_label_values(&["merge"]).inc();

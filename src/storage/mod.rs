@@ -7,8 +7,9 @@
 //! What all shards take in between two seals is a generation (`generation.rs`): heads in memory and a directory of
 //! the log (`wal/`) under one number. `seal.rs` turns it into segments (`segment/`, `metrics/flush.rs`), and one edit
 //! of the manifest (`manifest.rs`) puts them in force in its place. `compaction.rs` merges segments, `retention.rs`
-//! lets them go, `deletion.rs` hides what was asked to be deleted, `idle.rs` forgets series. After a crash `recovery.rs`
-//! replays the generations that were not sealed, shard beside shard (`replaying.rs`).
+//! lets them go, `deletion.rs` hides what was asked to be deleted, `cleaning.rs` writes what is hidden out of files,
+//! `idle.rs` forgets series. After a crash `recovery.rs` replays the generations that were not sealed, shard beside
+//! shard (`replaying.rs`).
 //!
 //! Readers take a view (`live.rs`) of generations and segments as they are at one instant, and wait for nobody.
 
@@ -24,6 +25,9 @@ pub mod traces;
 #[cfg(test)]
 mod apart_tests;
 mod arrivals;
+mod cleaning;
+#[cfg(test)]
+mod cleaning_tests;
 mod compaction;
 #[cfg(test)]
 mod crash_tests;

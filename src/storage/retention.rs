@@ -5,11 +5,12 @@
 //! that the tiers ask for are there. What is too much does not wait until its day is over or quiet, and is rolled up at
 //! once; only what is damaged goes without.
 //!
-//! Series that a rule keeps for less are hidden by the day and written out of each segment once; for the sake of those
+//! Series that a rule keeps for less are hidden by the day and written out of each segment once (`cleaning.rs`); for the sake of those
 //! that a rule keeps for more, the coarsest tier keeps its segments, without the others.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::expiry::expiries;
 use super::live::{LiveSegment, View};
@@ -31,19 +32,26 @@ struct Unit {
 }
 
 impl Store {
-    /// Removes what is older than its tier or signal keeps it, then the oldest above the size limit.
-    pub(super) fn let_go(&self, now: Timestamp) -> Result<(), MaintenanceError> {
-        let _one = self.merging.lock();
+    /// Removes what is older than its tier or signal keeps it, then the oldest above the size limit. In between, segments are
+    /// written anew without series that rules let go of, for a while: what is left waits for the next time.
+    pub(super) fn let_go(&self, now: Timestamp, writing_at_most: Duration) -> Result<(), MaintenanceError> {
         let now = self.now_for_ages(now);
+        self.remove_expired(now)?;
+        let written = self.clean_expired(writing_at_most);
+        // Where that failed, too: the disk may be full.
+        self.remove_excess(now)?;
+        written
+    }
+
+    fn remove_expired(&self, now: Timestamp) -> Result<(), MaintenanceError> {
+        let _one = self.merging.lock();
         self.hide_expired(now);
-        let view = self.view.load_full();
-        self.remove(expired(&view, &self.options, now), "age")?;
-        self.drop_expired_series()?;
-        self.remove_excess(now)
+        self.remove(expired(&self.view.load_full(), &self.options, now), "age")
     }
 
     /// Removes the oldest above the size limit; of samples it takes the rollups are written first, which may be too much, too.
     fn remove_excess(&self, now: Timestamp) -> Result<(), MaintenanceError> {
+        let _one = self.merging.lock();
         loop {
             let view = self.view.load_full();
             let mut excess = excess(&view, self.options.size_max);
@@ -90,19 +98,8 @@ impl Store {
 
     /// Writes segments anew without the series that rules let go of, once all of a segment is as old. What was written
     /// anew holds none of them, and is left alone until another rule comes due.
-    fn drop_expired_series(&self) -> Result<(), MaintenanceError> {
-        let mut result = Ok(());
-        let view = self.view.load_full();
-        for segment in view.segments.iter().filter(|s| !s.is_unmergeable() && s.holds_expired_series()) {
-            match self.write_anew(segment, "rule") {
-                Err(error @ MaintenanceError::Read(_)) => {
-                    segment.set_unmergeable();
-                    result = Err(error);
-                }
-                other => other?,
-            }
-        }
-        result
+    fn clean_expired(&self, at_most: Duration) -> Result<(), MaintenanceError> {
+        self.clean_for(at_most, "rule", |view| self.next_in_turn(view, LiveSegment::holds_expired_series))
     }
 
     /// A clock that jumped ahead must not empty the store: what is newest here also tells the time.

@@ -49,6 +49,13 @@ pub(super) fn day_of_samples(day: i64) -> Vec<(u32, Timestamp, u64)> {
     samples.filter(|&(n, at, _)| n != 2 || at <= stale.1).chain([stale]).collect()
 }
 
+/// So many samples of one series that another one is far less than an eighth of them.
+pub(super) fn long_day(day: i64) -> Vec<(u32, Timestamp, u64)> {
+    let start = day * DAY - 20 * HOUR;
+    let value = |k: i64| (k * k * 7919 % 100_003 / 7) as f64;
+    (0..9_000).map(|k| (0, start + k * 5 * SECOND, value(k).to_bits())).collect()
+}
+
 /// Writes samples and seals them.
 pub(super) fn take(store: &Store, model: &mut Contents, samples: &[(u32, Timestamp, u64)]) {
     append_and_wait(store, samples);
@@ -234,12 +241,8 @@ fn a_day_for_which_samples_come_late_is_rolled_up_anew() {
 fn what_comes_late_for_a_day_that_was_rolled_up_waits_an_hour_for_more() {
     let dir = tempfile::tempdir().unwrap();
     let (store, mut model) = (open_real(dir.path()), Contents::new());
-    // A sample is far less than an eighth of that.
     let start = FIRST * DAY - 20 * HOUR;
-    let many: Vec<_> = (0..9_000i64)
-        .map(|k| (0, start + k * 5 * SECOND, ((k * k * 7919 % 100_003) as f64 / 7.0).trunc().to_bits()))
-        .collect();
-    take(&store, &mut model, &many);
+    take(&store, &mut model, &long_day(FIRST));
     take(&store, &mut model, &day_of_samples(FIRST + 1));
     let now = FIRST * DAY + 12 * HOUR;
     store.tidy(now);

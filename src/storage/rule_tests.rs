@@ -13,7 +13,7 @@ use super::{Options, RetentionRule, Store};
 use crate::model::time::{DAY, HOUR};
 use crate::model::{MatchOp, Matcher, Timestamp};
 
-fn rule(pattern: &str, days: i64) -> RetentionRule {
+pub(super) fn rule(pattern: &str, days: i64) -> RetentionRule {
     let matchers = vec![Matcher::new("n", MatchOp::Regex, pattern).unwrap()];
     RetentionRule { matchers, retention_ms: days * DAY }
 }

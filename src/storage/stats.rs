@@ -209,19 +209,22 @@ impl Store {
         }
     }
 
-    /// The sealed segments of samples as sent, in order of time.
+    /// The sealed segments of samples as sent, in order of time. Each is opened, to learn of which series its index names it has
+    /// nothing.
     pub fn sealed_samples(&self) -> Vec<SealedSamples> {
         let view = self.view.load();
         let as_sent = view.segments_of(Signal::Metrics).filter(|(_, segment)| !segment.is_rollup());
         let sealed = as_sent.map(|(_, segment)| {
             let entry = &segment.entry;
+            let absent = segment.metrics().ok().and_then(|segment| Some(segment.absent().ok()?.len()));
             SealedSamples {
                 id: entry.id,
                 level: entry.level,
                 min_time: entry.min_time,
                 max_time: entry.max_time,
                 samples: entry.rows,
-                series: entry.series,
+                // Of one that cannot be read, those that are named.
+                series: entry.series.saturating_sub(absent.unwrap_or(0)),
             }
         });
         let mut sealed: Vec<SealedSamples> = sealed.collect();

@@ -204,7 +204,7 @@ pub struct Store {
     pub(super) retired: Mutex<Vec<super::idle::RetiredIds>>,
     /// When series were deleted last, or this was opened.
     pub(super) deleted_at: AtomicI64,
-    /// The segment that was last to be written anew without what was deleted, and could not; see `Store::next_to_clean`.
+    /// The segment that was last to be written anew without what is hidden, and could not; see `Store::next_in_turn`.
     pub(super) uncleaned: AtomicU64,
     pub(super) tail: Arc<TailHub>,
     pub(super) threads: Mutex<Vec<JoinHandle<()>>>,

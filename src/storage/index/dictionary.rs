@@ -129,22 +129,9 @@ impl ValuesCursor<'_> {
             return Ok(());
         }
         let ValuesCursor { dictionary, block, last, .. } = self;
-        let mut is_in_order = true;
-        let _ = dictionary.scan_block(self.next_block, &mut |_, value, _| {
-            is_in_order &= **last < *value;
-            last.clear();
-            last.push_str(value);
-            block.push(value);
-            ControlFlow::Continue(())
-        })?;
+        dictionary.scan_in_order(self.next_block, last, &mut |value, _| block.push(value))?;
         self.next_block += 1;
-        match is_in_order {
-            true => Ok(()),
-            false => Err(self
-                .dictionary
-                .section
-                .damaged(self.dictionary.offset, Malformed("values of a label are not in order"))),
-        }
+        Ok(())
     }
 }
 
@@ -187,6 +174,34 @@ impl Dictionary<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Visits all values. That none is empty, and each behind the one before, is seen to.
+    pub fn scan_all(&self, mut each: impl FnMut(Holders)) -> Result<(), SegmentError> {
+        let mut last = String::new();
+        (0..self.block_count())
+            .try_for_each(|block| self.scan_in_order(block, &mut last, &mut |_, holders| each(holders)))
+    }
+
+    /// The same of a block; `last` is the value before those of the block, then the last one of these.
+    fn scan_in_order(
+        &self,
+        block: u32,
+        last: &mut String,
+        each: &mut impl FnMut(&str, Holders),
+    ) -> Result<(), SegmentError> {
+        let mut is_in_order = true;
+        let _ = self.scan_block(block, &mut |_, value, holders| {
+            is_in_order &= **last < *value;
+            last.clear();
+            last.push_str(value);
+            each(value, holders);
+            ControlFlow::Continue(())
+        })?;
+        match is_in_order {
+            true => Ok(()),
+            false => Err(self.section.damaged(self.offset, Malformed("values of a label are not in order"))),
+        }
     }
 
     /// The value with this number.

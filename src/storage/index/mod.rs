@@ -14,6 +14,7 @@ mod reader;
 mod recent;
 mod sections;
 mod select;
+mod verify;
 mod without;
 mod writer;
 

@@ -60,6 +60,10 @@ impl Names {
     pub fn name(&self, name: u32) -> &str {
         &self.entries[name as usize].name
     }
+
+    pub fn count(&self) -> u32 {
+        self.entries.len() as u32
+    }
 }
 
 impl KeptValues {
@@ -174,29 +178,6 @@ impl Index {
     /// The labels of a series.
     pub fn labels(&self, ordinal: u32) -> Result<Labels, SegmentError> {
         self.labels_reader().labels(ordinal)
-    }
-
-    /// Decodes every part of the index once.
-    pub fn verify(&self) -> Result<(), SegmentError> {
-        let names = self.names()?;
-        for name in 0..names.entries.len() as u32 {
-            let mut holders = Vec::new();
-            self.dictionary(name)?.scan_from("", |_, _, who| {
-                holders.push(who);
-                ControlFlow::Continue(())
-            })?;
-            for who in holders {
-                self.ordinals(who)?;
-            }
-            let mut values = self.dictionary(name)?.cursor()?;
-            while values.current().is_some() {
-                values.advance()?;
-            }
-        }
-        for ordinal in (0..self.series_count()).step_by(CHUNK_ROWS) {
-            self.row(&mut LastChunk::default(), ordinal)?;
-        }
-        Ok(())
     }
 
     /// The number of a name.
@@ -318,17 +299,48 @@ fn decode_names(mut bytes: &[u8]) -> Result<Names, Malformed> {
     let bytes = &mut bytes;
     let count = take_count(bytes, bytes.len())?;
     let (mut entries, mut value_counts): (Vec<NameEntry>, Vec<u32>) = Default::default();
+    let mut last_end = 0;
     for _ in 0..count {
         let name: Box<str> = take_text(bytes)?.into();
         if entries.last().is_some_and(|last| last.name >= name) {
             return Err(Malformed("label names are not in order"));
         }
         let (dictionary_offset, dictionary_len) = (read_u64(bytes)?, read_u64(bytes)?);
-        if dictionary_offset.checked_add(dictionary_len).is_none() {
-            return Err(Malformed("a dictionary is out of bounds"));
+        // Else one dictionary could be that of as many names as there are bytes, and would be unpacked for each of them.
+        if dictionary_offset < last_end {
+            return Err(Malformed("dictionaries overlap"));
         }
+        let end = dictionary_offset.checked_add(dictionary_len);
+        last_end = end.ok_or(Malformed("a dictionary is out of bounds"))?;
         value_counts.push(take_count(bytes, u32::MAX as usize)? as u32);
         entries.push(NameEntry { name, dictionary_offset, dictionary_len, kept: OnceLock::new() });
     }
     Ok(Names { entries: entries.into(), value_counts: value_counts.into() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::put_text;
+    use crate::codec::varint::write_u64;
+
+    /// Of names with one value each, whose dictionaries are at these places and so long.
+    fn names(dictionaries: &[(u64, u64)]) -> Result<usize, &'static str> {
+        let mut bytes = Vec::new();
+        write_u64(&mut bytes, dictionaries.len() as u64);
+        for (at, &(offset, len)) in dictionaries.iter().enumerate() {
+            put_text(&mut bytes, &format!("name {at}"));
+            [offset, len, 1].into_iter().for_each(|number| write_u64(&mut bytes, number));
+        }
+        decode_names(&bytes).map(|names| names.entries.len()).map_err(|Malformed(what)| what)
+    }
+
+    #[test]
+    fn each_name_has_a_dictionary_of_its_own() {
+        assert_eq!(names(&[(0, 7), (7, 9), (16, 1)]), Ok(3));
+        assert_eq!(names(&[(0, 7), (0, 7)]), Err("dictionaries overlap"));
+        assert_eq!(names(&[(0, 7), (6, 9)]), Err("dictionaries overlap"), "in part");
+        assert_eq!(names(&[(7, 9), (0, 7)]), Err("dictionaries overlap"), "or are in another order");
+        assert_eq!(names(&[(1, u64::MAX)]), Err("a dictionary is out of bounds"));
+    }
 }

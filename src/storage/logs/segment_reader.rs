@@ -17,7 +17,7 @@ use super::selection::StreamNumbers;
 use super::snapshot::LogAsk;
 use crate::codec::{Malformed, compressed, take_count, take_text};
 use crate::model::nanos::to_millis;
-use crate::model::{Labels, Lookout, Matcher, NanoRange, Nanos, StopSign};
+use crate::model::{Lookout, Matcher, NanoRange, Nanos, StopSign};
 use crate::storage::index::Index;
 use crate::storage::segment::{CHUNK_ROWS, ChunkCache, SectionId, Segment, SegmentError, SegmentMeta, Table};
 
@@ -179,16 +179,13 @@ impl LogsSegment {
     }
 
     fn verify_streams(&self) -> Result<(), SegmentError> {
-        let mut last: Option<Labels> = None;
         let mut group_count = 0;
         for stream in 0..self.stream_count() {
-            let labels = self.index.labels(stream)?;
             let group = self.group_of(stream)?;
-            if last.is_some_and(|last| last >= labels) || group > group_count {
+            if group > group_count {
                 return Err(self.out_of_order());
             }
             group_count = group_count.max(group + 1);
-            last = Some(labels);
         }
         if u64::from(group_count) == self.group_count()? {
             Ok(())

@@ -101,9 +101,12 @@ impl VisibleSegment {
         self.hidden.iter().any(|hidden| hidden.cause == cause)
     }
 
-    /// Whether a tombstone does.
-    pub fn is_under_any_deletion(&self) -> bool {
-        self.hidden.iter().any(|hidden| matches!(hidden.cause, Cause::Deletion(_)))
+    /// The tombstones that do, by number.
+    pub fn deletions(&self) -> impl Iterator<Item = u64> {
+        self.hidden.iter().filter_map(|hidden| match hidden.cause {
+            Cause::Deletion(seq) => Some(seq),
+            Cause::Expiry(_) => None,
+        })
     }
 
     /// The series that all matchers let through and of which something may be left.

@@ -20,7 +20,7 @@ use crate::query::promql::eval::row::{Grid, OutputSeries, Row};
 use crate::query::promql::eval::scalar::Scalar;
 use crate::query::promql::eval::sets::Filtered;
 use crate::query::promql::eval::source::{BoxedSource, EqualLabels, Mapped, Rows, unite};
-use crate::query::promql::eval::union::Union;
+use crate::query::promql::eval::union::{self, Union};
 use crate::query::promql::eval::{Context, QueryShape};
 use crate::query::sorting::sort_within;
 use crate::query::{MatrixSeries, QueryError, QueryValue};
@@ -212,18 +212,15 @@ impl<'q> Builder<'q> {
     }
 
     /// An `or`, with those on its left that match alike.
-    fn union(&self, last: &Binary) -> Result<BoxedSource<'q>, QueryError> {
-        let (mut operands, mut first) = (vec![&*last.rhs], &*last.lhs);
-        while let MetricKind::Binary(before) = &first.kind
-            && before.op == BinaryOp::Or
-            && before.matching == last.matching
-        {
-            operands.push(&before.rhs);
-            first = &before.lhs;
-        }
-        operands.push(first);
-        let sources: Result<Vec<_>, QueryError> =
-            operands.into_iter().rev().map(|operand| self.vector(operand)).collect();
+    fn union<'e>(&self, last: &'e Binary) -> Result<BoxedSource<'q>, QueryError> {
+        let sides = |expr: &'e MetricExpr| match &expr.kind {
+            MetricKind::Binary(or) if or.op == BinaryOp::Or && or.matching == last.matching => {
+                Some((&*or.lhs, &*or.rhs))
+            }
+            _ => None,
+        };
+        let operands = union::operands((&*last.lhs, &*last.rhs), sides).into_iter();
+        let sources: Result<Vec<_>, QueryError> = operands.map(|operand| self.vector(operand)).collect();
         let matching = last.matching.as_ref().expect("the parser gives two vectors a matching");
         self.united(Box::new(Union::new(self.context, matching, sources?, self.grid.len)?))
     }

@@ -26,7 +26,7 @@ use super::sets::Filtered;
 use super::smoothed::SmoothedSelector;
 use super::source::{BoxedSource, EqualLabels, Mapped, Repeated, Source, unite};
 use super::tally::Part;
-use super::union::Union;
+use super::union::{self, Union};
 
 /// Builds operators for one query; `'q` is its life.
 #[derive(Clone, Copy)]
@@ -259,19 +259,16 @@ impl<'q> Builder<'q> {
     }
 
     /// An `or`, with those on its left that match alike.
-    fn union(&self, last: &Binary, grid: Grid) -> Result<BoxedSource<'q>, QueryError> {
-        let mut operands = vec![&last.rhs];
-        let mut first = &last.lhs;
-        while let ExprKind::Binary(before) = &first.unwrap_parens().kind
-            && before.op == BinaryOp::Or
-            && before.matching == last.matching
-        {
-            operands.push(&before.rhs);
-            first = &before.lhs;
-        }
-        operands.push(first);
+    fn union<'e>(&self, last: &'e Binary, grid: Grid) -> Result<BoxedSource<'q>, QueryError> {
+        let sides = |expr: &'e Expr| match &expr.unwrap_parens().kind {
+            ExprKind::Binary(or) if or.op == BinaryOp::Or && or.matching == last.matching => {
+                Some((&*or.lhs, &*or.rhs))
+            }
+            _ => None,
+        };
+        let operands = union::operands((&*last.lhs, &*last.rhs), sides).into_iter();
         let sources: Result<Vec<_>, QueryError> =
-            operands.into_iter().rev().map(|operand| self.vector(operand, grid)).collect();
+            operands.map(|operand| self.vector(operand, grid)).collect();
         let matching = last.matching.as_ref().expect("the parser gives two vectors a matching");
         self.united(Box::new(Union::new(self.context, matching, sources?, grid.len)?), grid)
     }

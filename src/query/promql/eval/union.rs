@@ -73,6 +73,22 @@ impl<'q> Union<'q> {
     }
 }
 
+/// The operands of a chain of `or`, given the sides of the last one; `sides` are those of an expression that goes on with the chain:
+/// an `or`, too, which matches alike.
+pub fn operands<'e, E>(
+    (mut first, last): (&'e E, &'e E),
+    sides: impl Fn(&'e E) -> Option<(&'e E, &'e E)>,
+) -> Vec<&'e E> {
+    let mut operands = vec![last];
+    while let Some((before, operand)) = sides(first) {
+        operands.push(operand);
+        first = before;
+    }
+    operands.push(first);
+    operands.reverse();
+    operands
+}
+
 /// New numbers for those of so many groups that several operands have series of; and how many there are.
 fn number_shared(groups: &[Vec<usize>], group_count: usize) -> (Vec<Option<usize>>, usize) {
     let (mut first_operands, mut is_shared) = (vec![None; group_count], vec![false; group_count]);

@@ -7,7 +7,7 @@ use super::MetricsSegment;
 use crate::codec::states::{self, BucketTimes};
 use crate::codec::{Malformed, take_u8};
 use crate::model::rollup::{Columns, FloatBuckets, HistogramBuckets, TimesPart};
-use crate::model::{Labels, TimeRange, Timestamp};
+use crate::model::{TimeRange, Timestamp};
 use crate::storage::segment::SegmentError;
 
 /// One block of states.
@@ -86,18 +86,11 @@ impl MetricsSegment {
     /// Decodes all buckets once; answers with their count.
     pub(super) fn verify_buckets(&self) -> Result<u64, SegmentError> {
         let mut row_count = 0;
-        let mut cursor = self.cursor()?;
-        let mut last: Option<Labels> = None;
-        while let Some((ordinal, labels)) = cursor.current() {
-            if last.as_ref().is_some_and(|last| last >= labels) {
-                return Err(self.out_of_order());
-            }
-            last = Some(labels.clone());
+        for ordinal in 0..self.series_count() {
             let (mut floats, mut histograms) =
                 (FloatBuckets::new(Columns::ALL), HistogramBuckets::new(Columns::ALL));
             self.read_buckets(ordinal, TimeRange::ALL, Columns::ALL, &mut floats, &mut histograms)?;
             row_count += (floats.len() + histograms.len()) as u64;
-            cursor.advance()?;
         }
         Ok(row_count)
     }
