@@ -21,6 +21,9 @@ const CHUNK_BYTES: usize = 64 << 10;
 /// Of a text that is there already: fewer calls of the system, and fewer wakes of who reads.
 const SHARED_CHUNK_BYTES: usize = 8 * CHUNK_BYTES;
 
+/// What an item of a list takes: a name, or the labels of a series that has few.
+const ITEM_BYTES: usize = 32;
+
 /// An answer being written. Refuses to grow beyond `bytes_max`, or beyond the room that all answers share.
 pub struct JsonWriter {
     chunks: VecDeque<Bytes>,
@@ -134,7 +137,10 @@ impl JsonWriter {
         mut write: impl FnMut(&mut JsonWriter, T) -> Result<(), ApiError>,
     ) -> Result<(), ApiError> {
         self.raw("[");
-        for (i, item) in items.into_iter().enumerate() {
+        let items = items.into_iter();
+        // Less than most take, so that the text is not moved many times while it grows.
+        self.chunk.reserve((ITEM_BYTES * items.size_hint().0).min(CHUNK_BYTES));
+        for (i, item) in items.enumerate() {
             if i > 0 {
                 self.raw(",");
             }

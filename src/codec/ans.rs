@@ -108,20 +108,50 @@ impl Shares {
     }
 
     /// The symbol of each state: as many states as shares, strewn so that states of a symbol are far apart.
-    fn strew(&self) -> [u8; SIZE_MAX] {
-        let mut symbols = [0; SIZE_MAX];
-        let size = 1usize << self.log;
-        let (step, last) = (size / 2 + size / 8 + 3, (size - 1) as u8);
-        let mut at = 0usize;
+    fn strewn(&self) -> impl Iterator<Item = u8> {
+        let (size, stride) = (1usize << self.log, STRIDES[(self.log - LOG_MIN) as usize]);
+        let row = self.in_a_row();
+        (0..size).map(move |state| row[(state * stride % SIZE_MAX) & (size - 1)])
+    }
+
+    /// Each symbol as often as it has shares.
+    fn in_a_row(&self) -> [u8; SIZE_MAX + AT_ONCE] {
+        let (mut row, mut end) = ([0; SIZE_MAX + AT_ONCE], 0);
         for (symbol, &share) in self.of.iter().enumerate() {
-            for _ in 0..share {
-                symbols[usize::from(at as u8 & last)] = symbol as u8;
-                at += step;
+            let mut at = end;
+            end += usize::from(share);
+            // Few have more. What is written too much the next one takes.
+            loop {
+                row[at..at + AT_ONCE].fill(symbol as u8);
+                at += AT_ONCE;
+                if at >= end {
+                    break;
+                }
             }
         }
-        symbols
+        row
     }
 }
+
+/// How many bytes one store takes.
+const AT_ONCE: usize = 8;
+
+/// How far apart in their row the symbols of neighbouring states stand, for shares of each fineness. Those of one symbol, which are neighbours in
+/// the row, have states that are size / 2 + size / 8 + 3 apart: so many times this is 1, modulo the size.
+static STRIDES: [usize; (LOG_MAX - LOG_MIN + 1) as usize] = {
+    let mut strides = [0; (LOG_MAX - LOG_MIN + 1) as usize];
+    let mut log = LOG_MIN;
+    while log <= LOG_MAX {
+        let size = 1usize << log;
+        let (apart, mut stride) = (size / 2 + size / 8 + 3, 1);
+        while apart * stride % size != 1 {
+            stride += 2;
+        }
+        strides[(log - LOG_MIN) as usize] = stride;
+        log += 1;
+    }
+    strides
+};
 
 /// To the base of two, by share: to reckon them takes longer than to count symbols.
 static LOGARITHMS: LazyLock<[f64; SIZE_MAX + 1]> =
@@ -160,7 +190,7 @@ pub fn encode(shares: &Shares, symbols: &[u8], entry_every: usize, out: &mut Vec
         sum += i32::from(share);
     }
     let mut states = [0u16; SIZE_MAX];
-    for (state, &symbol) in shares.strew()[..size].iter().enumerate() {
+    for (state, symbol) in shares.strewn().enumerate() {
         let symbol = usize::from(symbol);
         states[(starts[symbol] + i32::from(next[symbol])) as usize] = state as u16;
         next[symbol] += 1;
@@ -276,7 +306,7 @@ impl<'a> Decoder<'a> {
         let mut next = [0u16; 256];
         next[..shares.of.len()].copy_from_slice(&shares.of);
         let steps = &STEPS[(log - LOG_MIN) as usize];
-        for (state, &symbol) in table.iter_mut().zip(&shares.strew()[..size]) {
+        for (state, symbol) in table.iter_mut().zip(shares.strewn()) {
             let reached = &mut next[usize::from(symbol)];
             *state = steps[usize::from(*reached) % steps.len()].of_symbol(symbol);
             *reached += 1;
@@ -294,6 +324,11 @@ impl<'a> Decoder<'a> {
         // States that the shares do not have stand for the first symbol for ever.
         (self.lanes, self.read) = (entry.states, entry.bit);
         Ok(())
+    }
+
+    /// Where the next symbols can be taken without those before them.
+    pub fn place(&self) -> Entry {
+        Entry { bit: self.read, states: self.lanes }
     }
 
     /// Fills in what is made of the next symbols, [`FILL_MAX`] at most: a multiple of four of them, except at the end, where zeros

@@ -204,11 +204,21 @@ impl<'a> CodedGroups<'a> {
 
     /// Before the first group: goes to the entry of this number.
     pub fn enter(&mut self, entry: usize) -> Result<(), Malformed> {
-        self.decoder.enter(&self.entries[entry])?;
-        self.done = (entry + 1) * ENTRY_RESIDUALS;
-        take(&mut self.lows, bits::packed_len(self.done, self.low))?;
-        while self.exceptions.next_if(|(at, _)| *at < self.done).is_some() {}
+        self.resume(&self.entries[entry].clone(), (entry + 1) * ENTRY_RESIDUALS)
+    }
+
+    /// Before the first group: goes to where `done` residuals, a multiple of [`GROUP`], were unpacked or passed by.
+    pub fn resume(&mut self, place: &ans::Entry, done: usize) -> Result<(), Malformed> {
+        self.decoder.enter(place)?;
+        self.done = done;
+        take(&mut self.lows, bits::packed_len(done, self.low))?;
+        while self.exceptions.next_if(|(at, _)| *at < done).is_some() {}
         Ok(())
+    }
+
+    /// Where the symbols of the next group begin.
+    pub fn place(&self) -> ans::Entry {
+        self.decoder.place()
     }
 
     /// Unpacks the next [`GROUP`] residuals, or as many as are left: `group` is as long.
@@ -263,8 +273,8 @@ impl<'a> CodedGroups<'a> {
 
     /// Passes as many by; answers with their sum.
     pub fn pass(&mut self, len: usize) -> Result<i64, Malformed> {
-        let mut group = [0; GROUP];
         if self.low > 0 {
+            let mut group = [0; GROUP];
             self.next(&mut group[..len])?;
             return Ok(group[..len].iter().fold(0, |sum, &residual| sum.wrapping_add(residual)));
         }

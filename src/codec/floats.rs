@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use super::bits::{BitReader, BitWriter};
-use super::integers::{Estimate, varint_bits};
+use super::integers::{Estimate, Mark, varint_bits};
 use super::near_decimals::{self, NearDecimals};
 use super::patches::{self, PATCH_BITS, Patches};
 use super::varint::{read_i64, read_u64, write_i64, write_u64};
@@ -98,6 +98,18 @@ pub fn decode(bytes: &[u8], count: usize, out: &mut Vec<f64>) -> Result<(), Malf
 /// As [`decode`], but only the values in these places; little more is unpacked. Answers with a number that none of them exceeds, if
 /// they are known to be whole numbers and not negative, nor -0.
 pub fn decode_in(
+    bytes: &[u8],
+    count: usize,
+    wanted: Range<usize>,
+    out: &mut Vec<f64>,
+) -> Result<Option<u64>, Malformed> {
+    decode_from(&mut None, bytes, count, wanted, out)
+}
+
+/// As [`decode_in`]; starts from a mark that was set in the same bytes, if there is one near those places, and sets one
+/// there.
+pub fn decode_from(
+    mark: &mut Option<Mark>,
     mut bytes: &[u8],
     count: usize,
     wanted: Range<usize>,
@@ -109,13 +121,14 @@ pub fn decode_in(
             fill_constant(bytes, wanted.len(), integer as f64, out)?;
             Ok(u64::try_from(integer).ok().filter(|&integer| integer < ROUNDED_MAX as u64))
         }
-        DECIMAL => decode_decimals(bytes, count, wanted, out),
-        codec => decode_others_in(codec, bytes, count, wanted, out).map(|()| None),
+        DECIMAL => decode_decimals(mark, bytes, count, wanted, out),
+        codec => decode_others(codec, mark, bytes, count, wanted, out).map(|()| None),
     }
 }
 
-fn decode_others_in(
+fn decode_others(
     codec: u8,
+    mark: &mut Option<Mark>,
     mut bytes: &[u8],
     count: usize,
     wanted: Range<usize>,
@@ -126,7 +139,7 @@ fn decode_others_in(
             let bits = u64::from_le_bytes(take(&mut bytes, 8)?.try_into().expect("eight bytes"));
             fill_constant(bytes, wanted.len(), f64::from_bits(bits), out)
         }
-        BITS => integers::for_each_group_in(bytes, count, wanted, |group| {
+        BITS => integers::for_each_group_from(mark, bytes, count, wanted, |group| {
             out.extend(group.iter().map(|&bits| from_ordered_bits(bits)))
         }),
         XOR => decode_xor(bytes, wanted, out),
@@ -304,6 +317,7 @@ pub(super) fn common_factor(integers: impl IntoIterator<Item = i64>) -> i64 {
 }
 
 fn decode_decimals(
+    mark: &mut Option<Mark>,
     mut bytes: &[u8],
     count: usize,
     wanted: Range<usize>,
@@ -316,14 +330,14 @@ fn decode_decimals(
     let (offset, factor) = (read_i64(&mut bytes)?, read_u64(&mut bytes)? as i64);
     let mut whole_max = (exponent == 0 && factor == 1 && patches.is_empty()).then_some(0);
     match (exponent, factor) {
-        (0, 1) => integers::for_each_group_in(bytes, count, wanted, |group| {
+        (0, 1) => integers::for_each_group_from(mark, bytes, count, wanted, |group| {
             let max = whole::extend_sums(out, group, offset);
             whole_max = whole_max.zip(max).map(|(known, max)| known.max(max));
         })?,
-        (0, _) => integers::for_each_group_in(bytes, count, wanted, |group| {
+        (0, _) => integers::for_each_group_from(mark, bytes, count, wanted, |group| {
             out.extend(group.iter().map(|&m| m.wrapping_mul(factor).wrapping_add(offset) as f64))
         })?,
-        _ => integers::for_each_group_in(bytes, count, wanted, |group| {
+        _ => integers::for_each_group_from(mark, bytes, count, wanted, |group| {
             out.extend(group.iter().map(|&m| m.wrapping_mul(factor).wrapping_add(offset) as f64 / power))
         })?,
     }
@@ -555,6 +569,10 @@ mod tests {
             let wanted = from.min(to)..from.max(to);
             let mut some = vec![0.5];
             let whole_max = decode_in(&bytes, len, wanted.clone(), &mut some).unwrap();
+            let (mut mark, mut again) = (None, vec![0.5]);
+            decode_from(&mut mark, &bytes, len, len * 3 / 4..len, &mut Vec::new()).unwrap();
+            prop_assert_eq!(decode_from(&mut mark, &bytes, len, wanted.clone(), &mut again).unwrap(), whole_max);
+            prop_assert!(again.iter().map(|v| v.to_bits()).eq(some.iter().map(|v| v.to_bits())));
             let is_known = |value: &f64, max| (0.0..=max as f64).contains(value) && value.fract().to_bits() == 0;
             prop_assert!(whole_max.is_none_or(|max| some[1..].iter().all(|value| is_known(value, max))));
             prop_assert!(some[1..].iter().map(|v| v.to_bits()).eq(values[wanted].iter().map(|v| v.to_bits())));

@@ -10,6 +10,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 pub use estimate::Estimate;
+pub use runs::Mark;
 pub(super) use runs::Runs;
 
 use super::bits::{self, GROUP};
@@ -32,6 +33,9 @@ const LEFT_OUT_SHARE: usize = 4;
 /// How many are left out to see what that saves.
 const LEFT_OUT: [usize; 10] = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32];
 const LEFT_OUT_COUNT_BITS: usize = 8;
+
+/// Less is passed by as soon as a mark is found.
+pub const MARKED_MIN: usize = 2 * GROUP;
 
 /// Added to the order where residuals are coded by how often they come.
 const CODED: u8 = 4;
@@ -125,10 +129,23 @@ pub fn for_each_group_in(
     bytes: &[u8],
     count: usize,
     wanted: Range<usize>,
+    each: impl FnMut(&[i64]),
+) -> Result<(), Malformed> {
+    for_each_group_from(&mut None, bytes, count, wanted, each)
+}
+
+/// As [`for_each_group_in`]; but starts from the mark, which was set among the same numbers, if that is nearer, and sets one
+/// where those begin that are wanted, unless it is there.
+pub fn for_each_group_from(
+    mark: &mut Option<Mark>,
+    bytes: &[u8],
+    count: usize,
+    wanted: Range<usize>,
     mut each: impl FnMut(&[i64]),
 ) -> Result<(), Malformed> {
     let mut runs = Runs::open(bytes, count)?;
-    runs.enter(wanted.start)?;
+    runs.enter(wanted.start, mark.as_ref())?;
+    let mut has_passed = false;
     loop {
         let places = runs.next_places();
         if places.is_empty() {
@@ -139,7 +156,11 @@ pub fn for_each_group_in(
         }
         if places.end <= wanted.start {
             runs.skip()?;
+            has_passed = true;
             continue;
+        }
+        if std::mem::take(&mut has_passed) && places.start >= MARKED_MIN {
+            *mark = Some(runs.mark());
         }
         let from = wanted.start.saturating_sub(places.start);
         let to = wanted.end.min(places.end) - places.start;

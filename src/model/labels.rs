@@ -84,6 +84,15 @@ impl Labels {
 
     /// These labels without those named.
     pub fn without(&self, names: &[&str]) -> Labels {
+        let mut rest = self.iter();
+        let mut after_first = rest.clone();
+        while after_first.next().is_some_and(|(n, _)| names.contains(&n)) {
+            rest = after_first.clone();
+        }
+        // Mostly it is the metric's name, which comes first: the text goes on behind it.
+        if !after_first.any(|(n, _)| names.contains(&n)) {
+            return Labels(rest.rest.into());
+        }
         Labels::from_sorted(self.iter().filter(|(n, _)| !names.contains(n)))
     }
 
@@ -245,9 +254,17 @@ fn pop_text<'a>(from: &mut &'a str) -> &'a str {
             break;
         }
     }
-    let text = &from[at..at + len];
-    *from = &from[at + len..];
-    text
+    let (text, rest) = from.split_at(at + len);
+    *from = rest;
+    &text[at..]
+}
+
+/// Mostly the first byte tells, without a call.
+fn is_before(name: &str, next: &str) -> bool {
+    match (name.as_bytes(), next.as_bytes()) {
+        ([a, ..], [b, ..]) if a != b => a < b,
+        _ => name < next,
+    }
 }
 
 /// Makes sets of labels that keep the invariant already, one set after the other in one buffer.
@@ -267,7 +284,7 @@ impl Default for LabelsText {
 impl LabelsText {
     /// Adds a label to the set that was begun; the order is asserted.
     pub fn push(&mut self, name: &str, value: &str) {
-        let is_next = self.text.is_empty() || self.text[self.last_name.clone()] < *name;
+        let is_next = self.text.is_empty() || is_before(&self.text[self.last_name.clone()], name);
         assert!(is_next && !value.is_empty(), "labels out of order at {name:?}");
         push_text(&mut self.text, name);
         self.last_name = self.text.len() - name.len()..self.text.len();
@@ -376,6 +393,21 @@ mod tests {
             assert_eq!(set.with(name, value), LabelsBuilder::from_labels(&set).set(name, value).build());
         }
         assert_eq!(Labels::empty().with("a", "1"), labels(&[("a", "1")]));
+    }
+
+    #[test]
+    fn labels_are_taken_away_wherever_they_stand() {
+        let set = labels(&[("a", "1"), ("b", "2"), ("c", "3")]);
+        for names in
+            [&[][..], &["a"], &["b"], &["c"], &["a", "b"], &["a", "c"], &["b", "c"], &["c", "b", "a"], &["x"]]
+        {
+            assert_eq!(
+                set.without(names),
+                Labels::from_sorted(set.iter().filter(|(n, _)| !names.contains(n)))
+            );
+        }
+        assert_eq!(set.without(&["b", "a"]), labels(&[("c", "3")]));
+        assert_eq!(Labels::empty().without(&["a"]), Labels::empty());
     }
 
     #[test]

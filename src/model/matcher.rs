@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-pub use super::regex::{LabelRegex, RegexCache, RegexError};
+pub use super::regex::{LabelRegex, RegexError};
+pub use super::regex_cache::RegexCache;
 use super::stop::Lookout;
 
 /// `=`, `!=`, `=~`, `!~`.

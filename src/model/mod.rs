@@ -10,6 +10,7 @@ pub mod metrics;
 pub mod nanos;
 pub mod re2;
 pub mod regex;
+mod regex_cache;
 pub mod rollup;
 pub mod stop;
 pub mod sum;

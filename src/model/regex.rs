@@ -4,20 +4,12 @@
 //! Most are no real expressions: `a|b|c`, `foo.*`, `.+`. These are recognised once, when the matcher is made, and
 //! never compiled; the index asks for their values or prefix instead of trying every label value.
 
-use std::collections::HashMap;
-use std::sync::Arc;
-
-use parking_lot::Mutex;
 use regex_syntax::hir::{Class, Hir, HirKind, Look};
 
 use super::bounded_regex::BoundedRegex;
 use super::re2::{self, SyntaxError};
 use super::stop::Lookout;
 
-/// Larger ones are compiled anew for every query, so that 512 cached ones stay below 32 MiB, or four times that once each
-/// has been stepped through a long text.
-const CACHED_BYTES_MAX: usize = 64 << 10;
-const CACHED_MAX: usize = 512;
 /// The transition cache of a running expression; it starts over when full.
 pub(super) const DFA_BYTES_MAX: usize = 512 << 10;
 /// How many values a class or an optional part may multiply a literal into.
@@ -52,7 +44,6 @@ impl From<regex::Error> for RegexError {
 pub struct LabelRegex {
     pattern: String,
     shape: Shape,
-    is_cacheable: bool,
 }
 
 /// What an expression amounts to.
@@ -77,10 +68,11 @@ enum Shape {
 }
 
 impl Shape {
-    /// What a shape that is not compiled takes, roughly.
+    /// Roughly.
     fn held_bytes(&self) -> usize {
         match self {
             Shape::Values(values) => values.iter().map(|v| v.len() + size_of::<String>()).sum(),
+            Shape::Compiled { regex, .. } => regex.compiled_bytes(),
             _ => 0,
         }
     }
@@ -91,19 +83,22 @@ impl LabelRegex {
         let translated = re2::translate(pattern)?;
         let hir = without_anchors(parse(&translated, true)?);
         if let Some(shape) = simple_shape(&hir) {
-            let is_cacheable = shape.held_bytes() <= CACHED_BYTES_MAX;
-            return Ok(LabelRegex { pattern: pattern.to_owned(), shape, is_cacheable });
+            return Ok(LabelRegex { pattern: pattern.to_owned(), shape });
         }
         let anchored = format!("^(?s:{translated})$");
         let regex = BoundedRegex::new(&anchored)?;
-        let is_cacheable = regex.compiled_bytes() <= CACHED_BYTES_MAX;
         let shape = Shape::Compiled { regex, prefix: leading_literal(&hir) };
-        Ok(LabelRegex { pattern: pattern.to_owned(), shape, is_cacheable })
+        Ok(LabelRegex { pattern: pattern.to_owned(), shape })
     }
 
     /// As it was written.
     pub fn pattern(&self) -> &str {
         &self.pattern
+    }
+
+    /// What it takes in memory, roughly.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.pattern.len().max(self.shape.held_bytes())
     }
 
     /// For a value that is short by its nature, as those of stored labels are.
@@ -144,58 +139,6 @@ impl LabelRegex {
             Shape::Compiled { prefix, .. } if !prefix.is_empty() => Some(prefix),
             _ => None,
         }
-    }
-}
-
-/// The expressions of recent queries, compiled. Two generations of at most 256: when the young one is full it
-/// becomes the old one, and what was not asked for since is dropped.
-#[derive(Debug, Default)]
-pub struct RegexCache(Mutex<Generations>);
-
-#[derive(Debug, Default)]
-struct Generations {
-    young: HashMap<String, Arc<LabelRegex>>,
-    old: HashMap<String, Arc<LabelRegex>>,
-}
-
-impl RegexCache {
-    /// The compiled form of `pattern`, from here or made now. Compiling happens outside the lock.
-    pub fn get(&self, pattern: &str) -> Result<Arc<LabelRegex>, RegexError> {
-        if let Some(regex) = self.0.lock().find(pattern) {
-            return Ok(regex);
-        }
-        let regex = Arc::new(LabelRegex::new(pattern)?);
-        if regex.is_cacheable && pattern.len() <= CACHED_BYTES_MAX {
-            self.0.lock().insert(regex.clone());
-        }
-        Ok(regex)
-    }
-
-    pub fn len(&self) -> usize {
-        let generations = self.0.lock();
-        generations.young.len() + generations.old.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-}
-
-impl Generations {
-    fn find(&mut self, pattern: &str) -> Option<Arc<LabelRegex>> {
-        if let Some(regex) = self.young.get(pattern) {
-            return Some(regex.clone());
-        }
-        let regex = self.old.remove(pattern)?;
-        self.insert(regex.clone());
-        Some(regex)
-    }
-
-    fn insert(&mut self, regex: Arc<LabelRegex>) {
-        if self.young.len() >= CACHED_MAX / 2 {
-            self.old = std::mem::take(&mut self.young);
-        }
-        self.young.insert(regex.pattern.clone(), regex);
     }
 }
 
@@ -402,19 +345,6 @@ mod tests {
         assert!(matches!(LabelRegex::new(&"(".repeat(2000)), Err(RegexError::Syntax(_))));
         let nested = "(".repeat(2000) + &")".repeat(2000);
         assert!(matches!(LabelRegex::new(&nested), Err(RegexError::Unsupported(_))));
-    }
-
-    #[test]
-    fn the_cache_hands_out_one_regex_and_stays_small() {
-        let cache = RegexCache::default();
-        let first = cache.get("a.+b").unwrap();
-        assert!(Arc::ptr_eq(&first, &cache.get("a.+b").unwrap()));
-        for i in 0..2 * CACHED_MAX {
-            cache.get(&format!("a.+{i}")).unwrap();
-            cache.get("a.+b").unwrap();
-        }
-        assert!(cache.len() <= CACHED_MAX);
-        assert!(Arc::ptr_eq(&first, &cache.get("a.+b").unwrap()), "what is in use stays");
     }
 
     proptest! {

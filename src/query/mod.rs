@@ -23,7 +23,7 @@ pub mod traces;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::model::regex::RegexCache;
+use crate::model::RegexCache;
 use crate::model::time::MINUTE;
 use crate::model::{Histogram, Labels, Matcher, MetricMetadata, TimeRange, Timestamp};
 use crate::storage::logs::LogsSnapshot;
@@ -238,7 +238,8 @@ impl Querier {
         };
         let began = Instant::now();
         let snapshot = Arc::new(self.metrics_until_over(budget));
-        let mut context = Context::new(shape, snapshot.clone(), budget);
+        let context = Context::new(shape, snapshot.clone(), budget);
+        let mut context = context.with_patterns_of(self.parsing.regex_cache.clone());
         if ask.per_step_stats && self.options.per_step_stats {
             context = context.telling_steps();
         }

@@ -1,13 +1,16 @@
 //! Integers on disk, unpacked run by run: from the first one on, or, where they are coded and many, from an entry
-//! near those that are wanted.
+//! near those that are wanted, or from where somebody was before.
 
 use std::ops::Range;
 
 use super::{CODED, ENTRIES, decode_group, skip_group};
+use crate::codec::ans;
 use crate::codec::bits::GROUP;
 use crate::codec::coded::{CodedGroups, ENTRY_RESIDUALS, entry_count};
 use crate::codec::varint::read_i64;
-use crate::codec::{Malformed, take_u8};
+use crate::codec::{Malformed, take, take_u8};
+
+const FOREIGN_MARK: Malformed = Malformed("a mark was set among other numbers");
 
 pub struct Runs<'a> {
     count: usize,
@@ -27,6 +30,23 @@ pub struct Runs<'a> {
 struct Sums {
     value: i64,
     difference: i64,
+}
+
+/// Between two runs: what it takes to go on from there, among the same bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// How many numbers come before it.
+    pub done: usize,
+    sums: Sums,
+    rest: Rest,
+}
+
+/// Where the next residuals begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rest {
+    /// So many bytes before the end.
+    Packed(usize),
+    Coded(ans::Entry),
 }
 
 impl<'a> Runs<'a> {
@@ -120,9 +140,36 @@ impl<'a> Runs<'a> {
         Ok(())
     }
 
-    /// Before the first run: goes to the last entry that is not behind `place`, if there is one.
-    pub fn enter(&mut self, place: usize) -> Result<(), Malformed> {
-        self.enter_at((place.saturating_sub(self.order) / ENTRY_RESIDUALS).min(self.entries.len()))
+    /// Before the first run: goes to the last entry that is not behind `place`, if there is one, or to a mark that was set among
+    /// these integers, if that is nearer.
+    pub fn enter(&mut self, place: usize, mark: Option<&Mark>) -> Result<(), Malformed> {
+        let entry = (place.saturating_sub(self.order) / ENTRY_RESIDUALS).min(self.entries.len());
+        match mark.filter(|mark| (entry * ENTRY_RESIDUALS..=place).contains(&mark.done)) {
+            Some(mark) => self.resume(mark),
+            None => self.enter_at(entry),
+        }
+    }
+
+    fn resume(&mut self, mark: &Mark) -> Result<(), Malformed> {
+        match (&mut self.coded, mark.rest) {
+            (Some(coded), Rest::Coded(place)) => coded.resume(&place, mark.done - self.order)?,
+            (None, Rest::Packed(left)) => {
+                let passed = self.bytes.len().checked_sub(left).ok_or(FOREIGN_MARK)?;
+                take(&mut self.bytes, passed)?;
+            }
+            _ => return Err(FOREIGN_MARK),
+        }
+        (self.sums, self.done) = (mark.sums, mark.done);
+        Ok(())
+    }
+
+    /// Before the next run.
+    pub fn mark(&self) -> Mark {
+        let rest = match &self.coded {
+            Some(coded) => Rest::Coded(coded.place()),
+            None => Rest::Packed(self.bytes.len()),
+        };
+        Mark { done: self.done, sums: self.sums, rest }
     }
 
     /// Before the first run, of numbers that increase: goes to the last entry before which all are at most `number`.
@@ -173,5 +220,78 @@ impl Sums {
             }
         }
         *self = Sums { value, difference };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::{MARKED_MIN, encode_with, for_each_group_from};
+    use super::*;
+    use crate::codec::Effort;
+
+    fn some(mark: &mut Option<Mark>, bytes: &[u8], count: usize, wanted: Range<usize>) -> Vec<i64> {
+        let mut found = Vec::new();
+        for_each_group_from(mark, bytes, count, wanted, |run| found.extend_from_slice(run)).unwrap();
+        found
+    }
+
+    #[test]
+    fn a_mark_is_set_where_those_begin_that_are_wanted() {
+        let values: Vec<i64> = (0..2_000).map(|i| i * 7 + i * i % 11).collect();
+        let mut bytes = Vec::new();
+        encode_with(&values, Effort::Best, &mut bytes);
+        let mut mark = None;
+        assert_eq!(some(&mut mark, &bytes, 2_000, 1_600..1_700), values[1_600..1_700]);
+        let near = mark.expect("there was much to pass by");
+        assert!(near.done <= 1_600 && near.done > 1_600 - GROUP);
+        assert_eq!(some(&mut mark, &bytes, 2_000, near.done..2_000), values[near.done..]);
+        assert_eq!(mark, Some(near), "nothing was passed by");
+        assert_eq!(
+            some(&mut mark, &bytes, 2_000, 800..900),
+            values[800..900],
+            "a mark behind them is of no use"
+        );
+        assert!(mark.unwrap().done <= 800);
+        let mut none = None;
+        some(&mut none, &bytes, 2_000, MARKED_MIN - 1..2_000);
+        assert_eq!(none, None, "so few are passed by at once");
+    }
+
+    #[test]
+    fn a_mark_among_other_numbers_is_malformed() {
+        let values: Vec<i64> = (0..2_000).map(|i| i * 7 + i * i % 11).collect();
+        let [coded, packed] = [Effort::Best, Effort::Fast].map(|effort| {
+            let mut bytes = Vec::new();
+            encode_with(&values, effort, &mut bytes);
+            bytes
+        });
+        let mut mark = None;
+        some(&mut mark, &coded, 2_000, 1_600..2_000);
+        assert!(matches!(mark.unwrap().rest, Rest::Coded(_)));
+        assert!(for_each_group_from(&mut mark, &packed, 2_000, 1_600..2_000, |_| {}).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn those_from_a_mark_on_are_those_without_one(
+            steps in prop::collection::vec(prop_oneof![30 => -500i64..500, 1 => any::<i64>()], 1..60), order in 0usize..3, len in 1usize..6_000, best: bool,
+            asked in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>()), 1..6),
+        ) {
+            let mut values: Vec<i64> = (0..len).map(|i| steps[i * i % steps.len()]).collect();
+            for _ in 0..order {
+                let mut sum = 0i64;
+                values.iter_mut().for_each(|value| { sum = sum.wrapping_add(*value); *value = sum });
+            }
+            let mut bytes = Vec::new();
+            encode_with(&values, if best { Effort::Best } else { Effort::Fast }, &mut bytes);
+            let mut mark = None;
+            for (from, to) in asked {
+                let (from, to) = (from.index(len), to.index(len) + 1);
+                let wanted = from.min(to)..from.max(to);
+                prop_assert_eq!(some(&mut mark, &bytes, len, wanted.clone()), &values[wanted]);
+            }
+        }
     }
 }

@@ -13,7 +13,8 @@ use super::lexer::{Token, TokenKind, tokens};
 use super::parse_metrics::is_metrics_word;
 use super::position::ParseError;
 use super::value::Value;
-use crate::model::regex::{LabelRegex, RegexCache, RegexError};
+use crate::model::RegexCache;
+use crate::model::regex::{LabelRegex, RegexError};
 
 /// Parentheses, operators and pipelines inside one another.
 pub const DEPTH_MAX: usize = 64;

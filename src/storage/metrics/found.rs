@@ -3,15 +3,15 @@
 //! What segments know of many series is looked up by several threads; the answer does not depend on how many.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::panic::resume_unwind;
 use std::thread;
 
 use foldhash::fast::RandomState;
 
+use super::parts::{Part, Parts};
 use super::segment_layout::spread_evenly;
 use super::segment_reader::LookUp;
-use super::snapshot::{MetricsSnapshot, Part, Series};
+use super::snapshot::{MetricsSnapshot, Series};
 use super::visible::VisibleSegment;
 use crate::model::{Labels, Lookout, Matcher, TimeRange, thread_count};
 use crate::storage::errors::ReadError;
@@ -24,6 +24,9 @@ const SERIES_PER_THREAD_MIN: usize = 2_048;
 #[derive(Default)]
 pub struct Found {
     pub series: Vec<Series>,
+    /// Of each series.
+    fingerprints: Vec<u128>,
+    /// Where they stand: of those of all sources but the last one. Often there is but one, which has each once.
     index: HashMap<u128, u32, RandomState>,
 }
 
@@ -48,42 +51,51 @@ impl Found {
     ) -> Result<(), ReadError> {
         let segment = live.visible()?;
         let ordinals: Vec<u32> = segment.select(matchers, lookout)?.into_iter().collect();
-        let all = self.look_up(segment, &ordinals, ranges, lookout);
-        let is_new = |sighted: &&Sighted| sighted.labels.is_some();
-        self.index.reserve(all.iter().flat_map(|(sighted, _)| sighted).filter(is_new).count());
-        for (sighted, result) in all {
+        if ordinals.is_empty() {
+            return Ok(());
+        }
+        self.index_all();
+        let (counted, others) = ranges;
+        // What lies in a range as a whole needs no look at times.
+        let others = (!others.iter().any(|range| segment.lies_in(*range))).then_some(others);
+        let threads = thread_count().min(ordinals.len() / SERIES_PER_THREAD_MIN).max(1);
+        let pieces = ordinals.chunks(ordinals.len().div_ceil(threads));
+        for (sighted, result) in self.look_up(segment, pieces, (counted, others), lookout) {
+            let new_count = sighted.iter().filter(|sighted| sighted.labels.is_some()).count();
+            self.series.reserve(new_count);
+            self.fingerprints.reserve(new_count);
             for Sighted { ordinal, fingerprint, estimate, labels } in sighted {
-                self.add(fingerprint, Part::Segment { index, ordinal }, estimate, || labels);
+                let part = Part::Segment { index, ordinal };
+                match labels {
+                    Some(labels) => self.add_new(fingerprint, labels, part, estimate),
+                    None => self.add_part(self.index[&fingerprint], part, estimate),
+                }
             }
             result?;
         }
         Ok(())
     }
 
-    /// Looks these series up, some on each thread. Each answers with what came before the first damage.
-    fn look_up(
+    /// Looks series up, each piece of them on a thread. Each answers with what came before the first damage.
+    fn look_up<'o>(
         &self,
         segment: &VisibleSegment,
-        ordinals: &[u32],
-        ranges: (&[TimeRange], &[TimeRange]),
+        mut pieces: impl Iterator<Item = &'o [u32]>,
+        ranges: (&[TimeRange], Option<&[TimeRange]>),
         lookout: &Lookout<'_>,
     ) -> Vec<(Vec<Sighted>, Result<(), ReadError>)> {
-        let (counted, others) = ranges;
-        // What lies in a range as a whole needs no look at times.
-        let others = (!others.iter().any(|range| segment.lies_in(*range))).then_some(others);
         let work = |ordinals: &[u32], lookout: &Lookout<'_>| {
-            let (mut sighted, mut look_up) = (Vec::new(), segment.segment().look_up());
+            let mut sighted = Vec::with_capacity(ordinals.len());
+            let mut look_up = segment.segment().look_up();
             let looked = ordinals.iter().take_while(|_| !lookout.gives_up_before(0));
             for &ordinal in looked {
-                match self.sight(segment, &mut look_up, ordinal, (counted, others)) {
+                match self.sight(segment, &mut look_up, ordinal, ranges) {
                     Ok(series) => sighted.extend(series),
                     Err(damage) => return (sighted, Err(damage)),
                 }
             }
             (sighted, Ok(()))
         };
-        let threads = thread_count().min(ordinals.len() / SERIES_PER_THREAD_MIN).max(1);
-        let mut pieces = ordinals.chunks(ordinals.len().div_ceil(threads).max(1));
         let first = pieces.next().unwrap_or_default();
         thread::scope(|scope| {
             let start = |piece| {
@@ -116,7 +128,7 @@ impl Found {
         }
         let mut is_there = estimate > 0 || others.is_none() && look_up.has_samples(ordinal)?;
         for &range in others.unwrap_or_default() {
-            is_there = is_there || segment.sample_count(look_up, ordinal, range)? > 0;
+            is_there = is_there || segment.has_samples_in(look_up, ordinal, range)?;
         }
         if !is_there {
             return Ok(None);
@@ -143,6 +155,7 @@ impl Found {
         lookout: &Lookout<'_>,
     ) {
         for (shard, registry) in snapshot.registries_in(ranges) {
+            self.index_all();
             registry.select(matchers, lookout, |id, fingerprint, labels| {
                 for (generation, heads) in snapshot.view.generations.iter().enumerate() {
                     let head = &heads.metrics[shard];
@@ -151,25 +164,39 @@ impl Found {
                         let part = Part::Head { generation: generation as u32, shard: shard as u32, id };
                         let count = head.count_at_most(id);
                         let estimate = ranges.iter().map(|wanted| spread_evenly(count, range, *wanted)).sum();
-                        self.add(fingerprint, part, estimate, || Some(labels()));
+                        self.add(fingerprint, part, estimate, labels);
                     }
                 }
             });
         }
     }
 
-    fn add(&mut self, fingerprint: u128, part: Part, estimate: u64, labels: impl FnOnce() -> Option<Labels>) {
-        match self.index.entry(fingerprint) {
-            Entry::Occupied(known) => {
-                let series = &mut self.series[*known.get() as usize];
-                series.parts.push(part);
-                series.sample_count_estimate += estimate;
-            }
-            Entry::Vacant(new) => {
-                let labels = labels().expect("series that are new come with their labels");
-                new.insert(self.series.len() as u32);
-                self.series.push(Series { labels, sample_count_estimate: estimate, parts: vec![part] });
+    /// Adds a part of a series that may be known.
+    fn add(&mut self, fingerprint: u128, part: Part, estimate: u64, labels: impl FnOnce() -> Labels) {
+        match self.index.get(&fingerprint) {
+            Some(&known) => self.add_part(known, part, estimate),
+            None => {
+                self.index.insert(fingerprint, self.series.len() as u32);
+                self.add_new(fingerprint, labels(), part, estimate);
             }
         }
+    }
+
+    fn add_part(&mut self, known: u32, part: Part, estimate: u64) {
+        let series = &mut self.series[known as usize];
+        series.parts.push(part);
+        series.sample_count_estimate += estimate;
+    }
+
+    fn add_new(&mut self, fingerprint: u128, labels: Labels, part: Part, estimate: u64) {
+        self.fingerprints.push(fingerprint);
+        self.series.push(Series { labels, sample_count_estimate: estimate, parts: Parts::of(part) });
+    }
+
+    /// Before the next source: notes where everything stands that was found.
+    fn index_all(&mut self) {
+        let new = self.index.len()..self.fingerprints.len();
+        self.index.reserve(new.len());
+        self.index.extend(new.map(|at| (self.fingerprints[at], at as u32)));
     }
 }

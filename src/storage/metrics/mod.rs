@@ -13,6 +13,7 @@ pub(in crate::storage) mod log;
 mod merge;
 mod merged_index;
 mod packed_labels;
+mod parts;
 mod postings;
 mod registered_index;
 mod registry;

@@ -3,6 +3,7 @@
 mod buckets;
 mod cursor;
 mod look_up;
+mod marks;
 mod newest;
 mod samples;
 
@@ -13,6 +14,7 @@ use roaring::RoaringBitmap;
 pub use buckets::StatesSummary;
 pub use cursor::SeriesCursor;
 pub use look_up::LookUp;
+use marks::Marks;
 
 use super::SampleBuffer;
 use super::segment_layout::{
@@ -37,6 +39,7 @@ pub struct MetricsSegment {
     /// Of rollups: columns of times, by their numbers. A series has some five blocks in a segment, and the next series has
     /// the same times.
     bucket_times: ChunkCache<BucketTimes, 8>,
+    marks: Marks,
     absent: OnceLock<RoaringBitmap>,
 }
 
@@ -46,8 +49,8 @@ impl MetricsSegment {
         let segment = Arc::new(segment);
         let index = Index::new(segment.clone());
         let (blocks, columns) = (KeptChunks::default(), ChunkCache::default());
-        let (bucket_times, absent) = Default::default();
-        MetricsSegment { segment, index, blocks, columns, bucket_times, absent }
+        let (bucket_times, marks, absent) = Default::default();
+        MetricsSegment { segment, index, blocks, columns, bucket_times, marks, absent }
     }
 
     pub fn segment(&self) -> &Segment {

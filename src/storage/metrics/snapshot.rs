@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 
 use super::found::Found;
 use super::merge::{merge_floats, merge_histograms};
+use super::parts::{Part, Parts};
 use super::registry::SharedRegistry;
 use super::sample_buffer::SampleBuffer;
 use super::united::{Known, united};
@@ -32,15 +33,7 @@ pub struct Series {
     pub labels: Labels,
     /// About how many samples are in the selected range, from the index alone.
     pub sample_count_estimate: u64,
-    /// In order of sequence.
-    pub(super) parts: Vec<Part>,
-}
-
-/// A source of samples and the series' number there.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Part {
-    Segment { index: u32, ordinal: u32 },
-    Head { generation: u32, shard: u32, id: u32 },
+    pub(super) parts: Parts,
 }
 
 /// The exemplars of one series, in time order.
@@ -148,7 +141,7 @@ impl MetricsSnapshot {
         samples: &mut SampleBuffer,
     ) {
         let mut run = SampleBuffer::default();
-        for part in &series.parts {
+        for part in series.parts.iter() {
             match *part {
                 Part::Segment { index, ordinal } => {
                     let segment = &self.view.segments[index as usize];
@@ -177,7 +170,7 @@ impl MetricsSnapshot {
     /// that start, 0 if nobody said. Starts are told once, with the first sample that has them.
     pub fn starts(&self, series: &Series) -> Vec<(Timestamp, Timestamp)> {
         let mut starts = Vec::new();
-        for part in &series.parts {
+        for part in series.parts.iter() {
             match *part {
                 Part::Segment { index, ordinal } => {
                     let segment = &self.view.segments[index as usize];
@@ -248,7 +241,7 @@ impl MetricsSnapshot {
                 break;
             }
             let mut exemplars = Vec::new();
-            for part in &series.parts {
+            for part in series.parts.iter() {
                 exemplars.extend(self.exemplars_of(*part, range));
             }
             exemplars.sort_by_key(|e| e.timestamp);

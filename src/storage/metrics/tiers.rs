@@ -7,8 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::found::Found;
+use super::parts::Part;
 use super::sample_buffer::SampleBuffer;
-use super::snapshot::{MetricsSnapshot, Part, Series};
+use super::snapshot::{MetricsSnapshot, Series};
 use crate::model::rollup::{Columns, FloatBuckets, HistogramBuckets};
 use crate::model::time::DAY;
 use crate::model::{Matcher, TimeRange, Timestamp};

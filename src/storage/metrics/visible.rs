@@ -164,6 +164,19 @@ impl VisibleSegment {
         parts.map(|part| look_up.sample_count(ordinal, part)).sum()
     }
 
+    /// Whether any of its samples, or buckets, may lie in the range.
+    pub fn has_samples_in(
+        &self,
+        look_up: &mut LookUp<'_>,
+        ordinal: u32,
+        range: TimeRange,
+    ) -> Result<bool, SegmentError> {
+        if !self.hides() {
+            return look_up.has_samples_in(ordinal, range);
+        }
+        Ok(self.sample_count(look_up, ordinal, range)? > 0)
+    }
+
     /// Whether nothing is hidden, and all there is lies in the range.
     pub fn lies_in(&self, range: TimeRange) -> bool {
         let meta = self.segment.meta();

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::model::{Labels, Matcher, TimeRange, Timestamp};
+use crate::model::{Labels, Matcher, RegexCache, TimeRange, Timestamp};
 use crate::query::budget::Budget;
 use crate::query::promql::ast::PositionRange;
 use crate::query::promql::duration::QueryTimes;
@@ -134,6 +134,11 @@ impl<'q> Context<'q> {
             bytes_held: Cell::new(0),
             bytes_peak: Cell::new(0),
         }
+    }
+
+    /// Patterns are kept there from query to query.
+    pub fn with_patterns_of(self, cache: Option<Arc<RegexCache>>) -> Context<'q> {
+        Context { patterns: Patterns::of_cache(cache.unwrap_or_default()), ..self }
     }
 
     /// Samples are counted for each step as well.

@@ -52,13 +52,21 @@ pub fn floats_only<'a>(window: &Window<'a>, notes: &Notes<'_>) -> Option<&'a [f6
 }
 
 pub fn max(window: &Window<'_>, notes: &Notes<'_>) -> Option<Cell> {
-    let floats = floats_only(window, notes)?;
-    Some(Cell::Float(extreme_value(floats, f64::NEG_INFINITY, |value, best| value > best)))
+    floats_only(window, notes).map(|floats| Cell::Float(greatest(floats)))
 }
 
 pub fn min(window: &Window<'_>, notes: &Notes<'_>) -> Option<Cell> {
-    let floats = floats_only(window, notes)?;
-    Some(Cell::Float(extreme_value(floats, f64::INFINITY, |value, best| value < best)))
+    floats_only(window, notes).map(|floats| Cell::Float(least(floats)))
+}
+
+/// Of at least one value.
+pub fn greatest(floats: &[f64]) -> f64 {
+    extreme_value(floats, f64::NEG_INFINITY, |value, best| value > best)
+}
+
+/// Of at least one value.
+pub fn least(floats: &[f64]) -> f64 {
+    extreme_value(floats, f64::INFINITY, |value, best| value < best)
 }
 
 /// Of equal extremes the last.
@@ -88,12 +96,17 @@ pub fn extreme(floats: &[f64], is_better: impl Fn(f64, f64) -> bool) -> usize {
 pub fn extreme_value(floats: &[f64], worst: f64, is_better: impl Fn(f64, f64) -> bool) -> f64 {
     const LANES: usize = 8;
     let better = |value, best| if is_better(value, best) { value } else { best };
-    let mut best = [worst; LANES];
+    let best_of = |values: &[f64], worst| values.iter().fold(worst, |best, &value| better(value, best));
     let (chunks, rest) = floats.as_chunks::<LANES>();
-    for chunk in chunks {
-        best.iter_mut().zip(chunk).for_each(|(best, &value)| *best = better(value, *best));
+    let mut best = best_of(rest, worst);
+    if let Some((first, others)) = chunks.split_first() {
+        // NaN is better than nothing that could be.
+        let mut lanes = first.map(|value| better(value, worst));
+        for chunk in others {
+            lanes.iter_mut().zip(chunk).for_each(|(lane, &value)| *lane = better(value, *lane));
+        }
+        best = best_of(&lanes, best);
     }
-    let best = best.iter().chain(rest).fold(worst, |best, &value| better(value, best));
     // What is as bad as can be may be NaN.
     if best == 0.0 || best == worst { floats[extreme(floats, is_better)] } else { best }
 }

@@ -236,6 +236,8 @@ fn quick_form(function: Function) -> Option<Quick> {
     match function {
         Function::SumOverTime => Some(Quick::Sum),
         Function::AvgOverTime => Some(Quick::Average),
+        Function::MaxOverTime => Some(Quick::Greatest),
+        Function::MinOverTime => Some(Quick::Least),
         _ => rate_kind(function).map(Quick::Change),
     }
 }

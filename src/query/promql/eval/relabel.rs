@@ -3,12 +3,11 @@
 use std::cell::RefCell;
 use std::cmp::Ordering;
 use std::collections::HashMap;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::model::bounded_regex::{BoundedRegex, Groups};
 use crate::model::labels::METRIC_NAME;
-use crate::model::re2;
-use crate::model::{Labels, LabelsBuilder, Lookout, MatchOp, Matcher};
+use crate::model::{Labels, LabelsBuilder, Lookout, MatchOp, Matcher, RegexCache};
 use crate::query::QueryError;
 
 use super::announced::Announced;
@@ -21,22 +20,28 @@ pub struct LabelReplace {
     pub replacement: String,
     pub source: String,
     /// Anchored; `.` matches newlines.
-    pub regex: Rc<BoundedRegex>,
+    pub regex: Arc<BoundedRegex>,
 }
 
-/// The patterns of a query: one that stands in many places is compiled once, which takes some 20 µs.
+/// The patterns of a query: one that stands in many places is compiled once, also where it is too large to be kept from query to query.
 #[derive(Default)]
-pub struct Patterns(RefCell<HashMap<String, Rc<BoundedRegex>>>);
+pub struct Patterns {
+    met: RefCell<HashMap<String, Arc<BoundedRegex>>>,
+    cache: Arc<RegexCache>,
+}
 
 impl Patterns {
+    pub fn of_cache(cache: Arc<RegexCache>) -> Patterns {
+        Patterns { met: RefCell::default(), cache }
+    }
+
     /// A pattern that the whole of a value must match; none if it is malformed.
-    pub fn anchored(&self, pattern: &str) -> Option<Rc<BoundedRegex>> {
-        if let Some(compiled) = self.0.borrow().get(pattern) {
+    pub fn anchored(&self, pattern: &str) -> Option<Arc<BoundedRegex>> {
+        if let Some(compiled) = self.met.borrow().get(pattern) {
             return Some(compiled.clone());
         }
-        let translated = re2::translate(&format!("^(?s:{pattern})$")).ok()?;
-        let compiled = Rc::new(BoundedRegex::with_groups(&translated).ok()?);
-        self.0.borrow_mut().insert(pattern.to_owned(), compiled.clone());
+        let compiled = self.cache.replaced(pattern).ok()?;
+        self.met.borrow_mut().insert(pattern.to_owned(), compiled.clone());
         Some(compiled)
     }
 }
@@ -189,10 +194,15 @@ mod tests {
 
     #[test]
     fn a_pattern_is_compiled_once() {
-        let patterns = Patterns::default();
+        let cache = Arc::new(RegexCache::default());
+        let patterns = Patterns::of_cache(cache.clone());
         let [first, again] = ["a|b"; 2].map(|pattern| patterns.anchored(pattern).unwrap());
-        assert!(Rc::ptr_eq(&first, &again) && !Rc::ptr_eq(&first, &patterns.anchored("b|a").unwrap()));
+        assert!(Arc::ptr_eq(&first, &again) && !Arc::ptr_eq(&first, &patterns.anchored("b|a").unwrap()));
         assert!(patterns.anchored("(").is_none());
+        let next = Patterns::of_cache(cache);
+        assert!(Arc::ptr_eq(&first, &next.anchored("a|b").unwrap()), "by the next query, too");
+        let large = r"(\pL){10}";
+        assert!(Arc::ptr_eq(&next.anchored(large).unwrap(), &next.anchored(large).unwrap()));
     }
 
     #[test]

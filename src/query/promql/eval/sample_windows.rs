@@ -11,6 +11,7 @@ use crate::query::promql::ast::PositionRange;
 use crate::storage::metrics::{SampleBuffer, SeenTimes, Whole};
 
 use super::float_walk::FilledSteps;
+use super::over_time::{greatest, least};
 use super::rate::{Change, RateKind, Reach, Spacing, is_far_from_zero};
 use super::row::Row;
 use super::sample_walk::{SAMPLES_UNCHECKED_MAX, SampleWalk, advance};
@@ -31,13 +32,15 @@ pub struct SampleWindows {
     sums: ExactSums,
 }
 
-/// Functions of floats that need not look at every sample of every window.
+/// Functions of floats that need not look at every sample of every window, or at nothing else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Quick {
     /// From the first sample to the last.
     Change(RateKind),
     Sum,
     Average,
+    Greatest,
+    Least,
 }
 
 /// What the steps see of floats that were sampled at these times.
@@ -116,7 +119,7 @@ impl SampleWindows {
                 Some(Quick::Change(kind)) => sight.change(kind, walk, samples, step),
                 Some(Quick::Sum) => Some(sums.of(&samples.floats, seen)),
                 Some(Quick::Average) => Some(sums.of(&samples.floats, seen) / seen.len() as f64),
-                None => None,
+                Some(Quick::Greatest | Quick::Least) | None => None,
             };
             if let Some(value) = quickly {
                 row.set_float(step, value);
@@ -127,7 +130,11 @@ impl SampleWindows {
                 unchecked = 0;
                 notes.check()?;
             }
-            row.set(step, function(&walk.window_of_floats(samples, seen.clone(), step), notes));
+            match quick {
+                Some(Quick::Greatest) => row.set_float(step, greatest(&samples.floats[seen.clone()])),
+                Some(Quick::Least) => row.set_float(step, least(&samples.floats[seen.clone()])),
+                _ => row.set(step, function(&walk.window_of_floats(samples, seen.clone(), step), notes)),
+            }
         }
         Ok((row, sight.samples))
     }
@@ -272,6 +279,8 @@ mod tests {
             Function::Delta => Some(Quick::Change(RateKind { is_counter: false, is_per_second: false })),
             Function::SumOverTime => Some(Quick::Sum),
             Function::AvgOverTime => Some(Quick::Average),
+            Function::MaxOverTime => Some(Quick::Greatest),
+            Function::MinOverTime => Some(Quick::Least),
             _ => None,
         };
         let plain: PlainFunction = match (function, quick) {
@@ -279,6 +288,7 @@ mod tests {
             (_, Some(Quick::Sum)) => Arc::new(|w, _| Some(Cell::Float(sum_floats(w.floats)))),
             (_, Some(Quick::Average)) => Arc::new(|w, _| Some(Cell::Float(average_floats(w.floats)))),
             (Function::Irate, _) => Arc::new(|w, notes| instant(true, w, notes)),
+            (Function::MinOverTime, _) => Arc::new(over_time::min),
             _ => Arc::new(over_time::max),
         };
         let walk = SampleWalk::new(function, shape, grid, false);
@@ -320,7 +330,7 @@ mod tests {
         fn what_is_found_once_is_what_each_series_tells(
             gaps in prop::collection::vec(prop_oneof![8 => Just(15i64), 1 => 1i64..200], 1..60),
             series in prop::collection::vec((values(), any::<bool>(), 0usize..3, 0usize..60), 1..6),
-            function in prop::sample::select(vec![Function::Rate, Function::Increase, Function::Delta, Function::Irate, Function::MaxOverTime, Function::SumOverTime, Function::AvgOverTime]),
+            function in prop::sample::select(vec![Function::Rate, Function::Increase, Function::Delta, Function::Irate, Function::MaxOverTime, Function::MinOverTime, Function::SumOverTime, Function::AvgOverTime]),
             (range_ms, step_ms, start) in (1i64..300, 1i64..100, -50i64..200), pinned in prop::option::weighted(0.1, 0i64..900),
         ) {
             let limits = Limits { samples_max: 0, series_max: 0, bytes_max: 0, log_bytes_max: 0 };

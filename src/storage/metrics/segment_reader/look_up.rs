@@ -40,6 +40,17 @@ impl<'a> LookUp<'a> {
         Ok(!blocks.floats.is_empty() || !blocks.histograms.is_empty())
     }
 
+    /// Whether any block of samples, or buckets, overlaps the range.
+    pub fn has_samples_in(&mut self, ordinal: u32, range: TimeRange) -> Result<bool, SegmentError> {
+        let blocks = blocks_of(self.segment, &mut self.blocks, ordinal)?;
+        for block in blocks.floats.iter().chain(blocks.histograms) {
+            if self.segment.column_in(&mut self.columns, block.column)?.overlaps(range) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// As [`MetricsSegment::read`].
     pub fn read(
         &mut self,

@@ -56,8 +56,13 @@ impl MetricsSegment {
         }
         let bytes = self.data(block.offset, block.len)?;
         samples.floats.reserve(wanted.len());
-        let whole_max = floats::decode_in(bytes, count, wanted, &mut samples.floats)
+        let mut mark = self.marks.near(block.offset, wanted.start);
+        let found = mark;
+        let whole_max = floats::decode_from(&mut mark, bytes, count, wanted, &mut samples.floats)
             .map_err(|what| self.damaged_data(block.offset, what))?;
+        if let Some(mark) = mark.filter(|_| mark != found) {
+            self.marks.keep(block.offset, mark);
+        }
         samples.know_whole(before, whole_max);
         Ok(())
     }
