@@ -53,7 +53,7 @@ fn show(store: &Store, limit: usize) -> Value {
 /// `/api/v1/status/tsdb/blocks`: our segments of samples, in the form of Prometheus's blocks.
 pub async fn blocks(State(api): State<Arc<Api>>, uri: Uri) -> Result<Response, ApiError> {
     let form = Form::new(&uri, &Default::default());
-    on_worker(&api, &form, |api, _| {
+    run_query(&api, &form, |api, _| {
         Ok(success(json!({"blocks": api.store.sealed_samples().iter().map(block).collect::<Vec<_>>()})))
     })
     .await

@@ -60,6 +60,11 @@ impl JsonWriter {
         JsonWriter { budget: Some(budget.clone()), ..self }
     }
 
+    /// Asked where there is enough to write for several threads.
+    pub fn may_use_threads(&self) -> bool {
+        self.budget.as_ref().is_none_or(Budget::may_use_threads)
+    }
+
     /// The text so far since the last [`JsonWriter::checkpoint`]; callers append to it.
     pub fn text(&mut self) -> &mut String {
         &mut self.chunk

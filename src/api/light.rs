@@ -15,7 +15,7 @@ const SLOTS: usize = 4_096;
 const MICROS_BITS: u32 = 24;
 const MICROS_MAX: u64 = (1 << MICROS_BITS) - 1;
 /// They tell when, not what.
-const TIMES: [&str; 4] = ["time", "start", "end", "_"];
+const TIMES: [&str; 5] = ["time", "start", "end", "endTs", "_"];
 
 /// How long queries took when they were last asked, of all that were asked lately.
 pub struct LightQueries {
@@ -45,7 +45,7 @@ impl LightQueries {
         Question(hasher.finish())
     }
 
-    /// Whether the question was answered, and at once.
+    /// Whether the last answer to the question took little.
     pub fn has(&self, question: Question) -> bool {
         let (slot, mark) = self.place(question);
         let kept = slot.load(Ordering::Relaxed);
@@ -53,7 +53,7 @@ impl LightQueries {
         kept & !MICROS_MAX == mark && !took.is_zero() && took <= LIGHT_MAX
     }
 
-    /// To be told each time.
+    /// To be told of each answer, and of what will be long in coming.
     pub fn took(&self, question: Question, time: Duration) {
         let micros = (time.as_micros() as u64).clamp(1, MICROS_MAX);
         let (slot, mark) = self.place(question);
@@ -66,10 +66,9 @@ impl LightQueries {
 }
 
 /// The same text over a day and over a year are different questions; a minute more or less does not matter.
-fn magnitude_of_range(form: &Form) -> Option<i32> {
-    let seconds = |name| form.get(name).parse::<f64>().ok();
-    let length = seconds("end")? - seconds("start")?;
-    Some(length.log2() as i32)
+fn magnitude_of_range(form: &Form) -> Option<u32> {
+    let length = form.time("end").ok()?.checked_sub(form.time("start").ok()?)?;
+    length.checked_ilog2()
 }
 
 #[cfg(test)]
@@ -90,6 +89,7 @@ mod tests {
         assert_eq!(first, asked(&light, "/query_range?query=up&start=1060.5&end=4661&step=15&_=17"));
         for other in [
             "/query_range?query=up&start=1000&end=87400&step=15",
+            "/query_range?query=up&start=2026-11-23T00:00:00Z&end=2026-11-25T00:00:00Z&step=15",
             "/query_range?query=up&start=1000&end=4600&step=30",
             "/query_range?query=down&start=1000&end=4600&step=15",
             "/query?query=up&start=1000&end=4600&step=15",

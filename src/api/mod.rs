@@ -80,6 +80,8 @@ pub struct Options {
     pub responses_bytes_max: usize,
     pub writes_max: usize,
     pub queries_max: usize,
+    /// Those that receive requests; 2 at least, if light queries are to run on one.
+    pub async_threads: usize,
     /// For `/api/v1/status/*`: every option's key and value, and where data are kept and for how long.
     pub settings: Vec<(&'static str, String)>,
     pub data_dir: PathBuf,
@@ -154,7 +156,7 @@ impl Api {
             reads: Arc::new(Semaphore::new(remote_read::READS_MAX.min(options.queries_max / 2).max(1))),
             workers: workers::Workers::new(options.writes_max, options.queries_max, &registry),
             running: RunningQueries::default(),
-            in_place: run_query::InPlace::new(&registry),
+            in_place: run_query::InPlace::new(options.async_threads, &registry),
             query_log,
             memory: MemoryPool::new(options.query_total_bytes_max, &registry),
             bodies: Room::new(

@@ -7,6 +7,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crossbeam::channel::{Receiver, Sender, bounded, select};
@@ -138,16 +139,25 @@ pub struct LogEntry {
     end: Timestamp,
     step_ms: i64,
     origin: Origin,
+    /// Shared by its clones: a query that begins anew is one query.
+    is_written: Arc<AtomicBool>,
 }
 
 impl LogEntry {
     /// Of the request that is being answered; `None` if nothing is logged.
     pub fn new(api: &Api, query: &str, start: Timestamp, end: Timestamp, step_ms: i64) -> Option<LogEntry> {
         api.query_log.as_ref()?;
-        Some(LogEntry { query: query.to_owned(), start, end, step_ms, origin: Origin::current() })
+        Some(LogEntry {
+            query: query.to_owned(),
+            start,
+            end,
+            step_ms,
+            origin: Origin::current(),
+            is_written: Arc::default(),
+        })
     }
 
-    /// Logs how it ended, if it will not begin anew. Engines without statistics of their own have what the budget counted.
+    /// Logs how it ended, unless it begins anew. Engines without statistics of their own have what the budget counted.
     pub fn write<E: fmt::Display>(
         &self,
         api: &Api,
@@ -155,7 +165,7 @@ impl LogEntry {
         result: Result<Option<&QueryStats>, &E>,
     ) {
         let Some(log) = &api.query_log else { return };
-        if result.is_err() && budget.outran_its_trial() {
+        if budget.outran_its_trial() || self.is_written.swap(true, Ordering::Relaxed) {
             return;
         }
         let of_budget = QueryStats::of_budget(budget);
@@ -251,6 +261,7 @@ mod tests {
             end: 1_700_000_060_500,
             step_ms: 15_000,
             origin,
+            is_written: Arc::default(),
         }
     }
 

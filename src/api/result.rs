@@ -32,7 +32,7 @@ pub fn push_answer(mut json: JsonWriter, answer: Answer, stats: &StatsWish) -> R
 /// A matrix is written by several threads, where it has so many points that this pays for waking them.
 fn push_matrix(json: &mut JsonWriter, series: Vec<MatrixSeries>) -> Result<(), ApiError> {
     let pieces = pieces(&series);
-    if thread_count() == 1 || pieces.len() < PIECES_MIN {
+    if thread_count() == 1 || pieces.len() < PIECES_MIN || !json.may_use_threads() {
         return push_value(json, &QueryValue::Matrix(series));
     }
     json.raw(r#""resultType":"matrix","result":["#);

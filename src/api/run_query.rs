@@ -9,27 +9,30 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use prometheus::{IntCounterVec, Opts, Registry};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::Api;
 use super::error::ApiError;
 use super::form::Form;
-use super::light::LightQueries;
+use super::light::{LightQueries, Question};
 use super::origin::Origin;
 use super::query_log::{LogEntry, Waiting};
 use super::running::{query_text, running_query};
-use crate::query::{Budget, LIGHT_MAX};
+use crate::query::{Budget, LIGHT_MAX, Listed};
 
 /// Longer than a light query takes, since it may have to wait for the processor.
 const IN_PLACE_MAX: Duration = LIGHT_MAX.saturating_mul(5);
 
-/// Of queries that run where they were received.
+/// What runs where it was received.
 pub struct InPlace {
     light: LightQueries,
+    places: Semaphore,
     runs: IntCounterVec,
 }
 
 impl InPlace {
-    pub fn new(registry: &Registry) -> InPlace {
+    /// With so many threads that receive, of which one is always left to others.
+    pub fn new(threads: usize, registry: &Registry) -> InPlace {
         const ONCE: &str = "the name is valid and registered once";
         let opts = Opts::new(
             "icecore_queries_in_place_total",
@@ -37,7 +40,18 @@ impl InPlace {
         );
         let runs = IntCounterVec::new(opts, &["end"]).expect(ONCE);
         registry.register(Box::new(runs.clone())).expect(ONCE);
-        InPlace { light: LightQueries::default(), runs }
+        let places = Semaphore::new(threads.saturating_sub(1));
+        InPlace { light: LightQueries::default(), places, runs }
+    }
+
+    /// The right to run here and now, if the question is light.
+    fn place_for(&self, question: Question) -> Option<SemaphorePermit<'_>> {
+        if self.light.has(question) { self.places.try_acquire().ok() } else { None }
+    }
+
+    /// What several threads did, or should have, would take one of them longer.
+    fn answered(&self, question: Question, took: Duration, budget: &Budget) {
+        self.light.took(question, if budget.wants_threads() { Duration::MAX } else { took });
     }
 }
 
@@ -59,53 +73,65 @@ pub async fn run_logged_query<T: Send + 'static>(
 ) -> Result<T, ApiError> {
     let asked = form.optional_duration("timeout")?.map(|ms| Duration::from_millis(ms.max(0) as u64));
     let timeout = asked.unwrap_or(Duration::MAX).min(api.options.query_timeout);
-    let deadline = Instant::now() + timeout;
+    let began = Instant::now();
+    let budget = new_budget(api, began + timeout);
+    let listed = api.running.enter(running_query(api, query_text(form)), &budget);
     let question = api.in_place.light.question(Origin::current().uri.path(), form);
-    if timeout > IN_PLACE_MAX && api.in_place.light.has(question) {
-        let budget = budget(api, Instant::now() + IN_PLACE_MAX).on_trial();
-        let result = run_in_place(api, form, &budget, || job(api, &budget, entry.clone()));
-        api.in_place.light.took(question, budget.running_time());
-        let is_over = result.is_err() && budget.outran_its_trial();
-        api.in_place.runs.with_label_values(&[if is_over { "handed_over" } else { "ended" }]).inc();
-        if !is_over {
+    if timeout > IN_PLACE_MAX
+        && let Some(place) = api.in_place.place_for(question)
+    {
+        let trial = new_budget(api, began + IN_PLACE_MAX).on_trial();
+        listed.begins_anew(&trial);
+        if let Some(result) = run_in_place(api, question, &trial, || job(api, &trial, entry.clone())) {
             return result;
         }
+        listed.begins_anew(&budget);
+        drop(place);
     }
-    let budget = budget(api, deadline);
-    let result = run_in_pool(api, form, &budget, entry, job).await;
-    api.in_place.light.took(question, budget.running_time());
-    result
+    run_in_pool(api, question, &budget, listed, entry, job).await
 }
 
-fn budget(api: &Api, deadline: Instant) -> Budget {
+fn new_budget(api: &Api, deadline: Instant) -> Budget {
     Budget::new(deadline, api.options.query_limits).drawing_on(&api.memory)
 }
 
+/// `None` if it shall begin anew.
 fn run_in_place<T>(
     api: &Api,
-    form: &Form,
-    budget: &Budget,
+    question: Question,
+    trial: &Budget,
     job: impl FnOnce() -> Result<T, ApiError>,
-) -> Result<T, ApiError> {
-    let _listed = api.running.enter(running_query(api, query_text(form)), budget);
-    budget.begins(Duration::ZERO);
-    catch_unwind(AssertUnwindSafe(job)).map_err(|_| ApiError::Panicked)?
+) -> Option<Result<T, ApiError>> {
+    trial.begins(Duration::ZERO);
+    let result = catch_unwind(AssertUnwindSafe(job)).unwrap_or(Err(ApiError::Panicked));
+    let is_over = trial.outran_its_trial();
+    if is_over || result.is_ok() {
+        api.in_place.answered(question, trial.running_time(), trial);
+    }
+    api.in_place.runs.with_label_values(&[if is_over { "handed_over" } else { "ended" }]).inc();
+    (!is_over).then_some(result)
 }
 
 async fn run_in_pool<T: Send + 'static>(
     api: &Arc<Api>,
-    form: &Form,
+    question: Question,
     budget: &Budget,
+    listed: Listed,
     entry: Option<LogEntry>,
     job: impl Fn(&Api, &Budget, Option<LogEntry>) -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, ApiError> {
-    let listed = api.running.enter(running_query(api, query_text(form)), budget);
     let waiting = Waiting::new(api, budget, entry);
     let (worker, begins) = (api.clone(), waiting.clone());
     let job = move |budget: &Budget| {
         // Listed until it is done: that may be after its client stopped waiting.
         let _listed = listed;
-        job(&worker, budget, begins.begins())
+        // A thread has woken up; that is not the query's time.
+        let began = Instant::now();
+        let result = job(&worker, budget, begins.begins());
+        if result.is_ok() {
+            worker.in_place.answered(question, began.elapsed(), budget);
+        }
+        result
     };
     api.workers.query(budget.clone(), job).await.inspect_err(|error| waiting.ends(error))?
 }

@@ -1,4 +1,4 @@
-//! The bridge from async to sync: two bounded pools, one for writes and one for queries.
+//! The bridge from async to sync for what may take long: two bounded pools, one for writes and one for queries.
 //!
 //! Each runs `running_max` jobs at once; as many times [`WAITING_PER_RUNNING`] wait for their turn; who comes then is
 //! refused and told to come back. A client that goes away cancels its query's budget; its job ends at the next check.

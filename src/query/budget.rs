@@ -32,7 +32,14 @@ struct State {
     turn: OnceLock<(Instant, Duration)>,
     right_of_way: RightOfWay,
     pool: Option<MemoryPool>,
-    is_trial: bool,
+    trial: Option<Trial>,
+    wants_threads: AtomicBool,
+}
+
+/// Of a budget whose query may begin anew with another one.
+#[derive(Debug, Default)]
+struct Trial {
+    is_over: AtomicBool,
 }
 
 /// The limits alone, as configured.
@@ -101,7 +108,8 @@ impl Budget {
             turn: OnceLock::new(),
             right_of_way: RightOfWay::default(),
             pool: None,
-            is_trial: false,
+            trial: None,
+            wants_threads: AtomicBool::new(false),
         }))
     }
 
@@ -112,21 +120,37 @@ impl Budget {
         Budget(state)
     }
 
-    /// A new budget of a query that is asked once more, with another one, if the time of this one does not suffice.
+    /// A new budget of a query that begins anew, with another one, if it meets the deadline of this one. It gives way to nobody
+    /// and waits for no threads, since others wait for the one it runs on.
     pub fn on_trial(self) -> Budget {
         let Budget(mut state) = self;
-        Arc::get_mut(&mut state).expect("nobody shares a new budget").is_trial = true;
+        Arc::get_mut(&mut state).expect("nobody shares a new budget").trial = Some(Trial::default());
         Budget(state)
     }
 
-    /// Whether the query will be asked once more: that it ended now means nothing.
+    /// Whether the query was told that its time is over, and begins anew: however it ended now, it has not ended.
     pub fn outran_its_trial(&self) -> bool {
-        self.0.is_trial && self.check_at(Instant::now()) == Err(Exceeded::Deadline)
+        self.0.trial.as_ref().is_some_and(|trial| trial.is_over.load(Ordering::Relaxed))
+    }
+
+    /// Asked where there is enough to do for several threads.
+    pub fn may_use_threads(&self) -> bool {
+        self.0.wants_threads.store(true, Ordering::Relaxed);
+        self.0.trial.is_none()
+    }
+
+    /// Whether there was.
+    pub fn wants_threads(&self) -> bool {
+        self.0.wants_threads.load(Ordering::Relaxed)
     }
 
     /// The client has gone, or somebody has had enough: the query ends at its next check.
     pub fn cancel(&self) {
         self.0.cancelled.store(true, Ordering::Relaxed);
+    }
+
+    pub fn is_cancelled(&self) -> bool {
+        self.0.cancelled.load(Ordering::Relaxed)
     }
 
     /// Told when the query begins to run, having waited so long for its turn.
@@ -149,7 +173,7 @@ impl Budget {
     /// is held: a query that has been running for a while lets others pass here.
     pub fn check(&self) -> Result<(), Exceeded> {
         let now = Instant::now();
-        if let Some((began, _)) = self.0.turn.get() {
+        if let (Some((began, _)), None) = (self.0.turn.get(), &self.0.trial) {
             self.0.right_of_way.give_way(now, now.saturating_duration_since(*began));
         }
         self.check_at(now)
@@ -158,10 +182,13 @@ impl Budget {
     fn check_at(&self, now: Instant) -> Result<(), Exceeded> {
         #[cfg(test)]
         self.0.pace.check()?;
-        if self.0.cancelled.load(Ordering::Relaxed) {
+        if self.is_cancelled() {
             return Err(Exceeded::Cancelled);
         }
         if now >= self.0.deadline {
+            if let Some(trial) = &self.0.trial {
+                trial.is_over.store(true, Ordering::Relaxed);
+            }
             return Err(Exceeded::Deadline);
         }
         Ok(())
@@ -372,6 +399,31 @@ mod tests {
         held.grow(20).unwrap();
         drop(held);
         assert_eq!(budget.take_bytes(100), Ok(()));
+    }
+
+    #[test]
+    fn a_trial_is_over_once_somebody_was_told_so_and_for_good() {
+        let trial = budget(0).on_trial();
+        assert!(!trial.outran_its_trial(), "nobody was told");
+        assert_eq!(trial.check(), Err(Exceeded::Deadline));
+        trial.cancel();
+        assert!(trial.outran_its_trial());
+        assert_eq!(trial.check(), Err(Exceeded::Cancelled));
+        let cancelled = budget(0).on_trial();
+        cancelled.cancel();
+        assert_eq!(cancelled.check(), Err(Exceeded::Cancelled));
+        assert!(!cancelled.outran_its_trial(), "it does not begin anew");
+        let in_earnest = budget(0);
+        assert_eq!(in_earnest.check(), Err(Exceeded::Deadline));
+        assert!(!in_earnest.outran_its_trial());
+    }
+
+    #[test]
+    fn who_is_on_trial_uses_no_threads_but_tells_that_they_were_wanted() {
+        let (trial, in_earnest) = (budget(60).on_trial(), budget(60));
+        assert!(!trial.wants_threads() && !in_earnest.wants_threads());
+        assert!(!trial.may_use_threads() && in_earnest.may_use_threads());
+        assert!(trial.wants_threads() && in_earnest.wants_threads());
     }
 
     #[test]

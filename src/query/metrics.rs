@@ -65,7 +65,8 @@ impl QueryMetrics {
     ) -> Result<T, QueryError> {
         let started = Instant::now();
         let result = query();
-        if result.is_err() && budget.outran_its_trial() {
+        // It is counted when it has begun anew and ended.
+        if budget.outran_its_trial() {
             return result;
         }
         self.seconds.with_label_values(&[kind.text()]).observe(started.elapsed().as_secs_f64());

@@ -59,6 +59,18 @@ impl RunningQueries {
     }
 }
 
+impl Listed {
+    /// The query begins anew with this budget: cancelled, if it was.
+    pub fn begins_anew(&self, budget: &Budget) {
+        if let Some((_, listed)) = self.queries.0.lock().queries.get_mut(&self.id) {
+            if listed.is_cancelled() {
+                budget.cancel();
+            }
+            *listed = budget.clone();
+        }
+    }
+}
+
 impl Drop for Listed {
     fn drop(&mut self) {
         self.queries.0.lock().queries.remove(&self.id);

@@ -55,8 +55,9 @@ impl ServeError {
 
 /// Serves until SIGTERM or Ctrl-C. Returns when everything acknowledged is in sealed files.
 pub fn run(config: &Config) -> Result<(), ServeError> {
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(ServeError::Runtime)?;
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(settings::async_threads()).enable_all();
+    let runtime = runtime.build().map_err(ServeError::Runtime)?;
     let result = runtime.block_on(serve(config));
     // A query that did not finish in time is not waited for.
     runtime.shutdown_background();

@@ -24,6 +24,11 @@ const SYNC_INTERVAL: Duration = Duration::from_secs(1);
 /// What waits for the network is not counted as work: twice the cores keep them busy.
 const WRITES_PER_CORE: usize = 2;
 
+/// How many threads receive requests: one a core, and one at least beside another that a light query keeps from others.
+pub fn async_threads() -> usize {
+    cores().max(2)
+}
+
 fn cores() -> usize {
     available_parallelism().map_or(1, usize::from)
 }
@@ -163,6 +168,7 @@ pub fn api(config: &Config, address: SocketAddr, started_at: Timestamp) -> api::
         responses_bytes_max: config.query.responses_bytes_max.0 as usize,
         writes_max: cores() * WRITES_PER_CORE,
         queries_max: config.query.concurrency_max as usize,
+        async_threads: async_threads(),
         settings: config.entries(),
         data_dir: config.data_dir.clone(),
         retention: config.longest_age().show(),

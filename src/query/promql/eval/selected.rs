@@ -302,6 +302,9 @@ impl<'q> Selected<'q> {
         if thread_count() == 1 || samples < SAMPLES_MIN || count < 2 * thread_count() as u64 {
             return None;
         }
+        if !self.context.budget.may_use_threads() {
+            return None;
+        }
         let batch = (BATCH_SAMPLES * count / samples).clamp(1, count.div_ceil(2 * thread_count() as u64));
         self.pay_for(batch)
     }
@@ -309,7 +312,7 @@ impl<'q> Selected<'q> {
     /// The same where threads read this selector while others read other ones.
     fn batch_beside_others(&mut self) -> Option<usize> {
         let (count, samples) = (self.series.len() as u64, self.samples_expected);
-        if thread_count() == 1 || samples == 0 {
+        if thread_count() == 1 || samples == 0 || !self.context.budget.may_use_threads() {
             return None;
         }
         self.pay_for((BATCH_SAMPLES * count / samples).clamp(1, count))
