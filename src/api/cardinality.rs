@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::Api;
 use super::error::ApiError;
 use super::form::Form;
-use super::run_query::run_query;
+use super::run_query::run_in_one_piece;
 use super::status::success;
 use crate::storage::{Cardinality, SealedSamples, Store};
 
@@ -20,7 +20,7 @@ const LIMIT_MAX: i64 = 10_000;
 pub async fn tsdb(State(api): State<Arc<Api>>, uri: Uri) -> Result<Response, ApiError> {
     let form = Form::new(&uri, &Default::default());
     let limit = limit(form.get("limit")).map_err(ApiError::BadData)?;
-    run_query(&api, &form, move |api, _| Ok(success(show(&api.store, limit)))).await
+    run_in_one_piece(&api, &form, move |api| Ok(success(show(&api.store, limit)))).await
 }
 
 fn limit(text: &str) -> Result<usize, String> {
@@ -53,7 +53,7 @@ fn show(store: &Store, limit: usize) -> Value {
 /// `/api/v1/status/tsdb/blocks`: our segments of samples, in the form of Prometheus's blocks.
 pub async fn blocks(State(api): State<Arc<Api>>, uri: Uri) -> Result<Response, ApiError> {
     let form = Form::new(&uri, &Default::default());
-    run_query(&api, &form, |api, _| {
+    run_in_one_piece(&api, &form, |api| {
         Ok(success(json!({"blocks": api.store.sealed_samples().iter().map(block).collect::<Vec<_>>()})))
     })
     .await

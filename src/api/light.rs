@@ -7,6 +7,7 @@ use std::time::Duration;
 use foldhash::fast::RandomState;
 
 use super::form::Form;
+use crate::model::Nanos;
 use crate::query::LIGHT_MAX;
 
 /// 32 KiB of them. Two questions that fall on one slot take it from each other, and are asked as if for the first time.
@@ -35,13 +36,13 @@ impl Default for LightQueries {
 }
 
 impl LightQueries {
-    pub fn question(&self, path: &str, form: &Form) -> Question {
+    pub fn question(&self, path: &str, form: &Form, now: Nanos) -> Question {
         let mut hasher = self.hashing.build_hasher();
         path.hash(&mut hasher);
         for parameter in form.parameters().filter(|(name, _)| !TIMES.contains(name)) {
             parameter.hash(&mut hasher);
         }
-        magnitude_of_range(form).hash(&mut hasher);
+        magnitude_of_range(form, now).hash(&mut hasher);
         Question(hasher.finish())
     }
 
@@ -66,9 +67,9 @@ impl LightQueries {
 }
 
 /// The same text over a day and over a year are different questions; a minute more or less does not matter.
-fn magnitude_of_range(form: &Form) -> Option<u32> {
-    let length = form.time("end").ok()?.checked_sub(form.time("start").ok()?)?;
-    length.checked_ilog2()
+fn magnitude_of_range(form: &Form, now: Nanos) -> Option<u32> {
+    let (start, end) = (form.nanos_or("start", now).ok()?, form.nanos_or("end", now).ok()?);
+    end.checked_sub(start)?.checked_ilog2()
 }
 
 #[cfg(test)]
@@ -77,9 +78,11 @@ mod tests {
 
     use super::*;
 
+    const NOW: Nanos = 1_700_000_000_000_000_000;
+
     fn asked(light: &LightQueries, uri: &'static str) -> Question {
         let uri = Uri::from_static(uri);
-        light.question(uri.path(), &Form::new(&uri, &Default::default()))
+        light.question(uri.path(), &Form::new(&uri, &Default::default()), NOW)
     }
 
     #[test]
@@ -96,6 +99,10 @@ mod tests {
         ] {
             assert_ne!(first, asked(&light, other), "{other}");
         }
+        let [hour, later_hour, day] = ["1699996400", "1699996300000000000", "2023-11-13T22:13:20Z"]
+            .map(|start| format!("/loki/api/v1/query_range?query={{a=\"b\"}}&start={start}"))
+            .map(|uri| asked(&light, uri.leak()));
+        assert!(hour == later_hour && hour != day, "what has no end ends now");
     }
 
     #[test]

@@ -16,7 +16,7 @@ use super::number::{push_sample, push_timestamp};
 use super::query_log::LogEntry;
 use super::query_stats::StatsWish;
 use super::result::push_answer;
-use super::run_query::{run_logged_query, run_query};
+use super::run_query::{run_in_one_piece, run_logged_query, run_query};
 use crate::ingest::Encoding;
 use crate::model::{Matcher, TimeRange};
 use crate::query::{self, Budget, InstantQuery, Listing, QueryError, QueryStats, RangeQuery};
@@ -179,7 +179,7 @@ pub async fn metadata(State(api): State<Arc<Api>>, uri: Uri) -> Answer {
     let metric = Some(form.get("metric").to_owned()).filter(|metric| !metric.is_empty());
     let or_all = |limit: Option<i64>| limit.and_then(|n| usize::try_from(n).ok()).unwrap_or(usize::MAX);
     let (families_max, entries_max) = (or_all(limit), or_all(limit_per_metric.filter(|n| *n > 0)));
-    run_query(&api, &form, move |api, _| {
+    run_in_one_piece(&api, &form, move |api| {
         let families = api.querier.metadata(metric.as_deref());
         let mut json = api.json();
         json.raw("{");

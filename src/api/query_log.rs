@@ -7,7 +7,6 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crossbeam::channel::{Receiver, Sender, bounded, select};
@@ -139,8 +138,8 @@ pub struct LogEntry {
     end: Timestamp,
     step_ms: i64,
     origin: Origin,
-    /// Shared by its clones: a query that begins anew is one query.
-    is_written: Arc<AtomicBool>,
+    /// How its trial ended, until it is known whether it begins anew; shared by its clones.
+    of_trial: Arc<Mutex<Option<String>>>,
 }
 
 impl LogEntry {
@@ -153,11 +152,11 @@ impl LogEntry {
             end,
             step_ms,
             origin: Origin::current(),
-            is_written: Arc::default(),
+            of_trial: Arc::default(),
         })
     }
 
-    /// Logs how it ended, unless it begins anew. Engines without statistics of their own have what the budget counted.
+    /// Logs how it ended. Engines without statistics of their own have what the budget counted.
     pub fn write<E: fmt::Display>(
         &self,
         api: &Api,
@@ -165,12 +164,21 @@ impl LogEntry {
         result: Result<Option<&QueryStats>, &E>,
     ) {
         let Some(log) = &api.query_log else { return };
-        if budget.outran_its_trial() || self.is_written.swap(true, Ordering::Relaxed) {
-            return;
-        }
         let of_budget = QueryStats::of_budget(budget);
         let stats = result.ok().flatten().unwrap_or(&of_budget);
-        log.write(self.line(api.clock.now_ms(), stats, result.err().map(E::to_string)));
+        let line = self.line(api.clock.now_ms(), stats, result.err().map(E::to_string));
+        if budget.is_on_trial() {
+            *self.of_trial.lock() = Some(line);
+        } else {
+            log.write(line);
+        }
+    }
+
+    /// The trial was all there was of the query.
+    pub fn ended_on_trial(&self, api: &Api) {
+        if let (Some(log), Some(line)) = (&api.query_log, self.of_trial.lock().take()) {
+            log.write(line);
+        }
     }
 
     fn line(&self, now: Timestamp, stats: &QueryStats, error: Option<String>) -> String {
@@ -261,7 +269,7 @@ mod tests {
             end: 1_700_000_060_500,
             step_ms: 15_000,
             origin,
-            is_written: Arc::default(),
+            of_trial: Arc::default(),
         }
     }
 

@@ -49,9 +49,11 @@ impl InPlace {
         if self.light.has(question) { self.places.try_acquire().ok() } else { None }
     }
 
-    /// What several threads did, or should have, would take one of them longer.
-    fn answered(&self, question: Question, took: Duration, budget: &Budget) {
-        self.light.took(question, if budget.wants_threads() { Duration::MAX } else { took });
+    /// What several threads did, or should have, would take one of them longer; what failed at once tells nothing.
+    fn ended(&self, question: Question, is_answer: bool, took: Duration, budget: &Budget) {
+        if is_answer || took > LIGHT_MAX {
+            self.light.took(question, if budget.wants_threads() { Duration::MAX } else { took });
+        }
     }
 }
 
@@ -71,24 +73,47 @@ pub async fn run_logged_query<T: Send + 'static>(
     entry: Option<LogEntry>,
     job: impl Fn(&Api, &Budget, Option<LogEntry>) -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, ApiError> {
-    let asked = form.optional_duration("timeout")?.map(|ms| Duration::from_millis(ms.max(0) as u64));
-    let timeout = asked.unwrap_or(Duration::MAX).min(api.options.query_timeout);
-    let began = Instant::now();
+    let (began, timeout) = (Instant::now(), timeout(api, form)?);
     let budget = new_budget(api, began + timeout);
     let listed = api.running.enter(running_query(api, query_text(form)), &budget);
-    let question = api.in_place.light.question(Origin::current().uri.path(), form);
+    let question = api.in_place.light.question(Origin::current().uri.path(), form, api.clock.now_ns());
     if timeout > IN_PLACE_MAX
         && let Some(place) = api.in_place.place_for(question)
     {
         let trial = new_budget(api, began + IN_PLACE_MAX).on_trial();
         listed.begins_anew(&trial);
         if let Some(result) = run_in_place(api, question, &trial, || job(api, &trial, entry.clone())) {
+            entry.inspect(|entry| entry.ended_on_trial(api));
             return result;
         }
         listed.begins_anew(&budget);
         drop(place);
     }
-    run_in_pool(api, question, &budget, listed, entry, job).await
+    let job = move |api: &Api, budget: &Budget, entry| {
+        // A thread has woken up; that is not the query's time.
+        let began = Instant::now();
+        let result = job(api, budget, entry);
+        api.in_place.ended(question, result.is_ok(), began.elapsed(), budget);
+        result
+    };
+    run_in_pool(api, &budget, listed, entry, job).await
+}
+
+/// The same for what never looks at its budget, and so could not be handed over.
+pub async fn run_in_one_piece<T: Send + 'static>(
+    api: &Arc<Api>,
+    form: &Form,
+    job: impl FnOnce(&Api) -> Result<T, ApiError> + Send + 'static,
+) -> Result<T, ApiError> {
+    let budget = new_budget(api, Instant::now() + timeout(api, form)?);
+    let listed = api.running.enter(running_query(api, query_text(form)), &budget);
+    run_in_pool(api, &budget, listed, None, |api, _, _| job(api)).await
+}
+
+/// That of the options, if the client does not want less.
+fn timeout(api: &Api, form: &Form) -> Result<Duration, ApiError> {
+    let asked = form.optional_duration("timeout")?.map(|ms| Duration::from_millis(ms.max(0) as u64));
+    Ok(asked.unwrap_or(Duration::MAX).min(api.options.query_timeout))
 }
 
 fn new_budget(api: &Api, deadline: Instant) -> Budget {
@@ -104,34 +129,25 @@ fn run_in_place<T>(
 ) -> Option<Result<T, ApiError>> {
     trial.begins(Duration::ZERO);
     let result = catch_unwind(AssertUnwindSafe(job)).unwrap_or(Err(ApiError::Panicked));
+    api.in_place.ended(question, result.is_ok(), trial.running_time(), trial);
     let is_over = trial.outran_its_trial();
-    if is_over || result.is_ok() {
-        api.in_place.answered(question, trial.running_time(), trial);
-    }
     api.in_place.runs.with_label_values(&[if is_over { "handed_over" } else { "ended" }]).inc();
     (!is_over).then_some(result)
 }
 
 async fn run_in_pool<T: Send + 'static>(
     api: &Arc<Api>,
-    question: Question,
     budget: &Budget,
     listed: Listed,
     entry: Option<LogEntry>,
-    job: impl Fn(&Api, &Budget, Option<LogEntry>) -> Result<T, ApiError> + Send + 'static,
+    job: impl FnOnce(&Api, &Budget, Option<LogEntry>) -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, ApiError> {
     let waiting = Waiting::new(api, budget, entry);
     let (worker, begins) = (api.clone(), waiting.clone());
     let job = move |budget: &Budget| {
         // Listed until it is done: that may be after its client stopped waiting.
         let _listed = listed;
-        // A thread has woken up; that is not the query's time.
-        let began = Instant::now();
-        let result = job(&worker, budget, begins.begins());
-        if result.is_ok() {
-            worker.in_place.answered(question, began.elapsed(), budget);
-        }
-        result
+        job(&worker, budget, begins.begins())
     };
     api.workers.query(budget.clone(), job).await.inspect_err(|error| waiting.ends(error))?
 }

@@ -24,7 +24,7 @@ pub use line_filter::{LineFilter, LinePattern};
 pub use matcher::{MatchOp, Matcher, RegexCache, RegexError};
 pub use metrics::{Exemplar, MetricMetadata, MetricType, Value};
 pub use nanos::{NanoRange, Nanos};
-pub use stop::{Lookout, StopSign};
+pub use stop::{Asker, Lookout, StopSign};
 pub use sum::CompensatedSum;
 pub use threads::thread_count;
 pub use time::{TimeRange, Timestamp};

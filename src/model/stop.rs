@@ -1,4 +1,5 @@
-//! Whether who asked still wants the answer. Long loops below the query layer ask, and give up when he does not.
+//! Whether who asked still wants the answer, and lets several threads look for it. Long loops below the query layer ask,
+//! and give up when he does not.
 
 use std::cell::Cell;
 use std::fmt;
@@ -7,11 +8,27 @@ use std::sync::Arc;
 /// Up once nobody wants the answer any more, and from then on. What a loop has found by the time it gives up means
 /// nothing; so whoever put up the sign looks at it when he is given an answer.
 #[derive(Clone, Default)]
-pub struct StopSign(Option<Arc<dyn Fn() -> bool + Send + Sync>>);
+pub struct StopSign(Option<Arc<dyn Asker>>);
+
+/// Who puts up a sign; a closure, too, that tells whether it is up.
+pub trait Asker: Send + Sync + 'static {
+    fn has_left(&self) -> bool;
+
+    /// Asked where there is enough to do for several threads.
+    fn may_use_threads(&self) -> bool {
+        true
+    }
+}
+
+impl<F: Fn() -> bool + Send + Sync + 'static> Asker for F {
+    fn has_left(&self) -> bool {
+        self()
+    }
+}
 
 impl StopSign {
-    pub fn new(is_up: impl Fn() -> bool + Send + Sync + 'static) -> StopSign {
-        StopSign(Some(Arc::new(is_up)))
+    pub fn new(asker: impl Asker) -> StopSign {
+        StopSign(Some(Arc::new(asker)))
     }
 
     pub fn never() -> StopSign {
@@ -19,7 +36,12 @@ impl StopSign {
     }
 
     pub fn is_up(&self) -> bool {
-        self.0.as_ref().is_some_and(|is_up| is_up())
+        self.0.as_ref().is_some_and(|asker| asker.has_left())
+    }
+
+    /// Asked where there is enough to do for several threads.
+    pub fn may_use_threads(&self) -> bool {
+        self.0.as_ref().is_none_or(|asker| asker.may_use_threads())
     }
 }
 
@@ -51,6 +73,11 @@ impl<'s> Lookout<'s> {
     /// One for another thread at the same work.
     pub fn another(&self) -> Lookout<'s> {
         Lookout::new(self.sign)
+    }
+
+    /// Asked where there is enough to do for several threads.
+    pub fn may_use_threads(&self) -> bool {
+        self.sign.may_use_threads()
     }
 
     /// Whether to give up, asked before each step of a loop, which looks at about so many bytes.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::memory_pool::MemoryPool;
 use super::right_of_way::RightOfWay;
-use crate::model::StopSign;
+use crate::model::{Asker, StopSign};
 
 /// The limits of one query and what it has used so far; shared by the threads that work on it. No clock is read
 /// in this layer but the monotonic one.
@@ -128,6 +128,10 @@ impl Budget {
         Budget(state)
     }
 
+    pub fn is_on_trial(&self) -> bool {
+        self.0.trial.is_some()
+    }
+
     /// Whether the query was told that its time is over, and begins anew: however it ended now, it has not ended.
     pub fn outran_its_trial(&self) -> bool {
         self.0.trial.as_ref().is_some_and(|trial| trial.is_over.load(Ordering::Relaxed))
@@ -136,7 +140,7 @@ impl Budget {
     /// Asked where there is enough to do for several threads.
     pub fn may_use_threads(&self) -> bool {
         self.0.wants_threads.store(true, Ordering::Relaxed);
-        self.0.trial.is_none()
+        !self.is_on_trial()
     }
 
     /// Whether there was.
@@ -196,8 +200,7 @@ impl Budget {
 
     /// For storage, which knows no budgets. Whoever asks it looks at the budget again before he uses what it found.
     pub fn stop_sign(&self) -> StopSign {
-        let budget = self.clone();
-        StopSign::new(move || budget.check_at(Instant::now()).is_err())
+        StopSign::new(self.clone())
     }
 
     pub fn take_samples(&self, count: u64) -> Result<(), Exceeded> {
@@ -265,6 +268,16 @@ impl Budget {
 
     pub fn series_used(&self) -> u64 {
         self.0.series.load(Ordering::Relaxed)
+    }
+}
+
+impl Asker for Budget {
+    fn has_left(&self) -> bool {
+        self.check_at(Instant::now()).is_err()
+    }
+
+    fn may_use_threads(&self) -> bool {
+        Budget::may_use_threads(self)
     }
 }
 
@@ -424,6 +437,9 @@ mod tests {
         assert!(!trial.wants_threads() && !in_earnest.wants_threads());
         assert!(!trial.may_use_threads() && in_earnest.may_use_threads());
         assert!(trial.wants_threads() && in_earnest.wants_threads());
+        let (trial, in_earnest) = (budget(60).on_trial(), budget(60));
+        assert!(!trial.stop_sign().may_use_threads() && in_earnest.stop_sign().may_use_threads());
+        assert!(trial.wants_threads() && in_earnest.wants_threads(), "storage asks by way of the sign");
     }
 
     #[test]

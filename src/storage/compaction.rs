@@ -132,7 +132,7 @@ impl Store {
         let sizes: Vec<(u8, u64)> = seals.iter().map(|seal| (seal[0].entry.level, bytes(seal))).collect();
         let is_quiet = kind.resolution_ms > 0 || self.arrivals.is_quiet(kind.signal, kind.partition, now);
         let is_settled = is_quiet && kind.partition.saturating_add(SETTLE_MS) <= now;
-        let (from, level) = if is_settled && self.keeps_from_rollups(&kind, &inputs) {
+        let (from, level) = if is_settled && self.keeps_from_rollups(&kind, &inputs, now) {
             (0, FINAL)
         } else {
             choose(&sizes, is_settled, kind.resolution_ms > 0)?
@@ -140,12 +140,22 @@ impl Store {
         Some(Plan { kind, level, inputs: seals[from..].concat() })
     }
 
-    /// Whether some of it, as what came late, is not merged, and so keeps the day from being rolled up: the whole day is read as
-    /// sent until it is, and cannot go.
-    fn keeps_from_rollups(&self, kind: &Kind, inputs: &[Arc<LiveSegment>]) -> bool {
+    /// Whether some of a day's samples, as what came late, are not merged, and that alone keeps it from being rolled up: until
+    /// then all of it is read as sent, and cannot go.
+    fn keeps_from_rollups(&self, kind: &Kind, inputs: &[Arc<LiveSegment>], now: Timestamp) -> bool {
         let is_raw = kind.signal == Signal::Metrics && kind.resolution_ms == 0;
-        let are_rollups_wanted = self.view.load().rollups.mark != 0;
-        is_raw && are_rollups_wanted && inputs.iter().any(|segment| segment.entry.level < FINAL)
+        if !is_raw || inputs.iter().all(|segment| segment.entry.level == FINAL) {
+            return false;
+        }
+        let view = self.view.load();
+        let is_damaged = |segment: &Arc<LiveSegment>| {
+            let SegmentEntry { resolution_ms, partition, .. } = segment.entry;
+            let is_of_day = segment.signal() == Some(Signal::Metrics)
+                && (resolution_ms, partition) == (0, kind.partition);
+            is_of_day && segment.is_unmergeable()
+        };
+        let resolutions = self.resolutions_kept(&view, kind.partition, self.now_for_ages(now));
+        !resolutions.is_empty() && !view.segments.iter().any(is_damaged)
     }
 
     fn merge(&self, plan: &Plan) -> Result<(), MaintenanceError> {

@@ -41,8 +41,9 @@ impl Store {
         loop {
             match self.compact_step(now) {
                 Ok(true) if self.is_tidying_stopped() => return,
-                // Between two steps as well: a backlog of many days must not all be kept until its end.
-                Ok(true) => self.let_go_or_log(now),
+                // Between two steps as well: a backlog of many days must not all be kept until its end. Merges clean, too, so no time is
+                // taken from them for that but for a segment each.
+                Ok(true) => self.let_go_or_log(now, Duration::ZERO),
                 Ok(false) => break,
                 Err(MaintenanceError::Stopping) => return,
                 Err(error @ MaintenanceError::Read(_)) => {
@@ -56,7 +57,7 @@ impl Store {
                 }
             }
         }
-        self.let_go_or_log(now);
+        self.let_go_or_log(now, CLEANING_AT_ONCE);
         // After merges and roll-ups, since much of what was deleted has gone by then.
         self.clean_or_log(now);
         if self.is_tidying_stopped() {
@@ -70,8 +71,8 @@ impl Store {
         self.observe_tiers(now);
     }
 
-    fn let_go_or_log(&self, now: Timestamp) {
-        match self.let_go(now, CLEANING_AT_ONCE) {
+    fn let_go_or_log(&self, now: Timestamp, cleaning_at_most: Duration) {
+        match self.let_go(now, cleaning_at_most) {
             Ok(()) | Err(MaintenanceError::Stopping) => {}
             Err(error) => {
                 self.metrics.maintenance_failures.with_label_values(&["retention"]).inc();

@@ -133,7 +133,7 @@ impl Store {
     }
 
     /// Those that would not let go of the day at once.
-    fn resolutions_kept(&self, view: &View, day: Timestamp, now: Timestamp) -> Vec<i64> {
+    pub(super) fn resolutions_kept(&self, view: &View, day: Timestamp, now: Timestamp) -> Vec<i64> {
         let tiers = self.options.tiers.iter().filter(|tier| {
             let is_young = day.saturating_add(self.options.age_of(tier.resolution_ms)) > now;
             tier.resolution_ms > 0 && is_young && day > view.floor(tier.resolution_ms)

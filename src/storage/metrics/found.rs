@@ -58,7 +58,8 @@ impl Found {
         let (counted, others) = ranges;
         // What lies in a range as a whole needs no look at times.
         let others = (!others.iter().any(|range| segment.lies_in(*range))).then_some(others);
-        let threads = thread_count().min(ordinals.len() / SERIES_PER_THREAD_MIN).max(1);
+        let worth = thread_count().min(ordinals.len() / SERIES_PER_THREAD_MIN);
+        let threads = if worth > 1 && lookout.may_use_threads() { worth } else { 1 };
         let pieces = ordinals.chunks(ordinals.len().div_ceil(threads));
         for (sighted, result) in self.look_up(segment, pieces, (counted, others), lookout) {
             let new_count = sighted.iter().filter(|sighted| sighted.labels.is_some()).count();

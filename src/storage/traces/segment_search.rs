@@ -126,7 +126,8 @@ fn for_each_block<T: Send>(
         }
         (found, damage)
     };
-    let helpers = CORES.min(THREADS_MAX).min(blocks.len() / BLOCKS_PER_THREAD_MIN).saturating_sub(1);
+    let worth = CORES.min(THREADS_MAX).min(blocks.len() / BLOCKS_PER_THREAD_MIN);
+    let helpers = if worth > 1 && stop.may_use_threads() { worth - 1 } else { 0 };
     let parts = std::thread::scope(|scope| {
         let helpers: Vec<_> = (0..helpers).map(|_| scope.spawn(work)).collect();
         let mut parts = vec![work()];

@@ -42,7 +42,8 @@ impl Scan<'_> {
         work: impl Fn(&mut W, &LogPart, usize) -> Result<bool, QueryError> + Sync,
     ) -> Result<Vec<W>, QueryError> {
         let entries: u64 = parts.iter().map(|part| part.rows).sum();
-        let threads = (entries / ENTRIES_A_THREAD).clamp(1, *CORES as u64).min(parts.len().max(1) as u64);
+        let worth = (entries / ENTRIES_A_THREAD).min(*CORES as u64).min(parts.len() as u64);
+        let threads = if worth > 1 && self.budget.may_use_threads() { worth } else { 1 };
         let (next, has_failed) = (AtomicUsize::new(0), AtomicBool::new(false));
         let run = || {
             let mut worker = make_worker();
