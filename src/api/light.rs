@@ -100,7 +100,7 @@ mod tests {
             assert_ne!(first, asked(&light, other), "{other}");
         }
         let [hour, later_hour, day] = ["1699996400", "1699996300000000000", "2023-11-13T22:13:20Z"]
-            .map(|start| format!("/loki/api/v1/query_range?query={{a=\"b\"}}&start={start}"))
+            .map(|start| format!("/loki/api/v1/query_range?query=rate&start={start}"))
             .map(|uri| asked(&light, uri.leak()));
         assert!(hour == later_hour && hour != day, "what has no end ends now");
     }
